@@ -1,0 +1,10 @@
+# What Retort stands on, from the distribution's packages (tools/install_dependencies.sh).
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_path(HIGHWAY_INCLUDE_DIR hwy/highway.h REQUIRED)
+find_path(STB_INCLUDE_DIR NAMES stb_image.h PATH_SUFFIXES stb REQUIRED)
+if(RETORT_BUILD_TESTS)
+  find_package(doctest REQUIRED)
+endif()

@@ -1,0 +1,46 @@
+// Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
+//
+//   y[n, p, q, k] = bias[k] + sum over r, s, c of  x[n, p*stride_h - pad_h + r*dilation_h,
+//                                                   q*stride_w - pad_w + s*dilation_w, c] * w[r, s, c, k]
+//
+// x is NHWC [n, h, w, c], y is NHWC [n, p, q, k], w is RSCK [r, s, c / groups, k]; outside x counts as 0. With
+// groups, output channels [g*k/groups, (g+1)*k/groups) see input channels [g*c/groups, (g+1)*c/groups).
+#pragma once
+
+#include "kernels/types.h"
+
+namespace retort {
+
+/// The shape of a convolution as a value. All extents are in elements; c and k are multiples of groups.
+struct Conv2dGeometry {
+  std::int64_t n = 1, h = 1, w = 1, c = 1;  ///< input
+  std::int64_t k = 1, r = 1, s = 1;         ///< output channels, filter rows and columns
+  std::int64_t stride_h = 1, stride_w = 1;
+  std::int64_t pad_h = 0, pad_w = 0;
+  std::int64_t dilation_h = 1, dilation_w = 1;
+  std::int64_t groups = 1;
+
+  constexpr std::int64_t p() const { return (h + 2 * pad_h - dilation_h * (r - 1) - 1) / stride_h + 1; }
+  constexpr std::int64_t q() const { return (w + 2 * pad_w - dilation_w * (s - 1) - 1) / stride_w + 1; }
+  constexpr std::int64_t c_per_group() const { return c / groups; }
+  constexpr std::int64_t k_per_group() const { return k / groups; }
+  /// Multiply-adds of one pass; fprop, dgrad and wgrad all need this many.
+  constexpr std::int64_t macs() const { return n * p() * q() * k * r * s * c_per_group(); }
+};
+
+enum class ConvPass : std::uint8_t { fprop, dgrad, wgrad };
+
+struct Conv2dKernels {
+  /// Bytes of workspace the pass wants; 0 is common.
+  Required<std::size_t(ConvPass, const Conv2dGeometry&)> workspace_bytes;
+  /// y = conv(x, w) + bias, then max(0, y) if relu. bias is [k] or null.
+  Required<void(Stream, const Conv2dGeometry&, const void* x, const void* w, const void* bias, bool relu, void* y,
+                void* workspace)>
+      fprop;
+  /// dx = the gradient of the input, every element written.
+  Required<void(Stream, const Conv2dGeometry&, const void* dy, const void* w, void* dx, void* workspace)> dgrad;
+  /// dw = the gradient of the filter, RSCK.
+  Required<void(Stream, const Conv2dGeometry&, const void* x, const void* dy, void* dw, void* workspace)> wgrad;
+};
+
+}  // namespace retort

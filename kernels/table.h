@@ -1,0 +1,41 @@
+// The one seam between the engine and the code that computes: a table of function pointers per backend and dtype.
+//
+// To try a kernel, copy a table, replace one entry and pass it on: nothing else is needed (see docs/adding-an-op.md).
+#pragma once
+
+#include "kernels/batch_norm.h"
+#include "kernels/conv2d.h"
+#include "kernels/dropout.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/loss.h"
+#include "kernels/optimizer.h"
+#include "kernels/pool.h"
+#include "kernels/softmax.h"
+#include "kernels/types.h"
+
+namespace retort {
+
+struct KernelTable {
+  const char* name;  ///< "cpu", "reference", ...
+  GemmKernels gemm;
+  Conv2dKernels conv2d;
+  BatchNormKernels batch_norm;
+  ElementwiseKernels elementwise;
+  PoolKernels pool;
+  DropoutKernels dropout;
+  SoftmaxKernels softmax;
+  LossKernels loss;
+  OptimizerKernels optimizer;
+};
+
+/// The table of a device for a dtype: cpu f32 is the fast one; reference f32 and f64, and cpu f64, are the oracle.
+/// Throws std::invalid_argument for i64.
+const KernelTable& kernels_for(Device device, DType dtype);
+
+/// Number of threads the CPU backend uses (>= 1); default: the cores this process may run on. Results depend on it
+/// only through the order of partial sums. Not to be called while kernels run.
+void set_num_threads(int threads);
+int num_threads();
+
+}  // namespace retort
