@@ -1,0 +1,37 @@
+// The errors that Retort throws. A message is one line: what is at fault, what was expected, what to do.
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace retort {
+
+/// Data, files or the machine are at fault; the program ends with status 1.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// The command line is at fault; the program ends with status 2.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Concatenates its arguments as operator<< prints them.
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream stream;
+  (stream << ... << parts);
+  return stream.str();
+}
+
+/// Throws Error with the concatenated parts unless ok.
+template <class... Parts>
+void check(bool ok, const Parts&... parts) {
+  if (!ok) [[unlikely]]
+    throw Error(text(parts...));
+}
+
+}  // namespace retort

@@ -1,0 +1,112 @@
+// A tensor: a shape and a dtype over shared, contiguous, row-major storage, and perhaps a slot for its gradient.
+//
+// Copying a Tensor copies the handle, not the elements. Images are NHWC.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "engine/core/shape.h"
+#include "kernels/table.h"
+
+namespace retort {
+
+class Tensor;
+
+/// Where the tape gathers the gradient of one tensor. It owns no tape node, so nothing can form a cycle.
+struct GradSlot;
+
+class Tensor {
+ public:
+  /// The empty tensor: stands for "none" where an argument is optional.
+  Tensor() = default;
+
+  /// Uninitialised elements from the arena. Throws Error when memory runs out.
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32);
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+  /// Copies the elements; their number must be shape.count(). T is float, double or std::int64_t.
+  template <class T>
+  static Tensor from(const Shape& shape, std::span<const T> elements);
+
+  explicit operator bool() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  DType dtype() const { return dtype_; }
+  std::int64_t count() const { return shape_.count(); }
+  std::size_t bytes() const { return static_cast<std::size_t>(count()) * size_of(dtype_); }
+
+  void* raw() const { return storage_.get(); }
+  /// The elements as T; throws Error if the dtype is not T's.
+  template <class T>
+  T* data() const;
+  template <class T>
+  std::span<T> span() const {
+    return {data<T>(), static_cast<std::size_t>(count())};
+  }
+  /// The value of a one-element float tensor.
+  double item() const;
+
+  /// The same elements under another shape of the same count. Not differentiable: see ops/flatten.h.
+  Tensor reshaped(const Shape& shape) const;
+  /// The same elements without a gradient slot.
+  Tensor detached() const;
+  /// A copy of the elements, without a gradient slot.
+  Tensor clone() const;
+  /// A converted copy (f32 <-> f64), without a gradient slot.
+  Tensor to(DType dtype) const;
+  /// True if no other tensor shares the elements.
+  bool unique() const { return storage_.use_count() == 1; }
+
+  /// Gives the tensor a gradient slot: from now on ops that read it under an active tape record themselves.
+  Tensor& require_grad();
+  bool requires_grad() const { return slot_ != nullptr; }
+  const std::shared_ptr<GradSlot>& slot() const { return slot_; }
+  /// The gradient gathered so far; the empty tensor if there is none.
+  Tensor grad() const;
+  void clear_grad();
+
+ private:
+  std::shared_ptr<void> storage_;
+  Shape shape_;
+  DType dtype_ = DType::f32;
+  std::shared_ptr<GradSlot> slot_;
+};
+
+struct GradSlot {
+  Tensor grad;  ///< empty until the first contribution
+};
+
+/// slot's gradient += grad. Takes over `grad` if it is the first, adds in place when the slot owns its elements alone.
+void accumulate(GradSlot& slot, Tensor grad);
+
+/// The kernels in use for a dtype: the CPU's, unless ScopedKernels says otherwise.
+const KernelTable& kernels(DType dtype);
+inline const KernelTable& kernels(const Tensor& tensor) { return kernels(tensor.dtype()); }
+
+/// Swaps the table of one dtype while it lives: how a researcher tries a kernel in a real step.
+class ScopedKernels {
+ public:
+  ScopedKernels(DType dtype, const KernelTable& table);
+  ~ScopedKernels();
+  ScopedKernels(const ScopedKernels&) = delete;
+  ScopedKernels& operator=(const ScopedKernels&) = delete;
+
+ private:
+  DType dtype_;
+  const KernelTable* previous_;
+};
+
+/// Scratch memory for one kernel call, from the arena. Empty for 0 bytes.
+class Workspace {
+ public:
+  explicit Workspace(std::size_t bytes);
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  void* data_;
+};
+
+}  // namespace retort

@@ -1,0 +1,49 @@
+// Batches, decoded and rendered ahead of time by worker threads. The order of samples and every pixel depend on (seed,
+// epoch) alone, not on the number of workers.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/core/tensor.h"
+#include "engine/data/dataset.h"
+#include "engine/data/transform.h"
+
+namespace retort {
+
+struct LoaderOptions {
+  std::int64_t batch_size = 32;
+  std::vector<Preprocessing> preprocessings;  ///< one input tensor a batch for each
+  Augmentation augmentation;                  ///< none: centre_view
+  bool shuffle = false;
+  bool drop_single = false;  ///< leave out a last batch of one sample (batch norm cannot train on it)
+  std::uint64_t seed = 0;
+  int workers = 1;   ///< decoding threads
+  int prefetch = 4;  ///< batches ahead
+};
+
+struct Batch {
+  std::vector<std::int64_t> indices;  ///< into the dataset
+  std::vector<Tensor> inputs;         ///< one per preprocessing, f32 [n, size, size, channels]
+  Tensor labels;                      ///< i64 [n]; empty if unlabelled
+};
+
+class Loader {
+ public:
+  Loader(const Dataset& dataset, const LoaderOptions& options);
+  ~Loader();
+
+  /// Begins an epoch: `epoch` keys the shuffle; `view` keys the augmentation (the epoch itself, or a cached view's
+  /// number); the first `skip` batches are left out (resuming in mid-epoch).
+  void start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip = 0);
+  /// The next batch; false at the end of the epoch. Throws what a worker threw, e.g. Error naming a bad file.
+  bool next(Batch& batch);
+  /// Batches in an epoch.
+  std::int64_t batches() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace retort

@@ -1,0 +1,57 @@
+// The layers that own parameters. Constructors take what PyTorch's do and draw torchvision's initial values from the
+// Random they are given; forward runs one op.
+#pragma once
+
+#include "engine/core/random.h"
+#include "engine/nn/module.h"
+#include "engine/ops/batch_norm.h"
+#include "engine/ops/conv2d.h"
+
+namespace retort {
+
+/// How a weight starts. The bound or deviation counts fan = inputs (or outputs) of one unit.
+enum class Init : std::uint8_t {
+  kaiming_uniform_default,  ///< PyTorch's default: uniform in +-1/sqrt(fan_in), bias likewise
+  kaiming_normal_fan_out,   ///< normal, std sqrt(2 / fan_out), bias 0: He et al. 1502.01852; ResNet and VGG convolutions
+  normal_001,               ///< normal, std 0.01, bias 0: VGG's classifier
+  truncated_normal          ///< normal, std 0.1, cut at +-2: InceptionV3
+};
+
+class Conv2d : public Module {
+ public:
+  /// Square or rectangular filter [r, s]; channels in and out.
+  Conv2d(std::int64_t in, std::int64_t out, std::int64_t r, std::int64_t s, const Conv2dOptions& options, bool has_bias,
+         Init init, Random& random);
+  /// bias and relu fold into the same kernel.
+  Tensor forward(const Tensor& x, ForwardContext& context);
+  void visit(Visitor& visitor) override;
+
+  Parameter weight, bias;  ///< bias.value is empty without one
+  Conv2dOptions options;
+};
+
+class BatchNorm2d : public Module {
+ public:
+  explicit BatchNorm2d(std::int64_t channels, double eps = 1e-5, double momentum = 0.1);
+  /// BN, + residual if given, then ReLU if asked: one fused kernel.
+  Tensor forward(const Tensor& x, ForwardContext& context, bool relu, const Tensor& residual = {});
+  void visit(Visitor& visitor) override;
+
+  Parameter weight, bias, running_mean, running_var, num_batches_tracked;  ///< the last: i64 [1], saved as a scalar
+  double eps, momentum;
+};
+
+class Linear : public Module {
+ public:
+  /// image: [h, w, c] of the map that was flattened into `in`, or empty. See FileLayout.
+  Linear(std::int64_t in, std::int64_t out, Init init, Random& random, const Shape& image = {});
+  Tensor forward(const Tensor& x, ForwardContext& context, bool relu = false);
+  void visit(Visitor& visitor) override;
+
+  Parameter weight, bias;
+};
+
+/// Dropout without parameters: draws from (context.seed, context.step, position in the pass).
+Tensor dropout_layer(const Tensor& x, double p, ForwardContext& context);
+
+}  // namespace retort

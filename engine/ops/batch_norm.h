@@ -1,0 +1,20 @@
+// Batch normalisation over all axes but the last, with an optional residual and ReLU. See kernels/batch_norm.h.
+#pragma once
+
+#include "engine/core/tensor.h"
+
+namespace retort {
+
+struct BatchNormOptions {
+  bool training = true;   ///< batch statistics, and the running ones move; else running statistics
+  double momentum = 0.1;  ///< weight of the batch in the running statistics
+  double eps = 1e-5;
+  bool relu = false;
+};
+
+/// x [..., c]; gamma, beta, running_mean, running_var [c]; residual of x's shape or empty -> x's shape.
+/// Saves x, the two statistics vectors, and y if relu. Throws Error on other shapes, or when training on one row.
+Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
+                  const BatchNormOptions& options, const Tensor& residual = {});
+
+}  // namespace retort

@@ -1,0 +1,21 @@
+// Convolution, with an optional bias and ReLU folded in. See kernels/conv2d.h for the formula.
+#pragma once
+
+#include "engine/core/tensor.h"
+
+namespace retort {
+
+struct Conv2dOptions {
+  std::int64_t stride_h = 1, stride_w = 1;
+  std::int64_t pad_h = 0, pad_w = 0;
+  std::int64_t dilation_h = 1, dilation_w = 1;
+  std::int64_t groups = 1;
+  bool relu = false;
+};
+
+/// x [n, h, w, c], weight [r, s, c / groups, k], bias [k] or empty -> [n, p, q, k].
+/// Saves x if weight requires a gradient, and y if relu. Throws Error if the shapes do not fit, or the (padded) image
+/// is smaller than the filter.
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options);
+
+}  // namespace retort

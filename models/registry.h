@@ -1,0 +1,53 @@
+// Architectures by name, and models as files: what a .safetensors of Retort says about itself.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/data/transform.h"
+#include "engine/io/safetensors.h"
+#include "engine/nn/module.h"
+
+namespace retort {
+
+/// All that is needed to build a network; stored in a model file's metadata.
+struct ModelSpec {
+  std::string architecture;          ///< "resnet50", "mlp:800x800", ...
+  std::vector<std::string> classes;  ///< names in logit order
+  Preprocessing preprocessing;
+  bool auxiliary = false;            ///< InceptionV3's auxiliary head
+  std::map<std::string, std::string> notes;  ///< further metadata: temperature, lambda, teacher hash
+};
+
+/// True for a name that make_network knows. (A file path is not one.)
+bool is_architecture(const std::string& name);
+/// The network's own input: size 299 for inception_v3, 224 for vgg/resnet, 32 for CIFAR forms, 0 (the data's own) for an mlp;
+/// mean and std 0.5 for inception_v3, ImageNet's otherwise. `channels` is the data's (an mlp keeps it; others take 3).
+Preprocessing default_preprocessing(const std::string& architecture, std::int64_t native_size, std::int64_t native_channels);
+/// Builds the network with fresh weights drawn from seed. Throws UsageError for an unknown architecture (naming the known
+/// ones), Error for an image too small.
+std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed);
+
+struct Model {
+  ModelSpec spec;
+  std::unique_ptr<Network> network;
+  std::string hash;  ///< of the file's content; empty if not from a file
+};
+
+/// What loading weights did beyond copying; printed as "said" lines.
+struct LoadReport {
+  std::vector<std::string> lines;
+};
+
+/// Loads a model file with its metadata. Throws Error: no metadata (says to use --model ARCH --weights FILE), a missing or
+/// unexpected tensor, a shape that differs (name, found, expected).
+Model load_model(const std::string& path);
+/// Copies the file's tensors into a network. Tolerates: num_batches_tracked missing; a head named linear, classifier or fc
+/// (said); with replace_head a head of another class count keeps its fresh weights (said); a file with or without AuxLogits.
+LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head);
+/// Atomic; torchvision's names and layouts, spec in the metadata.
+void save_model(const std::string& path, Network& network, const ModelSpec& spec);
+
+}  // namespace retort
