@@ -7,11 +7,11 @@
 
 namespace retort {
 
-/// Element type of a buffer. Kernels compute in f32, or in f64 on the reference backend; i64 holds labels only.
-enum class DType : std::uint8_t { f32, f64, i64 };
+/// Element type of a buffer. Kernels compute in f32, or in f64 on the reference backend; i64 holds labels, i32 the indices of max pooling.
+enum class DType : std::uint8_t { f32, f64, i64, i32 };
 
 /// Bytes of one element.
-constexpr std::size_t size_of(DType dtype) { return dtype == DType::f32 ? 4 : 8; }
+constexpr std::size_t size_of(DType dtype) { return dtype == DType::f32 || dtype == DType::i32 ? 4 : 8; }
 
 /// Where a kernel runs. `reference` is the slow oracle on the CPU.
 enum class Device : std::uint8_t { cpu, reference };
