@@ -1,0 +1,24 @@
+// The oracle's batch normalisation (kernels/batch_norm.h): two passes for the statistics, all sums in double.
+#pragma once
+
+#include "kernels/batch_norm.h"
+
+namespace retort::reference {
+
+std::size_t batch_norm_workspace_bytes(const BatchNormGeometry&);
+
+template <class T>
+void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNormForward& f, double momentum,
+                              void* mean, void* inv_std, void* running_mean, void* running_var, void* workspace);
+
+template <class T>
+void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
+                             const void* running_var, void* workspace);
+
+template <class T>
+void batch_norm_backward_train(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
+
+template <class T>
+void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
+
+}  // namespace retort::reference

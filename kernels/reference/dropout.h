@@ -1,0 +1,11 @@
+// The oracle's dropout (kernels/dropout.h).
+#pragma once
+
+#include "kernels/dropout.h"
+
+namespace retort::reference {
+
+template <class T>
+void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, const void* x, void* y);
+
+}  // namespace retort::reference

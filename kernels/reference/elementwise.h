@@ -1,0 +1,27 @@
+// The oracle's elementwise kernels, channel copies and shortcut (kernels/elementwise.h).
+#pragma once
+
+#include "kernels/elementwise.h"
+
+namespace retort::reference {
+
+template <class T>
+void fill(Stream, std::int64_t n, double value, void* y);
+template <class T>
+void add(Stream, std::int64_t n, const void* a, const void* b, void* y);
+template <class T>
+void scale(Stream, std::int64_t n, double factor, const void* x, void* y);
+template <class T>
+void relu_forward(Stream, std::int64_t n, const void* x, void* y);
+template <class T>
+void relu_backward(Stream, std::int64_t n, const void* y, const void* dy, void* dx);
+template <class T>
+void copy_channels(Stream, const ChannelCopy& copy, const void* source, void* target);
+template <class T>
+void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const void* x, void* y);
+template <class T>
+void shortcut_forward(Stream, const ShortcutGeometry& g, const void* x, void* y);
+template <class T>
+void shortcut_backward(Stream, const ShortcutGeometry& g, const void* dy, void* dx);
+
+}  // namespace retort::reference

@@ -1,0 +1,103 @@
+#include "kernels/reference/loss.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace retort::reference {
+namespace {
+
+/// log softmax(x / temperature), element by element.
+template <class T>
+class LogSoftmax {
+ public:
+  LogSoftmax(const T* x, std::int64_t classes, double temperature) : x_(x), temperature_(temperature) {
+    largest_ = *std::max_element(x, x + classes);
+    double sum = 0;
+    for (std::int64_t i = 0; i < classes; ++i) sum += std::exp((x[i] - largest_) / temperature);
+    log_sum_ = std::log(sum);
+  }
+  double operator()(std::int64_t i) const { return (x_[i] - largest_) / temperature_ - log_sum_; }
+
+ private:
+  const T* x_;
+  double temperature_, largest_, log_sum_;
+};
+
+/// t_i of a row, mixup and smoothing included.
+double hard_target(const HardTargets& targets, std::int64_t row, std::int64_t i, std::int64_t classes) {
+  const double weight = targets.weight ? double{targets.weight[row]} : 1;
+  double t = targets.labels[row] == i ? weight : 0;
+  if (targets.labels2 && targets.labels2[row] == i) t += 1 - weight;
+  return (1 - targets.smoothing) * t + targets.smoothing / static_cast<double>(classes);
+}
+
+}  // namespace
+
+template <class T>
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz) {
+  double total = 0;
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    const LogSoftmax<T> log_q(static_cast<const T*>(z) + row * rows.classes, rows.classes, 1);
+    for (std::int64_t i = 0; i < rows.classes; ++i) {
+      const double t = hard_target(targets, row, i, rows.classes);
+      if (t != 0) total -= t * log_q(i);
+      if (dz)
+        static_cast<T*>(dz)[row * rows.classes + i] =
+            static_cast<T>((std::exp(log_q(i)) - t) / static_cast<double>(rows.rows));
+    }
+  }
+  *static_cast<T*>(loss) = static_cast<T>(total / static_cast<double>(rows.rows));
+}
+
+template <class T>
+void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z_,
+                  const void* v_, void* loss, void* dz) {
+  const double temperature = settings.temperature, lambda = settings.lambda;
+  const bool convex = settings.convention == Convention::convex;
+  const double soft_weight = convex ? 1 - lambda : 1;
+  double hard = 0, soft = 0;
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    const T* z = static_cast<const T*>(z_) + row * rows.classes;
+    const LogSoftmax<T> log_prediction(z, rows.classes, 1);
+    const LogSoftmax<T> log_q(z, rows.classes, temperature);
+    // A soft term without weight must not look at the teacher; any row stands in.
+    const LogSoftmax<T> log_p(soft_weight != 0 ? static_cast<const T*>(v_) + row * rows.classes : z, rows.classes,
+                              temperature);
+    for (std::int64_t i = 0; i < rows.classes; ++i) {
+      double gradient = 0;
+      if (lambda != 0) {
+        const double t = hard_target(targets, row, i, rows.classes);
+        if (t != 0) hard -= t * log_prediction(i);
+        gradient += lambda * (std::exp(log_prediction(i)) - t);
+      }
+      if (soft_weight != 0) {
+        const double p = std::exp(log_p(i)), q = std::exp(log_q(i));
+        if (convex) {
+          soft += temperature * temperature * p * (log_p(i) - log_q(i));
+          gradient += soft_weight * temperature * (q - p);
+        } else {
+          soft -= p * log_q(i);
+          gradient += (q - p) / temperature;
+        }
+      }
+      if (dz)
+        static_cast<T*>(dz)[row * rows.classes + i] = static_cast<T>(gradient / static_cast<double>(rows.rows));
+    }
+  }
+  hard /= static_cast<double>(rows.rows);
+  soft /= static_cast<double>(rows.rows);
+  T* parts = static_cast<T*>(loss);
+  parts[0] = static_cast<T>(lambda * hard + soft_weight * soft);
+  parts[1] = static_cast<T>(hard);
+  parts[2] = static_cast<T>(soft);
+}
+
+#define RETORT_INSTANTIATE(T)                                                                                \
+  template void cross_entropy<T>(Stream, Rows, const HardTargets&, const void*, void*, void*);               \
+  template void distillation<T>(Stream, Rows, const DistillationSettings&, const HardTargets&, const void*, \
+                                const void*, void*, void*);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(double)
+#undef RETORT_INSTANTIATE
+
+}  // namespace retort::reference

@@ -1,0 +1,67 @@
+#include "kernels/table.h"
+
+#include <stdexcept>
+
+#include "kernels/reference/batch_norm.h"
+#include "kernels/reference/conv2d.h"
+#include "kernels/reference/dropout.h"
+#include "kernels/reference/elementwise.h"
+#include "kernels/reference/gemm.h"
+#include "kernels/reference/loss.h"
+#include "kernels/reference/optimizer.h"
+#include "kernels/reference/pool.h"
+#include "kernels/reference/softmax.h"
+
+namespace retort {
+namespace {
+
+template <class T>
+constexpr KernelTable reference_table() {
+  return {
+      .name = "reference",
+      .gemm = {.workspace_bytes = reference::gemm_workspace_bytes, .run = reference::gemm_run<T>},
+      .conv2d = {.workspace_bytes = reference::conv2d_workspace_bytes,
+                 .fprop = reference::conv2d_fprop<T>,
+                 .dgrad = reference::conv2d_dgrad<T>,
+                 .wgrad = reference::conv2d_wgrad<T>},
+      .batch_norm = {.workspace_bytes = reference::batch_norm_workspace_bytes,
+                     .forward_train = reference::batch_norm_forward_train<T>,
+                     .forward_eval = reference::batch_norm_forward_eval<T>,
+                     .backward_train = reference::batch_norm_backward_train<T>,
+                     .backward_eval = reference::batch_norm_backward_eval<T>},
+      .elementwise = {.fill = reference::fill<T>,
+                      .add = reference::add<T>,
+                      .scale = reference::scale<T>,
+                      .relu_forward = reference::relu_forward<T>,
+                      .relu_backward = reference::relu_backward<T>,
+                      .copy_channels = reference::copy_channels<T>,
+                      .sum_rows = reference::sum_rows<T>,
+                      .shortcut_forward = reference::shortcut_forward<T>,
+                      .shortcut_backward = reference::shortcut_backward<T>},
+      .pool = {.max_forward = reference::max_pool_forward<T>,
+               .max_backward = reference::max_pool_backward<T>,
+               .average_forward = reference::average_pool_forward<T>,
+               .average_backward = reference::average_pool_backward<T>,
+               .adaptive_forward = reference::adaptive_pool_forward<T>,
+               .adaptive_backward = reference::adaptive_pool_backward<T>},
+      .dropout = {.apply = reference::dropout_apply<T>},
+      .softmax = {.forward = reference::softmax_forward<T>, .backward = reference::softmax_backward<T>},
+      .loss = {.cross_entropy = reference::cross_entropy<T>, .distillation = reference::distillation<T>},
+      .optimizer = {.sgd = reference::sgd<T>,
+                    .adam = reference::adam<T>,
+                    .add_sum_of_squares = reference::add_sum_of_squares<T>},
+  };
+}
+
+constinit const KernelTable reference_f32 = reference_table<float>();
+constinit const KernelTable reference_f64 = reference_table<double>();
+
+}  // namespace
+
+const KernelTable& kernels_for(Device, DType dtype) {
+  if (dtype == DType::i64)
+    throw std::invalid_argument("kernels_for: i64 holds labels only; compute in f32 or f64");
+  return dtype == DType::f64 ? reference_f64 : reference_f32;
+}
+
+}  // namespace retort
