@@ -1,0 +1,47 @@
+// What an evaluation reports, gathered batch by batch in double on the host.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/core/tensor.h"
+
+namespace retort {
+
+struct Evaluation {
+  std::int64_t samples = 0;
+  // Against labels; 0 where there are none.
+  double accuracy = 0, top5_accuracy = 0;  ///< shares in [0, 1]
+  double cross_entropy = 0;                ///< mean, at T = 1, in nats
+  double ece = 0;  ///< expected calibration error over 15 equal bins of confidence (Guo et al. 1706.04599)
+  std::vector<std::vector<std::int64_t>> confusion;  ///< [true class][predicted class]
+  // Against a teacher, p = softmax(v / T), q = softmax(z / T); 0 without one.
+  double soft_cross_entropy = 0;  ///< mean CE(p, q)
+  double kl = 0;                  ///< mean KL(p || q): soft cross-entropy less the teacher's entropy
+  double agreement = 0;           ///< share of samples with the same most probable class
+};
+
+class Metrics {
+ public:
+  /// temperature is used for the teacher's terms only.
+  explicit Metrics(std::int64_t classes, double temperature = 1);
+
+  /// logits f32 [n, classes]; labels i64 [n] or empty; teacher f32 [n, classes] or empty. A tie counts for the lower class.
+  void add(const Tensor& logits, const Tensor& labels, const Tensor& teacher = {});
+  Evaluation result() const;
+
+ private:
+  std::int64_t classes_;
+  double temperature_;
+  std::int64_t samples_ = 0, labelled_ = 0, taught_ = 0;
+  std::int64_t correct_ = 0, correct5_ = 0, agreed_ = 0;
+  double cross_entropy_ = 0, soft_cross_entropy_ = 0, kl_ = 0;
+  std::vector<std::vector<std::int64_t>> confusion_;
+  struct Bin {
+    std::int64_t count = 0, correct = 0;
+    double confidence = 0;
+  };
+  std::vector<Bin> bins_;
+};
+
+}  // namespace retort

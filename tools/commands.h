@@ -1,0 +1,19 @@
+// The commands of the program. Each adds itself, its flags and its callback to the application; one file per command.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace retort {
+
+void add_train_command(CLI::App& app);
+void add_logits_command(CLI::App& app);
+void add_distill_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
+void add_predict_command(CLI::App& app);
+void add_summary_command(CLI::App& app);
+void add_forward_command(CLI::App& app);
+void add_grad_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
+void add_demo_command(CLI::App& app);
+
+}  // namespace retort

@@ -1,0 +1,58 @@
+// Flags that several commands share, and what they turn into.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/data/dataset.h"
+#include "engine/data/transform.h"
+#include "models/registry.h"
+
+namespace retort {
+
+/// --device, --threads, --seed, --json, --quiet, --config.
+struct CommonOptions {
+  std::string device = "auto";
+  int threads = 0;  ///< 0: all cores that the process may use
+  std::uint64_t seed = 0;
+  bool json = false;
+  bool quiet = false;
+};
+
+/// Adds the flags to a command.
+void add_common_options(CLI::App& command, CommonOptions& options);
+/// Sets the threads; throws UsageError for a device that this build or machine does not have.
+void apply_common_options(const CommonOptions& options);
+
+/// --data, --split, --val-split, --classes, --limit, --skip-bad, --image-size, --mean, --std.
+struct DataOptions {
+  std::string path;
+  std::string split;  ///< "train", "val" or empty (the command's own default)
+  double val_split = 0.1;
+  std::vector<std::string> classes;
+  std::int64_t limit = 0;
+  bool skip_bad = false;
+  std::int64_t image_size = 0;  ///< 0: the network's own
+  std::vector<double> mean, std;
+};
+
+/// `with_split`: false for train and distill, which use both parts.
+void add_data_options(CLI::App& command, DataOptions& options, bool with_split);
+/// Opens one part. Files that --skip-bad left out are listed on stderr.
+std::unique_ptr<Dataset> open_data(const DataOptions& options, Split split, bool allow_unlabelled);
+/// The preprocessing of a network on this data: --image-size, --mean, --std over `base` (a file's own or the default).
+/// Throws UsageError when mean or std has another length than the channels, or a std is not positive.
+Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base);
+
+/// --model FILE, or --model ARCH with --weights FILE: a model for evaluation. `dataset` may be null; it gives an ARCH its
+/// classes, size and channels. Lines that loading has to say go to stderr unless quiet.
+Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
+                 const CommonOptions& common);
+
+/// Comma-separated text as a list.
+std::vector<std::string> split_commas(const std::string& text);
+
+}  // namespace retort
