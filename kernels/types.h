@@ -7,7 +7,8 @@
 
 namespace retort {
 
-/// Element type of a buffer. Kernels compute in f32, or in f64 on the reference backend; i64 holds labels, i32 the indices of max pooling.
+/// Element type of a buffer. Kernels compute in f32, or in f64 on the reference backend; i64 holds labels, i32 the
+/// indices of max pooling.
 enum class DType : std::uint8_t { f32, f64, i64, i32 };
 
 /// Bytes of one element.
