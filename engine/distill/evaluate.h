@@ -1,0 +1,31 @@
+// Runs a network in evaluation mode over a dataset.
+#pragma once
+
+#include <functional>
+
+#include "engine/data/loader.h"
+#include "engine/distill/metrics.h"
+#include "engine/distill/teacher.h"
+#include "engine/nn/module.h"
+
+namespace retort {
+
+struct EvaluateOptions {
+  std::int64_t batch_size = 32;
+  int workers = 1;
+  Teacher* teacher = nullptr;  ///< adds the soft metrics
+  double temperature = 1;      ///< of the soft metrics
+  /// Called after each batch with the samples done so far; may throw to stop.
+  std::function<void(std::int64_t done)> progress;
+};
+
+/// Centred views, no dropout, running statistics. Throws what the loader throws.
+Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,
+                    const EvaluateOptions& options);
+
+/// Logits f32 [views * samples, classes] of a teacher, view by view, samples in the dataset's order. With views = 1 and
+/// no augmentation the view is the centred one.
+Tensor collect_logits(Teacher& teacher, const Dataset& dataset, std::int64_t classes, const LoaderOptions& loading,
+                      std::int64_t views, const std::function<void(std::int64_t done)>& progress);
+
+}  // namespace retort

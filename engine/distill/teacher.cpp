@@ -1,0 +1,100 @@
+#include "engine/distill/teacher.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/core/check.h"
+#include "engine/core/tape.h"
+
+namespace retort {
+
+CachedTeacher::CachedTeacher(LogitStore store, std::vector<std::int64_t> rows)
+    : store_(std::move(store)), rows_(std::move(rows)) {}
+
+void CachedTeacher::request_inputs(std::vector<Preprocessing>&) {}
+
+Tensor CachedTeacher::logits(const Batch& batch, std::uint64_t view) {
+  check(view < static_cast<std::uint64_t>(store_.views), "logit store: view ", view, " is not among its ", store_.views);
+  const std::int64_t classes = store_.logits.shape()[1];
+  const std::int64_t offset = static_cast<std::int64_t>(view) * store_.samples();
+  Tensor result = Tensor::empty({static_cast<std::int64_t>(batch.indices.size()), classes});
+  const float* from = store_.logits.data<float>();
+  float* to = result.data<float>();
+  for (const std::int64_t index : batch.indices) {
+    std::memcpy(to, from + (offset + rows_[index]) * classes, classes * sizeof(float));
+    to += classes;
+  }
+  return result;
+}
+
+Combine parse_combine(const std::string& word) {
+  if (word == "logit") return Combine::logit;
+  if (word == "arithmetic") return Combine::arithmetic;
+  if (word == "geometric") return Combine::geometric;
+  throw UsageError(text("--combine: '", word, "' is not one of logit, arithmetic, geometric"));
+}
+
+LiveTeacher::LiveTeacher(std::vector<Member> members, Combine combine)
+    : members_(std::move(members)), combine_(combine) {
+  check(!members_.empty(), "teacher: at least one network is needed");
+}
+
+void LiveTeacher::request_inputs(std::vector<Preprocessing>& preprocessings) {
+  inputs_.clear();
+  for (const Member& member : members_) {
+    const auto found = std::find(preprocessings.begin(), preprocessings.end(), member.preprocessing);
+    inputs_.push_back(found - preprocessings.begin());
+    if (found == preprocessings.end()) preprocessings.push_back(member.preprocessing);
+  }
+}
+
+Tensor LiveTeacher::logits(const Batch& batch, std::uint64_t) {
+  const NoGrad no_grad;
+  std::vector<Tensor> outputs;
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    ForwardContext context;
+    outputs.push_back(members_[i].network->forward(batch.inputs.at(inputs_.at(i)), context));
+  }
+  return combine_logits(outputs, combine_);
+}
+
+namespace {
+
+/// log sum_i exp(row[i])
+double log_sum_exp(const float* row, std::int64_t classes) {
+  const double top = *std::max_element(row, row + classes);
+  double sum = 0;
+  for (std::int64_t i = 0; i < classes; ++i) sum += std::exp(row[i] - top);
+  return top + std::log(sum);
+}
+
+}  // namespace
+
+Tensor combine_logits(const std::vector<Tensor>& logits, Combine combine) {
+  if (logits.size() == 1) return logits.front();
+  const std::int64_t rows = logits.front().shape()[0], classes = logits.front().shape()[1];
+  const double share = 1.0 / static_cast<double>(logits.size());
+  Tensor result = Tensor::empty({rows, classes});
+  std::vector<double> mean(classes);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    std::fill(mean.begin(), mean.end(), 0.0);
+    for (const Tensor& member : logits) {
+      check(member.shape() == result.shape(), "teachers: logits of shape ", member.shape(), " beside ", result.shape(),
+            "; all teachers must have the same classes");
+      const float* z = member.data<float>() + row * classes;
+      const double log_partition = combine == Combine::logit ? 0 : log_sum_exp(z, classes);
+      for (std::int64_t i = 0; i < classes; ++i) {
+        const double log_probability = z[i] - log_partition;
+        mean[i] += share * (combine == Combine::arithmetic ? std::exp(log_probability) : log_probability);
+      }
+    }
+    float* out = result.data<float>() + row * classes;
+    for (std::int64_t i = 0; i < classes; ++i)
+      // The smallest normal double keeps log finite where every member's probability underflows.
+      out[i] = static_cast<float>(combine == Combine::arithmetic ? std::log(std::max(mean[i], 2.3e-308)) : mean[i]);
+  }
+  return result;
+}
+
+}  // namespace retort

@@ -1,0 +1,66 @@
+// Teachers: where the soft targets of a batch come from. A cached teacher looks them up; a live one runs networks in
+// evaluation mode. For one view of a sample both give the same bits.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/data/loader.h"
+#include "engine/distill/logit_store.h"
+#include "engine/nn/module.h"
+
+namespace retort {
+
+class Teacher {
+ public:
+  virtual ~Teacher() = default;
+  /// Appends the preprocessings whose inputs logits() will want in each batch, reusing equal ones already there.
+  virtual void request_inputs(std::vector<Preprocessing>& preprocessings) = 0;
+  /// Logits f32 [n, classes] of a batch that was loaded for `view`.
+  virtual Tensor logits(const Batch& batch, std::uint64_t view) = 0;
+};
+
+/// Looks up rows of a store.
+class CachedTeacher : public Teacher {
+ public:
+  /// `rows`: each sample's row in view 0, from match_logit_store.
+  CachedTeacher(LogitStore store, std::vector<std::int64_t> rows);
+  void request_inputs(std::vector<Preprocessing>& preprocessings) override;
+  Tensor logits(const Batch& batch, std::uint64_t view) override;
+
+ private:
+  LogitStore store_;
+  std::vector<std::int64_t> rows_;
+};
+
+/// How several models' outputs become one. Each result serves as logits: it is defined up to a constant per row.
+enum class Combine : std::uint8_t {
+  logit,       ///< mean of the logits
+  arithmetic,  ///< log of the mean of the probabilities at T = 1
+  geometric    ///< mean of the log probabilities at T = 1: the logit mean with each row's log partition removed
+};
+
+/// Throws UsageError for another word.
+Combine parse_combine(const std::string& word);
+
+/// Runs one or more networks, each at its own size and normalisation of the same view.
+class LiveTeacher : public Teacher {
+ public:
+  struct Member {
+    std::unique_ptr<Network> network;
+    Preprocessing preprocessing;
+  };
+  LiveTeacher(std::vector<Member> members, Combine combine);
+  void request_inputs(std::vector<Preprocessing>& preprocessings) override;
+  Tensor logits(const Batch& batch, std::uint64_t view) override;
+
+ private:
+  std::vector<Member> members_;
+  std::vector<std::size_t> inputs_;  ///< index of each member's input in a batch
+  Combine combine_;
+};
+
+/// Combines logits of several models, all [n, classes].
+Tensor combine_logits(const std::vector<Tensor>& logits, Combine combine);
+
+}  // namespace retort
