@@ -1,0 +1,227 @@
+#include "engine/distill/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "engine/core/check.h"
+#include "engine/core/tape.h"
+#include "engine/distill/evaluate.h"
+#include "engine/distill/mixup.h"
+#include "engine/ops/elementwise.h"
+
+namespace retort {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+double effective_hard_share(const DistillationSettings& settings) {
+  if (settings.convention == Convention::convex) return settings.lambda;
+  const double hard = settings.lambda * settings.temperature * settings.temperature;
+  return hard / (1 + hard);
+}
+
+Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
+                 Fingerprint fingerprint)
+    : parts_(parts),
+      settings_(settings),
+      hooks_(std::move(hooks)),
+      state_path_(std::move(state_path)),
+      fingerprint_(std::move(fingerprint)),
+      optimizer_(parameters(parts.network), settings.optimizer) {
+  settings_.schedule.epochs = static_cast<double>(settings.epochs);
+}
+
+void Trainer::resume() {
+  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_);
+  plateau_.restore(progress_.plateau_best, progress_.plateau_bad_epochs, progress_.plateau_factor);
+}
+
+bool Trainer::run() {
+  LoaderOptions loading;
+  loading.batch_size = settings_.batch_size;
+  loading.preprocessings = {parts_.preprocessing};
+  if (parts_.teacher) parts_.teacher->request_inputs(loading.preprocessings);
+  loading.augmentation = settings_.augmentation;
+  loading.shuffle = true;
+  loading.drop_single = true;
+  loading.seed = settings_.seed;
+  loading.view_seed = settings_.view_seed;
+  loading.workers = settings_.workers;
+  Loader loader(parts_.train, loading);
+  batches_ = loader.batches();
+  while (progress_.epoch < settings_.epochs) {
+    if (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop) break;
+    if (!run_epoch(loader)) return false;
+  }
+  return true;
+}
+
+bool Trainer::run_epoch(Loader& loader) {
+  const std::uint64_t epoch = progress_.epoch;
+  const std::uint64_t view = settings_.views > 0 ? epoch % settings_.views : epoch;
+  const double samples_before = progress_.sums.samples;
+  const auto start = std::chrono::steady_clock::now();
+  loader.start(epoch, view, progress_.batch);
+  for (Batch batch; loader.next(batch);) {
+    const double loss = train_step(batch);
+    ++progress_.batch;
+    if (hooks_.step_done) hooks_.step_done(progress_.epoch, static_cast<std::int64_t>(progress_.sums.samples), loss);
+    if (hooks_.should_stop && hooks_.should_stop()) {
+      check_weights();
+      save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_);
+      return false;
+    }
+  }
+  const double seconds = seconds_since(start);
+  finish_epoch((progress_.sums.samples - samples_before) / seconds, seconds);
+  return true;
+}
+
+/// One optimizer step; adds to the epoch's sums and returns the loss.
+double Trainer::train_step(Batch& batch) {
+  Targets targets;
+  if (settings_.mixup > 0) mixup(batch, targets, settings_.mixup, settings_.seed, progress_.epoch, parts_.train);
+  targets.labels = batch.labels;
+  targets.smoothing = settings_.label_smoothing;
+  Tensor teacher;
+  if (parts_.teacher) {
+    const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
+    teacher = parts_.teacher->logits(batch, view);
+  }
+
+  Tape tape;
+  Tensor auxiliary;
+  ForwardContext context;
+  context.training = true;
+  context.seed = settings_.seed;
+  context.step = progress_.step;
+  context.dropout = settings_.dropout;
+  if (settings_.auxiliary_weight > 0) context.auxiliary = &auxiliary;
+  const Tensor logits = parts_.network.forward(batch.inputs[0], context);
+  double hard = 0, soft = 0;
+  const auto loss_of = [&](const Tensor& z) {
+    if (!teacher) {
+      const Tensor loss = cross_entropy(z, targets);
+      hard = loss.item();
+      return loss;
+    }
+    const DistillationLoss loss = distillation_loss(z, teacher, targets, settings_.distillation);
+    hard = loss.parts.data<float>()[1];
+    soft = loss.parts.data<float>()[2];
+    return loss.total;
+  };
+  Tensor total;
+  if (auxiliary) total = scale(loss_of(auxiliary), settings_.auxiliary_weight);
+  const Tensor main = loss_of(logits);  // last: hard and soft are the main head's
+  total = total ? add(main, total) : main;
+
+  lr_ = learning_rate(settings_.schedule,
+                      static_cast<double>(progress_.epoch) + static_cast<double>(progress_.batch) / batches_) *
+        plateau_.factor();
+  const double loss = total.item();
+  check(std::isfinite(loss), "loss: is ", loss, " at step ", progress_.step + 1, " (epoch ", progress_.epoch + 1,
+        ") with learning rate ", lr_, "; the last good checkpoint is kept: try a lower --lr, --warmup-epochs or --max-norm");
+  tape.backward(total);
+  optimizer_.step(lr_);
+  ++progress_.step;
+
+  const std::int64_t classes = logits.shape()[1];
+  Metrics metrics(classes, settings_.distillation.temperature);
+  metrics.add(logits, batch.labels, teacher);
+  const Evaluation evaluation = metrics.result();
+  const double n = static_cast<double>(batch.indices.size());
+  progress_.sums.samples += n;
+  progress_.sums.loss += n * loss;
+  progress_.sums.hard += n * hard;
+  progress_.sums.soft += n * soft;
+  progress_.sums.accuracy += n * evaluation.accuracy;
+  progress_.sums.top5 += n * evaluation.top5_accuracy;
+  progress_.sums.kl += n * evaluation.kl;
+  return loss;
+}
+
+/// Validates, selects, and writes the checkpoint; then the next epoch begins.
+void Trainer::finish_epoch(double images_per_second, double seconds) {
+  check_weights();
+  const EpochSums& sums = progress_.sums;
+  const double n = sums.samples;
+  EpochReport report;
+  report.epoch = progress_.epoch + 1;
+  report.step = progress_.step;
+  report.lr = lr_;
+  report.train = {sums.loss / n, sums.hard / n, sums.soft / n, sums.accuracy / n, sums.top5 / n, sums.kl / n};
+  report.images_per_second = images_per_second;
+  report.seconds = seconds;
+  report.val = validate();
+  const EpochMetrics& watched = report.val ? *report.val : report.train;
+  if (report.val && select(*report.val)) {
+    report.selected = true;
+    progress_.selected_epoch = report.epoch;
+    progress_.selected_accuracy = report.val->accuracy;
+    progress_.selected_loss = report.val->loss;
+    if (hooks_.save_selected) hooks_.save_selected();
+  }
+  progress_.epochs_without_gain = watched.loss < progress_.best_loss ? 0 : progress_.epochs_without_gain + 1;
+  progress_.best_loss = std::min(progress_.best_loss, watched.loss);
+  if (settings_.schedule.kind == ScheduleKind::plateau) plateau_.observe(watched.loss);
+  progress_.plateau_best = plateau_.best;
+  progress_.plateau_bad_epochs = plateau_.bad_epochs;
+  progress_.plateau_factor = plateau_.factor();
+  ++progress_.epoch;
+  progress_.batch = 0;
+  progress_.sums = {};
+  const bool last = progress_.epoch == settings_.epochs ||
+                    (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop);
+  if (last || progress_.epoch % settings_.checkpoint_every == 0) {
+    if (hooks_.save_checkpoint) hooks_.save_checkpoint();
+    save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_);
+  }
+  if (hooks_.epoch_done) hooks_.epoch_done(report);
+}
+
+std::optional<EpochMetrics> Trainer::validate() {
+  if (!parts_.val || (!parts_.val->labelled() && !parts_.val_teacher)) return std::nullopt;
+  EvaluateOptions options;
+  options.batch_size = settings_.batch_size;
+  options.workers = settings_.workers;
+  options.teacher = parts_.val_teacher;
+  options.temperature = settings_.distillation.temperature;
+  options.progress = hooks_.validation_step_done;
+  const Evaluation result = evaluate(parts_.network, *parts_.val, parts_.preprocessing, parts_.classes, options);
+  EpochMetrics metrics;
+  metrics.hard = result.cross_entropy;
+  metrics.accuracy = result.accuracy;
+  metrics.top5 = result.top5_accuracy;
+  metrics.kl = result.kl;
+  metrics.loss = metrics.hard;
+  if (parts_.val_teacher) {
+    const DistillationSettings& kd = settings_.distillation;
+    const bool convex = kd.convention == Convention::convex;
+    metrics.soft = convex ? kd.temperature * kd.temperature * result.kl : result.soft_cross_entropy;
+    metrics.loss = kd.lambda * metrics.hard + (convex ? 1 - kd.lambda : 1) * metrics.soft;
+  }
+  return metrics;
+}
+
+bool Trainer::select(const EpochMetrics& val) {
+  if (progress_.selected_epoch < 0) return true;
+  if (val.accuracy != progress_.selected_accuracy) return val.accuracy > progress_.selected_accuracy;
+  return val.loss < progress_.selected_loss;
+}
+
+/// A step may leave a weight infinite while its loss was finite: look before anything is saved over.
+void Trainer::check_weights() const {
+  for (const Parameter* parameter : parameters(parts_.network)) {
+    if (parameter->value.dtype() != DType::f32) continue;
+    for (const float value : parameter->value.span<float>())
+      check(std::isfinite(value), "weights: ", parameter->name, " is ", value, " after step ", progress_.step, " (epoch ",
+            progress_.epoch + 1, ") with learning rate ", lr_,
+            "; the last good checkpoint is kept: try a lower --lr, --warmup-epochs or --max-norm");
+  }
+}
+
+}  // namespace retort

@@ -1,0 +1,108 @@
+// The training loop, with labels alone or with a teacher.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "engine/data/loader.h"
+#include "engine/distill/teacher.h"
+#include "engine/distill/training_state.h"
+#include "engine/nn/module.h"
+#include "engine/nn/optimizer.h"
+#include "engine/nn/schedule.h"
+#include "engine/ops/loss.h"
+
+namespace retort {
+
+struct TrainSettings {
+  std::int64_t epochs = 10, batch_size = 32;
+  OptimizerSettings optimizer;
+  ScheduleSettings schedule;  ///< its `epochs` is set from the above
+  double label_smoothing = 0;
+  double mixup = 0;  ///< alpha; 0: off
+  Augmentation augmentation;
+  std::optional<double> dropout;   ///< overrides the network's own
+  double auxiliary_weight = 0;     ///< of the auxiliary head's loss; 0: the head is not run
+  std::int64_t early_stop = 0;     ///< stop after so many epochs without a lower validation loss; 0: never
+  std::int64_t checkpoint_every = 1;  ///< epochs
+  std::uint64_t seed = 0;
+  std::uint64_t view_seed = 0;  ///< of the augmentation
+  std::int64_t views = 0;       ///< epoch e sees view e % views; 0: a new view every epoch
+  int workers = 1;
+  DistillationSettings distillation;  ///< with a teacher
+};
+
+/// What a run reads and trains. val and the teachers may be null.
+struct TrainingParts {
+  Network& network;
+  Preprocessing preprocessing;
+  std::int64_t classes;
+  const Dataset& train;
+  const Dataset* val = nullptr;
+  Teacher* teacher = nullptr;
+  Teacher* val_teacher = nullptr;
+};
+
+/// Means over an epoch's samples. Soft and kl are 0 without a teacher; hard, accuracy and top5 are 0 without labels.
+struct EpochMetrics {
+  double loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+};
+
+struct EpochReport {
+  std::int64_t epoch = 0;  ///< from 1
+  std::int64_t step = 0;
+  double lr = 0;  ///< of the epoch's last step
+  EpochMetrics train;
+  std::optional<EpochMetrics> val;
+  bool selected = false;  ///< the best on validation so far: by accuracy, then loss; without labels by loss
+  double images_per_second = 0, seconds = 0;  ///< of the training part, as run now
+};
+
+/// What the caller does meanwhile. All may be empty.
+struct TrainHooks {
+  std::function<void(std::int64_t epoch, std::int64_t samples, double loss)> step_done;
+  std::function<void(std::int64_t done)> validation_step_done;
+  std::function<void(const EpochReport&)> epoch_done;
+  std::function<void()> save_selected;    ///< the network is now the best on validation
+  std::function<void()> save_checkpoint;  ///< the network is in a good state at the end of an epoch
+  std::function<bool()> should_stop;      ///< asked after every step
+};
+
+class Trainer {
+ public:
+  Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
+          Fingerprint fingerprint);
+
+  /// Continues from the state file. Throws what load_training_state throws.
+  void resume();
+  /// Trains to the last epoch. Returns false if should_stop() asked to stop: the state is then saved, in mid-epoch too.
+  /// Throws Error on a loss or weight that is not finite (naming epoch, step and learning rate; nothing is saved over).
+  bool run();
+  const TrainingProgress& progress() const { return progress_; }
+
+ private:
+  bool run_epoch(Loader& loader);
+  double train_step(Batch& batch);
+  void finish_epoch(double images_per_second, double seconds);
+  std::optional<EpochMetrics> validate();
+  bool select(const EpochMetrics& val);
+  void check_weights() const;
+
+  TrainingParts parts_;
+  TrainSettings settings_;
+  TrainHooks hooks_;
+  std::string state_path_;
+  Fingerprint fingerprint_;
+  Optimizer optimizer_;
+  Plateau plateau_;
+  TrainingProgress progress_;
+  std::int64_t batches_ = 1;
+  double lr_ = 0;
+};
+
+/// Share of the hard term in the gradient at start, in [0, 1]: lambda under convex (T^2 makes up for the softening);
+/// lambda T^2 / (1 + lambda T^2) under additive.
+double effective_hard_share(const DistillationSettings& settings);
+
+}  // namespace retort

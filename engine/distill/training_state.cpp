@@ -1,0 +1,94 @@
+#include "engine/distill/training_state.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/io/layout.h"
+#include "engine/io/safetensors.h"
+
+namespace retort {
+namespace {
+
+constexpr const char* kFormat = "retort-training-state-1";
+const std::string kModel = "model.", kOptimizer = "optimizer.";
+
+// One list for both directions, so that a field cannot be saved and not restored. JSON prints doubles so that they read
+// back to the same bits.
+template <class Progress, class Visit>
+void visit_progress(Progress& p, Visit&& visit) {
+  visit("epoch", p.epoch);
+  visit("batch", p.batch);
+  visit("step", p.step);
+  visit("samples", p.sums.samples);
+  visit("loss", p.sums.loss);
+  visit("hard", p.sums.hard);
+  visit("soft", p.sums.soft);
+  visit("accuracy", p.sums.accuracy);
+  visit("top5", p.sums.top5);
+  visit("kl", p.sums.kl);
+  visit("selected_epoch", p.selected_epoch);
+  visit("selected_accuracy", p.selected_accuracy);
+  visit("selected_loss", p.selected_loss);
+  visit("best_loss", p.best_loss);
+  visit("epochs_without_gain", p.epochs_without_gain);
+  visit("plateau_best", p.plateau_best);
+  visit("plateau_factor", p.plateau_factor);
+  visit("plateau_bad_epochs", p.plateau_bad_epochs);
+}
+
+const Tensor& require(const TensorFile& file, const std::string& path, const std::string& name) {
+  const Tensor* tensor = file.find(name);
+  check(tensor, path, ": has no ", name, "; it is the state of another model: start without --resume");
+  return *tensor;
+}
+
+}  // namespace
+
+void save_training_state(const std::string& path, Module& module, Optimizer& optimizer, const TrainingProgress& progress,
+                         const Fingerprint& fingerprint) {
+  nlohmann::json json;
+  visit_progress(progress, [&](const char* name, const auto& value) { json[name] = value; });
+  TensorFile file;
+  file.metadata = {{"format", kFormat},
+                   {"progress", json.dump()},
+                   {"fingerprint", nlohmann::json(fingerprint).dump()},
+                   {"optimizer_steps", std::to_string(optimizer.steps())}};
+  // Memory layout is kept: nobody else reads this file, and its tensors can be written as they lie.
+  for (Parameter* parameter : parameters(module)) file.tensors.emplace_back(kModel + parameter->name, parameter->value);
+  for (auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(kOptimizer + name, tensor);
+  write_safetensors(path, file);
+}
+
+TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
+                                     const Fingerprint& fingerprint) {
+  const TensorFile file = read_safetensors(path);
+  const auto metadata = [&](const char* key) {
+    const auto found = file.metadata.find(key);
+    check(found != file.metadata.end(), path, ": is not a training state; start without --resume");
+    return found->second;
+  };
+  check(metadata("format") == kFormat, path, ": is not a training state of this version; start without --resume");
+  const auto saved = nlohmann::json::parse(metadata("fingerprint")).get<Fingerprint>();
+  for (const auto& [flag, value] : fingerprint) {
+    const auto found = saved.find(flag);
+    const std::string before = found == saved.end() ? "" : found->second;
+    check(before == value, path, ": the run was started with ", flag, " '", before, "', not '", value,
+          "'; resume with the same flags, or start without --resume");
+  }
+  const auto restore = [&](const std::string& name, Tensor target) {
+    const Tensor& source = require(file, path, name);
+    check(source.shape() == target.shape() && source.dtype() == target.dtype(), path, ": ", name, " has shape ",
+          source.shape(), ", the model's is ", target.shape(), "; start without --resume");
+    std::memcpy(target.raw(), source.raw(), target.bytes());
+  };
+  for (Parameter* parameter : parameters(module)) restore(kModel + parameter->name, parameter->value);
+  for (auto& [name, tensor] : optimizer.state()) restore(kOptimizer + name, tensor);
+  optimizer.set_steps(std::stoll(metadata("optimizer_steps")));
+  const nlohmann::json json = nlohmann::json::parse(metadata("progress"));
+  TrainingProgress progress;
+  visit_progress(progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
+  return progress;
+}
+
+}  // namespace retort

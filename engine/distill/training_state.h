@@ -1,0 +1,43 @@
+// The training state: everything that a run needs to continue to the same bits after it was stopped or killed.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "engine/nn/module.h"
+#include "engine/nn/optimizer.h"
+
+namespace retort {
+
+/// Sums over the samples of the epoch under way.
+struct EpochSums {
+  double samples = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+};
+
+/// Where a run stands.
+struct TrainingProgress {
+  std::int64_t epoch = 0;  ///< the epoch under way, or the number of epochs when finished
+  std::int64_t batch = 0;  ///< batches of it that are done
+  std::int64_t step = 0;   ///< optimizer steps since the start
+  EpochSums sums;
+  std::int64_t selected_epoch = -1;  ///< best on validation so far; -1: none
+  double selected_accuracy = 0, selected_loss = 0;
+  double best_loss = 1e300;  ///< for early stopping
+  std::int64_t epochs_without_gain = 0;
+  double plateau_best = 1e300, plateau_factor = 1;
+  int plateau_bad_epochs = 0;
+};
+
+/// Settings that determine a run's bits, flag name -> value; a run resumes under the same ones only.
+using Fingerprint = std::map<std::string, std::string>;
+
+/// Writes weights, buffers, optimizer moments and progress as one safetensors file, atomically.
+void save_training_state(const std::string& path, Module& module, Optimizer& optimizer, const TrainingProgress& progress,
+                         const Fingerprint& fingerprint);
+
+/// Restores what save_training_state wrote. Throws Error naming the first flag whose value differs, or a tensor that
+/// does not fit.
+TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
+                                     const Fingerprint& fingerprint);
+
+}  // namespace retort
