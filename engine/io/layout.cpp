@@ -1,0 +1,166 @@
+// Every conversion here is one permutation: memory [spatial, inner, outer] <-> file [outer, inner, spatial].
+//   conv          spatial = r * s, inner = c / groups, outer = k
+//   linear        spatial = 1,     inner = in,         outer = out
+//   linear_image  spatial = h * w, inner = c,          outer = out
+//   an image      spatial = h * w, inner = 1,          outer = c
+#include "engine/io/layout.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/core/check.h"
+
+namespace retort {
+namespace {
+
+struct Extents {
+  std::int64_t spatial, inner, outer;
+};
+
+/// Calls copy(memory index, file index) for every element, in tiles that fit the first-level cache on both sides: a
+/// tile's rows are whole cache lines in either order.
+template <class Copy>
+void for_each_element(const Extents& n, const Copy& copy) {
+  constexpr std::int64_t kTile = 32;
+  const std::int64_t columns = n.inner * n.spatial;
+  for (std::int64_t column0 = 0; column0 < columns; column0 += kTile)
+    for (std::int64_t outer0 = 0; outer0 < n.outer; outer0 += kTile) {
+      const std::int64_t column1 = std::min(column0 + kTile, columns), outer1 = std::min(outer0 + kTile, n.outer);
+      std::int64_t inner = column0 / n.spatial, spatial = column0 % n.spatial;
+      for (std::int64_t column = column0; column < column1; ++column) {
+        const std::int64_t row = (spatial * n.inner + inner) * n.outer;
+        for (std::int64_t outer = outer0; outer < outer1; ++outer) copy(row + outer, outer * columns + column);
+        if (++spatial == n.spatial) spatial = 0, ++inner;
+      }
+    }
+}
+
+template <class T>
+void to_file(const Extents& n, const T* memory, T* file) {
+  for_each_element(n, [=](std::int64_t m, std::int64_t f) { file[f] = memory[m]; });
+}
+
+template <class T>
+void from_file(const Extents& n, const T* file, T* memory) {
+  for_each_element(n, [=](std::int64_t m, std::int64_t f) { memory[m] = file[f]; });
+}
+
+Extents extents(const Parameter& parameter) {
+  const Shape& shape = parameter.value.shape();
+  switch (parameter.layout) {
+    case FileLayout::conv: return {shape[0] * shape[1], shape[2], shape[3]};
+    case FileLayout::linear: return {1, shape[0], shape[1]};
+    case FileLayout::linear_image: return {parameter.image[0] * parameter.image[1], parameter.image[2], shape[1]};
+    case FileLayout::same: break;
+  }
+  return {1, 1, shape.count()};
+}
+
+void check_parameter(const Parameter& parameter) {
+  const Shape& shape = parameter.value.shape();
+  const Shape& image = parameter.image;
+  switch (parameter.layout) {
+    case FileLayout::same: return;
+    case FileLayout::conv:
+      return check(shape.rank() == 4, parameter.name, ": a convolution's weight has shape ", shape,
+                   "; expected [r, s, c, k]");
+    case FileLayout::linear:
+      return check(shape.rank() == 2, parameter.name, ": a linear weight has shape ", shape, "; expected [in, out]");
+    case FileLayout::linear_image:
+      return check(shape.rank() == 2 && image.rank() == 3 && image.count() == shape[0], parameter.name,
+                   ": a linear weight has shape ", shape, "; expected [h * w * c, out] for image ", image);
+  }
+}
+
+/// Splits x [n, spatial..., outer] into images and permutes each by `permute(extents, from, to)`.
+template <class Permute>
+void for_each_image(const Tensor& x, std::int64_t images, const Extents& n, Tensor& y, const Permute& permute) {
+  const std::int64_t stride = n.spatial * n.outer;
+  for (std::int64_t image = 0; image < images; ++image) {
+    if (x.dtype() == DType::f32)
+      permute(n, x.data<float>() + image * stride, y.data<float>() + image * stride);
+    else
+      permute(n, x.data<double>() + image * stride, y.data<double>() + image * stride);
+  }
+}
+
+void check_images(const Tensor& x, const char* expected) {
+  check(x.shape().rank() == 4 && (x.dtype() == DType::f32 || x.dtype() == DType::f64), "images: shape ", x.shape(),
+        "; expected float32 or float64 ", expected);
+}
+
+const char* dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "float32";
+    case DType::f64: return "float64";
+    case DType::i64: return "int64";
+    case DType::i32: break;
+  }
+  return "int32";
+}
+
+}  // namespace
+
+Shape file_shape(const Parameter& parameter) {
+  check_parameter(parameter);
+  const Shape& shape = parameter.value.shape();
+  switch (parameter.layout) {
+    case FileLayout::conv: return {shape[3], shape[2], shape[0], shape[1]};
+    case FileLayout::linear:
+    case FileLayout::linear_image: return {shape[1], shape[0]};
+    case FileLayout::same: break;
+  }
+  return shape;
+}
+
+Tensor to_file_layout(const Parameter& parameter, const Tensor& value) {
+  const Shape shape = file_shape(parameter);
+  check(value.shape() == parameter.value.shape(), parameter.name, ": a tensor of shape ", value.shape(),
+        " goes with this parameter; expected ", parameter.value.shape());
+  if (parameter.layout == FileLayout::same) return value.clone();
+  Tensor file = Tensor::empty(shape, value.dtype());
+  if (value.dtype() == DType::f32)
+    to_file(extents(parameter), value.data<float>(), file.data<float>());
+  else
+    to_file(extents(parameter), value.data<double>(), file.data<double>());
+  return file;
+}
+
+void from_file_layout(const Tensor& file, Parameter& parameter) {
+  const Shape expected = file_shape(parameter);
+  check(file.shape() == expected, parameter.name, ": found shape ", file.shape(), ", expected ", expected,
+        "; load it into the architecture, image size and number of classes that it was saved from");
+  Tensor& value = parameter.value;
+  const auto is_float = [](DType dtype) { return dtype == DType::f32 || dtype == DType::f64; };
+  check(file.dtype() == value.dtype() || (is_float(file.dtype()) && is_float(value.dtype())), parameter.name,
+        ": found ", dtype_name(file.dtype()), ", expected ", dtype_name(value.dtype()), "; save it as that");
+  const Tensor source = file.dtype() == value.dtype() ? file : file.to(value.dtype());
+  // In place: the module, its optimizer and the tape keep their handles.
+  if (parameter.layout == FileLayout::same) {
+    if (value.bytes() > 0) std::memcpy(value.raw(), source.raw(), value.bytes());
+  } else if (value.dtype() == DType::f32) {
+    from_file(extents(parameter), source.data<float>(), value.data<float>());
+  } else {
+    from_file(extents(parameter), source.data<double>(), value.data<double>());
+  }
+}
+
+Tensor nchw_to_nhwc(const Tensor& x) {
+  check_images(x, "[n, c, h, w]");
+  const Shape& shape = x.shape();
+  Tensor y = Tensor::empty({shape[0], shape[2], shape[3], shape[1]}, x.dtype());
+  for_each_image(x, shape[0], {shape[2] * shape[3], 1, shape[1]}, y,
+                 [](const Extents& n, const auto* from, auto* to) { from_file(n, from, to); });
+  return y;
+}
+
+Tensor nhwc_to_nchw(const Tensor& x) {
+  check_images(x, "[n, h, w, c]");
+  const Shape& shape = x.shape();
+  Tensor y = Tensor::empty({shape[0], shape[3], shape[1], shape[2]}, x.dtype());
+  for_each_image(x, shape[0], {shape[1] * shape[2], 1, shape[3]}, y,
+                 [](const Extents& n, const auto* from, auto* to) { to_file(n, from, to); });
+  return y;
+}
+
+}  // namespace retort

@@ -1,0 +1,252 @@
+// The format: https://github.com/huggingface/safetensors#format
+#include "engine/io/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+
+#include "engine/core/check.h"
+#include "engine/io/file.h"
+
+namespace retort {
+namespace {
+
+using nlohmann::json;
+
+static_assert(std::endian::native == std::endian::little, "elements are copied as they lie");
+
+constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
+constexpr const char* kMetadata = "__metadata__";
+constexpr const char* kAgain = "; write or download the file again";
+
+enum class FileDType { f32, f64, i64, f16, bf16 };
+
+FileDType parse_dtype(const std::string& dtype, const std::string& where) {
+  if (dtype == "F32") return FileDType::f32;
+  if (dtype == "F64") return FileDType::f64;
+  if (dtype == "I64") return FileDType::i64;
+  if (dtype == "F16") return FileDType::f16;
+  if (dtype == "BF16") return FileDType::bf16;
+  throw Error(text(where, "has dtype ", dtype, ", expected F32, F64, F16, BF16 or I64; convert it before saving"));
+}
+
+std::uint64_t bytes_of(FileDType dtype) {
+  switch (dtype) {
+    case FileDType::f32: return 4;
+    case FileDType::f64:
+    case FileDType::i64: return 8;
+    case FileDType::f16:
+    case FileDType::bf16: break;
+  }
+  return 2;
+}
+
+struct Entry {
+  std::string name;
+  FileDType dtype;
+  Shape shape;
+  std::uint64_t begin, end;
+};
+
+/// Parses JSON; an object that has a key twice is an error, where the library would keep the last.
+json parse_header(const std::string& text_, const std::string& path) {
+  std::vector<std::set<std::string>> keys;
+  const auto note = [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key)
+      check(keys.back().insert(value.get<std::string>()).second, path, ": the header has ", value.dump(), " twice",
+            kAgain);
+    return true;
+  };
+  try {
+    return json::parse(text_, note);
+  } catch (const json::exception&) {
+    throw Error(text(path, ": not a safetensors file: its header is not JSON", kAgain));
+  }
+}
+
+Shape parse_shape(const json& extents, const std::string& where) {
+  check(extents.is_array(), where, "has no list as its shape", kAgain);
+  check(extents.size() <= Shape::kMaxRank, where, "has ", extents.size(), " axes, expected at most ", Shape::kMaxRank,
+        "; reshape it before saving");
+  std::array<std::int64_t, Shape::kMaxRank> n{};
+  std::int64_t product = 1;  // with 1 for 0: no product of some of the extents overflows either
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    const json& extent = extents[i];
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+    check(extent.is_number_unsigned() && extent.get<std::uint64_t>() <= kMost, where, "has shape ", extents.dump(),
+          ", which is no list of sizes", kAgain);
+    n[i] = extent.get<std::int64_t>();
+    check(!__builtin_mul_overflow(product, std::max<std::int64_t>(n[i], 1), &product) && product <= kMost / 8, where,
+          "has shape ", extents.dump(), ", which overflows", kAgain);
+  }
+  switch (extents.size()) {
+    case 0: return {};
+    case 1: return {n[0]};
+    case 2: return {n[0], n[1]};
+    case 3: return {n[0], n[1], n[2]};
+  }
+  return {n[0], n[1], n[2], n[3]};
+}
+
+Entry parse_entry(const std::string& name, const json& fields, const std::string& where) {
+  check(fields.is_object() && fields.contains("dtype") && fields["dtype"].is_string() && fields.contains("shape") &&
+            fields.contains("data_offsets"),
+        where, "lacks dtype, shape or data_offsets", kAgain);
+  const json& offsets = fields["data_offsets"];
+  check(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(),
+        where, "has data_offsets ", offsets.dump(), ", expected [begin, end]", kAgain);
+  Entry entry{name, parse_dtype(fields["dtype"].get<std::string>(), where), parse_shape(fields["shape"], where),
+              offsets[0].get<std::uint64_t>(), offsets[1].get<std::uint64_t>()};
+  const auto bytes = static_cast<std::uint64_t>(entry.shape.count()) * bytes_of(entry.dtype);
+  check(entry.begin <= entry.end && entry.end - entry.begin == bytes, where, "has data_offsets ", offsets.dump(),
+        ", but shape ", entry.shape, " takes ", bytes, " bytes", kAgain);
+  return entry;
+}
+
+/// IEEE binary16 to binary32, exactly.
+float from_half(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
+  const std::uint32_t exponent = (half >> 10) & 31, fraction = half & 0x3ff;
+  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  const std::uint32_t rebiased = exponent == 31 ? 255 : exponent + 127 - 15;
+  return std::bit_cast<float>(sign | rebiased << 23 | fraction << 13);
+}
+
+/// bfloat16 is the upper half of a binary32.
+float from_bfloat(std::uint16_t upper) { return std::bit_cast<float>(static_cast<std::uint32_t>(upper) << 16); }
+
+std::span<std::uint8_t> bytes_of(const Tensor& tensor) {
+  return {static_cast<std::uint8_t*>(tensor.raw()), tensor.bytes()};
+}
+
+/// Reads the elements from `offset` of the file on.
+Tensor read_tensor(const InputFile& file, std::uint64_t offset, const Entry& entry) {
+  if (entry.dtype == FileDType::f16 || entry.dtype == FileDType::bf16) {
+    std::vector<std::uint16_t> raw(static_cast<std::size_t>(entry.shape.count()));
+    file.read(offset, {reinterpret_cast<std::uint8_t*>(raw.data()), raw.size() * sizeof raw[0]});
+    Tensor tensor = Tensor::empty(entry.shape);
+    std::transform(raw.begin(), raw.end(), tensor.data<float>(),
+                   entry.dtype == FileDType::f16 ? from_half : from_bfloat);
+    return tensor;
+  }
+  const DType dtype = entry.dtype == FileDType::f32 ? DType::f32 : entry.dtype == FileDType::f64 ? DType::f64 : DType::i64;
+  Tensor tensor = Tensor::empty(entry.shape, dtype);
+  file.read(offset, bytes_of(tensor));
+  return tensor;
+}
+
+const char* file_dtype(const Tensor& tensor, const std::string& where) {
+  switch (tensor.dtype()) {
+    case DType::f32: return "F32";
+    case DType::f64: return "F64";
+    case DType::i64: return "I64";
+    case DType::i32: break;
+  }
+  throw Error(text(where, "is i32, expected f32, f64 or i64; convert it"));
+}
+
+/// A JSON string.
+std::string quoted(const std::string& value, const std::string& path) {
+  try {
+    return json(value).dump();
+  } catch (const json::exception&) {
+    throw Error(text(path, ": cannot write '", value, "', which is not UTF-8; rename it"));
+  }
+}
+
+}  // namespace
+
+const Tensor* TensorFile::find(const std::string& name) const {
+  const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& entry) { return entry.first == name; });
+  return found == tensors.end() ? nullptr : &found->second;
+}
+
+TensorFile read_safetensors(const std::string& path) {
+  const InputFile input(path);
+  std::uint64_t header_bytes = 0;
+  check(input.size() > sizeof header_bytes, path, ": not a safetensors file: only ", input.size(), " bytes", kAgain);
+  input.read(0, {reinterpret_cast<std::uint8_t*>(&header_bytes), sizeof header_bytes});
+  check(header_bytes <= kMaxHeaderBytes, path, ": not a safetensors file: its header would have ", header_bytes,
+        " bytes, more than ", kMaxHeaderBytes, kAgain);
+  check(header_bytes <= input.size() - sizeof header_bytes, path, ": cut short: the header has ", header_bytes,
+        " bytes, the file ", input.size(), kAgain);
+  std::string header(header_bytes, '\0');
+  input.read(sizeof header_bytes, {reinterpret_cast<std::uint8_t*>(header.data()), header.size()});
+  check(header.starts_with('{'), path, ": not a safetensors file: its header does not begin with {", kAgain);
+
+  TensorFile file;
+  std::vector<Entry> entries;
+  const json fields = parse_header(header, path);
+  for (const auto& [name, value] : fields.items()) {
+    if (name == kMetadata) {
+      check(value.is_object(), path, ": ", kMetadata, " is no object", kAgain);
+      for (const auto& [key, datum] : value.items()) {
+        check(datum.is_string(), path, ": ", kMetadata, " '", key, "' is no string", kAgain);
+        file.metadata.emplace(key, datum.get<std::string>());
+      }
+    } else {
+      entries.push_back(parse_entry(name, value, text(path, ": tensor '", name, "' ")));
+    }
+  }
+
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry& a, const Entry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
+  const std::uint64_t data_at = sizeof header_bytes + header_bytes, data_bytes = input.size() - data_at;
+  std::uint64_t covered = 0;
+  for (const Entry& entry : entries) {
+    check(entry.begin == covered, path, ": tensor '", entry.name, "' begins at byte ", entry.begin, ", ",
+          entry.begin < covered ? "overlapping the one before" : "leaving a gap after the one before",
+          ", which ends at ", covered, kAgain);
+    covered = entry.end;
+  }
+  check(covered == data_bytes, path, covered > data_bytes ? ": cut short: " : ": too long: ", "the header describes ",
+        covered, " bytes of data, the file has ", data_bytes, kAgain);
+  for (const Entry& entry : entries)
+    file.tensors.emplace_back(entry.name, read_tensor(input, data_at + entry.begin, entry));
+  return file;
+}
+
+void write_safetensors(const std::string& path, const TensorFile& file) {
+  std::string header = "{";
+  const auto separate = [&] {
+    if (header.size() > 1) header += ',';
+  };
+  if (!file.metadata.empty()) {
+    header += text('"', kMetadata, "\":{");
+    for (const auto& [key, value] : file.metadata)
+      header += text(header.back() == '{' ? "" : ",", quoted(key, path), ':', quoted(value, path));
+    header += '}';
+  }
+  std::uint64_t offset = 0;
+  std::set<std::string> names = {kMetadata};
+  for (const auto& [name, tensor] : file.tensors) {
+    const std::string where = text(path, ": tensor '", name, "' ");
+    check(names.insert(name).second, where, "would be written twice; give it another name");
+    separate();
+    header += text(quoted(name, path), ":{\"dtype\":\"", file_dtype(tensor, where), "\",\"shape\":[");
+    for (int axis = 0; axis < tensor.shape().rank(); ++axis) header += text(axis ? "," : "", tensor.shape()[axis]);
+    header += text("],\"data_offsets\":[", offset, ',', offset + tensor.bytes(), "]}");
+    offset += tensor.bytes();
+  }
+  header += '}';
+  header.append((8 - header.size() % 8) % 8, ' ');  // the data begins at a multiple of 8
+
+  const std::uint64_t header_bytes = header.size();
+  write_atomic(path, [&](const ByteSink& sink) {
+    sink({reinterpret_cast<const std::uint8_t*>(&header_bytes), sizeof header_bytes});
+    sink({reinterpret_cast<const std::uint8_t*>(header.data()), header.size()});
+    for (const auto& [name, tensor] : file.tensors) sink(bytes_of(tensor));
+  });
+}
+
+}  // namespace retort
