@@ -27,7 +27,8 @@ class Tape {
   void record(std::function<void()> step) { steps_.push_back(std::move(step)); }
 
   /// Runs the steps backwards from d(output)/d(output) = 1 (or `seed`, of output's shape) and empties the tape.
-  /// Throws Error if output was not computed under this tape, or is not a single element and no seed is given.
+  /// A leaf's gradient stays in its slot; that of a tensor computed on the way is used up. Throws Error if output does
+  /// not depend on anything recorded here, or is not a single element and no seed is given.
   void backward(const Tensor& output, const Tensor& seed = {});
 
   std::size_t size() const { return steps_.size(); }

@@ -11,6 +11,9 @@
 
 namespace retort {
 
+/// "f32", "f64", "i64", "i32"
+const char* to_string(DType dtype);
+
 class Tensor;
 
 /// Where the tape gathers the gradient of one tensor. It owns no tape node, so nothing can form a cycle.
@@ -25,7 +28,8 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType dtype = DType::f32);
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32);
   static Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
-  /// Copies the elements; their number must be shape.count(). T is float, double or std::int64_t.
+  /// Copies the elements; their number must be shape.count(). T is float, double, std::int64_t or
+  /// std::int32_t. Throws Error otherwise.
   template <class T>
   static Tensor from(const Shape& shape, std::span<const T> elements);
 
@@ -46,7 +50,7 @@ class Tensor {
   /// The value of a one-element float tensor.
   double item() const;
 
-  /// The same elements under another shape of the same count. Not differentiable: see ops/flatten.h.
+  /// The same elements under another shape of the same count. Not differentiable: see flatten() in ops/elementwise.h.
   Tensor reshaped(const Shape& shape) const;
   /// The same elements without a gradient slot.
   Tensor detached() const;
@@ -75,6 +79,9 @@ class Tensor {
 struct GradSlot {
   Tensor grad;  ///< empty until the first contribution
 };
+
+/// Moves the gradient out of its slot; the empty tensor if there is none.
+Tensor take_grad(GradSlot& slot);
 
 /// slot's gradient += grad. Takes over `grad` if it is the first, adds in place when the slot owns its elements alone.
 void accumulate(GradSlot& slot, Tensor grad);

@@ -27,8 +27,7 @@ struct Parameter {
   FileLayout layout = FileLayout::same;
   Shape image;             ///< linear_image only: [h, w, c]
   bool buffer = false;     ///< not trained, but saved
-  bool decay = true;       ///< weight decay applies
-  std::string name;        ///< full dotted name, set by name_parameters()
+  std::string name;        ///< full dotted name, set by parameters()
 };
 
 class Module;

@@ -14,7 +14,8 @@ struct ScheduleSettings {
   double warmup_epochs = 0;   ///< linear from 0 (exclusive) to lr
 };
 
-/// The learning rate at a fractional epoch in [0, epochs).
+/// The learning rate at a fractional epoch in [0, epochs). A step counts by its middle, (step + 0.5) / steps per epoch,
+/// which makes the rate of none exactly 0.
 ///   constant  lr
 ///   cosine    lr / 2 * (1 + cos(pi * progress after warm-up))        (Loshchilov & Hutter 1608.03983)
 ///   step      lr * 0.1^(number of thirds of the run that have passed)

@@ -1,0 +1,196 @@
+#include "engine/core/arena.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <iomanip>
+#include <iterator>
+
+#include "engine/core/check.h"
+
+// Under AddressSanitizer, memory outside live blocks is poisoned and blocks are kept apart, so that a kernel that runs
+// over the end of a tensor is caught.
+#if defined(__SANITIZE_ADDRESS__)
+#define RETORT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RETORT_ASAN 1
+#endif
+#endif
+#ifdef RETORT_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace retort {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kChunk = std::size_t{64} << 20;
+
+#ifdef RETORT_ASAN
+constexpr std::size_t kGap = kAlignment;
+void poison(const void* address, std::size_t bytes) { ASAN_POISON_MEMORY_REGION(address, bytes); }
+void unpoison(const void* address, std::size_t bytes) { ASAN_UNPOISON_MEMORY_REGION(address, bytes); }
+#else
+constexpr std::size_t kGap = 0;
+void poison(const void*, std::size_t) {}
+void unpoison(const void*, std::size_t) {}
+#endif
+
+std::size_t round_up(std::size_t bytes, std::size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
+
+/// "1.2 GiB", "640 KiB"
+std::string human(std::size_t bytes) {
+  const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(units)) {
+    value /= 1024;
+    ++unit;
+  }
+  std::ostringstream stream;
+  stream << std::fixed << std::setprecision(unit == 0 ? 0 : 1) << value << ' ' << units[unit];
+  return stream.str();
+}
+
+std::size_t memory_limit() {
+  if (const char* limit = std::getenv("RETORT_MEMORY_LIMIT")) return std::strtoull(limit, nullptr, 10);
+  std::size_t bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  // cgroup v2, then v1; "max" in the first leaves the stream failed.
+  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
+    if (std::size_t container; std::ifstream(file) >> container) bytes = std::min(bytes, container);
+  return bytes;
+}
+
+/// Zeroed pages at a multiple of kHugePage, at `hint` if that is free; null if the system has none.
+std::byte* map_pages(std::byte* hint, std::size_t bytes) {
+  const auto map = [](void* where, std::size_t size) {
+    void* pages = mmap(where, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? nullptr : static_cast<std::byte*>(pages);
+  };
+  const auto misalignment = [](std::byte* pages) { return reinterpret_cast<std::uintptr_t>(pages) % kHugePage; };
+  std::byte* pages = map(hint, bytes);
+  if (pages && misalignment(pages) != 0) {
+    munmap(pages, bytes);
+    pages = map(nullptr, bytes + kHugePage);
+    if (pages) {
+      const std::size_t before = (kHugePage - misalignment(pages)) % kHugePage;
+      if (before) munmap(pages, before);
+      if (before < kHugePage) munmap(pages + before + bytes, kHugePage - before);
+      pages += before;
+    }
+  }
+  // A refusal costs speed only.
+  if (pages) madvise(pages, bytes, MADV_HUGEPAGE);
+  return pages;
+}
+
+}  // namespace
+
+Arena::Arena() : limit_(memory_limit()) {}
+
+Arena::~Arena() {
+  for (const auto& [pages, bytes] : chunks_) {
+    unpoison(pages, bytes);
+    munmap(pages, bytes);
+  }
+}
+
+void* Arena::allocate(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const auto out_of_memory = [&] {
+    return Error(text("out of memory: asked for ", human(bytes), " with ", human(statistics_.used_bytes),
+                      " in use; try a smaller --batch-size"));
+  };
+  if (bytes > limit_) throw out_of_memory();
+  const std::size_t size = round_up(std::max<std::size_t>(bytes, 1) + kGap, kAlignment);
+  if (statistics_.used_bytes + size > limit_) throw out_of_memory();
+  auto found = free_.lower_bound({size, nullptr});
+  if (found == free_.end()) {
+    if (!add_chunk(size)) throw out_of_memory();
+    found = free_.lower_bound({size, nullptr});
+  }
+  std::byte* const address = found->second;
+  free_.erase(found);
+  Block& block = blocks_.at(address);
+  block.free = false;
+  if (block.bytes > size) {
+    const Block rest{block.bytes - size, true, false};
+    block.bytes = size;
+    blocks_.emplace(address + size, rest);
+    free_.emplace(rest.bytes, address + size);
+  }
+  statistics_.used_bytes += size;
+  statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.used_bytes);
+  unpoison(address, bytes);
+  return address;
+}
+
+void Arena::release(void* pointer) noexcept {
+  if (!pointer) return;
+  const std::lock_guard lock(mutex_);
+  const auto found = blocks_.find(static_cast<std::byte*>(pointer));
+  const Block block = found->second;
+  blocks_.erase(found);
+  poison(pointer, block.bytes);
+  statistics_.used_bytes -= block.bytes;
+  add_free(static_cast<std::byte*>(pointer), block);
+}
+
+void Arena::add_free(std::byte* address, Block block) {
+  block.free = true;
+  auto next = blocks_.lower_bound(address);
+  if (next != blocks_.end() && next->second.free && !next->second.first && address + block.bytes == next->first) {
+    block.bytes += next->second.bytes;
+    free_.erase({next->second.bytes, next->first});
+    next = blocks_.erase(next);
+  }
+  if (!block.first && next != blocks_.begin()) {
+    const auto previous = std::prev(next);
+    if (previous->second.free) {
+      free_.erase({previous->second.bytes, previous->first});
+      previous->second.bytes += block.bytes;
+      free_.emplace(previous->second.bytes, previous->first);
+      return;
+    }
+  }
+  blocks_.emplace_hint(next, address, block);
+  free_.emplace(block.bytes, address);
+}
+
+bool Arena::add_chunk(std::size_t bytes) {
+  const std::size_t size = std::max(kChunk, round_up(bytes, kHugePage));
+  // Linux maps downwards: right below the lowest chunk there is usually room, and then the two chunks are as one.
+  const auto lowest = blocks_.begin();
+  std::byte* const hint = lowest == blocks_.end() ? nullptr : lowest->first - size;
+  std::byte* const pages = map_pages(hint, size);
+  if (!pages) return false;
+  chunks_.emplace_back(pages, size);
+  statistics_.reserved_bytes += size;
+  poison(pages, size);
+  if (pages == hint) lowest->second.first = false;
+  add_free(pages, {size, true, true});
+  return true;
+}
+
+Arena::Statistics Arena::statistics() const {
+  const std::lock_guard lock(mutex_);
+  return statistics_;
+}
+
+void Arena::reset_peak() {
+  const std::lock_guard lock(mutex_);
+  statistics_.peak_bytes = statistics_.used_bytes;
+}
+
+Arena& cpu_arena() {
+  // Never destroyed: tensors with static storage may outlive any order of destruction.
+  static Arena& arena = *new Arena;
+  return arena;
+}
+
+}  // namespace retort

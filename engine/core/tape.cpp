@@ -1,0 +1,45 @@
+#include "engine/core/tape.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/core/check.h"
+
+namespace retort {
+namespace {
+
+thread_local Tape* active_tape = nullptr;
+
+}  // namespace
+
+Tape::Tape() : previous_(std::exchange(active_tape, this)) {}
+
+Tape::~Tape() { active_tape = previous_; }
+
+void Tape::backward(const Tensor& output, const Tensor& seed) {
+  check(output.requires_grad() && !steps_.empty(),
+        "[backward] the output depends on nothing that this tape recorded; compute it under the tape, from a tensor that "
+        "requires a gradient");
+  check(seed ? seed.shape() == output.shape() && seed.dtype() == output.dtype() : output.count() == 1,
+        "[backward] the output is ", to_string(output.dtype()), " ", output.shape(), ", the seed ",
+        seed ? text(to_string(seed.dtype()), " ", seed.shape()) : "missing", "; give a seed of the output's shape");
+  accumulate(*output.slot(), seed ? seed.detached() : Tensor::full(output.shape(), 1, output.dtype()));
+  while (!steps_.empty()) {
+    const std::function<void()> step = std::move(steps_.back());
+    steps_.pop_back();
+    step();
+  }
+}
+
+Tape* Tape::active() { return active_tape; }
+
+NoGrad::NoGrad() : previous_(std::exchange(active_tape, nullptr)) {}
+
+NoGrad::~NoGrad() { active_tape = previous_; }
+
+Tape* recording(std::initializer_list<const Tensor*> inputs) {
+  const auto requires_grad = [](const Tensor* input) { return input->requires_grad(); };
+  return active_tape && std::ranges::any_of(inputs, requires_grad) ? active_tape : nullptr;
+}
+
+}  // namespace retort
