@@ -1,0 +1,69 @@
+#include "kernels/cpu/conv2d.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/block_gemm.h"
+#include "kernels/cpu/conv2d_plan.h"
+#include "kernels/cpu/patches.h"
+#include "kernels/table.h"
+
+namespace retort::cpu {
+
+std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  const std::size_t scratch = num_threads() * block_gemm_scratch_bytes();
+  switch (pass) {
+    case ConvPass::fprop: return scratch;
+    case ConvPass::dgrad: return scratch + filter_bytes(g);
+    case ConvPass::wgrad: return scratch + WgradPlan(g).partial_bytes();
+  }
+  return 0;
+}
+
+PatchGeometry input_patches(const Conv2dGeometry& g, const float* x, std::int64_t group) {
+  return {.x = x + group * g.c_per_group(),
+          .h = g.h,
+          .w = g.w,
+          .pixel_stride = g.c,
+          .p = g.p(),
+          .q = g.q(),
+          .stride_h = g.stride_h,
+          .stride_w = g.stride_w,
+          .offset_h = -g.pad_h,
+          .offset_w = -g.pad_w,
+          .taps_h = g.r,
+          .taps_w = g.s,
+          .tap_step_h = g.dilation_h,
+          .tap_step_w = g.dilation_w,
+          .channels = g.c_per_group()};
+}
+
+void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
+                  void* y_data, void* workspace) {
+  const std::int64_t rows = g.n * g.p() * g.q();
+  auto* y = static_cast<float*>(y_data);
+  const TaskGrid grid(rows, g.k_per_group(), g.groups);
+  parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {
+    const std::int64_t group = index / grid.size(), first_k = group * g.k_per_group();
+    const PatchGeometry patches = input_patches(g, static_cast<const float*>(x), group);
+    const auto load_panel = [&](const PanelBlock& block) {
+      gather_patches(patches, block.row, block.rows, block.depth, block.depths, block.panel, block.stride);
+    };
+    const auto locate_rows = [&](std::int64_t row, std::int64_t count, float** addresses) {
+      for (std::int64_t i = 0; i < count; ++i) addresses[i] = y + (row + i) * g.k + first_k;
+    };
+    const BlockGemm product = {.rows = rows,
+                               .cols = g.k_per_group(),
+                               .depth = patches.depth(),
+                               .layout = PanelLayout::row_major,
+                               .load_panel = load_panel,
+                               .b = static_cast<const float*>(w) + first_k,
+                               .b_stride = g.k,
+                               .transpose_b = false,
+                               .locate_rows = locate_rows,
+                               .bias = bias != nullptr ? static_cast<const float*>(bias) + first_k : nullptr,
+                               .relu = relu};
+    block_gemm(product, grid[index % grid.size()], thread_scratch(workspace, thread));
+  });
+}
+
+}  // namespace retort::cpu

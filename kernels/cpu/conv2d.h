@@ -1,0 +1,25 @@
+// The CPU backend's convolution in f32 as implicit GEMM; kernels/conv2d.h has the contract.
+//
+//            rows             cols   depth      A                                   B
+//   fprop    (n, p, q)        k      (r, s, c)  patches of x                        w
+//   dgrad    (n, h, w)        c      (r, s, k)  patches of dy                       w, c and k exchanged
+//   wgrad    (r, s, c)        k      (n, p, q)  patches of x, transposed            dy
+//
+// dgrad with a stride runs once per residue class of (h, w) modulo the stride: each class sees its own taps only, all
+// of them at unit stride in dy, so that no product with a hole is computed.
+#pragma once
+
+#include "kernels/conv2d.h"
+
+namespace retort::cpu {
+
+/// For the present num_threads(); asked for again when that changes.
+std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
+void conv2d_fprop(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w, const void* bias,
+                  bool relu, void* y, void* workspace);
+void conv2d_dgrad(Stream stream, const Conv2dGeometry& geometry, const void* dy, const void* w, void* dx,
+                  void* workspace);
+void conv2d_wgrad(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* dy, void* dw,
+                  void* workspace);
+
+}  // namespace retort::cpu

@@ -1,0 +1,46 @@
+// What the files of the CPU's convolution share: how the workspace is cut, and how each pass divides its work.
+//
+// The workspace begins with one block_gemm scratch per thread; the pass's own buffer follows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/conv2d.h"
+#include "kernels/cpu/block_gemm.h"
+#include "kernels/cpu/patches.h"
+#include "kernels/table.h"
+
+namespace retort::cpu {
+
+inline void* thread_scratch(void* workspace, int thread) {
+  return static_cast<char*>(workspace) + static_cast<std::size_t>(thread) * block_gemm_scratch_bytes();
+}
+
+/// What follows the threads' scratch.
+inline float* pass_buffer(void* workspace) { return static_cast<float*>(thread_scratch(workspace, num_threads())); }
+
+inline std::size_t filter_bytes(const Conv2dGeometry& g) {
+  return static_cast<std::size_t>(g.r * g.s * g.c_per_group() * g.k) * sizeof(float);
+}
+
+/// The patches of x that the outputs of a group see.
+PatchGeometry input_patches(const Conv2dGeometry& geometry, const float* x, std::int64_t group);
+
+/// wgrad sums over all output positions. A small filter has too few elements to share out, so the positions are split
+/// instead: each part sums into a filter of its own, and these are added up in a fixed order.
+class WgradPlan {
+ public:
+  explicit WgradPlan(const Conv2dGeometry& geometry);
+  std::int64_t parts() const { return parts_; }
+  const TaskGrid& grid() const { return grid_; }
+  /// The first part writes dw itself.
+  std::size_t partial_bytes() const { return static_cast<std::size_t>(parts_ - 1) * filter_bytes_; }
+
+ private:
+  std::size_t filter_bytes_;
+  std::int64_t parts_;
+  TaskGrid grid_;
+};
+
+}  // namespace retort::cpu

@@ -1,0 +1,136 @@
+// The register tile: C[MR, NV vectors] (+)= A panel * B sliver, all accumulators in registers. 14 x 2 vectors keep 28 of
+// AVX-512's 32 registers busy, 6 x 2 the 16 of AVX2. Included once per instruction set, from block_gemm.cpp.
+#if defined(RETORT_MICROKERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RETORT_MICROKERNEL_INL_H_
+#undef RETORT_MICROKERNEL_INL_H_
+#else
+#define RETORT_MICROKERNEL_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <array>
+#include <cstdint>
+#include <utility>
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F32 = hn::ScalableTag<float>;
+using Vector = hn::Vec<F32>;
+
+constexpr std::int64_t kLanes = hn::MaxLanes(F32());
+constexpr int kTileVectors = 2;
+constexpr int kTileRows = kLanes >= 16 ? 14 : 6;
+constexpr std::int64_t kSliver = kTileVectors * kLanes;  // columns of a full tile
+
+struct Tile {
+  const float* a;
+  std::int64_t a_stride;  ///< depth-major panels only; row-major ones have kRowStride
+  const float* b;         ///< [depth, NV * kLanes], all of it readable; columns beyond `cols` are ignored
+  std::int64_t b_stride;
+  std::int64_t depth;
+  float* const* c;        ///< the rows' addresses
+  std::int64_t col, cols;
+  bool accumulate;        ///< add to C instead of overwriting it
+  const float* bias;      ///< at `col`, or null
+  bool relu;
+};
+
+HWY_INLINE Vector load_columns(F32 d, const float* source, std::int64_t v, std::int64_t cols) {
+  const std::int64_t begin = v * kLanes;
+  if (HWY_LIKELY(cols >= begin + kLanes)) return hn::LoadU(d, source + begin);
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(cols - begin)), d, source + begin);
+}
+
+HWY_INLINE void store_columns(F32 d, Vector value, float* target, std::int64_t v, std::int64_t cols) {
+  const std::int64_t begin = v * kLanes;
+  if (HWY_LIKELY(cols >= begin + kLanes)) return hn::StoreU(value, d, target + begin);
+  hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(cols - begin)), d, target + begin);
+}
+
+/// kRowStride > 0: a row-major panel of that stride (a constant, so that a row costs no register); 0: depth-major.
+template <int MR, int NV, std::int64_t kRowStride>
+void run_tile(const Tile& tile) {
+  const F32 d;
+  Vector sum[MR][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) sum[i][v] = hn::Zero(d);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+    hwy::Prefetch(tile.c[i] + tile.col);
+    if (NV == 2) hwy::Prefetch(tile.c[i] + tile.col + tile.cols - 1);
+  }
+
+  const float* HWY_RESTRICT a = tile.a;
+  const float* HWY_RESTRICT b = tile.b;
+  const std::int64_t a_step = kRowStride > 0 ? 1 : tile.a_stride;
+  for (std::int64_t l = tile.depth; l > 0; --l) {
+    Vector columns[NV];
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(d, b + v * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const Vector row = hn::Set(d, a[kRowStride > 0 ? i * kRowStride : i]);
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) sum[i][v] = hn::MulAdd(row, columns[v], sum[i][v]);
+    }
+    a += a_step;
+    b += tile.b_stride;
+  }
+
+  if (tile.accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v)
+        sum[i][v] = hn::Add(sum[i][v], load_columns(d, tile.c[i] + tile.col, v, tile.cols));
+    }
+  }
+  if (tile.bias != nullptr) {
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) {
+      const Vector bias = load_columns(d, tile.bias, v, tile.cols);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) sum[i][v] = hn::Add(sum[i][v], bias);
+    }
+  }
+  if (tile.relu) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+      // Not Max, which drops a NaN on some targets: a diverged training must stay visible.
+      for (int v = 0; v < NV; ++v) sum[i][v] = hn::IfThenZeroElse(hn::Lt(sum[i][v], hn::Zero(d)), sum[i][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) store_columns(d, sum[i][v], tile.c[i] + tile.col, v, tile.cols);
+  }
+}
+
+using TileFunction = void (*)(const Tile&);
+
+/// The tiles of 1 to kTileRows rows, by rows - 1.
+template <int NV, std::int64_t kRowStride, int... kRows>
+constexpr std::array<TileFunction, kTileRows> make_tiles(std::integer_sequence<int, kRows...>) {
+  return {&run_tile<kRows + 1, NV, kRowStride>...};
+}
+
+template <int NV, std::int64_t kRowStride>
+inline constexpr std::array<TileFunction, kTileRows> kTiles =
+    make_tiles<NV, kRowStride>(std::make_integer_sequence<int, kTileRows>());
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // RETORT_MICROKERNEL_INL_H_

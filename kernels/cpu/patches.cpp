@@ -1,0 +1,104 @@
+#include "kernels/cpu/patches.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/block_gemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/patches.cpp"
+#include "kernels/cpu/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Elements of a row that are contiguous in the image, relative to pixel (h, w) of the row's position.
+struct Run {
+  std::int64_t h, w;
+  std::int64_t begin, end;  ///< in elements from that pixel's first channel
+};
+
+/// The runs of elements [first, first + count); returns how many there are. Where neighbouring taps are neighbouring
+/// pixels, a run spans a whole row of taps.
+std::int64_t list_runs(const PatchGeometry& g, std::int64_t first, std::int64_t count, Run* runs) {
+  const bool joined = g.channels == g.pixel_stride && g.tap_step_w == 1;
+  const std::int64_t length = joined ? g.taps_w * g.channels : g.channels;
+  std::int64_t total = 0;
+  for (std::int64_t element = first; element < first + count; ++total) {
+    const std::int64_t index = element / length, begin = element % length;
+    const std::int64_t end = std::min(length, begin + first + count - element);
+    const std::int64_t row = joined ? index : index / g.taps_w, column = joined ? 0 : index % g.taps_w;
+    runs[total] = {g.offset_h + row * g.tap_step_h, g.offset_w + column * g.tap_step_w, begin, end};
+    element += end - begin;
+  }
+  return total;
+}
+
+/// Copies count elements; writes whole vectors, so up to a vector past the end of target.
+HWY_INLINE void copy(const float* source, std::int64_t count, float* target) {
+  const hn::ScalableTag<float> d;
+  constexpr std::int64_t kLanes = hn::MaxLanes(d);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(d, source + i), d, target + i);
+  if (i < count)
+    hn::StoreU(hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count - i)), d, source + i), d, target + i);
+}
+
+HWY_INLINE void clear(std::int64_t count, float* target) {
+  const hn::ScalableTag<float> d;
+  constexpr std::int64_t kLanes = hn::MaxLanes(d);
+  for (std::int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::Zero(d), d, target + i);
+}
+
+void gather(const PatchGeometry& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
+            std::int64_t elements, float* target, std::int64_t stride) {
+  Run runs[std::max(kBlockRows, kBlockDepth)];
+  const std::int64_t run_count = list_runs(g, first_element, elements, runs);
+  std::int64_t q = first_row % g.q, p = first_row / g.q % g.p;
+  const float* image = g.x + first_row / g.q / g.p * g.h * g.w * g.pixel_stride;
+  for (std::int64_t i = 0; i < rows; ++i, target += stride) {
+    float* out = target;
+    for (const Run* run = runs; run != runs + run_count; ++run) {
+      const std::int64_t count = run->end - run->begin;
+      const std::int64_t h = p * g.stride_h + run->h, w = q * g.stride_w + run->w;
+      if (h < 0 || h >= g.h) {
+        clear(count, out);
+      } else {
+        // The elements inside the image row: [0, g.w * pixel_stride) seen from pixel w.
+        const std::int64_t begin = std::clamp(-w * g.pixel_stride, run->begin, run->end);
+        const std::int64_t end = std::clamp((g.w - w) * g.pixel_stride, begin, run->end);
+        if (begin > run->begin) clear(begin - run->begin, out);
+        if (end > begin) copy(image + (h * g.w + w) * g.pixel_stride + begin, end - begin, out + begin - run->begin);
+        if (end < run->end) clear(run->end - end, out + end - run->begin);
+      }
+      out += count;
+    }
+    if (++q == g.q) {
+      q = 0;
+      if (++p == g.p) {
+        p = 0;
+        image += g.h * g.w * g.pixel_stride;
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::cpu {
+
+void gather_patches(const PatchGeometry& geometry, std::int64_t first_row, std::int64_t rows,
+                    std::int64_t first_element, std::int64_t elements, float* target, std::int64_t stride) {
+  RETORT_SIMD_SELECT(gather)(geometry, first_row, rows, first_element, elements, target, stride);
+}
+
+}  // namespace retort::cpu
+#endif  // HWY_ONCE
