@@ -59,7 +59,8 @@ std::string human(std::size_t bytes) {
 
 std::size_t memory_limit() {
   if (const char* limit = std::getenv("RETORT_MEMORY_LIMIT")) return std::strtoull(limit, nullptr, 10);
-  std::size_t bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::size_t bytes =
+      static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   // cgroup v2, then v1; "max" in the first leaves the stream failed.
   for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
     if (std::size_t container; std::ifstream(file) >> container) bytes = std::min(bytes, container);

@@ -48,8 +48,8 @@ class Arena {
   void add_free(std::byte* address, Block block);
 
   mutable std::mutex mutex_;
-  Blocks blocks_;                                          ///< by address
-  std::set<std::pair<std::size_t, std::byte*>> free_;      ///< by size, then address
+  Blocks blocks_;                                      ///< by address
+  std::set<std::pair<std::size_t, std::byte*>> free_;  ///< by size, then address
   std::vector<std::pair<void*, std::size_t>> chunks_;
   Statistics statistics_;
   std::size_t limit_;

@@ -17,9 +17,10 @@ Tape::Tape() : previous_(std::exchange(active_tape, this)) {}
 Tape::~Tape() { active_tape = previous_; }
 
 void Tape::backward(const Tensor& output, const Tensor& seed) {
-  check(output.requires_grad() && !steps_.empty(),
-        "[backward] the output depends on nothing that this tape recorded; compute it under the tape, from a tensor that "
-        "requires a gradient");
+  check(
+      output.requires_grad() && !steps_.empty(),
+      "[backward] the output depends on nothing that this tape recorded; compute it under the tape, from a tensor that "
+      "requires a gradient");
   check(seed ? seed.shape() == output.shape() && seed.dtype() == output.dtype() : output.count() == 1,
         "[backward] the output is ", to_string(output.dtype()), " ", output.shape(), ", the seed ",
         seed ? text(to_string(seed.dtype()), " ", seed.shape()) : "missing", "; give a seed of the output's shape");

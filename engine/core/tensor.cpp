@@ -31,10 +31,14 @@ const KernelTable*& current_table(DType dtype) {
 
 const char* to_string(DType dtype) {
   switch (dtype) {
-    case DType::f32: return "f32";
-    case DType::f64: return "f64";
-    case DType::i64: return "i64";
-    case DType::i32: return "i32";
+    case DType::f32:
+      return "f32";
+    case DType::f64:
+      return "f64";
+    case DType::i64:
+      return "i64";
+    case DType::i32:
+      return "i32";
   }
   return "?";
 }
@@ -150,7 +154,7 @@ Workspace::Workspace(std::size_t bytes) : data_(bytes ? cpu_arena().allocate(byt
 
 Workspace::~Workspace() { cpu_arena().release(data_); }
 
-#define RETORT_INSTANTIATE(T)                                      \
+#define RETORT_INSTANTIATE(T)                                        \
   template Tensor Tensor::from<T>(const Shape&, std::span<const T>); \
   template T* Tensor::data<T>() const;
 RETORT_INSTANTIATE(float)

@@ -13,11 +13,11 @@ namespace retort {
 /// truncated normals at +-2, 20 deviations or more away, where none of our draws gets to.
 enum class Init : std::uint8_t {
   kaiming_uniform_default,  ///< PyTorch's default: uniform in +-1/sqrt(fan_in), bias likewise
-  kaiming_normal_fan_out,   ///< normal, std sqrt(2 / fan_out), bias 0: He et al. 1502.01852; ResNet and VGG convolutions
-  normal_001,               ///< normal, std 0.01, bias 0: VGG's classifier
-  truncated_normal,         ///< normal, std 0.1, bias as PyTorch's default: InceptionV3
-  truncated_normal_001,     ///< likewise, std 0.01: the last convolution of its auxiliary head
-  truncated_normal_0001     ///< likewise, std 0.001: the linear layer of its auxiliary head
+  kaiming_normal_fan_out,  ///< normal, std sqrt(2 / fan_out), bias 0: He et al. 1502.01852; ResNet and VGG convolutions
+  normal_001,              ///< normal, std 0.01, bias 0: VGG's classifier
+  truncated_normal,        ///< normal, std 0.1, bias as PyTorch's default: InceptionV3
+  truncated_normal_001,    ///< likewise, std 0.01: the last convolution of its auxiliary head
+  truncated_normal_0001    ///< likewise, std 0.001: the linear layer of its auxiliary head
 };
 
 class Conv2d : public Module {

@@ -9,9 +9,9 @@ enum class ScheduleKind : std::uint8_t { constant, cosine, step, plateau };
 
 struct ScheduleSettings {
   ScheduleKind kind = ScheduleKind::cosine;
-  double lr = 0.1;            ///< the peak
-  double epochs = 1;          ///< length of the run
-  double warmup_epochs = 0;   ///< linear from 0 (exclusive) to lr
+  double lr = 0.1;           ///< the peak
+  double epochs = 1;         ///< length of the run
+  double warmup_epochs = 0;  ///< linear from 0 (exclusive) to lr
 };
 
 /// The learning rate at a fractional epoch in [0, epochs). A step counts by its middle, (step + 0.5) / steps per epoch,

@@ -1,0 +1,135 @@
+#include "engine/nn/layers.h"
+
+#include <cmath>
+
+#include "engine/ops/dropout.h"
+#include "engine/ops/linear.h"
+
+namespace retort {
+namespace {
+
+Parameter trainable(const Shape& shape, double value = 0) {
+  Parameter parameter;
+  parameter.value = Tensor::full(shape, value).require_grad();
+  return parameter;
+}
+
+Parameter buffer(Tensor value) {
+  Parameter parameter;
+  parameter.value = std::move(value);
+  parameter.buffer = true;
+  return parameter;
+}
+
+void init_weight(Tensor& weight, Init init, std::int64_t fan_in, std::int64_t fan_out, Random& random) {
+  const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
+  const Random draws = random.split();
+  switch (init) {
+    case Init::kaiming_uniform_default:
+      return fill_uniform(weight, -bound, bound, draws);
+    case Init::kaiming_normal_fan_out:
+      return fill_normal(weight, 0, std::sqrt(2 / static_cast<double>(fan_out)), draws);
+    case Init::normal_001:
+      return fill_normal(weight, 0, 0.01, draws);
+    case Init::truncated_normal:
+      return fill_normal(weight, 0, 0.1, draws);
+    case Init::truncated_normal_001:
+      return fill_normal(weight, 0, 0.01, draws);
+    case Init::truncated_normal_0001:
+      return fill_normal(weight, 0, 0.001, draws);
+  }
+}
+
+/// Biases stay 0 where the recipe says so, else they start as PyTorch's default.
+void init_bias(Tensor& bias, Init init, std::int64_t fan_in, Random& random) {
+  if (init == Init::kaiming_normal_fan_out || init == Init::normal_001) return;
+  const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
+  fill_uniform(bias, -bound, bound, random.split());
+}
+
+void report(ForwardContext& context, const char* kind, const Parameter& weight, const Parameter& bias,
+            const Shape& output, std::int64_t macs) {
+  if (!context.report) return;
+  const std::string name = weight.name.substr(0, weight.name.rfind(".weight"));
+  const std::int64_t count = weight.value.count() + (bias.value ? bias.value.count() : 0);
+  context.report->push_back({name, kind, output, count, macs});
+}
+
+}  // namespace
+
+Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t r, std::int64_t s, const Conv2dOptions& options,
+               bool has_bias, Init init, Random& random)
+    : weight(trainable({r, s, in / options.groups, out})), options(options) {
+  const std::int64_t fan_in = r * s * in / options.groups;
+  weight.layout = FileLayout::conv;
+  init_weight(weight.value, init, fan_in, r * s * out, random);
+  if (has_bias) {
+    bias = trainable({out});
+    init_bias(bias.value, init, fan_in, random);
+  }
+}
+
+Tensor Conv2d::forward(const Tensor& x, ForwardContext& context) {
+  Tensor y = conv2d(x, weight.value, bias.value, options);
+  const Shape& filter = weight.value.shape();
+  report(context, "Conv2d", weight, bias, y.shape(), y.count() * filter[0] * filter[1] * filter[2]);
+  return y;
+}
+
+void Conv2d::visit(Visitor& visitor) {
+  visitor("weight", weight);
+  if (bias.value) visitor("bias", bias);
+}
+
+BatchNorm2d::BatchNorm2d(std::int64_t channels, double eps, double momentum)
+    : weight(trainable({channels}, 1)),
+      bias(trainable({channels})),
+      running_mean(buffer(Tensor::zeros({channels}))),
+      running_var(buffer(Tensor::full({channels}, 1))),
+      num_batches_tracked(buffer(Tensor::zeros({}, DType::i64))),
+      eps(eps),
+      momentum(momentum) {}
+
+Tensor BatchNorm2d::forward(const Tensor& x, ForwardContext& context, bool relu, const Tensor& residual) {
+  const BatchNormOptions options{.training = context.training, .momentum = momentum, .eps = eps, .relu = relu};
+  Tensor y = batch_norm(x, weight.value, bias.value, running_mean.value, running_var.value, options, residual);
+  if (context.training) ++*num_batches_tracked.value.data<std::int64_t>();
+  report(context, "BatchNorm2d", weight, bias, y.shape(), 0);
+  return y;
+}
+
+void BatchNorm2d::visit(Visitor& visitor) {
+  visitor("weight", weight);
+  visitor("bias", bias);
+  visitor("running_mean", running_mean);
+  visitor("running_var", running_var);
+  visitor("num_batches_tracked", num_batches_tracked);
+}
+
+Linear::Linear(std::int64_t in, std::int64_t out, Init init, Random& random, const Shape& image)
+    : weight(trainable({in, out})), bias(trainable({out})) {
+  weight.layout = image.rank() ? FileLayout::linear_image : FileLayout::linear;
+  weight.image = image;
+  init_weight(weight.value, init, in, out, random);
+  init_bias(bias.value, init, in, random);
+}
+
+Tensor Linear::forward(const Tensor& x, ForwardContext& context, bool relu) {
+  Tensor y = linear(x, weight.value, bias.value, relu);
+  report(context, "Linear", weight, bias, y.shape(), y.count() * weight.value.shape()[0]);
+  return y;
+}
+
+void Linear::visit(Visitor& visitor) {
+  visitor("weight", weight);
+  visitor("bias", bias);
+}
+
+Tensor dropout_layer(const Tensor& x, double p, ForwardContext& context) {
+  const auto layer = static_cast<std::uint64_t>(context.dropouts++);
+  if (!context.training) return x;
+  // The low bits tell the layers of one step apart; no network has 2^16 of them.
+  return dropout(x, context.dropout.value_or(p), context.seed, context.step << 16 | layer);
+}
+
+}  // namespace retort

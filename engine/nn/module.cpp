@@ -1,0 +1,31 @@
+#include "engine/nn/module.h"
+
+namespace retort {
+namespace {
+
+std::string join(const std::string& prefix, std::string_view name) {
+  return prefix.empty() ? std::string(name) : prefix + "." + std::string(name);
+}
+
+}  // namespace
+
+void Visitor::operator()(std::string_view name, Parameter& parameter) { callback_(join(prefix_, name), parameter); }
+
+void Visitor::operator()(std::string_view name, Module& module) {
+  const std::string outer = prefix_;
+  prefix_ = join(prefix_, name);
+  module.visit(*this);
+  prefix_ = outer;
+}
+
+std::vector<Parameter*> parameters(Module& module) {
+  std::vector<Parameter*> found;
+  Visitor visitor([&found](const std::string& name, Parameter& parameter) {
+    parameter.name = name;
+    found.push_back(&parameter);
+  });
+  module.visit(visitor);
+  return found;
+}
+
+}  // namespace retort

@@ -1,0 +1,105 @@
+// y = act(gamma * (x - mean) / sqrt(var + eps) + beta + residual), per channel; act = max(0, .) if relu.
+//
+// With dz the gradient before the activation and xh = (x - mean) / sqrt(var + eps):
+//   dbeta = sum dz,  dgamma = sum dz xh,  dresidual = dz,
+//   dx = gamma / sqrt(var + eps) * (dz - dbeta / rows - xh dgamma / rows)   (without the last two terms in evaluation)
+#include "engine/ops/batch_norm.h"
+
+#include <cmath>
+
+#include "engine/core/tape.h"
+#include "engine/ops/common.h"
+
+namespace retort {
+namespace {
+
+template <class T>
+Tensor inverse_deviation(const Tensor& var, double eps) {
+  Tensor inv_std = Tensor::empty(var.shape(), var.dtype());
+  for (std::int64_t c = 0; c < var.count(); ++c)
+    inv_std.data<T>()[c] = static_cast<T>(1 / std::sqrt(var.data<T>()[c] + eps));
+  return inv_std;
+}
+
+}  // namespace
+
+Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
+                  const BatchNormOptions& options, const Tensor& residual) {
+  const DType dtype = x.dtype();
+  check(x && x.shape().rank() >= 1 && x.count() > 0, "[batch_norm] the input has the shape ", x.shape(),
+        "; give [..., c] with at least one row");
+  const std::int64_t channels = x.shape()[-1];
+  check_operand("batch_norm", "gamma", gamma, {channels}, dtype);
+  check_operand("batch_norm", "beta", beta, {channels}, dtype);
+  check_operand("batch_norm", "running_mean", running_mean, {channels}, dtype);
+  check_operand("batch_norm", "running_var", running_var, {channels}, dtype);
+  if (residual) check_operand("batch_norm", "the residual", residual, x.shape(), dtype);
+  const BatchNormGeometry g{x.count() / channels, channels};
+  const bool training = options.training, relu = options.relu;
+  check(!training || g.rows > 1, "[batch_norm] training on ", x.shape(),
+        " leaves one value a channel, which has no variance; use a larger --batch-size or --image-size");
+
+  const bool saves = recording({&x, &gamma, &beta, &residual});
+  Tensor y = Tensor::empty(x.shape(), dtype);
+  Tensor mean, inv_std;
+  {
+    const BatchNormKernels& norm = kernels(x).batch_norm;
+    const BatchNormForward forward{x.raw(), gamma.raw(), beta.raw(), residual.raw(), relu, options.eps, y.raw()};
+    const Workspace workspace(norm.workspace_bytes(g));
+    if (training) {
+      mean = Tensor::empty({channels}, dtype);
+      inv_std = Tensor::empty({channels}, dtype);
+      norm.forward_train({}, g, forward, options.momentum, mean.raw(), inv_std.raw(), running_mean.raw(),
+                         running_var.raw(), workspace.data());
+    } else {
+      norm.forward_eval({}, g, forward, running_mean.raw(), running_var.raw(), workspace.data());
+      if (saves) {
+        // Copies: the running statistics may move before backward comes.
+        mean = running_mean.clone();
+        inv_std = dtype == DType::f64 ? inverse_deviation<double>(running_var, options.eps)
+                                      : inverse_deviation<float>(running_var, options.eps);
+      }
+    }
+  }
+
+  if (saves) {
+    y.require_grad();
+    Tape::active()->record([g, training, relu, slot_y = y.slot(), slot_x = x.slot(), slot_gamma = gamma.slot(),
+                            slot_beta = beta.slot(), slot_residual = residual.slot(), x = x.detached(),
+                            y = relu ? y.detached() : Tensor(), gamma = gamma.detached(), mean, inv_std]() mutable {
+      Tensor dy = take_grad(*slot_y);
+      if (!dy) return;
+      const auto wanted = [&dy](const std::shared_ptr<GradSlot>& slot, const Shape& shape) {
+        return slot ? Tensor::empty(shape, dy.dtype()) : Tensor();
+      };
+      Tensor dx = wanted(slot_x, x.shape());
+      Tensor dgamma = wanted(slot_gamma, gamma.shape()), dbeta = wanted(slot_beta, gamma.shape());
+      // Without an activation the residual's gradient is dy itself.
+      Tensor dresidual = relu ? wanted(slot_residual, x.shape()) : dy;
+      {
+        const BatchNormKernels& norm = kernels(dy).batch_norm;
+        const BatchNormBackward backward{x.raw(),
+                                         y.raw(),
+                                         dy.raw(),
+                                         gamma.raw(),
+                                         mean.raw(),
+                                         inv_std.raw(),
+                                         relu,
+                                         dx.raw(),
+                                         dgamma.raw(),
+                                         dbeta.raw(),
+                                         relu ? dresidual.raw() : nullptr};
+        const Workspace workspace(norm.workspace_bytes(g));
+        (training ? norm.backward_train : norm.backward_eval)({}, g, backward, workspace.data());
+      }
+      dy = x = y = {};
+      if (slot_x) accumulate(*slot_x, std::move(dx));
+      if (slot_gamma) accumulate(*slot_gamma, std::move(dgamma));
+      if (slot_beta) accumulate(*slot_beta, std::move(dbeta));
+      if (slot_residual) accumulate(*slot_residual, std::move(dresidual));
+    });
+  }
+  return y;
+}
+
+}  // namespace retort

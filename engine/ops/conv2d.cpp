@@ -1,0 +1,74 @@
+// y = conv(x, weight) + bias, then max(0, y) if relu.
+//
+// With dz the gradient before the activation:  dbias = sum over n, p, q of dz,  dweight = wgrad(x, dz),
+// dx = dgrad(dz, weight).
+#include "engine/ops/conv2d.h"
+
+#include "engine/core/tape.h"
+#include "engine/ops/common.h"
+
+namespace retort {
+namespace {
+
+Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& o) {
+  check_input("conv2d", x, 4, "[n, h, w, c]");
+  check_input("conv2d", weight, 4, "[r, s, c / groups, k] for the weight");
+  const Shape &in = x.shape(), &filter = weight.shape();
+  check(o.stride_h >= 1 && o.stride_w >= 1 && o.dilation_h >= 1 && o.dilation_w >= 1 && o.pad_h >= 0 && o.pad_w >= 0 &&
+            o.groups >= 1,
+        "[conv2d] stride ", o.stride_h, " x ", o.stride_w, ", dilation ", o.dilation_h, " x ", o.dilation_w,
+        ", padding ", o.pad_h, " x ", o.pad_w, ", groups ", o.groups, "; all are at least 1, the padding at least 0");
+  check(filter[2] * o.groups == in[3] && filter[3] % o.groups == 0 && weight.dtype() == x.dtype(),
+        "[conv2d] the weight ", to_string(weight.dtype()), " ", filter, " does not fit the input ",
+        to_string(x.dtype()), " ", in, " in ", o.groups,
+        " groups; give [r, s, c / groups, k], k a multiple of groups, of one dtype");
+  if (bias) check_operand("conv2d", "the bias", bias, {filter[3]}, x.dtype());
+  const std::int64_t rows = o.dilation_h * (filter[0] - 1) + 1, columns = o.dilation_w * (filter[1] - 1) + 1;
+  check(in[1] + 2 * o.pad_h >= rows && in[2] + 2 * o.pad_w >= columns, "[conv2d] the image ", in, " with padding ",
+        o.pad_h, " x ", o.pad_w, " is smaller than the filter of ", rows, " x ", columns,
+        "; use a larger --image-size");
+  return {in[0],      in[1],      in[2],   in[3],   filter[3],    filter[0],    filter[1],
+          o.stride_h, o.stride_w, o.pad_h, o.pad_w, o.dilation_h, o.dilation_w, o.groups};
+}
+
+}  // namespace
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+  const Conv2dGeometry g = geometry(x, weight, bias, options);
+  Tensor y = Tensor::empty({g.n, g.p(), g.q(), g.k}, x.dtype());
+  {
+    const Conv2dKernels& conv = kernels(x).conv2d;
+    const Workspace workspace(conv.workspace_bytes(ConvPass::fprop, g));
+    conv.fprop({}, g, x.raw(), weight.raw(), bias.raw(), options.relu, y.raw(), workspace.data());
+  }
+
+  if (Tape* tape = recording({&x, &weight, &bias})) {
+    y.require_grad();
+    tape->record([g, slot_y = y.slot(), slot_x = x.slot(), slot_w = weight.slot(), slot_b = bias.slot(),
+                  x = weight.slot() ? x.detached() : Tensor(), weight = x.slot() ? weight.detached() : Tensor(),
+                  filter = weight.shape(), y = options.relu ? y.detached() : Tensor()]() mutable {
+      Tensor dz = take_grad(*slot_y);
+      if (!dz) return;
+      if (y) dz = relu_gradient(y, dz);
+      y = {};
+      if (slot_b) accumulate(*slot_b, bias_gradient(dz));
+      const Conv2dKernels& conv = kernels(dz).conv2d;
+      if (slot_w) {
+        Tensor dw = Tensor::empty(filter, dz.dtype());
+        const Workspace workspace(conv.workspace_bytes(ConvPass::wgrad, g));
+        conv.wgrad({}, g, x.raw(), dz.raw(), dw.raw(), workspace.data());
+        accumulate(*slot_w, std::move(dw));
+        x = {};
+      }
+      if (slot_x) {
+        Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dz.dtype());
+        const Workspace workspace(conv.workspace_bytes(ConvPass::dgrad, g));
+        conv.dgrad({}, g, dz.raw(), weight.raw(), dx.raw(), workspace.data());
+        accumulate(*slot_x, std::move(dx));
+      }
+    });
+  }
+  return y;
+}
+
+}  // namespace retort

@@ -1,0 +1,89 @@
+// Cross-entropy, and the distillation loss of kernels/loss.h. The gradient is made in the forward pass, which has all
+// of it at hand; backward only multiplies by d(loss).
+#include "engine/ops/loss.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "engine/core/tape.h"
+#include "engine/ops/common.h"
+
+namespace retort {
+namespace {
+
+void check_labels(const char* op, const char* name, const Tensor& labels, Rows rows) {
+  check_operand(op, name, labels, {rows.rows}, DType::i64);
+  const std::int64_t* label = labels.data<std::int64_t>();
+  for (std::int64_t row = 0; row < rows.rows; ++row)
+    check(label[row] >= 0 && label[row] < rows.classes, "[", op, "] ", name, "[", row, "] is ", label[row],
+          "; give one in [0, ", rows.classes, ")");
+}
+
+HardTargets hard_targets(const char* op, const Targets& targets, Rows rows) {
+  check(targets.smoothing >= 0 && targets.smoothing < 1, "[", op, "] label smoothing is ", targets.smoothing,
+        "; give at least 0 and below 1");
+  check_labels(op, "labels", targets.labels, rows);
+  if (targets.labels2 || targets.weight) {
+    check_labels(op, "labels2", targets.labels2, rows);
+    check_operand(op, "the mixup weight", targets.weight, {rows.rows}, DType::f32);
+    for (const float weight : targets.weight.span<float>())
+      check(weight >= 0 && weight <= 1, "[", op, "] a mixup weight is ", weight, "; give one in [0, 1]");
+  }
+  return {targets.labels.data<std::int64_t>(), targets.labels2.data<std::int64_t>(), targets.weight.data<float>(),
+          targets.smoothing};
+}
+
+/// Rows of logits; there must be some.
+Rows logit_rows(const char* op, const Tensor& logits) {
+  check_input(op, logits, 2, "[n, classes]");
+  check(logits.count() > 0, "[", op, "] the logits are ", logits.shape(), "; give at least one row and one class");
+  return {logits.shape()[0], logits.shape()[1]};
+}
+
+/// Records logits' gradient = d(loss) * dz.
+void record_loss(Tape& tape, Tensor& loss, const Tensor& logits, Tensor dz) {
+  loss.require_grad();
+  tape.record([slot_loss = loss.slot(), slot_logits = logits.slot(), dz = std::move(dz)]() mutable {
+    const Tensor dloss = take_grad(*slot_loss);
+    if (!dloss) return;
+    const double factor = dloss.item();
+    if (factor != 1) kernels(dz).elementwise.scale({}, dz.count(), factor, dz.raw(), dz.raw());
+    accumulate(*slot_logits, std::move(dz));
+  });
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Targets& targets) {
+  const Rows rows = logit_rows("cross_entropy", logits);
+  const HardTargets hard = hard_targets("cross_entropy", targets, rows);
+  Tape* tape = recording({&logits});
+  Tensor loss = Tensor::empty({1}, logits.dtype());
+  Tensor dz = tape ? Tensor::empty(logits.shape(), logits.dtype()) : Tensor();
+  kernels(logits).loss.cross_entropy({}, rows, hard, logits.raw(), loss.raw(), dz.raw());
+
+  if (tape) record_loss(*tape, loss, logits, std::move(dz));
+  return loss;
+}
+
+DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher, const Targets& targets,
+                                   const DistillationSettings& settings) {
+  const char* const op = "distillation_loss";
+  const Rows rows = logit_rows(op, student);
+  check_operand(op, "the teacher's logits", teacher, student.shape(), student.dtype());
+  check(settings.temperature > 0 && std::isfinite(settings.temperature), "[", op, "] the temperature is ",
+        settings.temperature, "; give one above 0");
+  check(settings.lambda >= 0 && settings.lambda <= 1, "[", op, "] lambda is ", settings.lambda, "; give one in [0, 1]");
+  const HardTargets hard = settings.lambda > 0 ? hard_targets(op, targets, rows) : HardTargets{};
+  Tape* tape = recording({&student});
+  DistillationLoss loss{Tensor::empty({1}, student.dtype()), Tensor::empty({3}, student.dtype())};
+  Tensor dz = tape ? Tensor::empty(student.shape(), student.dtype()) : Tensor();
+  kernels(student).loss.distillation({}, rows, settings, hard, student.raw(), teacher.raw(), loss.parts.raw(),
+                                     dz.raw());
+  std::memcpy(loss.total.raw(), loss.parts.raw(), loss.total.bytes());
+
+  if (tape) record_loss(*tape, loss.total, student, std::move(dz));
+  return loss;
+}
+
+}  // namespace retort

@@ -1,0 +1,86 @@
+// Pooling: each output is the maximum or the mean of a window; backward hands its gradient to the (first) maximum, or
+// shares it out evenly.
+#include "engine/ops/pool.h"
+
+#include "engine/core/tape.h"
+#include "engine/ops/common.h"
+
+namespace retort {
+namespace {
+
+Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
+  check_input(op, x, 4, "[n, h, w, c]");
+  const Shape& in = x.shape();
+  // A larger padding would make windows without a single element.
+  check(o.kernel >= 1 && o.stride >= 1 && o.pad >= 0 && 2 * o.pad <= o.kernel, "[", op, "] window ", o.kernel,
+        ", stride ", o.stride, ", padding ", o.pad,
+        "; give at least 1, 1 and 0, and padding of at most half the window");
+  check(in[1] + 2 * o.pad >= o.kernel && in[2] + 2 * o.pad >= o.kernel, "[", op, "] the image ", in, " with padding ",
+        o.pad, " is smaller than the window of ", o.kernel, " x ", o.kernel, "; use a larger --image-size");
+  return {in[0],    in[1],    in[2], in[3], o.kernel,    o.kernel,
+          o.stride, o.stride, o.pad, o.pad, o.ceil_mode, o.count_include_pad};
+}
+
+}  // namespace
+
+Tensor max_pool(const Tensor& x, const PoolOptions& options) {
+  const Pool2dGeometry g = geometry("max_pool", x, options);
+  Tape* tape = recording({&x});
+  Tensor y = Tensor::empty({g.n, g.p(), g.q(), g.c}, x.dtype());
+  const Tensor index = tape ? Tensor::empty(y.shape(), DType::i32) : Tensor();
+  kernels(x).pool.max_forward({}, g, x.raw(), y.raw(), index.data<std::int32_t>());
+
+  if (tape) {
+    y.require_grad();
+    tape->record([g, slot_y = y.slot(), slot_x = x.slot(), index] {
+      const Tensor dy = take_grad(*slot_y);
+      if (!dy) return;
+      Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dy.dtype());
+      kernels(dy).pool.max_backward({}, g, dy.raw(), index.data<std::int32_t>(), dx.raw());
+      accumulate(*slot_x, std::move(dx));
+    });
+  }
+  return y;
+}
+
+Tensor average_pool(const Tensor& x, const PoolOptions& options) {
+  const Pool2dGeometry g = geometry("average_pool", x, options);
+  Tensor y = Tensor::empty({g.n, g.p(), g.q(), g.c}, x.dtype());
+  kernels(x).pool.average_forward({}, g, x.raw(), y.raw());
+
+  if (Tape* tape = recording({&x})) {
+    y.require_grad();
+    tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
+      const Tensor dy = take_grad(*slot_y);
+      if (!dy) return;
+      Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dy.dtype());
+      kernels(dy).pool.average_backward({}, g, dy.raw(), dx.raw());
+      accumulate(*slot_x, std::move(dx));
+    });
+  }
+  return y;
+}
+
+Tensor adaptive_average_pool(const Tensor& x, std::int64_t p, std::int64_t q) {
+  check_input("adaptive_average_pool", x, 4, "[n, h, w, c]");
+  const Shape& in = x.shape();
+  check(p >= 1 && q >= 1 && in[1] >= 1 && in[2] >= 1, "[adaptive_average_pool] ", in, " to ", p, " x ", q,
+        "; both need at least one row and column");
+  const AdaptivePoolGeometry g{in[0], in[1], in[2], in[3], p, q};
+  Tensor y = Tensor::empty({g.n, g.p, g.q, g.c}, x.dtype());
+  kernels(x).pool.adaptive_forward({}, g, x.raw(), y.raw());
+
+  if (Tape* tape = recording({&x})) {
+    y.require_grad();
+    tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
+      const Tensor dy = take_grad(*slot_y);
+      if (!dy) return;
+      Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dy.dtype());
+      kernels(dy).pool.adaptive_backward({}, g, dy.raw(), dx.raw());
+      accumulate(*slot_x, std::move(dx));
+    });
+  }
+  return y;
+}
+
+}  // namespace retort

@@ -1,0 +1,25 @@
+// y = factor * x;  dx = factor * dy
+#include "engine/core/tape.h"
+#include "engine/ops/common.h"
+#include "engine/ops/elementwise.h"
+
+namespace retort {
+
+Tensor scale(const Tensor& x, double factor) {
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  kernels(x).elementwise.scale({}, x.count(), factor, x.raw(), y.raw());
+
+  if (Tape* tape = recording({&x})) {
+    y.require_grad();
+    tape->record([factor, slot_y = y.slot(), slot_x = x.slot()] {
+      const Tensor dy = take_grad(*slot_y);
+      if (!dy) return;
+      Tensor dx = dy.unique() ? dy : Tensor::empty(dy.shape(), dy.dtype());
+      kernels(dy).elementwise.scale({}, dy.count(), factor, dy.raw(), dx.raw());
+      accumulate(*slot_x, std::move(dx));
+    });
+  }
+  return y;
+}
+
+}  // namespace retort
