@@ -1,10 +1,86 @@
-# What Retort stands on, from the distribution's packages (tools/install_dependencies.sh).
+# What Retort stands on. The distribution's packages come first (tools/install_dependencies.sh installs them); what is
+# missing is fetched as the source archive below, pinned by its hash, and used without its own build files.
+include(FetchContent)
+set(FETCHCONTENT_QUIET OFF)
+if(POLICY CMP0135)
+  cmake_policy(SET CMP0135 NEW)  # extracted files carry the time of extraction, so that a new pin rebuilds
+endif()
+
+function(retort_fetch name package url hash)
+  message(STATUS "${name} is not installed (Debian and Ubuntu: ${package}); fetching ${url}")
+  # A SOURCE_SUBDIR without a CMakeLists.txt: download and unpack, nothing else.
+  FetchContent_Declare(${name} URL ${url} URL_HASH SHA256=${hash} SOURCE_SUBDIR unused)
+  FetchContent_MakeAvailable(${name})
+  FetchContent_GetProperties(${name} SOURCE_DIR source)
+  set(${name}_SOURCE_DIR ${source} PARENT_SCOPE)
+endfunction()
+
+function(retort_header_library target include_directory)
+  string(MAKE_C_IDENTIFIER "${target}" name)
+  add_library(retort_${name} INTERFACE)
+  add_library(${target} ALIAS retort_${name})
+  target_include_directories(retort_${name} SYSTEM INTERFACE ${include_directory})
+endfunction()
+
 find_package(Threads REQUIRED)
-find_package(ZLIB REQUIRED)
-find_package(CLI11 REQUIRED)
-find_package(nlohmann_json REQUIRED)
-find_path(HIGHWAY_INCLUDE_DIR hwy/highway.h REQUIRED)
-find_path(STB_INCLUDE_DIR NAMES stb_image.h PATH_SUFFIXES stb REQUIRED)
+
+# zlib reads .gz files.
+set(suffixes ${CMAKE_FIND_LIBRARY_SUFFIXES})
+if(RETORT_STATIC)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+endif()
+find_package(ZLIB QUIET)
+set(CMAKE_FIND_LIBRARY_SUFFIXES ${suffixes})
+if(NOT ZLIB_FOUND)
+  retort_fetch(zlib zlib1g-dev https://github.com/madler/zlib/releases/download/v1.2.13/zlib-1.2.13.tar.gz
+               b3a24de97a8fdbc835b9833169501030b8977031bcb54b3b3ac13740f846ab30)
+  enable_language(C)
+  file(GLOB sources ${zlib_SOURCE_DIR}/*.c)
+  add_library(retort_zlib STATIC ${sources})
+  add_library(ZLIB::ZLIB ALIAS retort_zlib)
+  target_include_directories(retort_zlib SYSTEM PUBLIC $<BUILD_INTERFACE:${zlib_SOURCE_DIR}>)
+  target_compile_definitions(retort_zlib PRIVATE HAVE_UNISTD_H HAVE_STDARG_H)
+  set_target_properties(retort_zlib PROPERTIES EXPORT_NAME zlib)
+endif()
+
+# Google Highway: SIMD from one source, as headers alone.
+find_path(HIGHWAY_INCLUDE_DIR hwy/highway.h)
+if(NOT HIGHWAY_INCLUDE_DIR)
+  retort_fetch(highway libhwy-dev https://github.com/google/highway/archive/refs/tags/1.0.3.tar.gz
+               566fc77315878473d9a6bd815f7de78c73734acdcb745c3dde8579560ac5440e)
+  set(HIGHWAY_INCLUDE_DIR ${highway_SOURCE_DIR})
+endif()
+
+# stb_image decodes pictures.
+find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
+if(NOT STB_INCLUDE_DIR)
+  retort_fetch(stb libstb-dev https://github.com/nothings/stb/archive/8b5f1f37b5b75829fc72d38e7b5d4bcbf8a26d55.zip
+               93a16ee3e866e719feec459f6f132cce932c5ec751eb38e3ec1975f911353d2e)
+  set(STB_INCLUDE_DIR ${stb_SOURCE_DIR})
+endif()
+
+# CLI11 reads flags and config files.
+find_package(CLI11 QUIET)
+if(NOT CLI11_FOUND)
+  retort_fetch(cli11 libcli11-dev https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.1.2.tar.gz
+               26291377e892ba0e5b4972cdfd4a2ab3bf53af8dac1f4ea8fe0d1376b625c8cb)
+  retort_header_library(CLI11::CLI11 ${cli11_SOURCE_DIR}/include)
+endif()
+
+# nlohmann-json reads and writes the headers of files, and logs.
+find_package(nlohmann_json QUIET)
+if(NOT nlohmann_json_FOUND)
+  retort_fetch(nlohmann_json nlohmann-json3-dev https://github.com/nlohmann/json/archive/refs/tags/v3.11.2.tar.gz
+               d69f9deb6a75e2580465c6c4c5111b89c4dc2fa94e3a85fcd2ffcd9a143d9273)
+  retort_header_library(nlohmann_json::nlohmann_json ${nlohmann_json_SOURCE_DIR}/single_include)
+endif()
+
+# doctest runs the tests.
 if(RETORT_BUILD_TESTS)
-  find_package(doctest REQUIRED)
+  find_package(doctest QUIET)
+  if(NOT doctest_FOUND)
+    retort_fetch(doctest doctest-dev https://github.com/doctest/doctest/archive/refs/tags/v2.4.9.tar.gz
+                 19b2df757f2f3703a5e63cee553d85596875f06d91a3333acd80a969ef210856)
+    retort_header_library(doctest::doctest ${doctest_SOURCE_DIR})
+  endif()
 endif()

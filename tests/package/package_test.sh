@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs the build into an empty folder, builds the consumer beside this script against it, dynamic and static, and
+# runs it. Needs BUILD (the build folder), CMAKE and CXX.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+"$CMAKE" --install "$BUILD" --prefix "$scratch/prefix" >"$scratch/log"
+"$scratch/prefix/bin/retort" --version
+
+for static in OFF ON; do
+  "$CMAKE" -S "$here" -B "$scratch/$static" -G Ninja -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCONSUMER_STATIC=$static >"$scratch/log" || { cat "$scratch/log"; exit 1; }
+  "$CMAKE" --build "$scratch/$static" >"$scratch/log" || { cat "$scratch/log"; exit 1; }
+  output=$("$scratch/$static/consumer")
+  if [[ $output != "1 6 1" ]]; then
+    echo "package_test: the consumer printed '$output', expected '1 6 1'"
+    exit 1
+  fi
+done
+
+if command -v ldd >/dev/null; then
+  # ldd exits with 1 for a static program, so its text decides.
+  linkage=$(ldd "$scratch/ON/consumer" 2>&1 || true)
+  if [[ $linkage != *"not a dynamic executable"* ]]; then
+    echo "package_test: the static consumer needs shared libraries: $linkage"
+    exit 1
+  fi
+fi
+echo "package_test: installed, found, linked and ran, dynamic and static"

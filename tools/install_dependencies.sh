@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs what building Retort needs, from the distribution's packages. Does nothing where all of it is there.
+set -euo pipefail
+
+packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev doctest-dev)
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  missing=()
+  for program in cmake ninja; do
+    command -v "$program" >/dev/null || missing+=("$program")
+  done
+  command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || missing+=("a C++20 compiler")
+  if ((${#missing[@]})); then
+    joined=$(printf ', %s' "${missing[@]}")
+    echo "install_dependencies.sh: missing: ${joined:2}. This system has no apt-get: install CMake 3.22 or later, Ninja and" \
+         "a C++20 compiler (g++ 12, clang 14 or later) by hand." >&2
+    exit 1
+  fi
+  echo "install_dependencies.sh: no apt-get here. Install Google Highway, CLI11, nlohmann-json, stb, zlib and doctest from" \
+       "your system's packages; what CMake does not find, it fetches by pinned hash." >&2
+  exit 0
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+  [[ $status == "install ok installed" ]] || missing+=("$package")
+done
+if ((${#missing[@]} == 0)); then
+  exit 0
+fi
+
+sudo=()
+if ((EUID != 0)); then
+  if ! command -v sudo >/dev/null; then
+    echo "install_dependencies.sh: neither root nor sudo; ask an administrator to run: apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  sudo=(sudo)
+fi
+echo "Installing ${missing[*]}"
+${sudo[@]+"${sudo[@]}"} apt-get update -qq
+${sudo[@]+"${sudo[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
