@@ -2,6 +2,13 @@
 
 #include <stdexcept>
 
+#include "kernels/cpu/batch_norm.h"
+#include "kernels/cpu/dropout.h"
+#include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/loss.h"
+#include "kernels/cpu/optimizer.h"
+#include "kernels/cpu/pool.h"
+#include "kernels/cpu/softmax.h"
 #include "kernels/reference/batch_norm.h"
 #include "kernels/reference/conv2d.h"
 #include "kernels/reference/dropout.h"
@@ -56,12 +63,46 @@ constexpr KernelTable reference_table() {
 constinit const KernelTable reference_f32 = reference_table<float>();
 constinit const KernelTable reference_f64 = reference_table<double>();
 
+constinit const KernelTable cpu_f32 = {
+    .name = "cpu",
+    .gemm = {.workspace_bytes = reference::gemm_workspace_bytes, .run = reference::gemm_run<float>},
+    .conv2d = {.workspace_bytes = reference::conv2d_workspace_bytes,
+               .fprop = reference::conv2d_fprop<float>,
+               .dgrad = reference::conv2d_dgrad<float>,
+               .wgrad = reference::conv2d_wgrad<float>},
+    .batch_norm = {.workspace_bytes = cpu::batch_norm_workspace_bytes,
+                   .forward_train = cpu::batch_norm_forward_train,
+                   .forward_eval = cpu::batch_norm_forward_eval,
+                   .backward_train = cpu::batch_norm_backward_train,
+                   .backward_eval = cpu::batch_norm_backward_eval},
+    .elementwise = {.fill = cpu::fill,
+                    .add = cpu::add,
+                    .scale = cpu::scale,
+                    .relu_forward = cpu::relu_forward,
+                    .relu_backward = cpu::relu_backward,
+                    .copy_channels = cpu::copy_channels,
+                    .sum_rows = cpu::sum_rows,
+                    .shortcut_forward = cpu::shortcut_forward,
+                    .shortcut_backward = cpu::shortcut_backward},
+    .pool = {.max_forward = cpu::max_pool_forward,
+             .max_backward = cpu::max_pool_backward,
+             .average_forward = cpu::average_pool_forward,
+             .average_backward = cpu::average_pool_backward,
+             .adaptive_forward = cpu::adaptive_pool_forward,
+             .adaptive_backward = cpu::adaptive_pool_backward},
+    .dropout = {.apply = cpu::dropout_apply},
+    .softmax = {.forward = cpu::softmax_forward, .backward = cpu::softmax_backward},
+    .loss = {.cross_entropy = cpu::cross_entropy, .distillation = cpu::distillation},
+    .optimizer = {.sgd = cpu::sgd, .adam = cpu::adam, .add_sum_of_squares = cpu::add_sum_of_squares},
+};
+
 }  // namespace
 
-const KernelTable& kernels_for(Device, DType dtype) {
+const KernelTable& kernels_for(Device device, DType dtype) {
   if (dtype == DType::i64)
     throw std::invalid_argument("kernels_for: i64 holds labels only; compute in f32 or f64");
-  return dtype == DType::f64 ? reference_f64 : reference_f32;
+  if (dtype == DType::f64) return reference_f64;
+  return device == Device::cpu ? cpu_f32 : reference_f32;
 }
 
 }  // namespace retort

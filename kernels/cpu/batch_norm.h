@@ -1,0 +1,23 @@
+// Batch normalisation on the CPU, f32 (contract: kernels/batch_norm.h).
+//
+// The kernels are bound by memory, so each sweeps the activations as seldom as it can: forward reads x once for the
+// statistics and once to normalise; backward reads x, y and dy once for the sums and once for dx. The second sweep runs
+// backwards through the rows, as the last ones read are still in the cache.
+//
+// Rows are cut into ranges whose number depends on the shape alone, and sums are added range by range: the result does
+// not depend on the number of threads.
+#pragma once
+
+#include "kernels/batch_norm.h"
+
+namespace retort::cpu {
+
+std::size_t batch_norm_workspace_bytes(const BatchNormGeometry&);
+void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNormForward& f, double momentum,
+                              void* mean, void* inv_std, void* running_mean, void* running_var, void* workspace);
+void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
+                             const void* running_var, void* workspace);
+void batch_norm_backward_train(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
+void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
+
+}  // namespace retort::cpu

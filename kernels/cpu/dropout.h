@@ -1,0 +1,10 @@
+// Dropout on the CPU, f32 (contract: kernels/dropout.h).
+#pragma once
+
+#include "kernels/dropout.h"
+
+namespace retort::cpu {
+
+void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, const void* x, void* y);
+
+}  // namespace retort::cpu

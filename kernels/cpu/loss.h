@@ -1,0 +1,15 @@
+// Cross-entropy and the fused distillation loss on the CPU: f32 in and out, double inside (contract: kernels/loss.h).
+//
+// A row is read from memory once; the passes after the first find it in L1. Double costs little here, as the logits are
+// few next to the activations before them, and spares every cancellation (q - p, KL near 0) a second thought.
+#pragma once
+
+#include "kernels/loss.h"
+
+namespace retort::cpu {
+
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz);
+void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z,
+                  const void* v, void* loss, void* dz);
+
+}  // namespace retort::cpu

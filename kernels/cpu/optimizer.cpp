@@ -1,0 +1,122 @@
+#include "kernels/cpu/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/optimizer.cpp"
+#include "kernels/cpu/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/vector_loop-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+using F32 = hn::ScalableTag<float>;
+constexpr std::int64_t kGrain = 8192;
+
+void sgd(Stream, std::int64_t n, const SgdSettings& settings, const StepScalars* scalars, void* w_, const void* g_,
+         void* m_) {
+  float* w = static_cast<float*>(w_);
+  const float* g = static_cast<const float*>(g_);
+  float* m = static_cast<float*>(m_);
+  const bool momentum_on = settings.momentum != 0, first_step = scalars->step == 1, nesterov = settings.nesterov;
+  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    const F32 d;
+    const auto scale = hn::Set(d, static_cast<float>(scalars->grad_scale));
+    const auto decay = hn::Set(d, static_cast<float>(settings.weight_decay));
+    const auto momentum = hn::Set(d, static_cast<float>(settings.momentum));
+    const auto lr = hn::Set(d, static_cast<float>(scalars->lr));
+    vector_loop(d, begin, end, [&](auto span, std::int64_t i) HWY_ATTR {
+      const auto weight = span.load(d, w + i);
+      const auto gradient = hn::MulAdd(decay, weight, hn::Mul(scale, span.load(d, g + i)));
+      auto step = gradient;
+      if (momentum_on) {
+        const auto velocity = first_step ? gradient : hn::MulAdd(momentum, span.load(d, m + i), gradient);
+        span.store(d, velocity, m + i);
+        step = nesterov ? hn::MulAdd(momentum, velocity, gradient) : velocity;
+      }
+      span.store(d, hn::NegMulAdd(lr, step, weight), w + i);
+    });
+  });
+}
+
+void adam(Stream, std::int64_t n, const AdamSettings& settings, const StepScalars* scalars, void* w_, const void* g_,
+          void* m_, void* v_) {
+  float* w = static_cast<float*>(w_);
+  const float* g = static_cast<const float*>(g_);
+  float* m = static_cast<float*>(m_);
+  float* v = static_cast<float*>(v_);
+  const double t = static_cast<double>(scalars->step);
+  const double correction1 = 1 - std::pow(settings.beta1, t), correction2 = 1 - std::pow(settings.beta2, t);
+  const double shrink = settings.decoupled ? scalars->lr * settings.weight_decay : 0;
+  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    const F32 d;
+    const auto set = [d](double value) HWY_ATTR { return hn::Set(d, static_cast<float>(value)); };
+    const auto scale = set(scalars->grad_scale), decay = set(settings.decoupled ? 0 : settings.weight_decay);
+    const auto beta1 = set(settings.beta1), rest1 = set(1 - settings.beta1);
+    const auto beta2 = set(settings.beta2), rest2 = set(1 - settings.beta2);
+    const auto rate = set(scalars->lr / correction1), spread = set(1 / correction2);
+    const auto eps = set(settings.eps), decoupled_decay = set(shrink);
+    vector_loop(d, begin, end, [&](auto span, std::int64_t i) HWY_ATTR {
+      const auto weight = span.load(d, w + i);
+      const auto gradient = hn::MulAdd(decay, weight, hn::Mul(scale, span.load(d, g + i)));
+      const auto first = hn::MulAdd(beta1, span.load(d, m + i), hn::Mul(rest1, gradient));
+      const auto second = hn::MulAdd(beta2, span.load(d, v + i), hn::Mul(rest2, hn::Mul(gradient, gradient)));
+      span.store(d, first, m + i);
+      span.store(d, second, v + i);
+      const auto divisor = hn::Add(hn::Sqrt(hn::Mul(second, spread)), eps);
+      const auto step = hn::Div(hn::Mul(rate, first), divisor);
+      span.store(d, hn::Sub(hn::NegMulAdd(decoupled_decay, weight, weight), step), w + i);
+    });
+  });
+}
+
+double sum_of_squares(const float* x, std::int64_t n) {
+  const hn::ScalableTag<double> d64;
+  const hn::Rebind<float, hn::ScalableTag<double>> half;
+  auto sum = hn::Zero(d64);
+  vector_loop(d64, 0, n, [&](auto span, std::int64_t i) HWY_ATTR {
+    const auto value = hn::PromoteTo(d64, span.load(half, x + i));
+    sum = hn::MulAdd(value, value, sum);
+  });
+  return hn::GetLane(hn::SumOfLanes(d64, sum));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::cpu {
+
+void sgd(Stream stream, std::int64_t n, const SgdSettings& settings, const StepScalars* scalars, void* w, const void* g,
+         void* m) {
+  RETORT_SIMD_SELECT(sgd)(stream, n, settings, scalars, w, g, m);
+}
+
+void adam(Stream stream, std::int64_t n, const AdamSettings& settings, const StepScalars* scalars, void* w,
+          const void* g, void* m, void* v) {
+  RETORT_SIMD_SELECT(adam)(stream, n, settings, scalars, w, g, m, v);
+}
+
+void add_sum_of_squares(Stream, std::int64_t n, const void* x, double* sum) {
+  constexpr std::int64_t kBlocks = 64;
+  const auto kernel = RETORT_SIMD_SELECT(sum_of_squares);
+  const std::int64_t blocks = std::clamp<std::int64_t>(n / 8192, 1, kBlocks);
+  double partial[kBlocks];
+  parallel_tasks(blocks, [&](std::int64_t block, int) {
+    const std::int64_t begin = n * block / blocks;
+    partial[block] = kernel(static_cast<const float*>(x) + begin, n * (block + 1) / blocks - begin);
+  });
+  for (std::int64_t block = 0; block < blocks; ++block) *sum += partial[block];
+}
+
+}  // namespace retort::cpu
+#endif
