@@ -1,0 +1,99 @@
+// The program `retort`: its commands, its exit status, and the one line that an error is.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "engine/core/check.h"
+#include "tools/commands.h"
+#include "tools/config.h"
+#include "tools/progress.h"
+
+namespace retort {
+namespace {
+
+constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+
+/// "retort bench conv": the program and the commands that were recognised.
+std::string command_path(const CLI::App& app) {
+  std::string path = app.get_name();
+  for (const CLI::App* command : command_chain(app)) path += " " + command->get_name();
+  return path;
+}
+
+/// CLI11's message, turned so that it starts with the flag at fault.
+std::string usage_message(const CLI::ParseError& error) {
+  std::string message = error.what();
+  const auto starts_with = [&](const std::string& prefix) { return message.compare(0, prefix.size(), prefix) == 0; };
+  const std::string convert = "Could not convert: ", extras = "The following argument was not expected: ",
+                    many = "The following arguments were not expected: ";
+  if (starts_with(convert)) {
+    message.erase(0, convert.size());
+    const std::size_t equals = message.find(" = ");
+    if (equals != std::string::npos)
+      message = message.substr(0, equals) + ": '" + message.substr(equals + 3) + "' is not a value it can take";
+  } else if (starts_with(extras)) {
+    message = message.substr(extras.size()) + ": unknown argument";
+  } else if (starts_with(many)) {
+    message = message.substr(many.size()) + ": unknown arguments";
+  }
+  return message;
+}
+
+int report(const std::string& who, std::string message, int status) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::cerr << who << ": " << message << std::endl;
+  return status;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Knowledge distillation: train a teacher, save its logits, distil them into a student.", "retort");
+  app.set_version_flag("--version", "retort " RETORT_VERSION);
+  app.require_subcommand(0, 1);
+  app.set_config("--config")->group("");
+  app.config_formatter(std::make_shared<CommandConfig>(app));
+  add_train_command(app);
+  add_logits_command(app);
+  add_distill_command(app);
+  add_eval_command(app);
+  add_predict_command(app);
+  add_summary_command(app);
+  add_forward_command(app);
+  add_grad_command(app);
+  add_bench_command(app);
+  add_demo_command(app);
+
+  try {
+    app.parse(argc, argv);
+    if (app.get_subcommands().empty()) {
+      std::cout << app.help() << std::flush;
+      return report("retort", "a command is needed; see the list above", kUsage);
+    }
+    // A full disk behind a redirected stdout must not look like success.
+    if (!std::cout.flush()) return report("retort", "stdout: cannot write; check the disk or the pipe", kFailed);
+    return kDone;
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::FileError&) {
+    return report(command_path(app), "--config: cannot read the file; check its path", kFailed);
+  } catch (const CLI::ParseError& error) {
+    const std::string path = command_path(app);
+    return report(path, usage_message(error) + "; see " + path + " --help", kUsage);
+  } catch (const UsageError& error) {
+    return report(command_path(app), error.what(), kUsage);
+  } catch (const Interrupted&) {
+    return kInterrupted;
+  } catch (const std::bad_alloc&) {
+    return report("retort", "out of memory; try a smaller --batch-size", kFailed);
+  } catch (const std::exception& error) {
+    return report("retort", error.what(), kFailed);
+  }
+}
+
+}  // namespace
+}  // namespace retort
+
+int main(int argc, char** argv) { return retort::run(argc, argv); }
