@@ -3,8 +3,10 @@
 #include <stdexcept>
 
 #include "kernels/cpu/batch_norm.h"
+#include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/loss.h"
 #include "kernels/cpu/optimizer.h"
 #include "kernels/cpu/pool.h"
@@ -65,11 +67,11 @@ constinit const KernelTable reference_f64 = reference_table<double>();
 
 constinit const KernelTable cpu_f32 = {
     .name = "cpu",
-    .gemm = {.workspace_bytes = reference::gemm_workspace_bytes, .run = reference::gemm_run<float>},
-    .conv2d = {.workspace_bytes = reference::conv2d_workspace_bytes,
-               .fprop = reference::conv2d_fprop<float>,
-               .dgrad = reference::conv2d_dgrad<float>,
-               .wgrad = reference::conv2d_wgrad<float>},
+    .gemm = {.workspace_bytes = cpu::gemm_workspace_bytes, .run = cpu::gemm_run},
+    .conv2d = {.workspace_bytes = cpu::conv2d_workspace_bytes,
+               .fprop = cpu::conv2d_fprop,
+               .dgrad = cpu::conv2d_dgrad,
+               .wgrad = cpu::conv2d_wgrad},
     .batch_norm = {.workspace_bytes = cpu::batch_norm_workspace_bytes,
                    .forward_train = cpu::batch_norm_forward_train,
                    .forward_eval = cpu::batch_norm_forward_eval,
