@@ -89,16 +89,6 @@ void check_images(const Tensor& x, const char* expected) {
         "; expected float32 or float64 ", expected);
 }
 
-const char* dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::f32: return "float32";
-    case DType::f64: return "float64";
-    case DType::i64: return "int64";
-    case DType::i32: break;
-  }
-  return "int32";
-}
-
 }  // namespace
 
 Shape file_shape(const Parameter& parameter) {
@@ -133,7 +123,7 @@ void from_file_layout(const Tensor& file, Parameter& parameter) {
   Tensor& value = parameter.value;
   const auto is_float = [](DType dtype) { return dtype == DType::f32 || dtype == DType::f64; };
   check(file.dtype() == value.dtype() || (is_float(file.dtype()) && is_float(value.dtype())), parameter.name,
-        ": found ", dtype_name(file.dtype()), ", expected ", dtype_name(value.dtype()), "; save it as that");
+        ": found ", to_string(file.dtype()), ", expected ", to_string(value.dtype()), "; save it as that");
   const Tensor source = file.dtype() == value.dtype() ? file : file.to(value.dtype());
   // In place: the module, its optimizer and the tape keep their handles.
   if (parameter.layout == FileLayout::same) {

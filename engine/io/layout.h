@@ -8,9 +8,10 @@ namespace retort {
 
 /// The shape a parameter has in a file.
 Shape file_shape(const Parameter& parameter);
-/// A copy in file layout. `value` (default: the parameter's own) may be its gradient or an optimizer moment.
+/// A copy of `value` in file layout: the parameter's own value, its gradient or an optimizer moment.
 Tensor to_file_layout(const Parameter& parameter, const Tensor& value);
-/// Copies a file tensor into parameter.value (converting f64 to f32). Throws Error with name, found and expected shape.
+/// Copies a file tensor into parameter.value's elements in place, converting between f32 and f64. Throws Error with the
+/// parameter's name, found and expected shape or dtype.
 void from_file_layout(const Tensor& file, Parameter& parameter);
 
 /// [n, c, h, w] <-> [n, h, w, c] copies.

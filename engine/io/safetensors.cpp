@@ -2,7 +2,6 @@
 #include "engine/io/safetensors.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -11,6 +10,7 @@
 #include <tuple>
 
 #include "engine/core/check.h"
+#include "engine/io/extents.h"
 #include "engine/io/file.h"
 
 namespace retort {
@@ -73,26 +73,13 @@ json parse_header(const std::string& text_, const std::string& path) {
 
 Shape parse_shape(const json& extents, const std::string& where) {
   check(extents.is_array(), where, "has no list as its shape", kAgain);
-  check(extents.size() <= Shape::kMaxRank, where, "has ", extents.size(), " axes, expected at most ", Shape::kMaxRank,
-        "; reshape it before saving");
-  std::array<std::int64_t, Shape::kMaxRank> n{};
-  std::int64_t product = 1;  // with 1 for 0: no product of some of the extents overflows either
-  for (std::size_t i = 0; i < extents.size(); ++i) {
-    const json& extent = extents[i];
-    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-    check(extent.is_number_unsigned() && extent.get<std::uint64_t>() <= kMost, where, "has shape ", extents.dump(),
-          ", which is no list of sizes", kAgain);
-    n[i] = extent.get<std::int64_t>();
-    check(!__builtin_mul_overflow(product, std::max<std::int64_t>(n[i], 1), &product) && product <= kMost / 8, where,
-          "has shape ", extents.dump(), ", which overflows", kAgain);
+  std::vector<std::int64_t> sizes;
+  for (const json& extent : extents) {
+    check(extent.is_number_unsigned() && extent.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max(), where,
+          "has shape ", extents.dump(), ", which is no list of sizes", kAgain);
+    sizes.push_back(extent.get<std::int64_t>());
   }
-  switch (extents.size()) {
-    case 0: return {};
-    case 1: return {n[0]};
-    case 2: return {n[0], n[1]};
-    case 3: return {n[0], n[1], n[2]};
-  }
-  return {n[0], n[1], n[2], n[3]};
+  return shape_from_file(sizes, where);
 }
 
 Entry parse_entry(const std::string& name, const json& fields, const std::string& where) {
