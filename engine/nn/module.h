@@ -27,6 +27,7 @@ struct Parameter {
   FileLayout layout = FileLayout::same;
   Shape image;             ///< linear_image only: [h, w, c]
   bool buffer = false;     ///< not trained, but saved
+  bool frozen = false;     ///< stays bit for bit as it is, running statistics too (--freeze)
   std::string name;        ///< full dotted name, set by parameters()
 };
 

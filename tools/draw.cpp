@@ -1,0 +1,115 @@
+#include "tools/draw.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <numbers>
+
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "engine/io/file.h"
+
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#include <stb_image_write.h>
+#pragma GCC diagnostic pop
+
+namespace retort {
+namespace {
+
+using Colour = std::array<double, 3>;
+
+enum Shape2d { circle, cross, ring, square, star, triangle };
+
+/// Is (x, y), in the shape's own frame with radius 1, inside it?
+bool inside(Shape2d shape, double x, double y) {
+  const double radius = std::hypot(x, y);
+  switch (shape) {
+    case circle: return radius < 0.9;
+    case cross: return std::max(std::abs(x), std::abs(y)) < 0.95 && std::min(std::abs(x), std::abs(y)) < 0.28;
+    case ring: return radius < 0.95 && radius > 0.55;
+    case square: return std::max(std::abs(x), std::abs(y)) < 0.78;
+    case star: {
+      // A point of the star every fifth of a turn: the edge runs from radius 1 to 0.4 over a tenth.
+      const double fifth = 2 * std::numbers::pi / 5;
+      const double angle = std::abs(std::remainder(std::atan2(y, x), fifth));
+      const double half = fifth / 2, inner = 0.4;
+      const double edge = inner * std::sin(half) / (std::sin(angle) * (1 - inner * std::cos(half)) +
+                                                    inner * std::sin(half) * std::cos(angle));
+      return radius < edge;
+    }
+    case triangle: return y > -0.5 && std::sqrt(3.0) * std::abs(x) + y < 1;
+  }
+  return false;
+}
+
+Colour random_colour(Random& random) { return {random.uniform(0, 255), random.uniform(0, 255), random.uniform(0, 255)}; }
+
+double distance(const Colour& a, const Colour& b) { return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); }
+
+void append_bytes(void* bytes, void* data, int size) {
+  const auto* first = static_cast<const std::uint8_t*>(data);
+  static_cast<std::vector<std::uint8_t>*>(bytes)->insert(static_cast<std::vector<std::uint8_t>*>(bytes)->end(), first,
+                                                         first + size);
+}
+
+}  // namespace
+
+const std::vector<std::string>& shape_names() {
+  static const std::vector<std::string> names = {"circle", "cross", "ring", "square", "star", "triangle"};
+  return names;
+}
+
+Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std::uint64_t number) {
+  Random random = Random::of(seed, "draw", number, shape_names().at(shape));
+  const Colour ground_a = random_colour(random), ground_b = random_colour(random);
+  Colour ink = random_colour(random);
+  while (distance(ink, ground_a) < 110 || distance(ink, ground_b) < 110) ink = random_colour(random);
+  const double radius = random.uniform(0.22, 0.42) * size;
+  const double x0 = random.uniform(radius, size - radius), y0 = random.uniform(radius, size - radius);
+  const double turn = random.uniform(0, 2 * std::numbers::pi), c = std::cos(turn), s = std::sin(turn);
+  const double slope = random.uniform(0, 2 * std::numbers::pi);
+
+  Image image{size, size, 3, std::vector<std::uint8_t>(size * size * 3)};
+  constexpr int kSamples = 3;  // a side: smooth edges
+  for (std::int64_t y = 0; y < size; ++y) {
+    for (std::int64_t x = 0; x < size; ++x) {
+      int covered = 0;
+      for (int i = 0; i < kSamples * kSamples; ++i) {
+        const double dx = x + (i % kSamples + 0.5) / kSamples - x0, dy = y + (i / kSamples + 0.5) / kSamples - y0;
+        covered += inside(static_cast<Shape2d>(shape), (c * dx + s * dy) / radius, (c * dy - s * dx) / radius);
+      }
+      const double cover = covered / double(kSamples * kSamples);
+      const double along = 0.5 + ((x - size / 2.0) * std::cos(slope) + (y - size / 2.0) * std::sin(slope)) / (1.5 * size);
+      const double grain = 14 * random.normal();
+      for (int channel = 0; channel < 3; ++channel) {
+        const double ground = ground_a[channel] + along * (ground_b[channel] - ground_a[channel]);
+        const double value = ground + cover * (ink[channel] - ground) + grain;
+        image.pixels[(y * size + x) * 3 + channel] = static_cast<std::uint8_t>(std::clamp(value, 0.0, 255.0));
+      }
+    }
+  }
+  return image;
+}
+
+void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::int64_t val_per_class, std::int64_t size,
+                  std::uint64_t seed) {
+  for (std::size_t shape = 0; shape < shape_names().size(); ++shape) {
+    for (std::int64_t i = 0; i < train_per_class + val_per_class; ++i) {
+      const Image image = draw_shape(shape, size, seed, i);
+      std::vector<std::uint8_t> png;
+      check(stbi_write_png_to_func(append_bytes, &png, size, size, 3, image.pixels.data(), size * 3) != 0, folder,
+            ": cannot encode a picture; free some memory");
+      char name[32];
+      const bool train = i < train_per_class;
+      std::snprintf(name, sizeof name, "/%04lld.png", static_cast<long long>(train ? i + 1 : i + 1 - train_per_class));
+      write_atomic(folder + (train ? "/train/" : "/val/") + shape_names()[shape] + name, png);
+    }
+  }
+}
+
+}  // namespace retort

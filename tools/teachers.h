@@ -1,0 +1,39 @@
+// Model files as teachers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/distill/teacher.h"
+#include "models/registry.h"
+
+namespace retort {
+
+/// Loads FILE[,FILE...]. Throws Error if their classes differ.
+std::vector<Model> load_teachers(const std::string& files);
+
+/// Their files' hashes, joined by commas.
+std::string teacher_hashes(const std::vector<Model>& models);
+
+std::vector<Preprocessing> teacher_preprocessing(const std::vector<Model>& models);
+
+std::unique_ptr<LiveTeacher> live_teacher(std::vector<Model> models, Combine combine);
+
+/// A store's rows for this dataset. Throws Error where store and images do not match.
+std::unique_ptr<CachedTeacher> cached_teacher(const std::string& store, const Dataset& dataset);
+
+/// Throws Error naming the file and the first class that differs.
+void check_teacher_classes(const Model& model, const std::string& file, const std::vector<std::string>& classes);
+
+/// Throws Error if the store was made by other models, or with another preprocessing.
+void check_store_teacher(const LogitStore& store, const std::string& path, const std::vector<Model>& models);
+
+/// Views of a teacher for whom no augmentation was named: crop and flip, or for grey sets of fixed size, whose signs
+/// rarely survive a mirror, jitter.
+Augmentation default_view_augmentation(const Dataset& dataset);
+
+/// Hash of a tensor's elements.
+std::string content_hash_of(const Tensor& tensor);
+
+}  // namespace retort
