@@ -23,11 +23,12 @@ struct ModelSpec {
 
 /// True for a name that make_network knows. (A file path is not one.)
 bool is_architecture(const std::string& name);
-/// The network's own input: size 299 for inception_v3, 224 for vgg/resnet, 32 for CIFAR forms, 0 (the data's own) for an mlp;
-/// mean and std 0.5 for inception_v3, ImageNet's otherwise. `channels` is the data's (an mlp keeps it; others take 3).
+/// The network's own input. Size: 299 for inception_v3, 224 for vgg and resnet, the data's for CIFAR forms (32 where
+/// native_size is 0) and for an mlp (0 where it is 0: make_network refuses that). Mean and std: 0.5 for inception_v3,
+/// ImageNet's otherwise. An mlp keeps the data's channels, others take 3. Throws UsageError as make_network does.
 Preprocessing default_preprocessing(const std::string& architecture, std::int64_t native_size, std::int64_t native_channels);
 /// Builds the network with fresh weights drawn from seed. Throws UsageError for an unknown architecture (naming the known
-/// ones), Error for an image too small.
+/// ones) and for an auxiliary head elsewhere than in inception_v3; Error for an image too small, and without classes.
 std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed);
 
 struct Model {

@@ -1,0 +1,234 @@
+// Models as .safetensors files: torchvision's names and layouts, and a ModelSpec in the metadata.
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+
+#include "engine/core/check.h"
+#include "engine/io/file.h"
+#include "engine/io/layout.h"
+#include "models/registry.h"
+
+namespace retort {
+namespace {
+
+using Json = nlohmann::json;
+using Metadata = std::map<std::string, std::string>;
+
+constexpr std::string_view kAuxiliary = "AuxLogits.";
+
+// ---- the spec as metadata: strings only, lists as JSON --------------------------------------------------------------
+
+const std::set<std::string>& spec_keys() {
+  static const std::set<std::string> keys = {"format",   "architecture", "classes", "image_size",
+                                             "channels", "mean",         "std",     "auxiliary"};
+  return keys;
+}
+
+Metadata to_metadata(const ModelSpec& spec) {
+  Metadata metadata;
+  for (const auto& [key, value] : spec.notes) {
+    check(!spec_keys().contains(key), "model note `", key, "`: the name is taken: choose another");
+    metadata[key] = value;
+  }
+  metadata["format"] = "pt";  // what PyTorch's own loaders look for
+  metadata["architecture"] = spec.architecture;
+  // A class named by bytes that are no UTF-8 must not lose hours of training here.
+  metadata["classes"] = Json(spec.classes).dump(-1, ' ', false, Json::error_handler_t::replace);
+  metadata["image_size"] = std::to_string(spec.preprocessing.image_size);
+  metadata["channels"] = std::to_string(spec.preprocessing.channels);
+  metadata["mean"] = Json(spec.preprocessing.mean).dump();  // the shortest digits that read back exactly
+  metadata["std"] = Json(spec.preprocessing.std).dump();
+  metadata["auxiliary"] = spec.auxiliary ? "true" : "false";
+  return metadata;
+}
+
+/// Reads the keys of one file's metadata; each error names the file and the key.
+class MetadataReader {
+ public:
+  MetadataReader(const std::string& path, const Metadata& metadata) : path_(path), metadata_(metadata) {}
+
+  const std::string& string(const std::string& key) const {
+    const auto found = metadata_.find(key);
+    check(found != metadata_.end(), path_, ": its metadata has no `", key, "`: load it with --model ARCH --weights ",
+          path_);
+    return found->second;
+  }
+
+  std::int64_t integer(const std::string& key, std::int64_t low, std::int64_t high) const {
+    const std::string& value = string(key);
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (error != std::errc() || end != value.data() + value.size() || number < low || number > high)
+      fail(key, value, text("a whole number from ", low, " to ", high));
+    return number;
+  }
+
+  /// A JSON array of T that `valid` accepts one by one.
+  template <class T, class Valid>
+  std::vector<T> list(const std::string& key, const char* expected, const Valid& valid) const {
+    const std::string& value = string(key);
+    const Json json = Json::parse(value, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_array() || json.empty() || !std::all_of(json.begin(), json.end(), valid)) fail(key, value, expected);
+    return json.get<std::vector<T>>();
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& key, const std::string& value, const std::string& expected) const {
+    throw Error(text(path_, ": its metadata has `", key, "` = ", value.substr(0, 60), ", expected ", expected,
+                     ": load it with --model ARCH --weights ", path_));
+  }
+
+  const std::string& path_;
+  const Metadata& metadata_;
+};
+
+bool is_finite_number(const Json& json) { return json.is_number() && std::isfinite(json.get<double>()); }
+
+ModelSpec to_spec(const std::string& path, const TensorFile& file) {
+  check(file.metadata.contains("architecture"), path,
+        ": its metadata does not say which network it is: load it with --model ARCH --weights ", path);
+  const MetadataReader reader(path, file.metadata);
+  ModelSpec spec;
+  spec.architecture = reader.string("architecture");
+  check(is_architecture(spec.architecture), path, ": its metadata names an unknown architecture, `",
+        spec.architecture.substr(0, 60), "`: load it with --model ARCH --weights ", path);
+  spec.classes =
+      reader.list<std::string>("classes", "a JSON array of names", [](const Json& json) { return json.is_string(); });
+  Preprocessing& preprocessing = spec.preprocessing;
+  preprocessing.image_size = reader.integer("image_size", 1, 1 << 15);
+  preprocessing.channels = reader.integer("channels", 1, 1 << 10);
+  preprocessing.mean = reader.list<double>("mean", "a JSON array of numbers", is_finite_number);
+  preprocessing.std = reader.list<double>("std", "a JSON array of positive numbers", [](const Json& json) {
+    return is_finite_number(json) && json.get<double>() > 0;
+  });
+  const auto channels = static_cast<std::size_t>(preprocessing.channels);
+  check(preprocessing.mean.size() == channels && preprocessing.std.size() == channels, path,
+        ": its metadata has another number of `mean` or `std` than its ", channels,
+        " channels: load it with --model ARCH --weights ", path);
+  spec.auxiliary = std::any_of(file.tensors.begin(), file.tensors.end(),
+                               [](const auto& entry) { return entry.first.starts_with(kAuxiliary); });
+  for (const auto& [key, value] : file.metadata)
+    if (!spec_keys().contains(key)) spec.notes[key] = value;
+  return spec;
+}
+
+// ---- tensors into a network -----------------------------------------------------------------------------------------
+
+/// The layer that gives the logits: the last that a network visits.
+std::string head_of(const std::vector<Parameter*>& parameters) {
+  const std::string& last = parameters.back()->name;
+  return last.substr(0, last.rfind('.'));
+}
+
+/// Renames the file's head to the network's, where it is called by another of the usual names.
+void rename_head(TensorFile& file, const std::string& path, const std::string& head, LoadReport& report) {
+  if (file.find(head + ".weight")) return;
+  for (const std::string other : {"fc", "linear", "classifier"}) {
+    if (!file.find(other + ".weight")) continue;
+    for (auto& [name, tensor] : file.tensors)
+      if (name.starts_with(other + ".")) name = head + name.substr(other.size());
+    report.lines.push_back(text(path, ": its head `", other, "` is taken for `", head, "`"));
+    return;
+  }
+}
+
+/// True for a head's tensor that differs from the network's in the number of classes alone.
+bool is_head_of_other_size(const Parameter& parameter, const Tensor& tensor, const std::string& head) {
+  if (!parameter.name.starts_with(head + ".")) return false;
+  const Shape found = tensor.shape(), expected = file_shape(parameter);
+  if (found.rank() != expected.rank() || found.rank() < 1 || found[0] == expected[0]) return false;
+  return found.rank() == 1 || found[1] == expected[1];
+}
+
+/// What to do about tensors missing or left over: often the other kind of shortcut was saved.
+std::string advice(const ModelSpec& spec, const std::string& tensor) {
+  const std::string& name = spec.architecture;
+  if (tensor.find(".downsample.") != std::string::npos) {
+    if (name.ends_with("_a"))
+      return text("its shortcuts are convolutions: use --model ", name.substr(0, name.size() - 2));
+    if (is_architecture(name + "_a"))
+      return text("its shortcuts have no parameters (option A): use --model ", name, "_a");
+  }
+  return "give the architecture that it was saved from";
+}
+
+LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::string& path, TensorFile& file,
+                        bool replace_head) {
+  LoadReport report;
+  const std::vector<Parameter*> own = parameters(network);
+  const std::string head = head_of(own);
+  rename_head(file, path, head, report);
+
+  const auto has_auxiliary = [](const auto& names) {
+    return std::any_of(names.begin(), names.end(), [](const auto& name) { return name.starts_with(kAuxiliary); });
+  };
+  std::set<std::string> own_names, file_names;
+  for (const Parameter* parameter : own) own_names.insert(parameter->name);
+  for (const auto& [name, tensor] : file.tensors) file_names.insert(name);
+  const bool own_auxiliary = has_auxiliary(own_names), file_auxiliary = has_auxiliary(file_names);
+  if (own_auxiliary && !file_auxiliary)
+    report.lines.push_back(text(path, ": it has no auxiliary head: that starts from fresh weights"));
+  if (!own_auxiliary && file_auxiliary) report.lines.push_back(text(path, ": its auxiliary head is left out"));
+
+  for (const auto& [name, tensor] : file.tensors)
+    check(own_names.contains(name) || (name.starts_with(kAuxiliary) && !own_auxiliary), path, ": tensor ", name,
+          " is not part of ", spec.architecture, ": ", advice(spec, name));
+  std::set<std::string> replaced;
+  for (Parameter* parameter : own) {
+    const std::string& name = parameter->name;
+    const Tensor* tensor = file.find(name);
+    if (!tensor) {
+      // Files from before PyTorch 0.4.1 do not count batches, and nothing here reads the count.
+      const bool tolerated =
+          name.ends_with(".num_batches_tracked") || (name.starts_with(kAuxiliary) && !file_auxiliary);
+      check(tolerated, path, ": tensor ", name, " of ", spec.architecture, " is missing: ", advice(spec, name));
+      continue;
+    }
+    const std::string auxiliary_head = std::string(kAuxiliary) + "fc";
+    bool fresh = false;
+    for (const std::string& layer : {head, auxiliary_head}) {
+      if (!replace_head || !is_head_of_other_size(*parameter, *tensor, layer)) continue;
+      fresh = true;
+      if (replaced.insert(layer).second)
+        report.lines.push_back(text(path, ": its head `", layer, "` has ", tensor->shape()[0], " classes, not ",
+                                    spec.classes.size(), ": it is replaced and starts from fresh weights"));
+    }
+    if (fresh) continue;
+    try {
+      from_file_layout(*tensor, *parameter);
+    } catch (const Error& error) {
+      throw Error(text(path, ": tensor ", error.what()));
+    }
+  }
+  return report;
+}
+
+}  // namespace
+
+Model load_model(const std::string& path) {
+  TensorFile file = read_safetensors(path);
+  Model model;
+  model.spec = to_spec(path, file);
+  model.network = make_network(model.spec, /*seed=*/0);
+  copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
+  model.hash = file_hash(path);
+  return model;
+}
+
+LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head) {
+  TensorFile file = read_safetensors(path);
+  return copy_weights(network, spec, path, file, replace_head);
+}
+
+void save_model(const std::string& path, Network& network, const ModelSpec& spec) {
+  TensorFile file;
+  file.metadata = to_metadata(spec);
+  for (const Parameter* parameter : parameters(network))
+    file.tensors.emplace_back(parameter->name, to_file_layout(*parameter, parameter->value));
+  write_safetensors(path, file);
+}
+
+}  // namespace retort
