@@ -41,16 +41,26 @@ struct DataOptions {
 
 /// `with_split`: false for train and distill, which use both parts.
 void add_data_options(CLI::App& command, DataOptions& options, bool with_split);
-/// Opens one part. Files that --skip-bad left out are listed on stderr.
-std::unique_ptr<Dataset> open_data(const DataOptions& options, Split split, bool allow_unlabelled);
+/// The part that --split names, or `fallback` without one. Throws UsageError for another word.
+Split chosen_split(const DataOptions& options, Split fallback);
+/// Opens one part, or with `whole` both together. Files that --skip-bad left out are listed on stderr.
+std::unique_ptr<Dataset> open_data(const DataOptions& options, Split split, bool allow_unlabelled, bool whole = false);
 /// The preprocessing of a network on this data: --image-size, --mean, --std over `base` (a file's own or the default).
 /// Throws UsageError when mean or std has another length than the channels, or a std is not positive.
 Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base);
 
 /// --model FILE, or --model ARCH with --weights FILE: a model for evaluation. `dataset` may be null; it gives an ARCH its
-/// classes, size and channels. Lines that loading has to say go to stderr unless quiet.
+/// classes, size and channels; without it the classes are as many as the file's head has. Lines that loading has to say go
+/// to stderr unless quiet. Throws UsageError for a lone ARCH, or --weights beside a FILE; Error when a labelled dataset has
+/// other classes than the model.
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
                  const CommonOptions& common);
+
+/// The class count of a checkpoint of any architecture: rows of the last linear layer's weight, auxiliary heads aside.
+/// Throws Error naming the file if it has no linear layer.
+std::int64_t head_classes(const TensorFile& file, const std::string& path);
+/// "0" .. "count-1", where nothing names the classes.
+std::vector<std::string> numbered_classes(std::int64_t count);
 
 /// Comma-separated text as a list.
 std::vector<std::string> split_commas(const std::string& text);
