@@ -91,9 +91,11 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double eps, double momentum)
       momentum(momentum) {}
 
 Tensor BatchNorm2d::forward(const Tensor& x, ForwardContext& context, bool relu, const Tensor& residual) {
-  const BatchNormOptions options{.training = context.training, .momentum = momentum, .eps = eps, .relu = relu};
+  // Frozen statistics must not move, so the batch's cannot be used either.
+  const bool training = context.training && !running_mean.frozen;
+  const BatchNormOptions options{.training = training, .momentum = momentum, .eps = eps, .relu = relu};
   Tensor y = batch_norm(x, weight.value, bias.value, running_mean.value, running_var.value, options, residual);
-  if (context.training) ++*num_batches_tracked.value.data<std::int64_t>();
+  if (training) ++*num_batches_tracked.value.data<std::int64_t>();
   report(context, "BatchNorm2d", weight, bias, y.shape(), 0);
   return y;
 }

@@ -36,7 +36,7 @@ class Conv2d : public Module {
 class BatchNorm2d : public Module {
  public:
   explicit BatchNorm2d(std::int64_t channels, double eps = 1e-5, double momentum = 0.1);
-  /// BN, + residual if given, then ReLU if asked: one fused kernel.
+  /// BN, + residual if given, then ReLU if asked: one fused kernel. Frozen running statistics are used as they are.
   Tensor forward(const Tensor& x, ForwardContext& context, bool relu, const Tensor& residual = {});
   void visit(Visitor& visitor) override;
 
