@@ -1,0 +1,167 @@
+#include "engine/io/csv.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <unordered_set>
+
+#include "engine/core/check.h"
+#include "engine/io/file.h"
+
+namespace retort {
+namespace {
+
+/// Splits RFC 4180 text into records; quoted fields may hold commas, quotes (doubled) and line breaks.
+class CsvReader {
+ public:
+  CsvReader(std::string_view text, const std::string& path) : text_(text), path_(path) {
+    if (text_.starts_with("\xef\xbb\xbf")) text_.remove_prefix(3);  // the byte order mark that spreadsheets write
+  }
+
+  /// The next record, empty lines skipped; nothing at the end.
+  std::optional<std::vector<std::string>> next() {
+    while (text_.starts_with('\n') || text_.starts_with("\r\n")) end_line();
+    if (text_.empty()) return {};
+    line_ = next_line_;
+    std::vector<std::string> fields;
+    do {
+      fields.push_back(take_field());
+    } while (take_comma());
+    return fields;
+  }
+
+  /// "FILE:LINE: " of the record that next() returned last.
+  std::string where() const { return text(path_, ':', line_, ": "); }
+
+ private:
+  void end_line() {
+    text_.remove_prefix(text_.starts_with('\n') ? 1 : 2);
+    ++next_line_;
+  }
+
+  /// After a field: true for another one, false at the end of the record.
+  bool take_comma() {
+    if (text_.empty()) return false;
+    if (text_.starts_with(',')) {
+      text_.remove_prefix(1);
+      return true;
+    }
+    check(text_.starts_with('\n') || text_.starts_with("\r\n"), where(),
+          "text after a closing quote; double the quotes within a quoted field");
+    end_line();
+    return false;
+  }
+
+  std::string take_field() {
+    if (!text_.starts_with('"')) {
+      std::size_t end = std::min(text_.find_first_of(",\n"), text_.size());
+      if (end < text_.size() && text_[end] == '\n' && end > 0 && text_[end - 1] == '\r') --end;
+      std::string field(text_.substr(0, end));
+      text_.remove_prefix(end);
+      return field;
+    }
+    std::string field;
+    while (true) {
+      text_.remove_prefix(1);  // the opening quote, or the second of a pair
+      const std::size_t quote = text_.find('"');
+      check(quote != text_.npos, where(), "a quoted field without an end; close it with \"");
+      for (const char c : text_.substr(0, quote)) next_line_ += c == '\n';
+      field += text_.substr(0, quote);
+      text_.remove_prefix(quote + 1);
+      if (!text_.starts_with('"')) return field;
+      field += '"';
+    }
+  }
+
+  std::string_view text_;
+  const std::string& path_;
+  std::int64_t line_ = 1, next_line_ = 1;
+};
+
+float parse_float(const std::string& field, const std::string& where) {
+  std::string_view digits = field;
+  while (digits.starts_with(' ')) digits.remove_prefix(1);
+  while (digits.ends_with(' ')) digits.remove_suffix(1);
+  if (digits.starts_with('+')) digits.remove_prefix(1);
+  // By way of double, so that what is too small for float becomes 0 and no error. Nine digits lie far closer to their
+  // float than the rounding to double could move them, so the bits survive.
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  check(error == std::errc() && end == digits.data() + digits.size() && !digits.empty(), where, "'", field,
+        "' is no number; give a logit");
+  check(std::abs(value) <= std::numeric_limits<float>::max(), where, "'", field, "' is no finite float; give a logit");
+  return static_cast<float>(value);
+}
+
+std::string quoted(const std::string& field) {
+  const bool plain = field.find_first_of(",\"\r\n") == field.npos;
+  if (plain) return field;
+  std::string result = "\"";
+  for (const char c : field) result.append(c == '"' ? 2 : 1, c);
+  return result + '"';
+}
+
+std::string digits(float value) {
+  char buffer[32];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, 9).ptr;
+  return {buffer, end};
+}
+
+}  // namespace
+
+LogitTable read_logit_csv(const std::string& path) {
+  const std::vector<std::uint8_t> bytes = read_file(path);
+  CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+  LogitTable table;
+  const auto header = reader.next();
+  check(header && header->size() >= 2 && header->front() == "name", reader.where(),
+        "expected the header name,<class>,<class>...; add it");
+  table.classes.assign(header->begin() + 1, header->end());
+  std::unordered_set<std::string> classes, names;
+  for (const std::string& name : table.classes)
+    check(classes.insert(name).second, reader.where(), "class '", name, "' twice in the header; name each column");
+
+  while (const auto row = reader.next()) {
+    const std::string where = reader.where();
+    check(row->size() == header->size(), where, row->size(), " fields, expected ", header->size(),
+          " as in the header; complete the row");
+    check(names.insert(row->front()).second, where, "'", row->front(), "' a second time; keep one row of it");
+    table.names.push_back(row->front());
+    for (std::size_t i = 1; i < row->size(); ++i) table.values.push_back(parse_float((*row)[i], where));
+  }
+  check(!table.names.empty(), path, ": no rows below the header; add one for each image");
+  return table;
+}
+
+void write_logit_csv(const std::string& path, const LogitTable& table) {
+  const std::size_t columns = table.classes.size();
+  check(table.values.size() == table.names.size() * columns, path, ": cannot write ", table.values.size(),
+        " logits as ", table.names.size(), " rows of ", columns, "; give one value for each");
+  write_atomic(path, [&](const ByteSink& sink) {
+    constexpr std::size_t kFlush = 1 << 20;
+    std::string lines = "name";
+    const auto flush = [&] {
+      sink({reinterpret_cast<const std::uint8_t*>(lines.data()), lines.size()});
+      lines.clear();
+    };
+    for (const std::string& name : table.classes) lines += ',' + quoted(name);
+    lines += '\n';
+    for (std::size_t row = 0; row < table.names.size(); ++row) {
+      lines += quoted(table.names[row]);
+      for (std::size_t column = 0; column < columns; ++column) {
+        const float value = table.values[row * columns + column];
+        check(std::isfinite(value), path, ": the logit of '", table.names[row], "' for class '", table.classes[column],
+              "' is ", value, ", expected a finite number; check the teacher");
+        lines += ',' + digits(value);
+      }
+      lines += '\n';
+      if (lines.size() >= kFlush) flush();
+    }
+    flush();
+  });
+}
+
+}  // namespace retort
