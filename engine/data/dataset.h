@@ -23,7 +23,7 @@ class Dataset {
   virtual std::int64_t label(std::int64_t index) const = 0;
   /// Decodes one sample; safe from several threads. Throws Error naming the file.
   virtual Image load(std::int64_t index) const = 0;
-  /// XXH64-like 64-bit hash of the sample's stored bytes as 16 hex digits (the file's content; the packed record).
+  /// content_hash (engine/io/file.h) of the sample's stored bytes: the image file, or the pixels of a packed record.
   virtual std::string content_hash(std::int64_t index) const = 0;
 
   /// Class names in label order; empty if unlabelled.
@@ -48,12 +48,26 @@ struct DatasetOptions {
   std::vector<std::string> classes;  ///< subset, in this order; empty: all, sorted by name
   std::int64_t limit = 0;            ///< at most this many samples, spread evenly over the classes; 0: all
   bool whole = false;                ///< both parts together (predicting on a folder); val_split is not applied
-  bool skip_bad = false;             ///< leave out files that can't be decoded, listing each on stderr; else load() throws
+  bool skip_bad = false;             ///< decode everything once and leave out what can't be; else load() throws
   bool allow_unlabelled = false;     ///< accept a flat folder of images
+  std::vector<std::string>* skipped = nullptr;  ///< receives a line for each file left out; null: stderr does
 };
 
-/// Throws Error naming the path: missing, empty, one class only, no images, a .gz cut short, labels out of range,
-/// a class of --classes that is not there.
+/// Recognises, in this order:
+/// - MNIST's IDX files: {train,t10k}-{images-idx3,labels-idx1}-ubyte, raw or .gz, also spelled train-images.idx3-ubyte;
+///   names train/00042 and test/00042.
+/// - CIFAR's binary files: data_batch_*.bin and test_batch.bin (10 classes), or train.bin and test.bin (100 fine classes).
+/// - A folder of classes, or of train/ with val/, validation/ or test/ that each hold the same class folders. Images are
+///   jpg, jpeg, png, bmp, ppm, pgm, gif in any case, at any depth; hidden and other files are ignored. With `whole`, two
+///   parts keep their folder in the names (train/cat/001.jpg).
+/// - A flat folder of images, where allow_unlabelled.
+///
+/// Without a val part, val takes round(val_split * n) of a class's n samples (at least one and at most n - 1 where
+/// n >= 2), those whose names hash lowest: adding a class or another seed moves nothing.
+///
+/// Throws Error naming the path: missing, empty, one class only, a class folder without images, parts whose classes
+/// differ, a .gz cut short, labels out of range, a class of --classes that is not there; UsageError for a val_split
+/// outside [0, 1) or a negative limit.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
 }  // namespace retort

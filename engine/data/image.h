@@ -16,9 +16,11 @@ struct Image {
   std::vector<std::uint8_t> pixels;
 };
 
-/// Decodes JPEG, PNG, BMP, PPM/PGM and GIF (its first frame), by content whatever the file's name says; 16-bit samples
-/// are rounded to 8, palettes and alpha resolved (over white... as stb does: alpha dropped), grey stays one channel.
-/// Throws Error naming `file` for empty, truncated, unknown or CMYK-undecodable content.
+/// Decodes JPEG, PNG, BMP, PPM/PGM and GIF (its first frame), by content whatever the file's name says. Samples of 16
+/// bits are rounded to 8; palettes are looked up, alpha is dropped; grey stays one channel; Adobe's CMYK and YCCK become
+/// RGB. EXIF orientation is ignored, as torchvision's ImageFolder does.
+/// Throws Error naming `file` for empty, truncated, corrupt or unknown content, CMYK without Adobe's marker, and images of
+/// more than 2^27 pixels.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& file);
 
 /// A rectangle in an image, in pixels; may be fractional.
@@ -27,8 +29,9 @@ struct Box {
 };
 
 /// Resizes a box of the image to width x height by the antialiased triangle filter (support scales with the shrinking,
-/// as Pillow's and torchvision's antialias=True bilinear), output float in 0..255, interleaved. Outside the image the
-/// filter is cut and renormalised.
+/// as Pillow's and torchvision's antialias=True bilinear), output float in 0..255, interleaved, not rounded. The filter
+/// may reach beyond the box; outside the image it is cut and renormalised. Throws Error on a box that is empty or
+/// reaches beyond the image, and on sizes below 1.
 std::vector<float> resize(const Image& image, const Box& box, std::int64_t width, std::int64_t height);
 
 }  // namespace retort

@@ -1,5 +1,5 @@
-// Batches, decoded and rendered ahead of time by worker threads. The order of samples depends on (seed, epoch) and every pixel on (view_seed,
-// view, sample name) alone, not on the number of workers.
+// Batches, decoded and rendered ahead of time by worker threads. The order of samples depends on (seed, epoch) and every
+// pixel on (view_seed, view, sample name) alone, not on the number of workers.
 #pragma once
 
 #include <memory>
@@ -21,6 +21,7 @@ struct LoaderOptions {
   std::uint64_t view_seed = 0;  ///< of the augmentation; a cached store's views were drawn from its own
   int workers = 1;   ///< decoding threads
   int prefetch = 4;  ///< batches ahead
+  std::int64_t cache_bytes = 512 << 20;  ///< decoded images of a folder kept for the next epochs, at most
 };
 
 struct Batch {
@@ -31,13 +32,16 @@ struct Batch {
 
 class Loader {
  public:
+  /// `dataset` must outlive the loader. Throws UsageError on a batch size below 1.
   Loader(const Dataset& dataset, const LoaderOptions& options);
+  /// Stops at once, in the middle of an epoch too.
   ~Loader();
 
   /// Begins an epoch: `epoch` keys the shuffle; `view` keys the augmentation (the epoch itself, or a cached view's
-  /// number); the first `skip` batches are left out (resuming in mid-epoch).
+  /// number); the first `skip` batches are left out (resuming in mid-epoch). An epoch under way is given up.
   void start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip = 0);
-  /// The next batch; false at the end of the epoch. Throws what a worker threw, e.g. Error naming a bad file.
+  /// The next batch; false at the end of the epoch. Throws what a worker threw, e.g. Error naming the batch's first bad
+  /// file; the next call goes on with the batch after it.
   bool next(Batch& batch);
   /// Batches in an epoch.
   std::int64_t batches() const;

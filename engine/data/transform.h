@@ -19,14 +19,20 @@ struct Preprocessing {
   friend bool operator==(const Preprocessing&, const Preprocessing&) = default;
 };
 
+/// An image is small if no side is longer than 64 pixels: MNIST's, CIFAR's.
 struct Augmentation {
-  bool flip = false;    ///< mirror left-right with probability 1/2
-  bool crop = false;    ///< random resized crop: area 0.35..1 (or, for native sizes <= 64, shift by up to 1/8), aspect 3/4..4/3
-  bool jitter = false;  ///< brightness, contrast, saturation within +-0.2; for MNIST-like data: shift up to 2 pixels
+  /// Mirror left-right with probability 1/2.
+  bool flip = false;
+  /// A box of 0.35..1 of the area, aspect 3/4..4/3 (log-uniform), anywhere inside; where ten draws do not fit, the centre.
+  /// A small image keeps its size and shifts by whole pixels, up to 1/8 of its side along each axis, black moving in.
+  bool crop = false;
+  /// Brightness, contrast and saturation times 0.8..1.2 each. A small grey image shifts by up to 2 pixels along each axis
+  /// instead (Hinton et al., arXiv 1503.02531, section 3).
+  bool jitter = false;
   bool any() const { return flip || crop || jitter; }
 };
 
-/// "none", or a comma list of flip, crop, jitter. Throws UsageError naming the unknown word.
+/// "none", or a comma list of flip, crop, jitter. Throws UsageError naming an unknown word.
 Augmentation parse_augmentation(const std::string& list);
 
 struct View {
@@ -35,15 +41,18 @@ struct View {
   double brightness = 1, contrast = 1, saturation = 1;
 };
 
-/// The view of an evaluation: the largest centred square.
+/// The view of an evaluation: the largest centred square, at whole pixels.
 View centre_view(const Image& image);
 
-/// The augmented view of a sample. `view` is the epoch, or the number of a cached view.
+/// The augmented view of a sample, drawn from Random::of(seed, "view", view, name). `view` is the epoch, or the number of
+/// a cached view.
 View draw_view(const Image& image, const Augmentation& augmentation, std::uint64_t seed, std::uint64_t view,
                const std::string& name);
 
-/// Renders a view into out [image_size, image_size, channels] (NHWC order), normalised. Grey is repeated for 3-channel
-/// networks; colour is reduced to luma for 1-channel ones.
+/// Renders a view into out [image_size, image_size, channels] (NHWC order): resized, then brightness, contrast and
+/// saturation in this order (each clamped to 0..255), mirrored, normalised to (x / 255 - mean) / std. Contrast is about the
+/// mean luma of what is seen. Grey is repeated for 3-channel networks; colour becomes luma (ITU-R BT.601) for 1-channel
+/// ones. Throws Error on a preprocessing that is not 1 or 3 channels, each with a mean and a positive std.
 void render(const Image& image, const View& view, const Preprocessing& preprocessing, float* out);
 
 }  // namespace retort

@@ -1,0 +1,92 @@
+// Which part of an image is seen, and how: drawn from a counter, never from who asks.
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "engine/data/transform.h"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t kSmallSide = 64;
+
+bool small(const Image& image) { return std::max(image.width, image.height) <= kSmallSide; }
+
+/// An integer in [-most, most].
+double shift(Random& random, std::int64_t most) {
+  return static_cast<double>(random.below(static_cast<std::uint64_t>(2 * most + 1))) - static_cast<double>(most);
+}
+
+/// A box of random area and aspect inside the image (Szegedy et al., arXiv 1409.4842, with a higher least area: a lesser
+/// one often leaves the object out, and then the label is wrong).
+Box random_crop(const Image& image, Random& random) {
+  const double area = static_cast<double>(image.width) * static_cast<double>(image.height);
+  const double log_aspect = std::log(4.0 / 3.0);
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double target = area * random.uniform(0.35, 1), aspect = std::exp(random.uniform(-log_aspect, log_aspect));
+    const std::int64_t width = std::llround(std::sqrt(target * aspect)), height = std::llround(std::sqrt(target / aspect));
+    if (width < 1 || height < 1 || width > image.width || height > image.height) continue;
+    const std::uint64_t x = random.below(static_cast<std::uint64_t>(image.width - width + 1));
+    const std::uint64_t y = random.below(static_cast<std::uint64_t>(image.height - height + 1));
+    return {static_cast<double>(x), static_cast<double>(y), static_cast<double>(width), static_cast<double>(height)};
+  }
+  return centre_view(image).box;
+}
+
+}  // namespace
+
+Augmentation parse_augmentation(const std::string& list) {
+  Augmentation augmentation;
+  if (list == "none") return augmentation;
+  std::istringstream words(list + ",");
+  for (std::string word; std::getline(words, word, ',');) {
+    if (word == "flip")
+      augmentation.flip = true;
+    else if (word == "crop")
+      augmentation.crop = true;
+    else if (word == "jitter")
+      augmentation.jitter = true;
+    else
+      throw UsageError(text("--augment: unknown '", word, "'; give none, or some of flip,crop,jitter"));
+  }
+  return augmentation;
+}
+
+View centre_view(const Image& image) {
+  const std::int64_t side = std::min(image.width, image.height);
+  View view;
+  view.box = {static_cast<double>((image.width - side) / 2), static_cast<double>((image.height - side) / 2),
+              static_cast<double>(side), static_cast<double>(side)};
+  return view;
+}
+
+View draw_view(const Image& image, const Augmentation& augmentation, std::uint64_t seed, std::uint64_t view,
+               const std::string& name) {
+  Random random = Random::of(seed, "view", view, name);
+  View drawn = centre_view(image);
+  if (augmentation.flip) drawn.flip = random.uniform() < 0.5;
+  if (augmentation.crop) {
+    if (small(image)) {
+      const std::int64_t most = static_cast<std::int64_t>(drawn.box.width) / 8;
+      drawn.box.x += shift(random, most);
+      drawn.box.y += shift(random, most);
+    } else {
+      drawn.box = random_crop(image, random);
+    }
+  }
+  if (augmentation.jitter) {
+    if (small(image) && image.channels == 1) {
+      drawn.box.x += shift(random, 2);
+      drawn.box.y += shift(random, 2);
+    } else {
+      drawn.brightness = random.uniform(0.8, 1.2);
+      drawn.contrast = random.uniform(0.8, 1.2);
+      drawn.saturation = random.uniform(0.8, 1.2);
+    }
+  }
+  return drawn;
+}
+
+}  // namespace retort

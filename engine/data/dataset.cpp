@@ -1,0 +1,212 @@
+// Opening a data set: recognise its form, choose the part, the classes and the number of samples.
+#include "engine/data/dataset.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <set>
+#include <thread>
+
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "engine/data/formats.h"
+
+namespace retort {
+namespace {
+
+using Indices = std::vector<std::int64_t>;
+
+/// One set after the other, of the same classes.
+class Joined final : public Dataset {
+ public:
+  Joined(std::unique_ptr<Dataset> first, std::unique_ptr<Dataset> second)
+      : first_(std::move(first)), second_(std::move(second)) {
+    classes_ = first_->classes();
+    native_size_ = first_->native_size() == second_->native_size() ? first_->native_size() : 0;
+    native_channels_ = first_->native_channels();
+  }
+  std::int64_t size() const override { return first_->size() + second_->size(); }
+  const std::string& name(std::int64_t index) const override { return part(index).name(index); }
+  std::int64_t label(std::int64_t index) const override { return part(index).label(index); }
+  Image load(std::int64_t index) const override { return part(index).load(index); }
+  std::string content_hash(std::int64_t index) const override { return part(index).content_hash(index); }
+
+ private:
+  /// The part that holds the sample; turns index into that part's own.
+  const Dataset& part(std::int64_t& index) const {
+    if (index < first_->size()) return *first_;
+    index -= first_->size();
+    return *second_;
+  }
+  std::unique_ptr<Dataset> first_, second_;
+};
+
+/// Some samples of a set, their labels renumbered.
+class Subset final : public Dataset {
+ public:
+  /// classes: a subset of source's, or empty for all of them.
+  Subset(std::unique_ptr<Dataset> source, const std::vector<std::string>& classes) : source_(std::move(source)) {
+    classes_ = classes.empty() ? source_->classes() : classes;
+    native_size_ = source_->native_size();
+    native_channels_ = source_->native_channels();
+    for (const std::string& name : source_->classes()) {
+      const auto found = std::ranges::find(classes_, name);
+      label_of_.push_back(found == classes_.end() ? -1 : found - classes_.begin());
+    }
+    for (std::int64_t i = 0; i < source_->size(); ++i)
+      if (!labelled() || label_of_[source_->label(i)] >= 0) indices_.push_back(i);
+  }
+  /// Keeps those of its samples whose positions are listed, in increasing order.
+  void keep(const Indices& positions) {
+    Indices kept;
+    for (const std::int64_t position : positions) kept.push_back(indices_[position]);
+    indices_ = std::move(kept);
+  }
+  std::int64_t size() const override { return static_cast<std::int64_t>(indices_.size()); }
+  const std::string& name(std::int64_t index) const override { return source_->name(indices_[index]); }
+  std::int64_t label(std::int64_t index) const override {
+    return labelled() ? label_of_[source_->label(indices_[index])] : -1;
+  }
+  Image load(std::int64_t index) const override { return source_->load(indices_[index]); }
+  std::string content_hash(std::int64_t index) const override { return source_->content_hash(indices_[index]); }
+
+ private:
+  std::unique_ptr<Dataset> source_;
+  Indices indices_, label_of_;
+};
+
+/// The samples of each class (of all, if unlabelled) in an order that depends on names alone.
+std::vector<Indices> ranked_by_name(const Dataset& dataset) {
+  std::vector<Indices> groups(dataset.labelled() ? dataset.classes().size() : 1);
+  for (std::int64_t i = 0; i < dataset.size(); ++i) groups[dataset.labelled() ? dataset.label(i) : 0].push_back(i);
+  std::vector<std::uint64_t> hashes(dataset.size());
+  for (std::int64_t i = 0; i < dataset.size(); ++i) hashes[i] = hash_name(dataset.name(i));
+  for (Indices& group : groups)
+    std::ranges::sort(group, [&](std::int64_t a, std::int64_t b) {
+      return hashes[a] != hashes[b] ? hashes[a] < hashes[b] : dataset.name(a) < dataset.name(b);
+    });
+  return groups;
+}
+
+std::int64_t val_count(std::int64_t samples, double share) {
+  if (share == 0 || samples < 2) return 0;
+  return std::clamp<std::int64_t>(std::llround(share * static_cast<double>(samples)), 1, samples - 1);
+}
+
+void apply_val_split(Subset& subset, Split split, double share) {
+  Indices kept;
+  for (const Indices& group : ranked_by_name(subset)) {
+    const auto middle = group.begin() + val_count(static_cast<std::int64_t>(group.size()), share);
+    kept.insert(kept.end(), split == Split::val ? group.begin() : middle, split == Split::val ? middle : group.end());
+  }
+  std::ranges::sort(kept);
+  subset.keep(kept);
+}
+
+/// Deals `limit` samples to the classes in turns, so that none has two more than another that has any left.
+void apply_limit(Subset& subset, std::int64_t limit) {
+  if (limit == 0 || limit >= subset.size()) return;
+  const std::vector<Indices> groups = ranked_by_name(subset);
+  Indices kept;
+  for (std::size_t round = 0; static_cast<std::int64_t>(kept.size()) < limit; ++round)
+    for (const Indices& group : groups)
+      if (round < group.size() && static_cast<std::int64_t>(kept.size()) < limit) kept.push_back(group[round]);
+  std::ranges::sort(kept);
+  subset.keep(kept);
+}
+
+/// Decodes every sample once and leaves out those that can't be.
+void skip_bad(Subset& subset, std::vector<std::string>* skipped) {
+  std::vector<std::string> faults(subset.size());
+  std::atomic<std::int64_t> next{0};
+  const auto work = [&] {
+    for (std::int64_t i; (i = next++) < subset.size();) try {
+        subset.load(i);
+      } catch (const std::exception& error) {
+        faults[i] = error.what();
+      }
+  };
+  {
+    std::vector<std::jthread> workers;
+    for (unsigned t = 1; t < std::thread::hardware_concurrency(); ++t) workers.emplace_back(work);
+    work();
+  }
+  Indices kept;
+  for (std::int64_t i = 0; i < subset.size(); ++i) {
+    if (faults[i].empty())
+      kept.push_back(i);
+    else if (skipped != nullptr)
+      skipped->push_back(faults[i]);
+    else
+      std::cerr << "skipped " << faults[i] << '\n';
+  }
+  subset.keep(kept);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : ", ") + word;
+  return all;
+}
+
+void check_classes(const Dataset& source, const DatasetOptions& options) {
+  check(options.classes.empty() || source.labelled(), options.path,
+        ": its images have no labels, so --classes has nothing to choose from; leave it out");
+  std::set<std::string> seen;
+  for (const std::string& name : options.classes) {
+    if (!seen.insert(name).second) throw UsageError(text("--classes: names '", name, "' twice; name it once"));
+    check(std::ranges::find(source.classes(), name) != source.classes().end(), options.path, ": no class '", name,
+          "'; it has ", joined(source.classes()), "; correct --classes");
+  }
+  const std::size_t classes = options.classes.empty() ? source.classes().size() : options.classes.size();
+  check(!source.labelled() || classes >= 2, options.path, ": one class only ('",
+        source.labelled() ? (options.classes.empty() ? source.classes() : options.classes)[0] : "",
+        "'), expected at least two; add class folders, or name more with --classes");
+}
+
+Parts recognise(const DatasetOptions& options) {
+  check(std::filesystem::exists(options.path), options.path, ": no such folder; correct --data");
+  check(std::filesystem::is_directory(options.path), options.path,
+        ": is a file, expected a folder of class folders, or of MNIST's or CIFAR's files; correct --data");
+  if (auto parts = recognise_idx(options.path)) return *parts;
+  if (auto parts = recognise_cifar(options.path)) return *parts;
+  return recognise_image_folder(options);
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
+  if (!(options.val_split >= 0 && options.val_split < 1))
+    throw UsageError(text("--val-split: ", options.val_split, " is not in [0, 1); choose a share such as 0.1"));
+  if (options.limit < 0) throw UsageError(text("--limit: ", options.limit, " is negative; give a number of samples"));
+  const Parts parts = recognise(options);
+  const bool own_val = static_cast<bool>(parts.val);
+  check(options.whole || parts.train || options.split == Split::val, options.path,
+        ": has a part for validation but none for training; add the training part, or choose --split val");
+
+  std::unique_ptr<Dataset> source;
+  if (options.whole && parts.train && parts.val) {
+    auto train = parts.train(), val = parts.val();
+    check(train->labelled() == val->labelled(), options.path,
+          ": one of its parts has class folders, the other none; sort both into class folders, or neither");
+    source = std::make_unique<Joined>(std::move(train), std::move(val));
+  } else if (own_val && (options.split == Split::val || !parts.train))
+    source = parts.val();
+  else
+    source = parts.train();
+  check_classes(*source, options);
+
+  auto subset = std::make_unique<Subset>(std::move(source), options.classes);
+  if (!options.whole && !own_val) apply_val_split(*subset, options.split, options.val_split);
+  check(subset->size() > 0, options.path, ": no samples for validation; give it files of its own or raise --val-split");
+  apply_limit(*subset, options.limit);
+  if (options.skip_bad) {
+    skip_bad(*subset, options.skipped);
+    check(subset->size() > 0, options.path, ": none of its images can be decoded; give it other files");
+  }
+  return subset;
+}
+
+}  // namespace retort

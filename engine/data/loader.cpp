@@ -1,0 +1,207 @@
+// The consumer opens a slot per batch ahead, and allocates its tensors there and then: so the arena sees the same sequence in
+// every run. Workers fill the slots sample by sample, the earliest batch first.
+#include "engine/data/loader.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <thread>
+
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+
+namespace retort {
+
+namespace {
+
+/// Decoded images, kept until a budget is used up: which ones are kept depends on who came first, what is loaded does not.
+class ImageCache {
+ public:
+  ImageCache(const Dataset& dataset, std::int64_t budget) : dataset_(dataset), left_(budget) {
+    // Packed formats are in memory as they are.
+    if (dataset.native_size() == 0) images_.resize(static_cast<std::size_t>(dataset.size()));
+  }
+
+  std::shared_ptr<const Image> load(std::int64_t index) {
+    if (images_.empty()) return std::make_shared<const Image>(dataset_.load(index));
+    {
+      const std::lock_guard lock(mutex_);
+      if (images_[index]) return images_[index];
+    }
+    auto image = std::make_shared<const Image>(dataset_.load(index));
+    const auto bytes = static_cast<std::int64_t>(image->pixels.size());
+    const std::lock_guard lock(mutex_);
+    if (!images_[index] && bytes <= left_) {
+      images_[index] = image;
+      left_ -= bytes;
+    }
+    return image;
+  }
+
+ private:
+  const Dataset& dataset_;
+  std::mutex mutex_;
+  std::int64_t left_;
+  std::vector<std::shared_ptr<const Image>> images_;
+};
+
+struct Slot {
+  Batch batch;
+  std::uint64_t view = 0;
+  std::int64_t next = 0;  ///< the first sample that no worker has taken
+  std::int64_t left = 0;  ///< samples that are not done
+  std::int64_t fault_at = std::numeric_limits<std::int64_t>::max();
+  std::exception_ptr fault;  ///< of the earliest sample that has one
+
+  std::int64_t size() const { return static_cast<std::int64_t>(batch.indices.size()); }
+};
+
+}  // namespace
+
+struct Loader::State {
+  State(const Dataset& the_dataset, const LoaderOptions& the_options)
+      : dataset(the_dataset), options(the_options), cache(the_dataset, the_options.cache_bytes) {}
+
+  const Dataset& dataset;
+  const LoaderOptions options;
+  ImageCache cache;
+
+  // The consumer's alone.
+  std::vector<std::int64_t> order;
+  std::uint64_t view = 0;
+  std::int64_t next_batch = 0;  ///< to be opened
+
+  // Shared, under the mutex. A worker keeps its slot alive, so the consumer may drop slots at any time.
+  std::mutex mutex;
+  std::condition_variable work, done;
+  std::deque<std::shared_ptr<Slot>> slots;  ///< in the order of delivery
+  bool stopping = false;
+
+  std::vector<std::thread> workers;
+
+  std::int64_t batches() const {
+    const std::int64_t n = dataset.size(), size = options.batch_size;
+    const bool single = options.drop_single && size > 1 && n % size == 1;
+    return (n + size - 1) / size - (single ? 1 : 0);
+  }
+
+  /// Opens slots until enough are ahead.
+  void refill() {
+    for (;;) {
+      {
+        const std::lock_guard lock(mutex);
+        if (next_batch >= batches() || static_cast<int>(slots.size()) >= options.prefetch) return;
+      }
+      auto slot = std::make_shared<Slot>();
+      const std::int64_t first = next_batch * options.batch_size;
+      const std::int64_t n = std::min(options.batch_size, dataset.size() - first);
+      Batch& batch = slot->batch;
+      batch.indices.assign(order.begin() + first, order.begin() + first + n);
+      for (const Preprocessing& to : options.preprocessings)
+        batch.inputs.push_back(Tensor::empty({n, to.image_size, to.image_size, to.channels}));
+      if (dataset.labelled()) {
+        batch.labels = Tensor::empty({n}, DType::i64);
+        for (std::int64_t i = 0; i < n; ++i) batch.labels.data<std::int64_t>()[i] = dataset.label(batch.indices[i]);
+      }
+      slot->view = view;
+      slot->left = n;
+      ++next_batch;
+      const std::lock_guard lock(mutex);
+      slots.push_back(std::move(slot));
+      work.notify_all();
+    }
+  }
+
+  void fill_sample(const Slot& slot, std::int64_t position) {
+    const std::int64_t index = slot.batch.indices[position];
+    const std::shared_ptr<const Image> image = cache.load(index);
+    const View seen = options.augmentation.any() ? draw_view(*image, options.augmentation, options.view_seed, slot.view,
+                                                             dataset.name(index))
+                                                 : centre_view(*image);
+    for (std::size_t i = 0; i < options.preprocessings.size(); ++i) {
+      const Tensor& input = slot.batch.inputs[i];
+      render(*image, seen, options.preprocessings[i], input.data<float>() + position * (input.count() / slot.size()));
+    }
+  }
+
+  void run() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      const auto open = [](const std::shared_ptr<Slot>& slot) { return slot->next < slot->size(); };
+      work.wait(lock, [&] { return stopping || std::ranges::any_of(slots, open); });
+      if (stopping) return;
+      const std::shared_ptr<Slot> slot = *std::ranges::find_if(slots, open);
+      const std::int64_t position = slot->next++;
+      lock.unlock();
+      std::exception_ptr fault;
+      try {
+        fill_sample(*slot, position);
+      } catch (...) {
+        fault = std::current_exception();
+      }
+      lock.lock();
+      if (fault && position < slot->fault_at) {
+        slot->fault = fault;
+        slot->fault_at = position;
+      }
+      if (--slot->left == 0) done.notify_one();
+    }
+  }
+};
+
+Loader::Loader(const Dataset& dataset, const LoaderOptions& options) {
+  if (options.batch_size < 1)
+    throw UsageError(text("--batch-size: ", options.batch_size, " is too small; give at least 1"));
+  check(options.workers >= 1 && options.prefetch >= 1, "loader: ", options.workers, " workers and ", options.prefetch,
+        " batches ahead, expected at least 1 of each");
+  state_ = std::make_unique<State>(dataset, options);
+  for (int i = 0; i < options.workers; ++i) state_->workers.emplace_back([state = state_.get()] { state->run(); });
+}
+
+Loader::~Loader() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->work.notify_all();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+void Loader::start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->slots.clear();
+  }
+  const std::int64_t n = state_->dataset.size();
+  if (state_->options.shuffle) {
+    state_->order = permutation(n, Random::of(state_->options.seed, "shuffle", epoch));
+  } else {
+    state_->order.resize(static_cast<std::size_t>(n));
+    for (std::int64_t i = 0; i < n; ++i) state_->order[i] = i;
+  }
+  state_->view = view;
+  state_->next_batch = skip;
+  state_->refill();
+}
+
+bool Loader::next(Batch& batch) {
+  std::shared_ptr<Slot> slot;
+  {
+    std::unique_lock lock(state_->mutex);
+    if (state_->slots.empty()) return false;
+    slot = state_->slots.front();
+    state_->done.wait(lock, [&] { return slot->left == 0; });
+    state_->slots.pop_front();
+  }
+  state_->refill();
+  if (slot->fault) std::rethrow_exception(slot->fault);
+  batch = std::move(slot->batch);
+  return true;
+}
+
+std::int64_t Loader::batches() const { return state_->batches(); }
+
+}  // namespace retort
