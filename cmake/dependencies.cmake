@@ -1,7 +1,6 @@
 # What Retort stands on. The distribution's packages come first (tools/install_dependencies.sh installs them); what is
 # missing is fetched as the source archive below, pinned by its hash, and used without its own build files.
 include(FetchContent)
-set(FETCHCONTENT_QUIET OFF)
 if(POLICY CMP0135)
   cmake_policy(SET CMP0135 NEW)  # extracted files carry the time of extraction, so that a new pin rebuilds
 endif()
