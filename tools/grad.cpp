@@ -17,10 +17,13 @@
 namespace retort {
 namespace {
 
+constexpr double kDefaultLambda = 0.1;  // as in distill
+
 struct Options {
   CommonOptions common;
   std::string model, weights, input, labels, teacher_logits, out;
-  double temperature = 4, lambda = 0.1;
+  double temperature = 4;
+  std::optional<double> lambda;
   std::string convention = "convex", mode = "train";
   std::optional<double> dropout;
 };
@@ -32,12 +35,12 @@ struct Losses {
 void validate(const Options& options) {
   if (!(options.temperature > 0) || !std::isfinite(options.temperature))
     throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
-  if (!(options.lambda >= 0 && options.lambda <= 1))
-    throw UsageError(text("--lambda: ", options.lambda, " is not allowed; give a number in [0, 1]"));
+  if (options.lambda && !(*options.lambda >= 0 && *options.lambda <= 1))
+    throw UsageError(text("--lambda: ", *options.lambda, " is not allowed; give a number in [0, 1]"));
   if (options.dropout && !(*options.dropout >= 0 && *options.dropout < 1))
     throw UsageError(text("--dropout: ", *options.dropout, " is not allowed; give a number in [0, 1)"));
-  if (options.labels.empty() && (options.teacher_logits.empty() || options.lambda > 0))
-    throw UsageError("--labels: needed, unless --teacher-logits with --lambda 0 is all the target");
+  if (options.labels.empty() && (options.teacher_logits.empty() || options.lambda.value_or(0) > 0))
+    throw UsageError("--labels: missing; leave them out only beside --teacher-logits and --lambda 0");
 }
 
 Tensor read_labels(const std::string& path, std::int64_t n, std::int64_t classes) {
@@ -75,7 +78,8 @@ Losses compute(const Options& options, Model& model, const Tensor& images, const
     tape.backward(loss);
     return {loss.item(), loss.item(), 0};
   }
-  const DistillationSettings settings{options.temperature, options.lambda,
+  const double lambda = options.lambda.value_or(targets.labels ? kDefaultLambda : 0);
+  const DistillationSettings settings{options.temperature, lambda,
                                       options.convention == "convex" ? Convention::convex : Convention::additive};
   const DistillationLoss loss = distillation_loss(logits, teacher, targets, settings);
   tape.backward(loss.total);
@@ -129,7 +133,7 @@ void add_grad_command(CLI::App& app) {
   command->add_option("--teacher-logits", options->teacher_logits,
                       "Teacher logits, .npy float32 [N, classes]; without them the loss is plain cross-entropy");
   command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
-  command->add_option("--lambda", options->lambda, "Weight of the hard loss, in [0, 1]")->capture_default_str();
+  command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)");
   command->add_option("--convention", options->convention, "convex or additive")
       ->check(CLI::IsMember({"convex", "additive"}))
       ->capture_default_str();
