@@ -17,4 +17,13 @@ inline double dot_tolerance(std::int64_t length, double magnitude) {
   return (static_cast<double>(length) + 2) / 2 * epsilon32 * magnitude;
 }
 
+/// Rows that the CPU kernels add in float before a double takes over (batch norm, sum_rows).
+inline constexpr std::int64_t float_rows = 64;
+
+/// A result computed in double and rounded to float once; `noise` bounds what the double arithmetic lost, and the last
+/// term is half the smallest float.
+inline double rounding_tolerance(double value, double noise = 0) {
+  return epsilon32 / 2 * (value < 0 ? -value : value) + noise + std::numeric_limits<float>::denorm_min();
+}
+
 }  // namespace retort::test

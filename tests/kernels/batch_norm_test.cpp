@@ -1,0 +1,262 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/table.h"
+#include "tests/case.h"
+#include "tests/kernels/cpu_settings.h"
+#include "tests/tolerance.h"
+
+namespace retort {
+namespace {
+
+using test::blank;
+using test::epsilon32;
+using test::uniform;
+using test::worst;
+
+/// Everything a batch norm reads and writes, in T.
+template <class T>
+struct Case {
+  BatchNormGeometry g;
+  std::vector<T> x, gamma, beta, residual, dy;  // residual may be empty
+  bool relu = false;
+  double eps = 1e-5, momentum = 0.1;
+  std::vector<T> y, mean, inv_std, running_mean, running_var, dx, dgamma, dbeta, dresidual;
+
+  void run(const KernelTable& kernels, bool train) {
+    const std::int64_t n = g.rows * g.channels;
+    y = dx = dresidual = blank<T>(n);
+    dgamma = dbeta = blank<T>(g.channels);
+    // To the byte, so that a sanitizer sees a workspace that is too small.
+    std::vector<char> workspace(kernels.batch_norm.workspace_bytes(g));
+    const BatchNormForward forward = {x.data(), gamma.data(), beta.data(), residual.empty() ? nullptr : residual.data(),
+                                      relu,     eps,          y.data()};
+    if (train) {
+      mean = inv_std = blank<T>(g.channels);
+      kernels.batch_norm.forward_train({}, g, forward, momentum, mean.data(), inv_std.data(), running_mean.data(),
+                                       running_var.data(), workspace.data());
+    } else {
+      kernels.batch_norm.forward_eval({}, g, forward, running_mean.data(), running_var.data(), workspace.data());
+    }
+  }
+
+  void run_backward(const KernelTable& kernels, bool train) {
+    std::vector<char> workspace(kernels.batch_norm.workspace_bytes(g));
+    const BatchNormBackward backward = {x.data(),  relu ? y.data() : nullptr, dy.data(),     gamma.data(),
+                                        mean.data(), inv_std.data(),          relu,          dx.data(),
+                                        dgamma.data(), dbeta.data(),          dresidual.data()};
+    (train ? kernels.batch_norm.backward_train : kernels.batch_norm.backward_eval)({}, g, backward, workspace.data());
+  }
+};
+
+Case<float> make(BatchNormGeometry g, bool residual, bool relu, double mean, double spread) {
+  const std::int64_t n = g.rows * g.channels;
+  Case<float> c;
+  c.g = g;
+  c.x = uniform(n, 1, mean - spread, mean + spread);
+  c.gamma = uniform(g.channels, 2, -2, 2);
+  c.beta = uniform(g.channels, 3);
+  if (residual) c.residual = uniform(n, 4);
+  c.dy = uniform(n, 5);
+  c.relu = relu;
+  c.running_mean = uniform(g.channels, 6);
+  c.running_var = uniform(g.channels, 7, 0.5, 2);
+  return c;
+}
+
+Case<double> widen(const Case<float>& c) {
+  using test::widen;
+  Case<double> wide;
+  wide.g = c.g;
+  wide.x = widen(c.x), wide.gamma = widen(c.gamma), wide.beta = widen(c.beta), wide.residual = widen(c.residual);
+  wide.dy = widen(c.dy), wide.y = widen(c.y), wide.mean = widen(c.mean), wide.inv_std = widen(c.inv_std);
+  wide.running_mean = widen(c.running_mean), wide.running_var = widen(c.running_var);
+  wide.relu = c.relu;
+  const std::int64_t n = c.g.rows * c.g.channels;
+  wide.dx = wide.dresidual = blank<double>(n);
+  wide.dgamma = wide.dbeta = blank<double>(c.g.channels);
+  return wide;
+}
+
+const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
+
+// A sum of float_rows terms, and a handful of roundings around it.
+constexpr double kSum = static_cast<double>(test::float_rows) / 2 + 4;
+
+void check_forward(Case<float> c, bool train) {
+  Case<double> expected = widen(c);
+  expected.run(oracle(), train);
+  c.run(kernels_for(Device::cpu, DType::f32), train);
+  const auto at = [&](std::size_t i) { return i % static_cast<std::size_t>(c.g.channels); };
+  if (!train) {
+    expected.mean = expected.running_mean;
+    for (const double variance : expected.running_var) expected.inv_std.push_back(1 / std::sqrt(variance + c.eps));
+  }
+  // The statistics are off by kSum roundings of the deviation, 1 after normalisation, and the sum has a few of its own.
+  CHECK(worst(c.y, expected.y, [&](std::size_t i) {
+          const double deviation = std::fabs(expected.x[i] - expected.mean[at(i)]) * expected.inv_std[at(i)];
+          const double residual = c.residual.empty() ? 0 : std::fabs(expected.residual[i]);
+          return epsilon32 * (kSum * std::fabs(expected.gamma[at(i)]) * (1 + deviation) +
+                              2 * (std::fabs(expected.beta[at(i)]) + residual));
+        }) <= 1);
+  if (!train) return;
+  CHECK(worst(c.mean, expected.mean, [&](std::size_t i) {
+          return epsilon32 * (std::fabs(expected.mean[i]) + kSum / expected.inv_std[i]);
+        }) <= 1);
+  CHECK(worst(c.inv_std, expected.inv_std, [&](std::size_t i) { return kSum * epsilon32 * expected.inv_std[i]; }) <= 1);
+  CHECK(worst(c.running_mean, expected.running_mean, [&](std::size_t i) {
+          return epsilon32 * (std::fabs(expected.running_mean[i]) + kSum / expected.inv_std[i]);
+        }) <= 1);
+  CHECK(worst(c.running_var, expected.running_var,
+              [&](std::size_t i) { return 2 * kSum * epsilon32 * expected.running_var[i]; }) <= 1);
+}
+
+void check_backward(Case<float> c, bool train) {
+  c.run(kernels_for(Device::cpu, DType::f32), true);  // for y, mean and inv_std; the oracle gets the same
+  Case<double> expected = widen(c);
+  c.run_backward(kernels_for(Device::cpu, DType::f32), train);
+  expected.run_backward(oracle(), train);
+  CHECK(test::count_different(c.dresidual, expected.dresidual) == 0);
+  // Sums of absolute values, as the errors grow with these.
+  const std::size_t channels = static_cast<std::size_t>(c.g.channels);
+  const auto normalized = [&](std::size_t i) {
+    return std::fabs((expected.x[i] - expected.mean[i % channels]) * expected.inv_std[i % channels]);
+  };
+  std::vector<double> sum(channels), product(channels);
+  for (std::size_t i = 0; i < c.dy.size(); ++i) {
+    const double gradient = std::fabs(expected.dresidual[i]);
+    sum[i % channels] += gradient;
+    product[i % channels] += gradient * normalized(i);
+  }
+  CHECK(worst(c.dbeta, expected.dbeta, [&](std::size_t i) { return kSum * epsilon32 * sum[i] + 1e-30; }) <= 1);
+  CHECK(worst(c.dgamma, expected.dgamma, [&](std::size_t i) { return kSum * epsilon32 * product[i] + 1e-30; }) <= 1);
+  CHECK(worst(c.dx, expected.dx, [&](std::size_t i) {
+          const double rows = static_cast<double>(c.g.rows), through = train ? kSum / rows : 0;
+          return epsilon32 * std::fabs(expected.gamma[i % channels] * expected.inv_std[i % channels]) *
+                     (2 * std::fabs(expected.dresidual[i]) +
+                      through * (sum[i % channels] + normalized(i) * product[i % channels])) +
+                 1e-30;
+        }) <= 1);
+}
+
+// One row, one channel, primes, around one and four vectors of 8 and 16 lanes, around blocks of 64 rows and their 32 ranges.
+constexpr BatchNormGeometry kShapes[] = {{1, 1},   {2, 1},   {1, 17},  {3, 7},   {64, 8},   {65, 16},
+                                         {5, 33},  {63, 64}, {97, 65}, {131, 80}, {4099, 3}, {2051, 67}};
+
+}  // namespace
+
+TEST_CASE("cpu batch_norm: forward equals the oracle") {
+  test::for_each_cpu_setting([] {
+    for (const BatchNormGeometry& g : kShapes)
+      for (int variant = 0; variant < 4; ++variant)
+        for (const bool train : {true, false}) {
+          CAPTURE(g.rows);
+          CAPTURE(g.channels);
+          CAPTURE(variant);
+          CAPTURE(train);
+          check_forward(make(g, (variant & 1) != 0, (variant & 2) != 0, 0.3, 2), train);
+        }
+  });
+}
+
+TEST_CASE("cpu batch_norm: backward equals the oracle") {
+  test::for_each_cpu_setting([] {
+    for (const BatchNormGeometry& g : kShapes)
+      for (const bool relu : {false, true})
+        for (const bool train : {true, false}) {
+          CAPTURE(g.rows);
+          CAPTURE(g.channels);
+          CAPTURE(relu);
+          CAPTURE(train);
+          check_backward(make(g, true, relu, 0.3, 2), train);
+        }
+  });
+}
+
+TEST_CASE("cpu batch_norm: a mean of a thousand deviations costs no accuracy, nor does one that drifts") {
+  test::for_each_cpu_setting([] {
+    check_forward(make({1000, 19}, false, false, 1000, 1), true);
+    check_backward(make({1000, 19}, false, true, 1000, 1), true);
+    Case<float> drifting = make({1000, 19}, false, false, 0, 1);
+    for (std::size_t i = 0; i < drifting.x.size(); ++i)
+      drifting.x[i] += i < drifting.x.size() / 4 ? -30.0f : static_cast<float>(i) * 1e-3f;
+    check_forward(drifting, true);
+  });
+}
+
+TEST_CASE("cpu batch_norm: a constant channel has variance 0, and a single row keeps running_var finite") {
+  test::for_each_cpu_setting([] {
+    Case<float> c = make({200, 5}, false, false, 0, 1);
+    for (float& value : c.x) value = 0.1f;
+    c.running_var.assign(5, 1.0f);
+    c.run(kernels_for(Device::cpu, DType::f32), true);
+    for (std::size_t i = 0; i < 5; ++i) {
+      CHECK(std::fabs(c.mean[i] - 0.1) <= epsilon32 * 0.1);
+      CHECK(std::fabs(c.inv_std[i] - 1 / std::sqrt(1e-5)) <= 4 * epsilon32 / std::sqrt(1e-5));
+      CHECK(std::fabs(c.running_var[i] - 0.9) <= epsilon32);
+      CHECK(std::fabs(c.y[i] - c.beta[i]) <= 1e-4);
+    }
+    Case<float> single = make({1, 5}, false, false, 0, 1);
+    single.run(kernels_for(Device::cpu, DType::f32), true);
+    for (const float variance : single.running_var) CHECK(std::isfinite(variance));
+  });
+}
+
+TEST_CASE("cpu batch_norm: outputs that are not wanted may be null, and the others stay the same") {
+  const KernelTable& kernels = kernels_for(Device::cpu, DType::f32);
+  test::for_each_cpu_setting([&] {
+    for (const bool train : {true, false}) {
+      Case<float> c = make({77, 21}, true, true, 0, 1);
+      c.run(kernels, true);
+      c.run_backward(kernels, train);
+      const Case<float> all = c;
+      std::vector<char> workspace(kernels.batch_norm.workspace_bytes(c.g));
+      for (int wanted = 0; wanted < 16; ++wanted) {
+        c.dx = c.dresidual = blank<float>(77 * 21);
+        c.dgamma = c.dbeta = blank<float>(21);
+        const BatchNormBackward b = {c.x.data(), c.y.data(), c.dy.data(), c.gamma.data(), c.mean.data(),
+                                     c.inv_std.data(), true, wanted & 1 ? c.dx.data() : nullptr,
+                                     wanted & 2 ? c.dgamma.data() : nullptr, wanted & 4 ? c.dbeta.data() : nullptr,
+                                     wanted & 8 ? c.dresidual.data() : nullptr};
+        (train ? kernels.batch_norm.backward_train : kernels.batch_norm.backward_eval)({}, c.g, b, workspace.data());
+        CHECK(((c.dx == all.dx) == ((wanted & 1) != 0)));
+        CHECK(((c.dgamma == all.dgamma) == ((wanted & 2) != 0)));
+        CHECK(((c.dbeta == all.dbeta) == ((wanted & 4) != 0)));
+        CHECK(((c.dresidual == all.dresidual) == ((wanted & 8) != 0)));
+      }
+    }
+  });
+}
+
+TEST_CASE("cpu batch_norm: the same bits whatever the threads") {
+  Case<float> first;
+  test::for_each_cpu_setting([&] {
+    Case<float> c = make({2051, 67}, true, true, 0, 1);
+    c.run(kernels_for(Device::cpu, DType::f32), true);
+    c.run_backward(kernels_for(Device::cpu, DType::f32), true);
+    if (num_threads() == 1) first = c;
+    CHECK(c.y == first.y);
+    CHECK(c.dx == first.dx);
+    CHECK(c.dgamma == first.dgamma);
+    CHECK(c.running_var == first.running_var);
+  });
+}
+
+TEST_CASE("batch_norm: NaN in x reaches y and the running statistics") {
+  test::for_each_cpu_setting([] {
+    for (const Device device : {Device::cpu, Device::reference}) {
+      Case<float> c = make({70, 3}, false, true, 0, 1);
+      c.x[4] = std::numeric_limits<float>::quiet_NaN();  // channel 1
+      c.run(kernels_for(device, DType::f32), true);
+      CHECK(std::isnan(c.y[1]));
+      CHECK(std::isnan(c.running_mean[1]));
+      CHECK(std::isnan(c.running_var[1]));
+      CHECK(std::isfinite(c.y[0]));
+    }
+  });
+}
+
+}  // namespace retort
