@@ -1,8 +1,11 @@
 // A teacher's logits on disk: FILE.npy float32 [rows, classes], FILE.json the index that ties each row to an image.
+//
+// The index is a JSON object: format "retort-logits", version 1, logits (content hash of FILE.npy), names and hashes (one a
+// row), classes, teacher, preprocessing [{image_size, channels, mean, std}], views, augmentation ("none" or a list such as
+// "flip,crop"), seed, combine.
 #pragma once
 
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/core/tensor.h"
@@ -26,16 +29,20 @@ struct LogitStore {
   std::int64_t samples() const { return static_cast<std::int64_t>(names.size()) / views; }
 };
 
-/// Writes FILE.npy and FILE.json (the .npy extension replaced), and the CSV if csv is not empty. Atomic each.
+/// Writes FILE.npy and FILE.json (the .npy extension replaced), and the CSV if csv is not empty; a CSV has one row a name, so
+/// of several views it takes the first. Atomic each. Throws Error for logits that are not finite, before anything is
+/// written, and for a name that is not UTF-8.
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv);
 
 /// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy. `classes` names the columns where the file does
-/// not. Throws Error naming what disagrees (row counts, a missing index, non-finite logits).
+/// not; if it is empty, they are called "0", "1", ... Throws Error naming what disagrees: row counts, a missing index, an
+/// index that was written with other logits, vectors of different lengths, non-finite logits.
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes);
 
-/// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first file
-/// at fault: missing in the store, extra in the store, changed content; or another class list. When the store has
-/// fewer columns than classes, or they are ordered otherwise, that is an error too.
+/// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first at fault:
+/// another class list (an unlabelled dataset has none); then, in the dataset's order, a file that is missing in the store
+/// or whose content changed; then a file that only the store has. An import has no hashes, so its names alone count; where
+/// none of them matches they are taken for file names without folders, if these are unique in the dataset.
 std::vector<std::int64_t> match_logit_store(const LogitStore& store, const std::string& path, const Dataset& dataset);
 
 }  // namespace retort

@@ -1,0 +1,196 @@
+#include "engine/distill/logit_store.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <unordered_set>
+
+#include "engine/core/check.h"
+#include "engine/io/csv.h"
+#include "engine/io/file.h"
+#include "engine/io/npy.h"
+
+namespace retort {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr const char* kFormat = "retort-logits";
+constexpr int kVersion = 1;
+constexpr const char* kAgain = "; write the logits again with `retort logits`";
+
+std::string index_path(const std::string& path) { return std::filesystem::path(path).replace_extension(".json").string(); }
+
+std::string format_augmentation(const Augmentation& augmentation) {
+  std::string list;
+  if (augmentation.flip) list += ",flip";
+  if (augmentation.crop) list += ",crop";
+  if (augmentation.jitter) list += ",jitter";
+  return list.empty() ? "none" : list.substr(1);
+}
+
+/// What must hold of any store, from a caller or from a file. `path` is at fault.
+void check_store(const LogitStore& store, const std::string& path) {
+  const Tensor& logits = store.logits;
+  check(logits && logits.dtype() == DType::f32 && logits.shape().rank() == 2, path, ": logits of shape ",
+        logits.shape(), " and dtype ", to_string(logits.dtype()), ", expected f32 [rows, classes]", kAgain);
+  const std::int64_t rows = logits.shape()[0], columns = logits.shape()[1];
+  const auto size = [](const std::vector<std::string>& list) { return static_cast<std::int64_t>(list.size()); };
+  check(rows > 0 && columns > 0, path, ": no logits", kAgain);
+  check(size(store.names) == rows, path, ": ", rows, " rows of logits, but ", size(store.names), " names", kAgain);
+  check(size(store.classes) == columns, path, ": ", columns, " logits a row, but ", size(store.classes),
+        " classes; give logits of these very classes, one column each");
+  check(store.hashes.empty() || size(store.hashes) == rows, path, ": ", rows, " rows of logits, but ",
+        size(store.hashes), " hashes", kAgain);
+  check(store.views >= 1 && rows % store.views == 0, path, ": ", rows, " rows are not ", store.views,
+        " views of each image", kAgain);
+
+  std::unordered_set<std::string_view> names;
+  const auto samples = static_cast<std::size_t>(store.samples());
+  for (std::size_t row = 0; row < store.names.size(); ++row) {
+    const std::string& name = store.names[row];
+    if (row < samples)
+      check(names.insert(name).second, path, ": '", name, "' has two rows", kAgain);
+    else
+      check(name == store.names[row % samples], path, ": row ", row, " is of '", name, "', expected a view of '",
+            store.names[row % samples], "'", kAgain);
+  }
+  const std::span<const float> values = logits.span<float>();
+  const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
+  if (bad != values.end())
+    throw Error(text(path, ": a logit of '", store.names[static_cast<std::size_t>((bad - values.begin()) / columns)],
+                     "' is ", *bad, ", expected finite numbers; check the teacher"));
+}
+
+ordered_json to_json(const LogitStore& store) {
+  ordered_json preprocessing = ordered_json::array();
+  for (const Preprocessing& p : store.preprocessing)
+    preprocessing.push_back({{"image_size", p.image_size}, {"channels", p.channels}, {"mean", p.mean}, {"std", p.std}});
+  return {{"format", kFormat},
+          {"version", kVersion},
+          {"classes", store.classes},
+          {"teacher", store.teacher},
+          {"preprocessing", preprocessing},
+          {"views", store.views},
+          {"augmentation", format_augmentation(store.augmentation)},
+          {"seed", store.seed},
+          {"combine", store.combine},
+          {"names", store.names},
+          {"hashes", store.hashes}};
+}
+
+/// Throws nlohmann's exceptions for keys that are missing or of another type.
+LogitStore from_json(const ordered_json& index) {
+  LogitStore store;
+  index.at("names").get_to(store.names);
+  index.at("hashes").get_to(store.hashes);
+  index.at("classes").get_to(store.classes);
+  index.at("teacher").get_to(store.teacher);
+  index.at("views").get_to(store.views);
+  index.at("seed").get_to(store.seed);
+  index.at("combine").get_to(store.combine);
+  store.augmentation = parse_augmentation(index.at("augmentation").get<std::string>());
+  for (const ordered_json& p : index.at("preprocessing"))
+    store.preprocessing.push_back({p.at("image_size").get<std::int64_t>(), p.at("channels").get<std::int64_t>(),
+                                   p.at("mean").get<std::vector<double>>(), p.at("std").get<std::vector<double>>()});
+  return store;
+}
+
+/// JSON text is UTF-8, file names need not be.
+void check_utf8(const std::vector<std::string>& names, const std::string& path) {
+  for (const std::string& name : names) {
+    try {
+      ordered_json(name).dump();
+    } catch (const ordered_json::exception&) {
+      throw Error(text(path, ": cannot write the name '", name, "', which is not UTF-8; rename it"));
+    }
+  }
+}
+
+LogitStore read_indexed(const std::string& path) {
+  const std::string index_file = index_path(path);
+  check(std::filesystem::exists(index_file), index_file, ": missing, so the rows of ", path,
+        " have no names; put the index beside it, or give the logits as a CSV");
+  const std::vector<std::uint8_t> bytes = read_file(index_file);
+  LogitStore store;
+  std::string hash;
+  try {
+    const ordered_json index = ordered_json::parse(bytes.begin(), bytes.end());
+    check(index.at("format") == kFormat && index.at("version") == kVersion, index_file, ": format ", index.at("format"),
+          " version ", index.at("version"), ", expected ", kFormat, " version ", kVersion, kAgain);
+    index.at("logits").get_to(hash);
+    store = from_json(index);
+  } catch (const ordered_json::exception& error) {
+    throw Error(text(index_file, ": not an index of logits (", error.what(), ")", kAgain));
+  } catch (const UsageError&) {
+    throw Error(text(index_file, ": an augmentation that is not known", kAgain));
+  }
+  check(file_hash(path) == hash, path, ": not the logits that ", index_file, " was written with", kAgain);
+  store.logits = read_npy(path);
+  return store;
+}
+
+/// Logits of which nothing but the names is known.
+LogitStore import_rows(std::vector<std::string> names, std::vector<std::string> classes, const std::vector<float>& values) {
+  LogitStore store;
+  const auto rows = static_cast<std::int64_t>(names.size()), columns = static_cast<std::int64_t>(classes.size());
+  store.logits = Tensor::from<float>({rows, columns}, values);
+  store.names = std::move(names);
+  store.classes = std::move(classes);
+  return store;
+}
+
+LogitStore import_csv(const std::string& path) {
+  LogitTable table = read_logit_csv(path);
+  return import_rows(std::move(table.names), std::move(table.classes), table.values);
+}
+
+LogitStore import_pickled(const std::string& path, std::vector<std::string> classes) {
+  const auto entries = read_pickled_dict(path);
+  check(!entries.empty(), path, ": its dict is empty; save {name: vector}");
+  const std::size_t columns = entries.front().second.size();
+  if (classes.empty())
+    for (std::size_t i = 0; i < columns; ++i) classes.push_back(std::to_string(i));
+  std::vector<std::string> names;
+  std::vector<float> values;
+  for (const auto& [name, vector] : entries) {
+    check(vector.size() == classes.size(), path, ": ", vector.size(), " logits for '", name, "', expected one for each of ",
+          classes.size(), " classes; save logits of these very classes");
+    names.push_back(name);
+    values.insert(values.end(), vector.begin(), vector.end());
+  }
+  return import_rows(std::move(names), std::move(classes), values);
+}
+
+}  // namespace
+
+void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv) {
+  check(path.ends_with(".npy"), path, ": expected a name that ends in .npy; rename it");
+  check_store(store, path);
+  check_utf8(store.names, path);
+  check_utf8(store.classes, path);
+  ordered_json index = to_json(store);
+  write_npy(path, store.logits);
+  index["logits"] = file_hash(path);
+  write_atomic(index_path(path), index.dump(1) + "\n");
+  if (csv.empty()) return;
+  const auto samples = static_cast<std::ptrdiff_t>(store.samples());
+  const std::span<const float> values = store.logits.span<float>();
+  const auto view = values.first(static_cast<std::size_t>(samples) * store.classes.size());
+  write_logit_csv(csv, {store.classes,
+                        {store.names.begin(), store.names.begin() + samples},
+                        {view.begin(), view.end()}});
+}
+
+LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes) {
+  const std::string extension = std::filesystem::path(path).extension().string();
+  check(extension == ".npy" || extension == ".csv", path, ": expected logits in a .npy or a .csv; give one of these");
+  LogitStore store = extension == ".csv"    ? import_csv(path)
+                     : is_pickled_npy(path) ? import_pickled(path, classes)
+                                            : read_indexed(path);
+  check_store(store, path);
+  return store;
+}
+
+}  // namespace retort
