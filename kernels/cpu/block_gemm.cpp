@@ -18,16 +18,20 @@
 namespace retort::cpu {
 namespace {
 
+// Up to this many rows packing B would cost more than it saves: it is read in place, a few rows of B at a time, each in
+// one long stream.
 constexpr std::int64_t kFewRows = 28;
-constexpr std::int64_t kShallowDepth = 32;
+constexpr std::int64_t kDirectDepth = 32;
+
 constexpr std::int64_t kRowStride = kBlockDepth + kPanelSlack;
+constexpr std::int64_t kPanelFloats = kBlockDepth * (kBlockRows + kPanelSlack) + kPanelSlack;
 constexpr std::int64_t kWidestSliver = 32;
-constexpr std::int64_t kSliverFloats = kBlockDepth * kWidestSliver;
-constexpr std::int64_t kMostSlivers = kBlockDepth / kShallowDepth;  // what the slivers' buffer holds of shallow ones
-constexpr std::int64_t kPanelFloats =
-    std::max(kBlockRows * kRowStride, kBlockDepth * (kBlockRows + kPanelSlack)) + kPanelSlack;
+constexpr std::int64_t kMostCols = 512;  // of a packed block of B
+constexpr std::int64_t kPackedFloats = kBlockDepth * kMostCols;
+constexpr std::int64_t kTaskRows = 504;  // of a task; packing B is then cheap
 constexpr std::size_t kAlignment = 64;
 static_assert(kPanelFloats * sizeof(float) % kAlignment == 0);
+static_assert(kFewRows * kRowStride <= kPanelFloats);
 
 }  // namespace
 }  // namespace retort::cpu
@@ -37,27 +41,71 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// Copies B[l0 .. l0 + depth)[col .. col + cols) to target [depth, width], zeros in the columns beyond cols.
-void pack_sliver(const BlockGemm& product, std::int64_t l0, std::int64_t depth, std::int64_t col, std::int64_t cols,
-                 std::int64_t width, float* HWY_RESTRICT target) {
+/// Copies `depth` stored rows of `cols` columns to target [depth, width], zeros in the columns beyond cols.
+void pack_rows(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t cols, std::int64_t width,
+               float* HWY_RESTRICT target) {
   const F32 d;
-  if (product.transpose_b) {
-    const float* source = product.b + col * product.b_stride + l0;
-    for (std::int64_t l = 0; l < depth; ++l) {
-      for (std::int64_t j = 0; j < cols; ++j) target[l * width + j] = source[j * product.b_stride + l];
-      for (std::int64_t j = cols; j < width; ++j) target[l * width + j] = 0.0f;
-    }
-    return;
-  }
-  const float* source = product.b + l0 * product.b_stride + col;
-  if (cols == width) {
-    for (std::int64_t l = 0; l < depth; ++l, source += product.b_stride, target += width)
-      for (std::int64_t j = 0; j < width; j += kLanes) hn::Store(hn::LoadU(d, source + j), d, target + j);
-    return;
-  }
-  for (std::int64_t l = 0; l < depth; ++l, source += product.b_stride, target += width)
+  for (std::int64_t l = 0; l < depth; ++l, source += stride, target += width)
     for (std::int64_t v = 0; v * kLanes < width; ++v)
       hn::Store(load_columns(d, source, v, cols), d, target + v * kLanes);
+}
+
+#if HWY_TARGET == HWY_SCALAR
+constexpr std::int64_t kTransposeCols = 1;
+HWY_INLINE void transpose_block(const float* source, std::int64_t, std::int64_t, float* target) { *target = *source; }
+#else
+constexpr std::int64_t kTransposeCols = 4;
+/// target[l * width + j] = source[j * stride + l] for l < kLanes, j < 4. Two rounds of interleaving transpose 4 x 4
+/// within each 128-bit block: block b of row i then holds depth 4 * b + i.
+HWY_INLINE void transpose_block(const float* source, std::int64_t stride, std::int64_t width, float* target) {
+  const F32 d;
+  const hn::Repartition<double, F32> d64;
+  const hn::Full128<float> quad;
+  const Vector r0 = hn::LoadU(d, source), r1 = hn::LoadU(d, source + stride);
+  const Vector r2 = hn::LoadU(d, source + 2 * stride), r3 = hn::LoadU(d, source + 3 * stride);
+  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
+  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
+  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
+  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
+  const Vector rows[4] = {hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)),
+                          hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)),
+                          hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)),
+                          hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23))};
+  for (int i = 0; i < 4; ++i) {
+    HWY_ALIGN float blocks[kLanes];
+    hn::Store(rows[i], d, blocks);
+    for (std::int64_t b = 0; b < kLanes / 4; ++b)
+      hn::StoreU(hn::Load(quad, blocks + 4 * b), quad, target + (4 * b + i) * width);
+  }
+}
+#endif
+
+/// The same from `cols` stored columns of `depth` elements each.
+void pack_columns(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t cols, std::int64_t width,
+                  float* HWY_RESTRICT target) {
+  const std::int64_t whole_depth = depth / kLanes * kLanes, whole_cols = cols / kTransposeCols * kTransposeCols;
+  for (std::int64_t l = 0; l < whole_depth; l += kLanes)
+    for (std::int64_t j = 0; j < whole_cols; j += kTransposeCols)
+      transpose_block(source + j * stride + l, stride, width, target + l * width + j);
+  for (std::int64_t l = 0; l < depth; ++l)
+    for (std::int64_t j = l < whole_depth ? whole_cols : 0; j < width; ++j)
+      target[l * width + j] = j < cols ? source[j * stride + l] : 0.0f;
+}
+
+/// Packs rows [first, first + depth) of columns [col, col + cols), run by run.
+void pack_sliver(const StoredB& b, std::int64_t first, std::int64_t depth, std::int64_t col, std::int64_t cols,
+                 std::int64_t width, float* target) {
+  for (const std::int64_t end = first + depth; first < end;) {
+    const std::int64_t run = b.run_length > 0 ? first / b.run_length : 0, l = first - run * b.run_length;
+    const std::int64_t count = b.run_length > 0 ? std::min(end - first, b.run_length - l) : end - first;
+    const float* source = b.data + run / b.inner_runs * b.outer_step + run % b.inner_runs * b.inner_step;
+    if (b.transposed)
+      pack_columns(source + col * b.stride + l, b.stride, count, cols, width, target);
+    else
+      pack_rows(source + l * b.stride + col, b.stride, count, cols, width, target);
+    first += count;
+    target += count * width;
+  }
 }
 
 /// A loaded block of A with the rows of C that it contributes to.
@@ -75,97 +123,136 @@ struct Sliver {
   std::int64_t b_stride;
 };
 
+/// Columns that a sliver takes in the packed buffer.
+std::int64_t sliver_width(std::int64_t cols) { return cols <= kLanes ? kLanes : kSliver; }
+
 std::int64_t count_panels(std::int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
 
-/// Runs the tiles of a sliver over the row panels [first, last) of a block; panels are balanced, so that none is tiny.
-void run_panels(const BlockGemm& product, const Block& block, const Sliver& sliver, std::int64_t first,
-                std::int64_t last) {
-  Tile tile;
-  tile.a_stride = block.panel_stride;
-  tile.b = sliver.b;
-  tile.b_stride = sliver.b_stride;
-  tile.depth = block.depths;
-  tile.col = sliver.col;
-  tile.cols = sliver.cols;
-  tile.accumulate = block.depth > 0;
+/// Runs one row panel of a block against a sliver. Panels are balanced, so that none is tiny.
+void run_panel(const BlockGemm& product, const Block& block, std::int64_t panel, const Sliver& sliver) {
   const bool is_last = block.depth + block.depths == product.depth;
-  tile.bias = is_last && product.bias != nullptr ? product.bias + sliver.col : nullptr;
-  tile.relu = is_last && product.relu;
-  const bool narrow = sliver.cols <= kLanes;
   const std::int64_t panels = count_panels(block.rows);
-  for (std::int64_t panel = first; panel < last; ++panel) {
-    const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
-    const auto index = static_cast<std::size_t>(end - begin - 1);
-    tile.c = block.c + begin;
-    if (product.layout == PanelLayout::row_major) {
-      tile.a = block.panel + begin * kRowStride;
-      (narrow ? kTiles<1, kRowStride> : kTiles<2, kRowStride>)[index](tile);
-    } else {
-      tile.a = block.panel + begin;
-      (narrow ? kTiles<1, 0> : kTiles<2, 0>)[index](tile);
-    }
-  }
+  const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
+  const bool row_major = product.layout == PanelLayout::row_major;
+  const Tile tile = {.a = block.panel + (row_major ? begin * kRowStride : begin),
+                     .a_stride = block.panel_stride,
+                     .b = sliver.b,
+                     .b_stride = sliver.b_stride,
+                     .depth = block.depths,
+                     .c = block.c + begin,
+                     .col = sliver.col,
+                     .cols = sliver.cols,
+                     .accumulate = block.depth > 0,
+                     .bias = is_last && product.bias != nullptr ? product.bias + sliver.col : nullptr,
+                     .relu = is_last && product.relu};
+  const auto& narrow_tiles = row_major ? kTiles<1, kRowStride> : kTiles<1, 0>;
+  const auto& wide_tiles = row_major ? kTiles<2, kRowStride> : kTiles<2, 0>;
+  (sliver.cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);
 }
 
-/// How B is brought to the micro-kernel.
-enum class Access {
-  packed,   ///< sliver by sliver, each run over all rows
-  shallow,  ///< few rows of B: all slivers are packed, then C is written row panel by row panel, in long streams
-  direct,   ///< few rows of C: packing would cost more than it saves; B is read in place, in long streams
+/// A thread's scratch, cut up.
+struct Scratch {
+  explicit Scratch(float* memory)
+      : panel(memory), packed(panel + kPanelFloats), addresses(reinterpret_cast<float**>(packed + kPackedFloats)) {}
+  float* panel;
+  float* packed;
+  float** addresses;
 };
 
-/// Multiplies a loaded block by columns [begin, end) of B.
-void run_columns(const BlockGemm& product, const Block& block, Access access, std::int64_t begin, std::int64_t end,
-                 float* slivers) {
-  const std::int64_t panels = count_panels(block.rows);
-  const auto make_sliver = [&](std::int64_t col, float* target) HWY_ATTR {
-    const std::int64_t cols = std::min(kSliver, end - col);
-    if (access == Access::direct && (cols == kSliver || cols == kLanes))
-      return Sliver{col, cols, product.b + block.depth * product.b_stride + col, product.b_stride};
-    const std::int64_t width = cols <= kLanes ? kLanes : kSliver;
-    pack_sliver(product, block.depth, block.depths, col, cols, width, target);
-    return Sliver{col, cols, target, width};
-  };
-  if (access != Access::shallow) {
-    for (std::int64_t col = begin; col < end; col += kSliver)
-      run_panels(product, block, make_sliver(col, slivers), 0, panels);
-    return;
-  }
-  Sliver packed[kMostSlivers];
-  for (std::int64_t col = begin; col < end;) {
-    std::int64_t count = 0;
-    for (; count < kMostSlivers && col < end; ++count, col += kSliver)
-      packed[count] = make_sliver(col, slivers + count * kSliver * block.depths);
-    for (std::int64_t panel = 0; panel < panels; ++panel)
-      for (std::int64_t i = 0; i < count; ++i) run_panels(product, block, packed[i], panel, panel + 1);
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// The part `index` of [0, total) cut into `parts` of nearly equal size: {begin, end}.
+struct Part {
+  Part(std::int64_t total, std::int64_t parts, std::int64_t index)
+      : begin(total * index / parts), end(total * (index + 1) / parts) {}
+  std::int64_t size() const { return end - begin; }
+  std::int64_t begin, end;
+};
+
+void run_direct(const BlockGemm& product, const Range2d& range, const Scratch& scratch) {
+  const std::int64_t blocks = divide_up(product.depth, kDirectDepth), end = range.col + range.cols;
+  product.locate_rows(range.row, range.rows, scratch.addresses);
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const Part depth(product.depth, blocks, i);
+    const std::int64_t stride = product.layout == PanelLayout::row_major ? kRowStride : range.rows + kPanelSlack;
+    product.load_panel({range.row, range.rows, depth.begin, depth.size(), scratch.panel, stride});
+    const Block block{range.rows, depth.begin, depth.size(), scratch.panel, stride, scratch.addresses};
+    for (std::int64_t col = range.col; col < end; col += kSliver) {
+      const std::int64_t cols = std::min(kSliver, end - col), width = sliver_width(cols);
+      Sliver sliver{col, cols, product.b.data + depth.begin * product.b.stride + col, product.b.stride};
+      if (cols != width) {  // whole vectors would read past the end
+        pack_sliver(product.b, depth.begin, depth.size(), col, cols, width, scratch.packed);
+        sliver.b = scratch.packed;
+        sliver.b_stride = width;
+      }
+      for (std::int64_t panel = 0; panel < count_panels(range.rows); ++panel) run_panel(product, block, panel, sliver);
+    }
   }
 }
 
-void run_block_gemm(const BlockGemm& product, const Range2d& range, float* scratch) {
-  float* const panel = scratch;
-  float* const slivers = panel + kPanelFloats;
-  float** const addresses = reinterpret_cast<float**>(slivers + kSliverFloats);
+/// The block of B that is packed at a time: depth blocks [first, last) of columns [begin, end), slivers of a depth
+/// block one after the other.
+struct PackedB {
+  std::int64_t first, last, begin, end;
+};
 
-  const Access access = product.rows <= kFewRows && !product.transpose_b ? Access::direct
-                        : product.depth <= kShallowDepth              ? Access::shallow
-                                                                      : Access::packed;
-  const std::int64_t most_depths = access == Access::direct ? kShallowDepth : kBlockDepth;
-  const std::int64_t depth_blocks = (product.depth + most_depths - 1) / most_depths;
-  const std::int64_t row_blocks = (range.rows + kBlockRows - 1) / kBlockRows;
-
+/// All rows of the range against a packed block of B.
+void run_rows(const BlockGemm& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
+              const Scratch& scratch) {
+  // Row-major panels are loaded one tile at a time and stay in the L1 cache. Depth-major ones, whose loading is cheaper
+  // in long runs of rows, stay in the L2 cache.
+  const bool row_major = product.layout == PanelLayout::row_major;
+  const std::int64_t row_blocks = divide_up(range.rows, row_major ? kTileRows : kBlockRows);
   for (std::int64_t i = 0; i < row_blocks; ++i) {
-    const std::int64_t row = range.row + range.rows * i / row_blocks;
-    const std::int64_t rows = range.row + range.rows * (i + 1) / row_blocks - row;
-    product.locate_rows(row, rows, addresses);
-    for (std::int64_t l = 0; l < depth_blocks; ++l) {
-      const std::int64_t depth = product.depth * l / depth_blocks;
-      const std::int64_t depths = product.depth * (l + 1) / depth_blocks - depth;
-      const std::int64_t stride = product.layout == PanelLayout::row_major ? kRowStride : rows + kPanelSlack;
-      product.load_panel({row, rows, depth, depths, panel, stride});
-      run_columns(product, {rows, depth, depths, panel, stride, addresses}, access, range.col, range.col + range.cols,
-                  slivers);
+    const Part part(range.rows, row_blocks, i);
+    const std::int64_t row = range.row + part.begin, rows = part.size();
+    const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack;
+    product.locate_rows(row, rows, scratch.addresses);
+    const float* packed = scratch.packed;
+    for (std::int64_t l = b.first; l < b.last; ++l) {
+      const Part depth(product.depth, depth_blocks, l);
+      product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
+      const Block block{rows, depth.begin, depth.size(), scratch.panel, stride, scratch.addresses};
+      for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) {
+        const float* sliver = packed;
+        for (std::int64_t col = b.begin; col < b.end; col += kSliver) {
+          const std::int64_t cols = std::min(kSliver, b.end - col), width = sliver_width(cols);
+          run_panel(product, block, panel, {col, cols, sliver, width});
+          sliver += width * depth.size();
+        }
+      }
+      packed += divide_up(b.end - b.begin, kLanes) * kLanes * depth.size();
     }
   }
+}
+
+void run_packed(const BlockGemm& product, const Range2d& range, const Scratch& scratch) {
+  const std::int64_t depth_blocks = divide_up(product.depth, kBlockDepth);
+  const std::int64_t block_depth = divide_up(product.depth, depth_blocks);
+  const std::int64_t capacity = kPackedFloats / (product.layout == PanelLayout::row_major ? 1 : 2);
+  const std::int64_t most_cols = capacity / kBlockDepth;
+  for (std::int64_t col = range.col; col < range.col + range.cols; col += most_cols) {
+    const std::int64_t end = std::min(col + most_cols, range.col + range.cols);
+    const std::int64_t group = capacity / (block_depth * divide_up(end - col, kLanes) * kLanes);
+    for (std::int64_t first = 0; first < depth_blocks; first += group) {
+      const PackedB b{first, std::min(first + group, depth_blocks), col, end};
+      float* packed = scratch.packed;
+      for (std::int64_t l = b.first; l < b.last; ++l) {
+        const Part depth(product.depth, depth_blocks, l);
+        for (std::int64_t j = col; j < end; j += kSliver) {
+          const std::int64_t cols = std::min(kSliver, end - j), width = sliver_width(cols);
+          pack_sliver(product.b, depth.begin, depth.size(), j, cols, width, packed);
+          packed += width * depth.size();
+        }
+      }
+      run_rows(product, range, b, depth_blocks, scratch);
+    }
+  }
+}
+
+void run_block_gemm(const BlockGemm& product, const Range2d& range, float* memory) {
+  const bool direct = product.rows <= kFewRows && !product.b.transposed && product.b.run_length == 0;
+  (direct ? run_direct : run_packed)(product, range, Scratch(memory));
 }
 
 }  // namespace HWY_NAMESPACE
@@ -178,7 +265,7 @@ namespace retort::cpu {
 TaskGrid::TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products) : rows_(rows), cols_(cols) {
   // Two tasks a thread even out a core that is busy elsewhere; below some 200 rows packing B begins to show.
   const std::int64_t threads = num_threads();
-  row_tiles_ = (rows + kBlockRows - 1) / kBlockRows;
+  row_tiles_ = (rows + kTaskRows - 1) / kTaskRows;
   col_tiles_ = 1;
   const auto short_of = [&](std::int64_t tasks) { return products * row_tiles_ * col_tiles_ < tasks; };
   if (products * row_tiles_ < 8 * threads && products == 1) row_tiles_ = (row_tiles_ + threads - 1) / threads * threads;
@@ -196,7 +283,7 @@ Range2d TaskGrid::operator[](std::int64_t index) const {
 }
 
 std::size_t block_gemm_scratch_bytes() {
-  return kAlignment + static_cast<std::size_t>(kPanelFloats + kSliverFloats) * sizeof(float) +
+  return kAlignment + static_cast<std::size_t>(kPanelFloats + kPackedFloats) * sizeof(float) +
          kBlockRows * sizeof(float*);
 }
 

@@ -2,10 +2,10 @@
 //
 //   C[i, j] = sum over l of A[i, l] * B[l, j] + bias[j], then max(0, C) if relu;   i < rows, j < cols, l < depth
 //
-// A is never materialised: a callback loads one block of it (at most kBlockRows x kBlockDepth) into a scratch panel
-// that stays in the L2 cache, so that a convolution gathers patches where a GEMM copies. For each sliver of B (as many
-// columns as two vectors hold) a register-tiled micro-kernel then walks down that panel. Each element of C is summed in
-// the same order however rows and columns are split into tasks: the number of threads does not change the bits.
+// A is never materialised: a callback loads one block of it at a time into a small scratch panel, so that a convolution
+// gathers patches where a GEMM copies. B is packed, a block that fits the L2 cache at a time, into slivers as wide as
+// two vectors; a register-tiled micro-kernel runs each panel against each sliver. Each element of C is summed in the
+// same order however rows and columns are split into tasks: the number of threads does not change the bits.
 #pragma once
 
 #include <cstddef>
@@ -28,14 +28,22 @@ struct PanelBlock {
   std::int64_t stride;  ///< elements between the panel's contiguous runs: rows (row_major) or depths (depth_major)
 };
 
+/// Where B lies. Its rows come in runs of run_length, run i at data + i / inner_runs * outer_step + i % inner_runs *
+/// inner_step: one run for a matrix, one per tap for a filter that is read backwards.
+struct StoredB {
+  const float* data;
+  std::int64_t stride;      ///< between neighbouring rows of a run, or its columns if transposed
+  bool transposed = false;  ///< each run is stored [cols, run_length]
+  std::int64_t run_length = 0;  ///< 0: all in one run
+  std::int64_t inner_runs = 1, inner_step = 0, outer_step = 0;
+};
+
 struct BlockGemm {
   std::int64_t rows, cols, depth;
   PanelLayout layout;
   /// Fills a panel, run by run in ascending order; may write up to kPanelSlack elements past the end of each run.
   FunctionRef<void(const PanelBlock&)> load_panel;
-  const float* b;
-  std::int64_t b_stride;  ///< elements between consecutive rows of B as stored
-  bool transpose_b;       ///< B is stored [cols, depth]
+  StoredB b;
   /// Writes the addresses of column 0 of C's rows [row, row + rows).
   FunctionRef<void(std::int64_t row, std::int64_t rows, float** addresses)> locate_rows;
   const float* bias;  ///< [cols] or null
@@ -59,9 +67,9 @@ class TaskGrid {
   std::int64_t rows_, cols_, row_tiles_, col_tiles_;
 };
 
-inline constexpr std::int64_t kBlockRows = 504;  // a multiple of the micro-kernel's 14 rows
-inline constexpr std::int64_t kBlockDepth = 256;
-inline constexpr std::int64_t kPanelSlack = 16;  // a vector; it also spreads a panel's runs over the cache's sets
+inline constexpr std::int64_t kBlockDepth = 256;  ///< the most depths of a PanelBlock
+inline constexpr std::int64_t kBlockRows = 252;   ///< the most rows of one; a multiple of the micro-kernel's 14
+inline constexpr std::int64_t kPanelSlack = 16;   ///< a vector; it also spreads a panel's runs over the cache's sets
 
 /// Bytes of scratch that one call of block_gemm needs.
 std::size_t block_gemm_scratch_bytes();

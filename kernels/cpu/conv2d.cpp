@@ -12,8 +12,8 @@ namespace retort::cpu {
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   const std::size_t scratch = num_threads() * block_gemm_scratch_bytes();
   switch (pass) {
-    case ConvPass::fprop: return scratch;
-    case ConvPass::dgrad: return scratch + filter_bytes(g);
+    case ConvPass::fprop:
+    case ConvPass::dgrad: return scratch;
     case ConvPass::wgrad: return scratch + WgradPlan(g).partial_bytes();
   }
   return 0;
@@ -56,9 +56,7 @@ void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w,
                                .depth = patches.depth(),
                                .layout = PanelLayout::row_major,
                                .load_panel = load_panel,
-                               .b = static_cast<const float*>(w) + first_k,
-                               .b_stride = g.k,
-                               .transpose_b = false,
+                               .b = {.data = static_cast<const float*>(w) + first_k, .stride = g.k},
                                .locate_rows = locate_rows,
                                .bias = bias != nullptr ? static_cast<const float*>(bias) + first_k : nullptr,
                                .relu = relu};

@@ -38,25 +38,6 @@ Axis make_axis(std::int64_t residue, std::int64_t extent, std::int64_t filter, s
   return axis;
 }
 
-/// B of one class and group: target [taps_h, taps_w, k_per_group, c_per_group], taps from the last to the first.
-void transpose_filter(const Conv2dGeometry& g, const Axis& h, const Axis& w, std::int64_t group, const float* filter,
-                      float* target) {
-  constexpr std::int64_t kBlock = 16;
-  const std::int64_t c = g.c_per_group(), k = g.k_per_group();
-  const std::int64_t blocks = (k + kBlock - 1) / kBlock;
-  parallel_for(h.taps * w.taps * blocks, 1 + 65536 / (c * kBlock), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t index = begin; index < end; ++index) {
-      const std::int64_t tap = index / blocks, first_k = index % blocks * kBlock, last_k = std::min(k, first_k + kBlock);
-      const std::int64_t r = h.last_tap - tap / w.taps * h.tap_stride, s = w.last_tap - tap % w.taps * w.tap_stride;
-      const float* source = filter + (r * g.s + s) * c * g.k + group * k;
-      float* out = target + tap * k * c;
-      for (std::int64_t first_c = 0; first_c < c; first_c += kBlock)
-        for (std::int64_t i = first_k; i < last_k; ++i)
-          for (std::int64_t j = first_c; j < std::min(c, first_c + kBlock); ++j) out[i * c + j] = source[j * g.k + i];
-    }
-  });
-}
-
 void zero_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, float* dx) {
   parallel_for(g.n * h.count, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
@@ -66,9 +47,11 @@ void zero_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, float* dx
   });
 }
 
-void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const float* dy, const float* transposed,
+void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const float* dy, const float* filter,
                float* dx, void* workspace) {
   const std::int64_t rows = g.n * h.count * w.count, depth = h.taps * w.taps * g.k_per_group();
+  const std::int64_t tap = g.c_per_group() * g.k;  // elements of a tap's filter
+  const float* const last_tap = filter + (h.last_tap * g.s + w.last_tap) * tap;
   const TaskGrid grid(rows, g.c_per_group(), g.groups);
   parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {
     const std::int64_t group = index / grid.size();
@@ -102,9 +85,13 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const floa
                                .depth = depth,
                                .layout = PanelLayout::row_major,
                                .load_panel = load_panel,
-                               .b = transposed + group * depth * g.c_per_group(),
-                               .b_stride = g.c_per_group(),
-                               .transpose_b = false,
+                               .b = {.data = last_tap + group * g.k_per_group(),
+                                     .stride = g.k,
+                                     .transposed = true,
+                                     .run_length = g.k_per_group(),
+                                     .inner_runs = w.taps,
+                                     .inner_step = -w.tap_stride * tap,
+                                     .outer_step = -h.tap_stride * g.s * tap},
                                .locate_rows = locate_rows,
                                .bias = nullptr,
                                .relu = false};
@@ -116,20 +103,15 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const floa
 
 void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w_data, void* dx_data, void* workspace) {
   auto* dx = static_cast<float*>(dx_data);
-  float* const transposed = pass_buffer(workspace);
   for (std::int64_t i = 0; i < g.stride_h; ++i) {
     const Axis h = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
     for (std::int64_t j = 0; j < g.stride_w; ++j) {
       const Axis w = make_axis(j, g.w, g.s, g.stride_w, g.pad_w, g.dilation_w);
       if (h.count == 0 || w.count == 0) continue;
-      if (h.taps == 0 || w.taps == 0) {
+      if (h.taps == 0 || w.taps == 0)
         zero_class(g, h, w, dx);
-        continue;
-      }
-      const std::int64_t group_elements = h.taps * w.taps * g.k_per_group() * g.c_per_group();
-      for (std::int64_t group = 0; group < g.groups; ++group)
-        transpose_filter(g, h, w, group, static_cast<const float*>(w_data), transposed + group * group_elements);
-      run_class(g, h, w, static_cast<const float*>(dy), transposed, dx, workspace);
+      else
+        run_class(g, h, w, static_cast<const float*>(dy), static_cast<const float*>(w_data), dx, workspace);
     }
   }
 }

@@ -48,9 +48,7 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy
                                .depth = end - first,
                                .layout = PanelLayout::depth_major,
                                .load_panel = load_panel,
-                               .b = dy + first * g.k + first_k,
-                               .b_stride = g.k,
-                               .transpose_b = false,
+                               .b = {.data = dy + first * g.k + first_k, .stride = g.k},
                                .locate_rows = locate_rows,
                                .bias = nullptr,
                                .relu = false};
