@@ -26,4 +26,10 @@ inline double rounding_tolerance(double value, double noise = 0) {
   return epsilon32 / 2 * (value < 0 ? -value : value) + noise + std::numeric_limits<float>::denorm_min();
 }
 
+/// Error of a central difference in double: the third derivative's share of step^2, and the function's rounding over
+/// the step. `magnitude` bounds the function and its third derivative.
+inline double difference_tolerance(double step, double magnitude) {
+  return magnitude * (step * step + 8 * epsilon64 / step);
+}
+
 }  // namespace retort::test

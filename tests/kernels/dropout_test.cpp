@@ -1,0 +1,79 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "kernels/philox.h"
+#include "kernels/table.h"
+#include "tests/case.h"
+#include "tests/kernels/cpu_settings.h"
+#include "tests/tolerance.h"
+
+namespace retort {
+namespace {
+
+using test::blank;
+
+const DropoutKernels& cpu() { return kernels_for(Device::cpu, DType::f32).dropout; }
+const DropoutKernels& oracle() { return kernels_for(Device::reference, DType::f64).dropout; }
+
+constexpr std::uint64_t kSeed[2] = {0x0123456789abcdefu, 0xfedcba9876543210u};
+
+}  // namespace
+
+TEST_CASE("philox: the known answers of its authors' test vectors") {
+  using Words = std::array<std::uint32_t, 4>;
+  CHECK(philox4x32({0, 0, 0, 0}, 0) == Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(philox4x32({~0u, ~0u, ~0u, ~0u}, ~0ull) == Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822ull) ==
+        Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+}
+
+TEST_CASE("reference dropout: an element is kept when its word reaches p, and scaled") {
+  const std::vector<double> x = {1, 2, 3, 4, 5};
+  std::vector<double> y = blank<double>(5);
+  oracle().apply({}, 5, 0.25, kSeed, x.data(), y.data());
+  for (std::size_t i = 0; i < 5; ++i) {
+    const auto words = philox4x32({static_cast<std::uint32_t>(i / 4), 0, 0x76543210u, 0xfedcba98u}, kSeed[0]);
+    CHECK(y[i] == (words[i % 4] >= 0x40000000u ? x[i] / 0.75 : 0));
+  }
+}
+
+TEST_CASE("cpu dropout: keeps what the oracle keeps") {
+  test::for_each_cpu_setting([] {
+    for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 17, 1023, 20001})
+      for (const double p : {0.0, 0.1, 0.5, 0.999, 1.0}) {
+        CAPTURE(n);
+        CAPTURE(p);
+        const std::vector<float> x = test::uniform(n, 1, 0.5, 1);
+        const std::vector<double> x64 = test::widen(x);
+        std::vector<float> y = blank<float>(n), in_place = x;
+        std::vector<double> y64 = blank<double>(n);
+        cpu().apply({}, n, p, kSeed, x.data(), y.data());
+        cpu().apply({}, n, p, kSeed, in_place.data(), in_place.data());
+        oracle().apply({}, n, p, kSeed, x64.data(), y64.data());
+        // The factor 1 / (1 - p) is rounded, then the product.
+        CHECK(test::worst(y, y64, [&](std::size_t i) { return 2 * test::rounding_tolerance(y64[i]); }) <= 1);
+        CHECK(in_place == y);
+      }
+  });
+}
+
+TEST_CASE("cpu dropout: keeps 1 - p of many, and another seed or stream keeps others") {
+  const std::int64_t n = 100000;
+  const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
+  std::vector<float> y = blank<float>(n), other = blank<float>(n);
+  cpu().apply({}, n, 0.3, kSeed, ones.data(), y.data());
+  const double kept = static_cast<double>(std::count_if(y.begin(), y.end(), [](float v) { return v > 0; }));
+  CHECK(std::fabs(kept / n - 0.7) <= 5 * std::sqrt(0.3 * 0.7 / n));  // five standard deviations
+  for (const std::size_t changed : {0u, 1u}) {
+    std::uint64_t seed[2] = {kSeed[0], kSeed[1]};
+    seed[changed] += 1;
+    cpu().apply({}, n, 0.3, seed, ones.data(), other.data());
+    CHECK(test::count_different(other, y) > n / 4);  // 2 * 0.3 * 0.7 of independent masks differ
+  }
+}
+
+}  // namespace retort

@@ -1,0 +1,247 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/table.h"
+#include "tests/case.h"
+#include "tests/kernels/cpu_settings.h"
+#include "tests/tolerance.h"
+
+namespace retort {
+namespace {
+
+using test::blank;
+using test::epsilon64;
+using test::uniform;
+using test::worst;
+
+const LossKernels& cpu() { return kernels_for(Device::cpu, DType::f32).loss; }
+const LossKernels& oracle() { return kernels_for(Device::reference, DType::f64).loss; }
+
+constexpr Convention kConventions[] = {Convention::convex, Convention::additive};
+
+/// Logits and every kind of hard target for one batch.
+struct Batch {
+  Rows rows;
+  std::vector<float> z, v, weight;
+  std::vector<std::int64_t> labels, labels2;
+
+  Batch(Rows r, double range) : rows(r) {
+    z = uniform(r.rows * r.classes, 1, -range, range);
+    v = uniform(r.rows * r.classes, 2, -range, range);
+    weight = uniform(r.rows, 3, 0, 1);
+    labels = test::integers<std::int64_t>(r.rows, 4, 0, static_cast<int>(r.classes) - 1);
+    labels2 = test::integers<std::int64_t>(r.rows, 5, 0, static_cast<int>(r.classes) - 1);
+  }
+  HardTargets targets(bool mixup, double smoothing) const {
+    return {labels.data(), mixup ? labels2.data() : nullptr, mixup ? weight.data() : nullptr, smoothing};
+  }
+};
+
+/// What the double arithmetic of a loss may lose: the scaled logits (up to 2 range / T) and the sums over the classes
+/// carry a few roundings, T^2 multiplies them.
+double noise(const Batch& batch, double range, double temperature) {
+  const double scaled = 2 * range * std::max(1.0, 1 / temperature) + 8;
+  return 4 * (scaled + static_cast<double>(batch.rows.classes)) * epsilon64 * std::max(1.0, temperature * temperature);
+}
+
+void check_distillation(const Batch& batch, double range, const DistillationSettings& settings, const HardTargets& targets) {
+  const std::vector<double> z64 = test::widen(batch.z), v64 = test::widen(batch.v);
+  const std::int64_t n = batch.rows.rows * batch.rows.classes;
+  std::vector<float> loss = blank<float>(3), dz = blank<float>(n), loss_alone = blank<float>(3);
+  std::vector<double> loss64 = blank<double>(3), dz64 = blank<double>(n);
+  cpu().distillation({}, batch.rows, settings, targets, batch.z.data(), batch.v.data(), loss.data(), dz.data());
+  cpu().distillation({}, batch.rows, settings, targets, batch.z.data(), batch.v.data(), loss_alone.data(), nullptr);
+  oracle().distillation({}, batch.rows, settings, targets, z64.data(), v64.data(), loss64.data(), dz64.data());
+  const double lost = noise(batch, range, settings.temperature);
+  CHECK(worst(loss, loss64, [&](std::size_t i) { return test::rounding_tolerance(loss64[i], lost); }) <= 1);
+  CHECK(worst(dz, dz64, [&](std::size_t i) { return test::rounding_tolerance(dz64[i], lost); }) <= 1);
+  CHECK(loss_alone == loss);
+}
+
+}  // namespace
+
+TEST_CASE("cpu loss: distillation equals the oracle over temperatures, weights, classes, ranges and conventions") {
+  for (const auto& [rows, range] : {std::pair{Rows{1, 2}, 100.0}, {Rows{3, 2}, 1e-3}, {Rows{2, 3}, 10.0},
+                                    {Rows{5, 10}, 100.0}, {Rows{67, 17}, 1.0}, {Rows{3, 1000}, 100.0}}) {
+    const Batch batch(rows, range);
+    test::for_each_cpu_setting([&, rows = rows, range = range] {
+      for (const double temperature : {0.5, 1.0, 4.0, 20.0})
+        for (const double lambda : {0.0, 0.07, 0.5, 1.0})
+          for (const Convention convention : kConventions)
+            for (const bool mixed : {false, true}) {
+              CAPTURE(rows.classes);
+              CAPTURE(range);
+              CAPTURE(temperature);
+              CAPTURE(lambda);
+              CAPTURE(mixed);
+              const DistillationSettings settings = {temperature, lambda, convention};
+              check_distillation(batch, range, settings, batch.targets(mixed, mixed ? 0.1 : 0));
+            }
+    });
+  }
+}
+
+TEST_CASE("cpu loss: cross-entropy equals the oracle with mixup and smoothing") {
+  for (const Rows rows : {Rows{1, 1}, Rows{1, 2}, Rows{7, 10}, Rows{130, 9}, Rows{4, 1000}}) {
+    const Batch batch(rows, 100);
+    const std::vector<double> z64 = test::widen(batch.z);
+    const std::int64_t n = rows.rows * rows.classes;
+    test::for_each_cpu_setting([&] {
+      for (const bool mixup : {false, true})
+        for (const double smoothing : {0.0, 0.1}) {
+          CAPTURE(rows.classes);
+          CAPTURE(mixup);
+          CAPTURE(smoothing);
+          const HardTargets targets = batch.targets(mixup, smoothing);
+          std::vector<float> loss = blank<float>(1), dz = blank<float>(n), loss_alone = loss;
+          std::vector<double> loss64 = blank<double>(1), dz64 = blank<double>(n);
+          cpu().cross_entropy({}, rows, targets, batch.z.data(), loss.data(), dz.data());
+          cpu().cross_entropy({}, rows, targets, batch.z.data(), loss_alone.data(), nullptr);
+          oracle().cross_entropy({}, rows, targets, z64.data(), loss64.data(), dz64.data());
+          const double lost = noise(batch, 100, 1);
+          CHECK(worst(loss, loss64, [&](std::size_t i) { return test::rounding_tolerance(loss64[i], lost); }) <= 1);
+          CHECK(worst(dz, dz64, [&](std::size_t i) { return test::rounding_tolerance(dz64[i], lost); }) <= 1);
+          CHECK(loss_alone == loss);
+        }
+    });
+  }
+}
+
+TEST_CASE("cpu loss: a student that equals its teacher has soft loss 0 and gradient 0; one close by keeps its digits") {
+  const Rows rows = {2, 50};
+  test::for_each_cpu_setting([&] {
+    Batch batch(rows, 30);
+    batch.v = batch.z;
+    std::vector<float> loss = blank<float>(3), dz = blank<float>(100);
+    cpu().distillation({}, rows, {4, 0, Convention::convex}, {}, batch.z.data(), batch.v.data(), loss.data(), dz.data());
+    CHECK(loss == std::vector<float>(3, 0));
+    CHECK(dz == std::vector<float>(100, 0));
+    for (std::size_t i = 0; i < batch.v.size(); ++i) batch.v[i] += i % 2 ? 1e-3f : -1e-3f;
+    check_distillation(batch, 30, {4, 0, Convention::convex}, {});
+  });
+}
+
+TEST_CASE("loss: lambda 0 reads no labels, and a soft weight of 0 no teacher") {
+  const Batch batch({3, 19}, 5);
+  test::for_each_cpu_setting([&] {
+    for (const Device device : {Device::cpu, Device::reference}) {
+      const LossKernels& kernels = kernels_for(device, DType::f32).loss;
+      std::vector<float> loss = blank<float>(3), dz = blank<float>(57);
+      for (const Convention convention : kConventions) {
+        kernels.distillation({}, batch.rows, {2, 0, convention}, {}, batch.z.data(), batch.v.data(), loss.data(),
+                             dz.data());
+        CHECK(loss[0] == loss[2]);
+        CHECK(loss[1] == 0);
+        CHECK(loss[2] > 0);
+      }
+      kernels.distillation({}, batch.rows, {2, 1, Convention::convex}, batch.targets(false, 0), batch.z.data(), nullptr,
+                           loss.data(), dz.data());
+      CHECK(loss[0] == loss[1]);
+      CHECK(loss[2] == 0);
+      std::vector<float> hard = blank<float>(1), hard_dz = blank<float>(57);
+      kernels.cross_entropy({}, batch.rows, batch.targets(false, 0), batch.z.data(), hard.data(), hard_dz.data());
+      CHECK(hard[0] == loss[0]);
+      CHECK(hard_dz == dz);
+    }
+  });
+}
+
+TEST_CASE("cpu loss: the same bits whatever the threads") {
+  const Batch batch({301, 37}, 10);
+  std::vector<float> first, first_dz;
+  test::for_each_cpu_setting([&] {
+    std::vector<float> loss = blank<float>(3), dz = blank<float>(301 * 37);
+    cpu().distillation({}, batch.rows, {3, 0.1, Convention::convex}, batch.targets(true, 0.1), batch.z.data(),
+                       batch.v.data(), loss.data(), dz.data());
+    if (num_threads() == 1) first = loss, first_dz = dz;
+    CHECK(loss == first);
+    CHECK(dz == first_dz);
+  });
+}
+
+TEST_CASE("loss: NaN in either net's logits makes the loss NaN, so that training can stop") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  test::for_each_cpu_setting([&] {
+    for (const Device device : {Device::cpu, Device::reference})
+      for (const Convention convention : kConventions)
+        for (const std::size_t at : {0u, 7u, 20u, 41u}) {
+          const LossKernels& kernels = kernels_for(device, DType::f32).loss;
+          for (const bool student : {true, false}) {
+            Batch batch({2, 21}, 5);
+            (student ? batch.z : batch.v)[at] = nan;
+            std::vector<float> loss(3, 0), dz(42, 0);
+            kernels.distillation({}, batch.rows, {2, 0.5, convention}, batch.targets(false, 0), batch.z.data(),
+                                 batch.v.data(), loss.data(), dz.data());
+            CHECK(std::isnan(loss[0]));
+            CHECK(std::isnan(dz[at]));
+          }
+        }
+  });
+}
+
+TEST_CASE("reference loss: formulas written out on three classes") {
+  // softmax(z) = (1, 2, 5) / 8 and softmax(v) = (4, 3, 1) / 8 at T = 1.
+  const Rows rows = {1, 3};
+  const std::vector<double> z = {std::log(1.0), std::log(2.0), std::log(5.0)};
+  const std::vector<double> v = {std::log(4.0), std::log(3.0), std::log(1.0)};
+  const std::int64_t label = 1, label2 = 2;
+  const float weight = 0.75f;
+  std::vector<double> loss = blank<double>(3), dz = blank<double>(3);
+  const auto close = [](double found, double expected) { return std::fabs(found - expected) <= 16 * epsilon64; };
+
+  oracle().cross_entropy({}, rows, {&label}, z.data(), loss.data(), dz.data());
+  CHECK(close(loss[0], std::log(4.0)));
+  CHECK(close(dz[0], 0.125));
+  CHECK(close(dz[1], 0.25 - 1));
+  // t = 0.9 (0, 0.75, 0.25) + 0.1 / 3
+  oracle().cross_entropy({}, rows, {&label, &label2, &weight, 0.1}, z.data(), loss.data(), dz.data());
+  const double t0 = 0.1 / 3, t1 = 0.675 + t0, t2 = 0.225 + t0;
+  CHECK(close(loss[0], t0 * std::log(8.0) + t1 * std::log(4.0) + t2 * std::log(1.6)));
+  CHECK(close(dz[2], 0.625 - t2));
+
+  const double cross = 0.5 * std::log(8.0) + 0.375 * std::log(4.0) + 0.125 * std::log(1.6);
+  const double entropy = 0.5 * std::log(2.0) + 0.375 * std::log(8.0 / 3) + 0.125 * std::log(8.0);
+  oracle().distillation({}, rows, {1, 0.25, Convention::convex}, {&label}, z.data(), v.data(), loss.data(), dz.data());
+  CHECK(close(loss[1], std::log(4.0)));
+  CHECK(close(loss[2], cross - entropy));
+  CHECK(close(loss[0], 0.25 * std::log(4.0) + 0.75 * (cross - entropy)));
+  CHECK(close(dz[1], 0.25 * (0.25 - 1) + 0.75 * (0.25 - 0.375)));
+  oracle().distillation({}, rows, {1, 0.25, Convention::additive}, {&label}, z.data(), v.data(), loss.data(), dz.data());
+  CHECK(close(loss[2], cross));
+  CHECK(close(loss[0], 0.25 * std::log(4.0) + cross));
+  CHECK(close(dz[1], 0.25 * (0.25 - 1) + (0.25 - 0.375)));
+
+  // T = 1/2 squares the weights: q = (1, 4, 25) / 30, p = (16, 9, 1) / 26.
+  const double p0 = 16 / 26.0, p1 = 9 / 26.0, p2 = 1 / 26.0, q0 = 1 / 30.0, q1 = 4 / 30.0, q2 = 25 / 30.0;
+  oracle().distillation({}, rows, {0.5, 0, Convention::convex}, {}, z.data(), v.data(), loss.data(), dz.data());
+  CHECK(close(loss[0], 0.25 * (p0 * std::log(p0 / q0) + p1 * std::log(p1 / q1) + p2 * std::log(p2 / q2))));
+  CHECK(close(dz[0], 0.5 * (q0 - p0)));
+  oracle().distillation({}, rows, {0.5, 0, Convention::additive}, {}, z.data(), v.data(), loss.data(), dz.data());
+  CHECK(close(dz[0], 2 * (q0 - p0)));
+}
+
+TEST_CASE("reference loss: the gradient is the loss's, by finite differences") {
+  const Batch batch({3, 5}, 3);
+  std::vector<double> z = test::widen(batch.z);
+  const std::vector<double> v = test::widen(batch.v);
+  for (const Convention convention : kConventions)
+    for (const double temperature : {0.5, 1.0, 6.0})
+      for (const double lambda : {0.0, 0.3, 1.0}) {
+        const DistillationSettings settings = {temperature, lambda, convention};
+        const HardTargets targets = batch.targets(true, 0.1);
+        std::vector<double> loss = blank<double>(3), dz = blank<double>(15);
+        oracle().distillation({}, batch.rows, settings, targets, z.data(), v.data(), loss.data(), dz.data());
+        for (std::size_t i = 0; i < z.size(); ++i) {
+          const double slope = test::finite_difference(z, i, 1e-4, [&] {
+            oracle().distillation({}, batch.rows, settings, targets, z.data(), v.data(), loss.data(), nullptr);
+            return loss[0];
+          });
+          CHECK(std::fabs(dz[i] - slope) <= test::difference_tolerance(1e-4, 100));
+        }
+      }
+}
+
+}  // namespace retort
