@@ -192,13 +192,16 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
     check(train->labelled() == val->labelled(), options.path,
           ": one of its parts has class folders, the other none; sort both into class folders, or neither");
     source = std::make_unique<Joined>(std::move(train), std::move(val));
-  } else if (own_val && (options.split == Split::val || !parts.train))
+  } else if (own_val && (options.split == Split::val || !parts.train)) {
     source = parts.val();
-  else
+  } else {
     source = parts.train();
+  }
+  check(source->size() > 0, options.path, ": its files hold no samples; give it other files");
   check_classes(*source, options);
 
   auto subset = std::make_unique<Subset>(std::move(source), options.classes);
+  check(subset->size() > 0, options.path, ": no samples of ", joined(options.classes), "; choose other --classes");
   if (!options.whole && !own_val) apply_val_split(*subset, options.split, options.val_split);
   check(subset->size() > 0, options.path, ": no samples for validation; give it files of its own or raise --val-split");
   apply_limit(*subset, options.limit);

@@ -38,7 +38,7 @@ class Reader {
 
 }  // namespace
 
-std::string decode_pnm(std::span<const std::uint8_t> bytes, Image& image) {
+Fault decode_pnm(std::span<const std::uint8_t> bytes, Image& image) {
   const char kind = static_cast<char>(bytes[1]);
   if (kind == '1' || kind == '4') return "a black-and-white map (PBM), expected PGM or PPM";
   const bool plain = kind == '2' || kind == '3';

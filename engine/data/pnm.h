@@ -4,15 +4,15 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 
 #include "engine/data/image.h"
+#include "engine/data/image_check.h"
 
 namespace retort {
 
 constexpr std::int64_t kLargestImage = std::int64_t{1} << 27;  ///< pixels
 
-/// Decodes P2, P3, P5, P6 with any largest sample up to 65535. Returns what is wrong with the content, "" if nothing is.
-std::string decode_pnm(std::span<const std::uint8_t> bytes, Image& image);
+/// Decodes P2, P3, P5, P6 with any largest sample up to 65535.
+Fault decode_pnm(std::span<const std::uint8_t> bytes, Image& image);
 
 }  // namespace retort
