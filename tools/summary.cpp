@@ -8,30 +8,16 @@
 #include "engine/core/tape.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/stock_model.h"
 
 namespace retort {
 namespace {
-
-constexpr std::int64_t kMnistSize = 28;  // an mlp without data: what it is usually shown
 
 struct Options {
   CommonOptions common;
   std::string model;
   std::int64_t image_size = 0;
 };
-
-/// A fresh network of an architecture as its paper has it: 1000 classes for ImageNet's, 10 for CIFAR's and MNIST's.
-Model build(const Options& options) {
-  Model model;
-  const bool mlp = options.model.starts_with("mlp");
-  model.spec.architecture = options.model;
-  Preprocessing& input = model.spec.preprocessing;
-  input = default_preprocessing(options.model, mlp ? kMnistSize : 0, mlp ? 1 : 3);
-  model.spec.classes = numbered_classes(input.image_size > 64 ? 1000 : 10);
-  if (options.image_size > 0) input.image_size = options.image_size;
-  model.network = make_network(model.spec, options.common.seed);
-  return model;
-}
 
 /// The shape of one sample, channels first: "64x112x112", "1000".
 std::string sample_shape(const Shape& output) {
@@ -67,13 +53,16 @@ void run(const Options& options) {
   apply_common_options(options.common);
   Model model;
   if (is_architecture(options.model)) {
-    model = build(options);
+    model = stock_model(options.model, options.image_size, options.common.seed);
   } else {
     model = open_model(options.model, "", {}, nullptr, options.common);
     if (options.image_size > 0) model.spec.preprocessing.image_size = options.image_size;
   }
 
   const Preprocessing& input = model.spec.preprocessing;
+  std::int64_t parameter_count = 0, macs = 0;
+  for (const Parameter* parameter : parameters(*model.network))  // names the layers, too
+    if (!parameter->buffer) parameter_count += parameter->value.count();
   std::vector<LayerReport> layers;
   {
     const NoGrad no_grad;
@@ -81,9 +70,6 @@ void run(const Options& options) {
     context.report = &layers;
     model.network->forward(Tensor::zeros({1, input.image_size, input.image_size, input.channels}), context);
   }
-  std::int64_t parameter_count = 0, macs = 0;
-  for (const Parameter* parameter : parameters(*model.network))
-    if (!parameter->buffer) parameter_count += parameter->value.count();
   for (const LayerReport& layer : layers) macs += layer.macs;
 
   nlohmann::ordered_json json = {{"model", options.model},

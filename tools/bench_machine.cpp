@@ -1,0 +1,128 @@
+#include "tools/bench_machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+#include "engine/core/tensor.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/simd.h"
+
+namespace retort {
+namespace {
+
+constexpr int kTries = 5;  // the best counts: a limit is what the machine can do
+constexpr std::int64_t kRounds = 2'000'000;
+constexpr std::size_t kCopyBytes = std::size_t{128} << 20;
+
+using Vector128 = float __attribute__((vector_size(16)));
+using Vector256 = float __attribute__((vector_size(32)));
+using Vector512 = float __attribute__((vector_size(64)));
+
+/// Twelve independent chains hide the latency of two multiply-add units. Returns a value so that nothing is optimised
+/// away. Inlined into a function that enables the instruction set.
+template <class Vector>
+[[gnu::always_inline]] inline float multiply_add_chains(std::int64_t rounds, float start) {
+  Vector a0 = Vector{} + start, a1 = a0 + 1, a2 = a0 + 2, a3 = a0 + 3, a4 = a0 + 4, a5 = a0 + 5;
+  Vector a6 = a0 + 6, a7 = a0 + 7, a8 = a0 + 8, a9 = a0 + 9, a10 = a0 + 10, a11 = a0 + 11;
+  const Vector factor = Vector{} + 0.5f, addend = Vector{} + 0.25f;  // converges: no overflow, no denormals
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    a0 = a0 * factor + addend;
+    a1 = a1 * factor + addend;
+    a2 = a2 * factor + addend;
+    a3 = a3 * factor + addend;
+    a4 = a4 * factor + addend;
+    a5 = a5 * factor + addend;
+    a6 = a6 * factor + addend;
+    a7 = a7 * factor + addend;
+    a8 = a8 * factor + addend;
+    a9 = a9 * factor + addend;
+    a10 = a10 * factor + addend;
+    a11 = a11 * factor + addend;
+  }
+  const Vector sum = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9 + a10 + a11;
+  return sum[0];
+}
+
+constexpr int kChains = 12;
+
+float chains_baseline(std::int64_t rounds, float start) { return multiply_add_chains<Vector128>(rounds, start); }
+
+#if defined(__x86_64__)
+[[gnu::target("avx2,fma")]] float chains_avx2(std::int64_t rounds, float start) {
+  return multiply_add_chains<Vector256>(rounds, start);
+}
+[[gnu::target("avx512f")]] float chains_avx512(std::int64_t rounds, float start) {
+  return multiply_add_chains<Vector512>(rounds, start);
+}
+#endif
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double measure_peak_flops() {
+  float (*chains)(std::int64_t, float) = chains_baseline;
+  int lanes = 4;
+#if defined(__x86_64__)
+  if (simd_available(SimdLevel::avx2)) chains = chains_avx2, lanes = 8;
+  if (simd_available(SimdLevel::avx512)) chains = chains_avx512, lanes = 16;
+#endif
+  const int threads = num_threads();
+  std::vector<float> results(threads);
+  double best = 0;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    const auto start = std::chrono::steady_clock::now();
+    parallel_tasks(threads, [&](std::int64_t task, int) {
+      results[task] = chains(kRounds, static_cast<float>(attempt));
+    });
+    best = std::max(best, 2.0 * kChains * lanes * static_cast<double>(kRounds) * threads / seconds_since(start));
+  }
+  volatile float sink = results[0];
+  (void)sink;
+  return best;
+}
+
+double measure_bandwidth() {
+  const Tensor source = Tensor::zeros({static_cast<std::int64_t>(kCopyBytes / sizeof(float))});
+  const Tensor target = Tensor::zeros(source.shape());
+  const auto* from = static_cast<const char*>(source.raw());
+  auto* to = static_cast<char*>(target.raw());
+  double best = 0;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    const auto start = std::chrono::steady_clock::now();
+    parallel_for(kCopyBytes, 1 << 20, [&](std::int64_t begin, std::int64_t end) {
+      std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
+    });
+    best = std::max(best, 2.0 * kCopyBytes / seconds_since(start));
+  }
+  return best;
+}
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
+  return "unknown";
+}
+
+}  // namespace
+
+Machine measure_machine() {
+  return {.cpu = cpu_name(),
+          .cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency())),
+          .threads = num_threads(),
+          .simd = simd_name(simd_level()),
+          .peak_flops = measure_peak_flops(),
+          .bandwidth = measure_bandwidth()};
+}
+
+double roofline(const Machine& machine, double flops, double bytes) {
+  return std::min(machine.peak_flops, flops / bytes * machine.bandwidth);
+}
+
+}  // namespace retort
