@@ -1,0 +1,146 @@
+#include "engine/ops/conv2d.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "engine/ops/elementwise.h"
+#include "tests/error_message.h"
+#include "tests/gradcheck.h"
+
+using namespace retort;
+using namespace retort::test;
+
+namespace {
+
+struct Case {
+  const char* name;
+  Shape x, weight;
+  Conv2dOptions options;
+};
+
+const Case cases[] = {
+    {"1x1", {2, 3, 4, 3}, {1, 1, 3, 4}, {}},
+    {"1x1 at stride 2", {1, 5, 4, 3}, {1, 1, 3, 2}, {.stride_h = 2, .stride_w = 2}},
+    {"3x3 padded", {2, 4, 4, 2}, {3, 3, 2, 3}, {.pad_h = 1, .pad_w = 1}},
+    {"3x3 without padding", {1, 4, 5, 2}, {3, 3, 2, 3}, {}},
+    {"3x3 at stride 2", {1, 6, 5, 2}, {3, 3, 2, 3}, {.stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1}},
+    {"7x7 at stride 2", {1, 9, 9, 2}, {7, 7, 2, 2}, {.stride_h = 2, .stride_w = 2, .pad_h = 3, .pad_w = 3}},
+    {"1x7", {1, 3, 8, 2}, {1, 7, 2, 2}, {.pad_w = 3}},
+    {"7x1", {1, 8, 3, 2}, {7, 1, 2, 2}, {.pad_h = 3}},
+    {"strides and paddings that differ", {1, 6, 7, 2}, {3, 2, 2, 2}, {.stride_h = 2, .stride_w = 3, .pad_w = 1}},
+    {"dilated", {1, 6, 7, 2}, {3, 2, 2, 2}, {.pad_h = 2, .pad_w = 1, .dilation_h = 2, .dilation_w = 3}},
+    {"two groups", {1, 4, 4, 4}, {3, 3, 2, 6}, {.pad_h = 1, .pad_w = 1, .groups = 2}},
+    {"depthwise at stride 2",
+     {1, 5, 5, 3},
+     {3, 3, 1, 3},
+     {.stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1, .groups = 3}},
+    {"the filter as large as the image", {2, 3, 3, 2}, {3, 3, 2, 2}, {}},
+};
+
+/// Products and additions that go into one element of the output or of a gradient, at most.
+double terms(const Case& c) {
+  const std::int64_t window = c.weight.count(), pixels = c.x[0] * c.x[1] * c.x[2];
+  return static_cast<double>(std::max(window, pixels));
+}
+
+}  // namespace
+
+TEST_CASE("conv2d: gradients of input, weight and bias") {
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    const std::vector<Tensor> inputs{random_tensor(c.x, 1), random_tensor(c.weight, 2),
+                                     random_tensor({c.weight[3]}, 3)};
+    const Function biased = [&c](const auto& in) { return conv2d(in[0], in[1], in[2], c.options); };
+    const Function plain = [&c](const auto& in) { return conv2d(in[0], in[1], {}, c.options); };
+    CHECK(gradient_error(biased, inputs) <= 1);
+    CHECK(gradient_error(plain, {inputs[0], inputs[1]}) <= 1);
+    CHECK(f32_error(biased, inputs, terms(c)) <= 1);
+  }
+}
+
+TEST_CASE("conv2d: gradients with ReLU, which equals relu() after it") {
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    // Integers, and a bias of a half: nothing comes near the kink.
+    const Tensor bias = Tensor::full({c.weight[3]}, 0.5, DType::f64);
+    const std::vector<Tensor> inputs{integer_tensor(c.x, 1), integer_tensor(c.weight, 2), bias};
+    Conv2dOptions options = c.options;
+    options.relu = true;
+    const Function fused = [&options](const auto& in) { return conv2d(in[0], in[1], in[2], options); };
+    const Function apart = [&c](const auto& in) { return relu(conv2d(in[0], in[1], in[2], c.options)); };
+    CHECK(gradient_error(fused, inputs) <= 1);
+    CHECK(max_difference(fused(inputs), apart(inputs)) == 0);
+    CHECK(max_magnitude(fused(inputs)) > 0);
+    CHECK(f32_error(fused, inputs, terms(c)) <= 1);
+  }
+}
+
+TEST_CASE("conv2d: known values") {
+  // One row [1, 2, 3] and the filter [1, 10], padded by one on both sides.
+  const std::vector<double> row{1, 2, 3}, filter{1, 10};
+  const Tensor y =
+      conv2d(Tensor::from<double>({1, 1, 3, 1}, row), Tensor::from<double>({1, 2, 1, 1}, filter), {}, {.pad_w = 1});
+  const std::vector<double> expected{10, 21, 32, 3};
+  CHECK(max_difference(y, Tensor::from<double>({1, 1, 4, 1}, expected)) == 0);
+}
+
+TEST_CASE("conv2d: gradients only where they are wanted, and nothing saved in vain") {
+  const Tensor x = random_tensor({1, 4, 4, 2}, 1), weight = random_tensor({3, 3, 2, 3}, 2),
+               bias = random_tensor({3}, 3);
+  const Tensor with = x.clone().require_grad(), weight_with = weight.clone().require_grad();
+  const Tensor bias_with = bias.clone().require_grad();
+  CHECK(gradient_error([&](const auto& in) { return conv2d(in[0], weight, bias, {}); }, {x}) <= 1);
+  CHECK(gradient_error([&](const auto& in) { return conv2d(x, in[0], bias, {}); }, {weight}) <= 1);
+  CHECK(gradient_error([&](const auto& in) { return conv2d(x, weight, in[0], {}); }, {bias}) <= 1);
+  const Tape tape;
+  {
+    const Tensor y = conv2d(with, weight, bias, {});
+    CHECK(with.unique());  // only the weight is needed
+    CHECK_FALSE(weight.unique());
+    CHECK(y.unique());
+  }
+  {
+    const Tensor y = conv2d(x, weight_with, bias, {.relu = true});
+    CHECK_FALSE(x.unique());
+    CHECK(weight_with.unique());
+    CHECK_FALSE(y.unique());
+  }
+  const std::size_t before = tape.size();
+  conv2d(x, weight, bias_with, {});
+  CHECK(tape.size() == before + 1);
+}
+
+TEST_CASE("conv2d: shapes that do not fit are named") {
+  const Tensor x = Tensor::zeros({1, 5, 5, 4}), weight = Tensor::zeros({3, 3, 4, 8});
+  CHECK(error_message([&] {
+          conv2d(Tensor::zeros({5, 5, 4}), weight, {}, {});
+        }) == "[conv2d] the input is f32 [5, 5, 4]; give f32 or f64 [n, h, w, c]");
+  CHECK(error_message([&] {
+          conv2d(Tensor::zeros({1, 5, 5, 4}, DType::i64), weight, {}, {});
+        }) == "[conv2d] the input is i64 [1, 5, 5, 4]; give f32 or f64 [n, h, w, c]");
+  CHECK(error_message([&] { conv2d(x, {}, {}, {}); }) ==
+        "[conv2d] the input is empty; give f32 or f64 [r, s, c / groups, k] for the weight");
+  CHECK(error_message([&] {
+          conv2d(x, Tensor::zeros({3, 3, 3, 8}), {}, {});
+        }) ==
+        "[conv2d] the weight f32 [3, 3, 3, 8] does not fit the input f32 [1, 5, 5, 4] in 1 groups; give "
+        "[r, s, c / groups, k], k a multiple of groups, of one dtype");
+  CHECK(error_message([&] {
+          conv2d(x, Tensor::zeros({3, 3, 2, 5}), {}, {.groups = 2});
+        }) ==
+        "[conv2d] the weight f32 [3, 3, 2, 5] does not fit the input f32 [1, 5, 5, 4] in 2 groups; give "
+        "[r, s, c / groups, k], k a multiple of groups, of one dtype");
+  CHECK(error_message([&] { conv2d(x, weight.to(DType::f64), {}, {}); }) ==
+        "[conv2d] the weight f64 [3, 3, 4, 8] does not fit the input f32 [1, 5, 5, 4] in 1 groups; give "
+        "[r, s, c / groups, k], k a multiple of groups, of one dtype");
+  CHECK(error_message([&] { conv2d(x, weight, Tensor::zeros({7}), {}); }) ==
+        "[conv2d] the bias is f32 [7]; give f32 [8]");
+  CHECK(error_message([&] { conv2d(x, weight, {}, {.pad_h = 1, .dilation_h = 4}); }) ==
+        "[conv2d] the image [1, 5, 5, 4] with padding 1 x 0 is smaller than the filter of 9 x 3; use a larger "
+        "--image-size");
+  CHECK(error_message([&] { conv2d(x, weight, {}, {.stride_w = 0}); }) ==
+        "[conv2d] stride 1 x 0, dilation 1 x 1, padding 0 x 0, groups 1; all are at least 1, the padding at least 0");
+  CHECK(error_message([&] { conv2d(x, weight, {}, {.pad_h = -1}); }) ==
+        "[conv2d] stride 1 x 1, dilation 1 x 1, padding -1 x 0, groups 1; all are at least 1, the padding at least 0");
+}

@@ -1,0 +1,25 @@
+#include <doctest/doctest.h>
+
+#include "engine/ops/elementwise.h"
+#include "tests/error_message.h"
+#include "tests/gradcheck.h"
+
+using namespace retort;
+using namespace retort::test;
+
+TEST_CASE("flatten: a view in memory order, and its gradient") {
+  const Tensor x = random_tensor({2, 3, 2, 4}, 1);
+  const Function function = [](const auto& in) { return flatten(in[0]); };
+  const Tensor y = function({x});
+  CHECK(y.shape() == Shape{2, 24});
+  CHECK(y.raw() == x.raw());
+  CHECK(gradient_error(function, {x}) <= 1);
+  CHECK(f32_error(function, {x}, 1) <= 1);
+}
+
+TEST_CASE("flatten: takes an image of four axes only") {
+  CHECK(error_message([] {
+          flatten(Tensor::zeros({2, 3}));
+        }) == "[flatten] the input is f32 [2, 3]; give f32 or f64 [n, h, w, c]");
+  CHECK(error_message([] { flatten({}); }) == "[flatten] the input is empty; give f32 or f64 [n, h, w, c]");
+}
