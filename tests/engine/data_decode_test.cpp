@@ -1,0 +1,159 @@
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+
+#include "engine/core/check.h"
+#include "engine/data/image.h"
+#include "tests/engine/data_files.h"
+#include "tests/engine/data_fixtures.h"
+#include "tests/error_message.h"
+
+using namespace retort;
+using namespace retort::test;
+
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+using Pixels = std::vector<std::uint8_t>;
+
+template <std::size_t n>
+Bytes bytes_of(const std::uint8_t (&content)[n]) {
+  return Bytes(content, content + n);
+}
+
+Bytes bytes_of(const std::string& content) { return Bytes(content.begin(), content.end()); }
+
+Image decode(const Bytes& bytes) { return decode_image(bytes, "cat/1.jpg"); }
+
+std::string refusal(const Bytes& bytes) { return error_message([&] { decode(bytes); }); }
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::string little(std::uint32_t value, int count) {
+  std::string out;
+  for (int i = 0; i < count; ++i) out += static_cast<char>(value >> 8 * i);
+  return out;
+}
+
+/// A 24-bit bitmap of 2 x 2 pixels, rows from the bottom up and padded to 8 bytes.
+std::string bitmap() {
+  const std::string pixels("\x03\x02\x01\x06\x05\x04\0\0\x09\x08\x07\x0C\x0B\x0A\0\0", 16);
+  return "BM" + little(54 + 16, 4) + little(0, 4) + little(54, 4) + little(40, 4) + little(2, 4) + little(2, 4) +
+         little(1, 2) + little(24, 2) + little(0, 4) + little(16, 4) + std::string(16, '\0') + pixels;
+}
+
+/// The largest distance from the picture that make_data_fixtures.py stored as JPEG.
+int distance_from_ramp(const Image& image) {
+  int largest = 0;
+  for (int y = 0; y < 8; ++y)
+    for (int x = 0; x < 8; ++x) {
+      const int ramp[] = {x * 30, y * 30, 255 - x * 15 - y * 15};
+      for (std::int64_t c = 0; c < image.channels; ++c)
+        largest = std::max(largest, std::abs(image.pixels[(y * 8 + x) * image.channels + c] - ramp[c]));
+    }
+  return largest;
+}
+
+}  // namespace
+
+TEST_CASE("decode reads every kind of JPEG") {
+  // Quality 90 quantises the ramp's coefficients by steps of a few units; each decodes within 12 of what was stored, where
+  // a swapped channel or an uninverted CMYK is off by more than 100.
+  for (const Bytes& file : {bytes_of(kJpegRgb), bytes_of(kJpegCmyk), bytes_of(kJpegProgressive)}) {
+    const Image image = decode(file);
+    CHECK(image.width == 8);
+    CHECK(image.height == 8);
+    CHECK(image.channels == 3);
+    CHECK(distance_from_ramp(image) <= 12);
+  }
+  const Image grey = decode(bytes_of(kJpegGrey));
+  CHECK(grey.channels == 1);
+  CHECK(distance_from_ramp(grey) <= 12);
+}
+
+TEST_CASE("decode drops alpha, looks palettes up and rounds 16 bits") {
+  CHECK(decode(bytes_of(kPngRgb)).pixels ==
+        Pixels{255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30, 128, 128, 128, 250, 240, 230});
+  const Image deep = decode(bytes_of(kPngGrey16));
+  CHECK(deep.channels == 1);
+  CHECK(deep.pixels == Pixels{0, 127, 128, 255, 0, 1, 1, 2});
+  const Image grey_alpha = decode(bytes_of(kPngGreyAlpha));
+  CHECK(grey_alpha.channels == 1);
+  CHECK(grey_alpha.pixels == Pixels{10, 200});
+  CHECK(decode(bytes_of(kPngRgba)).pixels == Pixels{1, 2, 3, 4, 5, 6});
+  CHECK(decode(bytes_of(kPngPalette)).pixels == Pixels{9, 8, 7, 100, 110, 120, 255, 0, 1, 100, 110, 120});
+}
+
+TEST_CASE("decode takes the first frame of an animated GIF") {
+  const Image image = decode(bytes_of(kGifAnimated));
+  CHECK(image.channels == 3);
+  CHECK(image.pixels == Pixels{9, 8, 7, 100, 110, 120, 255, 0, 1, 100, 110, 120});
+}
+
+TEST_CASE("decode reads bitmaps bottom up") {
+  CHECK(decode(bytes_of(bitmap())).pixels == Pixels{7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6});
+}
+
+TEST_CASE("decode reads PGM and PPM, binary and plain, and scales their samples") {
+  CHECK(decode(bytes_of("P5 2 1 255\n\x05\x06")).pixels == Pixels{5, 6});
+  CHECK(decode(bytes_of("P6\n# a comment\n1 1\n255\n\x05\x06\x07")).pixels == Pixels{5, 6, 7});
+  CHECK(decode(bytes_of("P5 3 1 15\n" + std::string("\x00\x07\x0F", 3))).pixels == Pixels{0, 119, 255});
+  CHECK(decode(bytes_of("P5 2 1 65535\n" + std::string("\xFF\xFF\x80\x00", 4))).pixels == Pixels{255, 128});
+  CHECK(decode(bytes_of("P2\n2 2\n100\n0 50 # half\n100 1")).pixels == Pixels{0, 128, 255, 3});
+  CHECK(decode(bytes_of("P3 1 1 255 1 2 3\n")).pixels == Pixels{1, 2, 3});
+}
+
+TEST_CASE("decode reads an image of one pixel") {
+  const Image image = decode(bytes_of(pnm(pattern(1, 1, 3))));
+  CHECK(image.width == 1);
+  CHECK(image.height == 1);
+  CHECK(image.pixels == Pixels{0, 29, 58});
+}
+
+TEST_CASE("decode refuses every file that was cut short") {
+  for (const Bytes& file : {bytes_of(kJpegRgb), bytes_of(kJpegGrey), bytes_of(kJpegCmyk), bytes_of(kJpegProgressive),
+                            bytes_of(kPngRgb), bytes_of(kPngGrey16), bytes_of(kPngPalette), bytes_of(bitmap()),
+                            bytes_of(pnm(pattern(3, 2, 3))), bytes_of("P3 1 1 255 1 2 3")})
+    for (std::size_t size = 0; size < file.size(); ++size) {
+      CAPTURE(size);
+      const std::string message = refusal(Bytes(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size)));
+      CHECK(message.starts_with("cat/1.jpg: can't be decoded: "));
+    }
+  // Of an animation only the first frame counts: it ends where the second one's extension (0x21 0xF9) begins.
+  const Bytes gif = bytes_of(kGifAnimated);
+  std::size_t first_frame = gif.size();
+  while (!(gif[first_frame - 1] == 0xF9 && gif[first_frame - 2] == 0x21)) --first_frame;
+  for (std::size_t size = 0; size < first_frame - 2; ++size)
+    CHECK(contains(refusal(Bytes(gif.begin(), gif.begin() + static_cast<std::ptrdiff_t>(size))), "can't be decoded"));
+}
+
+TEST_CASE("decode names the file, what is wrong and what to do") {
+  CHECK(refusal({}) ==
+        "cat/1.jpg: can't be decoded: an empty file; replace or remove the file, or pass --skip-bad");
+  CHECK(contains(refusal(bytes_of("<html>not found</html>")), "no JPEG, PNG, BMP, PPM, PGM or GIF content"));
+  CHECK(contains(refusal(bytes_of("RIFF1234WEBPVP8 ")), "no JPEG, PNG, BMP, PPM, PGM or GIF content"));
+  CHECK(contains(refusal(bytes_of("P4 8 1\n\x01")), "PBM"));
+  CHECK(contains(refusal(bytes_of("P5 1 1 15\n\x10")), "a sample of 16 where the largest is 15"));
+  CHECK(contains(refusal(bytes_of("P5 0 1 255\n")), "a damaged header"));
+  CHECK(contains(refusal(bytes_of("P5 100000 100000 255\n\x10")), "more than 2^27"));
+  CHECK(contains(refusal(bytes_of(kJpegRgb).size() > 4 ? Bytes(kJpegRgb, kJpegRgb + 4) : Bytes()), "a truncated JPEG"));
+}
+
+TEST_CASE("decode refuses corrupt content") {
+  Bytes png = bytes_of(kPngRgb);
+  png[45] ^= 1;
+  CHECK(contains(refusal(png), "a chunk's checksum is wrong"));
+
+  Bytes jpeg = bytes_of(kJpegGrey);
+  std::size_t table = 0;
+  while (!(jpeg[table] == 0xFF && jpeg[table + 1] == 0xC4)) ++table;
+  Bytes overfull = jpeg;
+  for (std::size_t i = table + 5; i < table + 21; ++i) overfull[i] = 255;
+  CHECK(contains(refusal(overfull), "a Huffman table is wrong"));
+
+  Bytes without_adobe = bytes_of(kJpegCmyk);
+  std::size_t marker = 0;
+  while (!(without_adobe[marker] == 0xFF && without_adobe[marker + 1] == 0xEE)) ++marker;
+  without_adobe[marker + 4] = 'a';
+  CHECK(contains(refusal(without_adobe), "CMYK"));
+}
