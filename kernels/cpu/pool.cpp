@@ -164,16 +164,16 @@ void average_backward(const PoolPlane& plane, const float* dy, float* dx) {
     const Span p_span = rows.outputs(i);
     for (std::int64_t j = 0; j < columns.in; ++j) {
       const Span q_span = columns.outputs(j);
-      vector_loop(d, first, last, [&](auto span, std::int64_t c) HWY_ATTR {
-        auto sum = hn::Zero(d);
-        for (std::int64_t p = p_span.begin; p < p_span.end; ++p)
-          for (std::int64_t q = q_span.begin; q < q_span.end; ++q) {
-            const auto share = hn::Set(d, 1 / static_cast<float>(rows.count(p) * columns.count(q)));
-            const auto gradient = span.load(d, dy + ((n * rows.out + p) * columns.out + q) * plane.c + c);
-            sum = hn::MulAdd(gradient, share, sum);
-          }
-        span.store(d, sum, dx + ((n * rows.in + i) * columns.in + j) * plane.c + c);
-      });
+      float* pixel = dx + ((n * rows.in + i) * columns.in + j) * plane.c;
+      std::fill(pixel + first, pixel + last, 0.0f);  // it stays in L1 while the windows add to it
+      for (std::int64_t p = p_span.begin; p < p_span.end; ++p)
+        for (std::int64_t q = q_span.begin; q < q_span.end; ++q) {
+          const auto share = hn::Set(d, 1 / static_cast<float>(rows.count(p) * columns.count(q)));
+          const float* gradient = dy + ((n * rows.out + p) * columns.out + q) * plane.c;
+          vector_loop(d, first, last, [&](auto span, std::int64_t c) HWY_ATTR {
+            span.store(d, hn::MulAdd(span.load(d, gradient + c), share, span.load(d, pixel + c)), pixel + c);
+          });
+        }
     }
   });
 }
