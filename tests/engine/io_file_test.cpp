@@ -1,0 +1,223 @@
+#include "engine/io/file.h"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "engine/core/check.h"
+#include "tests/engine/io_scratch.h"
+#include "tests/error_message.h"
+
+using namespace retort;
+using retort::test::error_message;
+using retort::test::read_text;
+using retort::test::Scratch;
+
+namespace {
+
+std::string as_text(const std::vector<std::uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
+
+std::vector<std::uint8_t> as_bytes(const std::string& text) { return {text.begin(), text.end()}; }
+
+std::string gzip(const std::string& plain) {
+  z_stream stream{};
+  REQUIRE(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+  std::string packed(deflateBound(&stream, plain.size()), '\0');
+  std::string input = plain;
+  stream.next_in = reinterpret_cast<Bytef*>(input.data());
+  stream.avail_in = static_cast<uInt>(input.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  REQUIRE(deflate(&stream, Z_FINISH) == Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  return packed;
+}
+
+/// While it lives, a file cannot grow beyond `bytes`: to the writer the same as a disk that is full.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) {
+    previous_handler_ = signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &previous_);
+    rlimit limit = previous_;
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() {
+    setrlimit(RLIMIT_FSIZE, &previous_);
+    signal(SIGXFSZ, previous_handler_);
+  }
+
+ private:
+  rlimit previous_{};
+  void (*previous_handler_)(int);
+};
+
+}  // namespace
+
+TEST_CASE("a file reads back as it was written, and nothing else is left in the folder") {
+  const Scratch scratch;
+  std::string content(100'000, '\0');
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 31);
+  for (const std::string& text : {std::string(), std::string("a"), content}) {
+    write_atomic(scratch / "file", text);
+    CHECK(as_text(read_file(scratch / "file")) == text);
+    CHECK(scratch.list() == std::vector<std::string>{"file"});
+  }
+}
+
+TEST_CASE("reading what cannot be read names the file and the reason") {
+  const Scratch scratch;
+  const std::string missing = scratch / "missing", folder = scratch / ".";
+  CHECK(error_message([&] { read_file(missing); }) ==
+        missing + ": cannot read: No such file or directory; check the path and its permissions");
+  CHECK(error_message([&] { read_file(folder); }) == folder + ": cannot read: it is a folder; give a path to a file");
+  CHECK(error_message([&] { InputFile file(folder); }) ==
+        folder + ": cannot read: not a regular file; give a path to a file");
+  CHECK(error_message([&] { read_maybe_gzip(missing); }).starts_with(missing + ": cannot read"));
+  CHECK(error_message([&] { file_hash(missing); }).starts_with(missing + ": cannot read"));
+}
+
+TEST_CASE("an input file reads from any offset and says where it ends") {
+  const Scratch scratch;
+  const std::string path = scratch.write("file", "0123456789");
+  const InputFile file(path);
+  CHECK(file.size() == 10);
+  std::vector<std::uint8_t> bytes(3);
+  file.read(7, bytes);
+  CHECK(as_text(bytes) == "789");
+  CHECK(error_message([&] { file.read(8, bytes); }) ==
+        path + ": ends at byte 10 where more was expected; copy or download it again");
+}
+
+TEST_CASE("gzip content is inflated, other content is returned as it is") {
+  const Scratch scratch;
+  std::string plain;
+  for (int i = 0; i < 200'000; ++i) plain += static_cast<char>('a' + i * i % 23);
+  CHECK(as_text(read_maybe_gzip(scratch.write("plain", plain))) == plain);
+  CHECK(as_text(read_maybe_gzip(scratch.write("packed.gz", gzip(plain)))) == plain);
+  CHECK(as_text(read_maybe_gzip(scratch.write("empty.gz", gzip("")))).empty());
+  CHECK(as_text(read_maybe_gzip(scratch.write("nothing", ""))).empty());
+  CHECK(as_text(read_maybe_gzip(scratch.write("two.gz", gzip("one,") + gzip("two")))) == "one,two");
+  // Highly compressible: the output outgrows its first guess many times.
+  CHECK(read_maybe_gzip(scratch.write("zeros.gz", gzip(std::string(5'000'000, '\0')))).size() == 5'000'000);
+}
+
+TEST_CASE("a gzip stream cut short anywhere, or corrupt, is an error") {
+  const Scratch scratch;
+  const std::string packed = gzip("some text that is long enough to be deflated, deflated, deflated");
+  for (std::size_t size = 2; size < packed.size(); ++size) {
+    const std::string path = scratch.write("cut.gz", packed.substr(0, size));
+    CHECK(error_message([&] { read_maybe_gzip(path); }) == path + ": gzip data is cut short; copy or download it again");
+  }
+  std::string corrupt = packed;
+  corrupt[packed.size() - 6] ^= 1;  // the checksum
+  const std::string path = scratch.write("corrupt.gz", corrupt);
+  CHECK(error_message([&] { read_maybe_gzip(path); }) ==
+        path + ": gzip data is corrupt (incorrect data check); copy or download it again");
+  const std::string longer = scratch.write("longer.gz", packed + "rest");
+  CHECK(error_message([&] { read_maybe_gzip(longer); }) ==
+        longer + ": gzip data is followed by something else; copy or download it again");
+}
+
+TEST_CASE("writing creates missing folders and replaces what is there") {
+  const Scratch scratch;
+  const std::string path = scratch / "a/b/file";
+  write_atomic(path, std::string("old"));
+  write_atomic(path, as_bytes("new"));
+  CHECK(read_text(path) == "new");
+}
+
+TEST_CASE("writing follows a symbolic link, and leaves a device in its place") {
+  const Scratch scratch;
+  scratch.write("target", "old");
+  std::filesystem::create_symlink("target", scratch / "link");
+  write_atomic(scratch / "link", std::string("new"));
+  CHECK(std::filesystem::is_symlink(scratch / "link"));
+  CHECK(read_text(scratch / "target") == "new");
+  write_atomic("/dev/null", std::string("gone"));
+  check_writable("/dev/null");
+  CHECK(std::filesystem::is_character_file("/dev/null"));
+  CHECK(error_message([] { write_atomic("/dev/full", std::string("no")); }) ==
+        "/dev/full: cannot write: No space left on device; free space or choose another folder");
+}
+
+TEST_CASE("a full disk leaves the old file, no temporary one, and says so") {
+  const Scratch scratch;
+  const std::string path = scratch.write("file", "old");
+  const std::string large(1 << 20, 'x');
+  std::string message;
+  {
+    const FullDisk disk(4096);
+    message = error_message([&] { write_atomic(path, large); });
+  }
+  CHECK(message == path + ": cannot write: File too large; free space or choose another folder");
+  CHECK(read_text(path) == "old");
+  CHECK(scratch.list() == std::vector<std::string>{"file"});
+}
+
+TEST_CASE("a writer that throws leaves the old file and no temporary one") {
+  const Scratch scratch;
+  const std::string path = scratch.write("file", "old");
+  const auto writer = [](const ByteSink& sink) {
+    sink(as_bytes("half"));
+    throw Error("enough");
+  };
+  CHECK(error_message([&] { write_atomic(path, writer); }) == "enough");
+  CHECK(read_text(path) == "old");
+  CHECK(scratch.list() == std::vector<std::string>{"file"});
+}
+
+TEST_CASE("a folder that cannot be written is named, early and late") {
+  const Scratch scratch;
+  scratch.write("file", "");
+  const std::string below = scratch / "file/out", folder = scratch / ".";
+  for (const bool early : {true, false}) {
+    const auto try_write = [&](const std::string& path) {
+      return error_message([&] { early ? check_writable(path) : write_atomic(path, std::string("x")); });
+    };
+    CHECK(try_write(below).starts_with(below + ": cannot write: folder "));
+    CHECK(try_write(below).ends_with(": Not a directory; choose another folder"));
+    CHECK(try_write(folder) == folder + ": cannot write: it is a folder; give a path to a file");
+    CHECK(try_write(folder + "/").ends_with("give a path to a file"));
+    CHECK(try_write("").ends_with("give a path to a file"));
+    if (::geteuid() == 0) continue;  // root writes anywhere
+    std::filesystem::create_directory(scratch / "closed");
+    std::filesystem::permissions(scratch / "closed", std::filesystem::perms::owner_read);
+    CHECK(try_write(scratch / "closed/out").ends_with(": Permission denied; free space or choose another folder"));
+    std::filesystem::permissions(scratch / "closed", std::filesystem::perms::owner_all);
+    std::filesystem::remove(scratch / "closed");
+  }
+  CHECK(scratch.list() == std::vector<std::string>{"file"});
+}
+
+TEST_CASE("check_writable leaves nothing but the folder") {
+  const Scratch scratch;
+  check_writable(scratch / "a/file");
+  CHECK(std::filesystem::is_empty(scratch / "a"));
+}
+
+TEST_CASE("the content hash is XXH64") {
+  const auto hash = [](const std::string& text) { return content_hash(as_bytes(text)); };
+  // Published values, made with xxhsum -H64.
+  CHECK(hash("") == "ef46db3751d8e999");
+  CHECK(hash("a") == "d24ec4f1a98c6e5b");
+  CHECK(hash("abc") == "44bc2cf5ad770999");
+  CHECK(hash("Nobody inspects the spammish repetition") == "fbcea83c8a378bf1");
+}
+
+TEST_CASE("a file's hash is that of its bytes, and every byte counts") {
+  const Scratch scratch;
+  // Around the 32-byte stripe and the 1 MiB buffer.
+  for (const std::size_t size : {0, 1, 31, 32, 33, 1 << 20, (1 << 20) + 1, (2 << 20) + 45}) {
+    std::string content(size, 'x');
+    const std::string path = scratch.write("file", content);
+    CHECK(file_hash(path) == content_hash(as_bytes(content)));
+    if (size == 0) continue;
+    content.back() ^= 1;
+    CHECK(file_hash(path) != content_hash(as_bytes(content)));
+  }
+}
