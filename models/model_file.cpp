@@ -158,6 +158,9 @@ std::string advice(const ModelSpec& spec, const std::string& tensor) {
 LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::string& path, TensorFile& file,
                         bool replace_head) {
   LoadReport report;
+  if (const auto said = file.metadata.find("architecture"); said != file.metadata.end())
+    check(said->second == spec.architecture, path, ": it holds a ", said->second, ", not a ", spec.architecture,
+          ": use --model ", said->second);
   const std::vector<Parameter*> own = parameters(network);
   const std::string head = head_of(own);
   rename_head(file, path, head, report);
