@@ -10,6 +10,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -27,6 +28,8 @@ constexpr std::int64_t kLanes = hn::MaxLanes(F32());
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = kLanes >= 16 ? 14 : 6;
 constexpr std::int64_t kSliver = kTileVectors * kLanes;  // columns of a full tile
+
+constexpr std::size_t kPrefetchEvery = 4;  // depths
 
 struct Tile {
   const float* a;
@@ -63,16 +66,18 @@ void run_tile(const Tile& tile) {
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) sum[i][v] = hn::Zero(d);
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
-    hwy::Prefetch(tile.c[i] + tile.col);
-    if (NV == 2) hwy::Prefetch(tile.c[i] + tile.col + tile.cols - 1);
-  }
 
   const float* HWY_RESTRICT a = tile.a;
   const float* HWY_RESTRICT b = tile.b;
+  const std::int64_t second = std::min(tile.cols - 1, kLanes);  // column of the second vector
   const std::int64_t a_step = kRowStride > 0 ? 1 : tile.a_stride;
-  for (std::int64_t l = tile.depth; l > 0; --l) {
+  for (auto l = static_cast<std::size_t>(tile.depth); l > 0; --l) {
+    // C is fetched a row at a time: asking for all of it at once holds up the reading of B.
+    if (l % kPrefetchEvery == 0 && l / kPrefetchEvery < MR) {
+      const float* row = tile.c[l / kPrefetchEvery] + tile.col;
+      hwy::Prefetch(row);
+      if (NV == 2) hwy::Prefetch(row + second);
+    }
     Vector columns[NV];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(d, b + v * kLanes);
