@@ -28,10 +28,13 @@ constexpr std::int64_t kPanelFloats = kBlockDepth * (kBlockRows + kPanelSlack) +
 constexpr std::int64_t kWidestSliver = 32;
 constexpr std::int64_t kMostCols = 512;  // of a packed block of B
 constexpr std::int64_t kPackedFloats = kBlockDepth * kMostCols;
-constexpr std::int64_t kTaskRows = 504;  // of a task; packing B is then cheap
+constexpr std::int64_t kTaskRows = 504;
+constexpr std::int64_t kLeastTaskRows = 96;
 constexpr std::size_t kAlignment = 64;
 static_assert(kPanelFloats * sizeof(float) % kAlignment == 0);
 static_assert(kFewRows * kRowStride <= kPanelFloats);
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 }  // namespace retort::cpu
@@ -126,7 +129,7 @@ struct Sliver {
 /// Columns that a sliver takes in the packed buffer.
 std::int64_t sliver_width(std::int64_t cols) { return cols <= kLanes ? kLanes : kSliver; }
 
-std::int64_t count_panels(std::int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
+std::int64_t count_panels(std::int64_t rows) { return divide_up(rows, kTileRows); }
 
 /// Runs one row panel of a block against a sliver. Panels are balanced, so that none is tiny.
 void run_panel(const BlockGemm& product, const Block& block, std::int64_t panel, const Sliver& sliver) {
@@ -158,8 +161,6 @@ struct Scratch {
   float* packed;
   float** addresses;
 };
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// The part `index` of [0, total) cut into `parts` of nearly equal size: {begin, end}.
 struct Part {
@@ -262,22 +263,21 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace retort::cpu {
 
-TaskGrid::TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products) : rows_(rows), cols_(cols) {
-  // Two tasks a thread even out a core that is busy elsewhere; below some 200 rows packing B begins to show.
+TaskGrid::TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products)
+    : rows_(rows), cols_(cols), row_tiles_(divide_up(rows, kTaskRows)), col_tiles_(1) {
   const std::int64_t threads = num_threads();
-  row_tiles_ = (rows + kTaskRows - 1) / kTaskRows;
-  col_tiles_ = 1;
-  const auto short_of = [&](std::int64_t tasks) { return products * row_tiles_ * col_tiles_ < tasks; };
-  if (products * row_tiles_ < 8 * threads && products == 1) row_tiles_ = (row_tiles_ + threads - 1) / threads * threads;
-  while (rows / row_tiles_ < 96 && row_tiles_ > 1) --row_tiles_;
-  while (short_of(threads) && cols / (col_tiles_ + 1) >= 64) ++col_tiles_;
+  // A lone product gives every thread the same number of tasks, unless that would leave too few rows to repay packing
+  // B; then columns are cut too.
+  if (products == 1) row_tiles_ = divide_up(row_tiles_, threads) * threads;
+  row_tiles_ = std::clamp<std::int64_t>(rows / kLeastTaskRows, 1, row_tiles_);
+  while (products * row_tiles_ * col_tiles_ < threads && cols / (col_tiles_ + 1) >= 2 * kWidestSliver) ++col_tiles_;
 }
 
 Range2d TaskGrid::operator[](std::int64_t index) const {
   const std::int64_t i = index / col_tiles_, j = index % col_tiles_;
   const auto row_at = [&](std::int64_t tile) { return rows_ * tile / row_tiles_; };
   // Columns are cut at multiples of 32: whole slivers, whole cache lines.
-  const std::int64_t slivers = (cols_ + kWidestSliver - 1) / kWidestSliver;
+  const std::int64_t slivers = divide_up(cols_, kWidestSliver);
   const auto col_at = [&](std::int64_t tile) { return std::min(cols_, slivers * tile / col_tiles_ * kWidestSliver); };
   return {row_at(i), row_at(i + 1) - row_at(i), col_at(j), col_at(j + 1) - col_at(j)};
 }

@@ -32,8 +32,8 @@ struct PanelBlock {
 /// inner_step: one run for a matrix, one per tap for a filter that is read backwards.
 struct StoredB {
   const float* data;
-  std::int64_t stride;      ///< between neighbouring rows of a run, or its columns if transposed
-  bool transposed = false;  ///< each run is stored [cols, run_length]
+  std::int64_t stride;          ///< between neighbouring rows of a run, or its columns if transposed
+  bool transposed = false;      ///< each run is stored [cols, run_length]
   std::int64_t run_length = 0;  ///< 0: all in one run
   std::int64_t inner_runs = 1, inner_step = 0, outer_step = 0;
 };

@@ -47,8 +47,8 @@ void zero_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, float* dx
   });
 }
 
-void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const float* dy, const float* filter,
-               float* dx, void* workspace) {
+void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const float* dy, const float* filter, float* dx,
+               void* workspace) {
   const std::int64_t rows = g.n * h.count * w.count, depth = h.taps * w.taps * g.k_per_group();
   const std::int64_t tap = g.c_per_group() * g.k;  // elements of a tap's filter
   const float* const last_tap = filter + (h.last_tap * g.s + w.last_tap) * tap;

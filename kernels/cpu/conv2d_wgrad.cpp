@@ -22,8 +22,7 @@ WgradPlan::WgradPlan(const Conv2dGeometry& g)
       parts_(count_parts(g)),
       grid_(g.r * g.s * g.c_per_group(), g.k_per_group(), g.groups * parts_) {}
 
-void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy_data, void* dw_data,
-                  void* workspace) {
+void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy_data, void* dw_data, void* workspace) {
   const WgradPlan plan(g);
   const TaskGrid& grid = plan.grid();
   const std::int64_t positions = g.n * g.p() * g.q(), elements = g.r * g.s * g.c_per_group() * g.k;

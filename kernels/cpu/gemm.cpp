@@ -16,7 +16,8 @@ void gemm_run(Stream, const GemmGeometry& g, const void* a_data, const void* b_d
   auto* c = static_cast<float*>(c_data);
   const auto copy_rows = [&](const PanelBlock& block) {
     for (std::int64_t i = 0; i < block.rows; ++i)
-      std::memcpy(block.panel + i * block.stride, a + (block.row + i) * g.k + block.depth, block.depths * sizeof(float));
+      std::memcpy(block.panel + i * block.stride, a + (block.row + i) * g.k + block.depth,
+                  block.depths * sizeof(float));
   };
   const auto copy_columns = [&](const PanelBlock& block) {
     for (std::int64_t l = 0; l < block.depths; ++l)

@@ -1,5 +1,5 @@
-// The register tile: C[MR, NV vectors] (+)= A panel * B sliver, all accumulators in registers. 14 x 2 vectors keep 28 of
-// AVX-512's 32 registers busy, 6 x 2 the 16 of AVX2. Included once per instruction set, from block_gemm.cpp.
+// The register tile: C[MR, NV vectors] (+)= A panel * B sliver, all accumulators in registers. 14 x 2 vectors keep 28
+// of AVX-512's 32 registers busy, 6 x 2 the 16 of AVX2. Included once per instruction set, from block_gemm.cpp.
 #if defined(RETORT_MICROKERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_MICROKERNEL_INL_H_
 #undef RETORT_MICROKERNEL_INL_H_
@@ -37,10 +37,10 @@ struct Tile {
   const float* b;         ///< [depth, NV * kLanes], all of it readable; columns beyond `cols` are ignored
   std::int64_t b_stride;
   std::int64_t depth;
-  float* const* c;        ///< the rows' addresses
+  float* const* c;  ///< the rows' addresses
   std::int64_t col, cols;
-  bool accumulate;        ///< add to C instead of overwriting it
-  const float* bias;      ///< at `col`, or null
+  bool accumulate;    ///< add to C instead of overwriting it
+  const float* bias;  ///< at `col`, or null
   bool relu;
 };
 
@@ -95,8 +95,7 @@ void run_tile(const Tile& tile) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v)
-        sum[i][v] = hn::Add(sum[i][v], load_columns(d, tile.c[i] + tile.col, v, tile.cols));
+      for (int v = 0; v < NV; ++v) sum[i][v] = hn::Add(sum[i][v], load_columns(d, tile.c[i] + tile.col, v, tile.cols));
     }
   }
   if (tile.bias != nullptr) {

@@ -8,20 +8,20 @@
 namespace retort::cpu {
 
 struct PatchGeometry {
-  const float* x;                         ///< [n, h, w, pixel_stride], at the first channel wanted
+  const float* x;  ///< [n, h, w, pixel_stride], at the first channel wanted
   std::int64_t h, w, pixel_stride;
-  std::int64_t p, q;                      ///< output positions of an image
-  std::int64_t stride_h, stride_w;        ///< pixels between neighbouring positions
-  std::int64_t offset_h, offset_w;        ///< from a position to its first tap; negative inside padding
+  std::int64_t p, q;                ///< output positions of an image
+  std::int64_t stride_h, stride_w;  ///< pixels between neighbouring positions
+  std::int64_t offset_h, offset_w;  ///< from a position to its first tap; negative inside padding
   std::int64_t taps_h, taps_w;
-  std::int64_t tap_step_h, tap_step_w;    ///< pixels between neighbouring taps
-  std::int64_t channels;                  ///< of one tap
+  std::int64_t tap_step_h, tap_step_w;  ///< pixels between neighbouring taps
+  std::int64_t channels;                ///< of one tap
 
   std::int64_t depth() const { return taps_h * taps_w * channels; }
 };
 
-/// target[i * stride + e] = element first_element + e of row first_row + i, 0 outside the image; i < rows, e < elements.
-/// Rows are written in ascending order, and up to 16 elements past the end of each.
+/// target[i * stride + e] = element first_element + e of row first_row + i, 0 outside the image; i < rows, e <
+/// elements. Rows are written in ascending order, and up to 16 elements past the end of each.
 void gather_patches(const PatchGeometry& geometry, std::int64_t first_row, std::int64_t rows,
                     std::int64_t first_element, std::int64_t elements, float* target, std::int64_t stride);
 

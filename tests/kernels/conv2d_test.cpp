@@ -90,13 +90,15 @@ const Shape kShapes[] = {
     {"1x1 with padding", {.n = 1, .h = 3, .w = 4, .c = 5, .k = 3, .pad_h = 1, .pad_w = 2}},
     {"3x3", {.n = 2, .h = 9, .w = 8, .c = 17, .k = 31, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
     {"3x3 valid", {.n = 1, .h = 6, .w = 5, .c = 8, .k = 48, .r = 3, .s = 3}},
-    {"3x3, more depth than a block", {.n = 1, .h = 5, .w = 5, .c = 64, .k = 33, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
+    {"3x3, more depth than a block",
+     {.n = 1, .h = 5, .w = 5, .c = 64, .k = 33, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
     {"3x3, more rows than a block", {.n = 3, .h = 17, .w = 19, .c = 3, .k = 8, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
     {"3x3 stride 2",
      {.n = 2, .h = 9, .w = 8, .c = 6, .k = 16, .r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1}},
     {"3x3 stride 3",
      {.n = 1, .h = 11, .w = 10, .c = 4, .k = 9, .r = 3, .s = 3, .stride_h = 3, .stride_w = 3, .pad_h = 1, .pad_w = 1}},
-    {"2x2 stride 3: pixels that nothing reads", {.n = 1, .h = 8, .w = 9, .c = 4, .k = 5, .r = 2, .s = 2, .stride_h = 3, .stride_w = 3}},
+    {"2x2 stride 3: pixels that nothing reads",
+     {.n = 1, .h = 8, .w = 9, .c = 4, .k = 5, .r = 2, .s = 2, .stride_h = 3, .stride_w = 3}},
     {"5x5", {.n = 1, .h = 8, .w = 9, .c = 10, .k = 12, .r = 5, .s = 5, .pad_h = 2, .pad_w = 2}},
     {"7x7 stride 2 pad 3, three channels",
      {.n = 2, .h = 21, .w = 20, .c = 3, .k = 64, .r = 7, .s = 7, .stride_h = 2, .stride_w = 2, .pad_h = 3, .pad_w = 3}},
@@ -105,18 +107,62 @@ const Shape kShapes[] = {
     {"asymmetric stride and padding",
      {.n = 2, .h = 11, .w = 7, .c = 5, .k = 7, .r = 3, .s = 2, .stride_h = 2, .stride_w = 1, .pad_h = 0, .pad_w = 2}},
     {"dilation 2",
-     {.n = 1, .h = 9, .w = 10, .c = 7, .k = 6, .r = 3, .s = 3, .pad_h = 2, .pad_w = 2, .dilation_h = 2, .dilation_w = 2}},
+     {.n = 1,
+      .h = 9,
+      .w = 10,
+      .c = 7,
+      .k = 6,
+      .r = 3,
+      .s = 3,
+      .pad_h = 2,
+      .pad_w = 2,
+      .dilation_h = 2,
+      .dilation_w = 2}},
     {"dilation 2 with stride 2: taps of one parity only",
-     {.n = 1, .h = 9, .w = 10, .c = 7, .k = 6, .r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 2, .pad_w = 1,
-      .dilation_h = 2, .dilation_w = 2}},
+     {.n = 1,
+      .h = 9,
+      .w = 10,
+      .c = 7,
+      .k = 6,
+      .r = 3,
+      .s = 3,
+      .stride_h = 2,
+      .stride_w = 2,
+      .pad_h = 2,
+      .pad_w = 1,
+      .dilation_h = 2,
+      .dilation_w = 2}},
     {"dilation 3 with stride 2",
-     {.n = 1, .h = 13, .w = 12, .c = 4, .k = 6, .r = 3, .s = 2, .stride_h = 2, .stride_w = 2, .pad_h = 3, .pad_w = 1,
-      .dilation_h = 3, .dilation_w = 3}},
+     {.n = 1,
+      .h = 13,
+      .w = 12,
+      .c = 4,
+      .k = 6,
+      .r = 3,
+      .s = 2,
+      .stride_h = 2,
+      .stride_w = 2,
+      .pad_h = 3,
+      .pad_w = 1,
+      .dilation_h = 3,
+      .dilation_w = 3}},
     {"two groups", {.n = 2, .h = 6, .w = 5, .c = 16, .k = 24, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1, .groups = 2}},
     {"three groups, stride 2",
-     {.n = 1, .h = 7, .w = 8, .c = 9, .k = 6, .r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1, .groups = 3}},
+     {.n = 1,
+      .h = 7,
+      .w = 8,
+      .c = 9,
+      .k = 6,
+      .r = 3,
+      .s = 3,
+      .stride_h = 2,
+      .stride_w = 2,
+      .pad_h = 1,
+      .pad_w = 1,
+      .groups = 3}},
     {"depthwise", {.n = 1, .h = 6, .w = 7, .c = 10, .k = 10, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1, .groups = 10}},
-    {"depthwise with multiplier 2", {.n = 1, .h = 6, .w = 7, .c = 5, .k = 10, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1, .groups = 5}},
+    {"depthwise with multiplier 2",
+     {.n = 1, .h = 6, .w = 7, .c = 5, .k = 10, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1, .groups = 5}},
     {"image smaller than the kernel", {.n = 2, .h = 2, .w = 3, .c = 4, .k = 5, .r = 5, .s = 5, .pad_h = 2, .pad_w = 2}},
     {"padding wider than the image", {.n = 1, .h = 1, .w = 1, .c = 3, .k = 4, .r = 3, .s = 3, .pad_h = 3, .pad_w = 3}},
     {"many columns", {.n = 1, .h = 4, .w = 3, .c = 9, .k = 130, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
@@ -128,8 +174,8 @@ TEST_CASE("cpu conv2d: small integers are exact in every pass") {
   std::mt19937 random(1);
   for (const Shape& shape : kShapes) {
     CAPTURE(std::string(shape.name));
-    const Operands operands = make_operands(
-        shape.geometry, [&] { return static_cast<float>(static_cast<int>(random() % 7) - 3); });
+    const Operands operands =
+        make_operands(shape.geometry, [&] { return static_cast<float>(static_cast<int>(random() % 7) - 3); });
     const Outputs expected = run_reference(operands);
     test::for_each_cpu_setting([&] {
       const Outputs found = run_cpu(operands);
@@ -144,7 +190,8 @@ TEST_CASE("cpu conv2d: small integers are exact in every pass") {
 TEST_CASE("cpu conv2d: real values are within the bound of a dot product, run to run the same bits") {
   std::mt19937 random(2);
   std::normal_distribution<float> normal;
-  const Conv2dGeometry g = {.n = 3, .h = 14, .w = 13, .c = 20, .k = 37, .r = 3, .s = 3, .stride_h = 2, .pad_h = 1, .pad_w = 1};
+  const Conv2dGeometry g = {
+      .n = 3, .h = 14, .w = 13, .c = 20, .k = 37, .r = 3, .s = 3, .stride_h = 2, .pad_h = 1, .pad_w = 1};
   const Operands operands = make_operands(g, [&] { return normal(random); });
   Operands absolute = operands;
   for (Buffer* values : {&absolute.x, &absolute.w, &absolute.dy, &absolute.bias})

@@ -84,9 +84,10 @@ void check_exact(GemmGeometry g, bool with_bias, bool relu, std::mt19937& random
 }  // namespace
 
 TEST_CASE("cpu gemm: small integers are exact for every edge shape, transposition and epilogue") {
-  // 1, primes, around one and two vectors (8, 16, 32), around the tile (6, 14), around 28 rows where B is read in place.
-  constexpr std::int64_t kSizes[][3] = {{1, 1, 1},    {1, 17, 5},   {2, 1, 31},   {5, 7, 1},     {7, 31, 33},
-                                        {8, 33, 64},  {13, 15, 40}, {14, 16, 32}, {15, 47, 257}, {28, 65, 70},
+  // 1, primes, around one and two vectors (8, 16, 32), around the tile (6, 14), around 28 rows where B is read in
+  // place.
+  constexpr std::int64_t kSizes[][3] = {{1, 1, 1},    {1, 17, 5},   {2, 1, 31},    {5, 7, 1},     {7, 31, 33},
+                                        {8, 33, 64},  {13, 15, 40}, {14, 16, 32},  {15, 47, 257}, {28, 65, 70},
                                         {29, 48, 19}, {97, 3, 11},  {43, 127, 31}, {101, 64, 300}};
   test::for_each_cpu_setting([&] {
     std::mt19937 random(1);
