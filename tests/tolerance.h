@@ -32,4 +32,10 @@ inline double difference_tolerance(double step, double magnitude) {
   return magnitude * (step * step + 8 * epsilon64 / step);
 }
 
+/// Bound on the error of a mean over `rows` of sums of `terms` in double, logarithms and exponentials included (each
+/// within a few units in the last place); `magnitude` bounds what is added.
+inline double mean_tolerance(std::int64_t rows, std::int64_t terms, double magnitude) {
+  return static_cast<double>(rows + terms + 8) * epsilon64 * magnitude;
+}
+
 }  // namespace retort::test

@@ -98,7 +98,7 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
       ->allow_extra_args(false)
       ->capture_default_str();
   command.add_option("--repeats", options.repeats, "Measurements, of which the median counts")
-      ->check(CLI::Range(1, 100000))
+      ->check(whole_number(1, 100000))
       ->capture_default_str();
 }
 

@@ -189,18 +189,18 @@ void add_bench_conv(CLI::App& bench) {
   CLI::App* command = bench.add_subcommand("conv", "A convolution, or all of a network's");
   add_bench_options(*command, *options);
   const auto extent = [&](const char* flag, std::int64_t& value, const char* what) {
-    command->add_option(flag, value, what)->check(CLI::PositiveNumber)->capture_default_str();
+    command->add_option(flag, value, what)->check(whole_number(1))->capture_default_str();
   };
   extent("--n", options->geometry.n, "Images");
   extent("--c", options->geometry.c, "Input channels");
   extent("--h", options->geometry.h, "Image rows");
-  command->add_option("--w", options->w, "Image columns (default: --h)")->check(CLI::PositiveNumber);
+  command->add_option("--w", options->w, "Image columns (default: --h)")->check(whole_number(1));
   extent("--k", options->geometry.k, "Output channels");
   extent("--r", options->geometry.r, "Filter rows");
-  command->add_option("--s", options->s, "Filter columns (default: --r)")->check(CLI::PositiveNumber);
+  command->add_option("--s", options->s, "Filter columns (default: --r)")->check(whole_number(1));
   extent("--stride", options->geometry.stride_h, "Both ways");
   command->add_option("--pad", options->geometry.pad_h, "On all sides")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   command->add_option("--pass", options->pass, "fprop, dgrad or wgrad (default: all three)")
       ->check(CLI::IsMember({"fprop", "dgrad", "wgrad"}));

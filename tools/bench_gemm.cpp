@@ -50,7 +50,7 @@ void add_bench_gemm(CLI::App& bench) {
   CLI::App* command = bench.add_subcommand("gemm", "A matrix product");
   add_bench_options(*command, *options);
   const auto extent = [&](const char* flag, std::int64_t& value, const char* what) {
-    command->add_option(flag, value, what)->check(CLI::PositiveNumber)->capture_default_str();
+    command->add_option(flag, value, what)->check(whole_number(1))->capture_default_str();
   };
   extent("--m", options->geometry.m, "Rows of A and C");
   extent("--n", options->geometry.n, "Columns of B and C");

@@ -68,8 +68,8 @@ void add_bench_loss(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("loss", "The distillation loss with its gradient, and cross-entropy");
   add_bench_options(*command, *options);
-  command->add_option("--rows", options->rows, "Batch size")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--classes", options->classes, "Logits a row")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--rows", options->rows, "Batch size")->check(whole_number(1))->capture_default_str();
+  command->add_option("--classes", options->classes, "Logits a row")->check(whole_number(1))->capture_default_str();
   command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
   command->callback([options] { run(*options); });
 }

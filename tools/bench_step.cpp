@@ -134,9 +134,9 @@ void add_bench_step(CLI::App& bench) {
   add_bench_options(*command, *options);
   command->add_option("--model", options->model, "Architecture")->required();
   command->add_option("--image-size", options->image_size, "Width and height (default: the network's own)")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   command->add_option("--batch-size", options->batch_size, "Images a step")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   command->add_option("--mode", options->mode, "train (forward, loss, backward, SGD) or infer")
       ->check(CLI::IsMember({"train", "infer"}))

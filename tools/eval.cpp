@@ -134,7 +134,7 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--logits", options->logits, "A teacher's logit store: adds soft cross-entropy, KL, agreement");
   command->add_option("--temperature", options->temperature, "T of the teacher's terms")->capture_default_str();
   command->add_option("--batch-size", options->batch_size, "Images at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   command->callback([options] { run(*options); });
 }

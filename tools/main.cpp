@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "engine/core/check.h"
 #include "tools/commands.h"
@@ -25,20 +26,20 @@ std::string command_path(const CLI::App& app) {
 }
 
 /// CLI11's message, turned so that it starts with the flag at fault.
-std::string usage_message(const CLI::ParseError& error) {
+std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
   std::string message = error.what();
+  // A mistyped flag is the reason why a required one is missing: name that.
+  if (const std::vector<std::string> unknown = app.remaining(/*recurse=*/true); !unknown.empty())
+    return unknown.front() + ": unknown argument";
   const auto starts_with = [&](const std::string& prefix) { return message.compare(0, prefix.size(), prefix) == 0; };
-  const std::string convert = "Could not convert: ", extras = "The following argument was not expected: ",
-                    many = "The following arguments were not expected: ";
-  if (starts_with(convert)) {
+  const std::string convert = "Could not convert: ";
+  if (message.starts_with(convert)) {
     message.erase(0, convert.size());
     const std::size_t equals = message.find(" = ");
     if (equals != std::string::npos)
       message = message.substr(0, equals) + ": '" + message.substr(equals + 3) + "' is not a value it can take";
-  } else if (starts_with(extras)) {
-    message = message.substr(extras.size()) + ": unknown argument";
-  } else if (starts_with(many)) {
-    message = message.substr(many.size()) + ": unknown arguments";
+  } else if (message == "A subcommand is required") {
+    message = "names no command of its own";
   }
   return message;
 }
@@ -81,7 +82,7 @@ int run(int argc, char** argv) {
     return report(command_path(app), "--config: cannot read the file; check its path", kFailed);
   } catch (const CLI::ParseError& error) {
     const std::string path = command_path(app);
-    return report(path, usage_message(error) + "; see " + path + " --help", kUsage);
+    return report(path, usage_message(error, app) + "; see " + path + " --help", kUsage);
   } catch (const UsageError& error) {
     return report(command_path(app), error.what(), kUsage);
   } catch (const Interrupted&) {

@@ -1,7 +1,9 @@
 #include "tools/options.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <filesystem>
 
 #include "engine/core/check.h"
 #include "tools/progress.h"
@@ -49,13 +51,26 @@ Model build_and_load(const std::string& architecture, const std::string& weights
 
 }  // namespace
 
+CLI::Validator whole_number(std::int64_t low, std::int64_t high) {
+  const bool bounded = high != std::numeric_limits<std::int64_t>::max();
+  const auto check = [=](std::string& word) -> std::string {
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error == std::errc() && end == word.data() + word.size() && value >= low && value <= high) return {};
+    return text("'", word, "' is not allowed; give a whole number from ", low, bounded ? text(" to ", high) : "");
+  };
+  return CLI::Validator(check, "");
+}
+
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu, cuda or simt")
       ->check(CLI::IsMember({"auto", "cpu", "cuda", "simt"}))
       ->capture_default_str();
   command.add_option("--threads", options.threads, "CPU threads (default: all cores)")
-      ->check(CLI::Range(1, kMostThreads));
-  command.add_option("--seed", options.seed, "Of everything drawn at random")->capture_default_str();
+      ->check(whole_number(1, kMostThreads));
+  command.add_option("--seed", options.seed, "Of everything drawn at random")
+      ->check(whole_number(0))
+      ->capture_default_str();
   command.add_flag("--json", options.json, "Print one JSON object on stdout");
   command.add_flag("--quiet", options.quiet, "No progress, no remarks");
   // The application reads the file once it knows the command: hand the path up to it as soon as it is seen.
@@ -86,10 +101,10 @@ void add_data_options(CLI::App& command, DataOptions& options, bool with_split) 
       ->capture_default_str();
   as_list(command.add_option("--classes", options.classes, "Use these classes only, in this order"));
   command.add_option("--limit", options.limit, "At most so many images, spread over the classes")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   command.add_flag("--skip-bad", options.skip_bad, "List and leave out files that can't be decoded");
   command.add_option("--image-size", options.image_size, "Width and height (default: the network's own)")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   as_list(command.add_option("--mean", options.mean, "Of pixels in 0..1, one for each channel"));
   as_list(command.add_option("--std", options.std, "Of pixels in 0..1, one for each channel"));
 }
@@ -141,6 +156,7 @@ Model open_model(const std::string& model, const std::string& weights, const Dat
   }
   if (is_architecture(model))
     throw UsageError(text("--model: ", model, " is an architecture without weights; add --weights FILE"));
+  check(std::filesystem::exists(model), model, ": neither a model file nor an architecture; check the path");
   Model loaded = load_model(model);
   loaded.spec.preprocessing = preprocessing_for(data, loaded.spec.preprocessing);
   if (dataset && dataset->labelled()) check_classes(loaded, model, *dataset, data.path);

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "models/registry.h"
 
 namespace retort {
+
+/// For option->check(): a whole number from `low` to `high`, said in those words.
+CLI::Validator whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
 
 /// --device, --threads, --seed, --json, --quiet, --config.
 struct CommonOptions {

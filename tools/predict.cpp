@@ -176,7 +176,7 @@ void add_predict_command(CLI::App& app) {
   command->add_option("--weights", options->weights, "Checkpoint without metadata, for --model ARCH");
   command->add_option("IMAGE", options->images, "Image files, or folders of them")->configurable(false);
   command->add_option("--top", options->top, "Classes to name for each image")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   command->callback([options] { run(*options); });
 }

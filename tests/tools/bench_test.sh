@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The shape of bench's reports, and relations between their numbers. No time is asserted.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+check_report() {
+  expect_json_alone
+  for key in name backend shape seconds spread flops bytes gflops gbps roofline_share cpu threads simd peak_gflops bandwidth_gbps; do
+    [[ -n $(json $key) ]] || fail "no \"$key\""
+  done
+  for key in seconds flops bytes gflops gbps roofline_share peak_gflops bandwidth_gbps; do
+    holds "$(json $key)" '>' 0 || fail "\"$key\" is $(json $key)"
+  done
+  # gflops = flops / seconds / 1e9
+  holds "$(awk "BEGIN { print $(json gflops) * $(json seconds) * 1e9 / $(json flops) - 1 }" | tr -d -)" '<' 1e-4 ||
+    fail "gflops is not flops / seconds"
+}
+
+expect 0 bench gemm --m 64 --n 48 --k 32 --repeats 3 --backend cpu --backend reference --threads 2 --json
+check_report
+expect_json threads 2
+holds "$(json flops)" == 196608 || fail "2 m n k"
+holds "$(json bytes)" == 26624 || fail "4 (m k + k n + m n)"
+[[ $(grep -o '"backend":"[a-z]*"' stdout | tr '\n' ' ') == '"backend":"cpu" "backend":"reference" ' ]] || fail "two backends"
+
+expect 0 bench conv --n 2 --c 4 --h 8 --w 6 --k 8 --r 3 --s 1 --stride 2 --pad 1 --pass wgrad --repeats 2 --json
+check_report
+expect_json name conv.wgrad
+expect_json shape "n2 c4 h8 w6 k8 r3 s1 stride2 pad1"
+holds "$(json flops)" == 6144 || fail "2 n p q k r s c, p = 4, q = 4"
+expect 0 bench conv --n 1 --c 4 --h 8 --k 8 --r 1 --pad 0 --repeats 2 --json
+[[ $(grep -o '"name":"conv.[a-z]*"' stdout | wc -l) == 3 ]] || fail "three passes"
+
+# ResNet-20 in the CIFAR form has 21 convolutions (two of them shortcuts), the first without a gradient of its input.
+expect 0 bench conv --net resnet20 --n 1 --repeats 1 --json
+check_report
+counts=$(sed 's/"totals".*//' stdout | grep -oE '"name":"conv\.[a-z]+"|"count":[0-9]+' |
+  awk -F'[:"]+' '$2 == "name" { name = $3 } $2 == "count" { sum[name] += $3 }
+                 END { print sum["conv.fprop"], sum["conv.dgrad"], sum["conv.wgrad"] }')
+[[ $counts == "21 20 21" ]] || fail "convolutions a pass: $counts"
+[[ $(sed 's/.*"totals"//' stdout | grep -o '"shape":"all layers"' | wc -l) == 3 ]] || fail "a total for each pass"
+
+expect 0 bench loss --rows 4 --classes 10 --temperature 2 --repeats 2 --json
+check_report
+grep -q '"name":"loss.distillation"' stdout && grep -q '"name":"loss.cross_entropy"' stdout || fail "two losses"
+
+flops=()
+for mode in train infer; do
+  expect 0 bench step --model resnet20 --batch-size 2 --mode $mode --repeats 2 --json
+  check_report
+  expect_json name step.$mode
+  holds "$(json images_per_second)" '>' 0 || fail "images_per_second"
+  holds "$(json process)" '>' "$(json arena)" || fail "peak_bytes: process $(json process), arena $(json arena)"
+  flops[${#flops[@]}]=$(json flops)
+done
+# Training needs three times the products of inference, less the first layer's data gradient.
+holds "${flops[0]}" '<' "$((3 * ${flops[1]%.*}))" && holds "${flops[0]}" '>' "$((2 * ${flops[1]%.*}))" || fail "flops: ${flops[*]}"
+
+expect 0 bench gemm --m 8 --n 8 --k 8 --repeats 1
+grep -q 'GFLOP/s' stdout && grep -qE '^gemm +cpu +m8 n8 k8' stdout || fail "the table"

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# --config FILE: keys are flag names, sections are commands, and flags win.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+cat >top.toml <<'TOML'
+# a comment
+model = "mlp:5"
+image-size = 3
+json = true
+TOML
+expect 0 summary --config top.toml
+expect_json image_size 3
+expect_json parameters 110  # 9 * 5 + 5 + 5 * 10 + 10
+expect 0 summary --config top.toml --image-size 2
+expect_json image_size 2
+expect 0 summary --image-size 2 --config=top.toml
+expect_json image_size 2
+
+cat >sections.toml <<'TOML'
+[train]
+epochs = 3
+[summary]
+model = "mlp:"
+image-size = 4
+[bench.gemm]
+m = 8
+n = 8
+k = 8
+repeats = 2
+backend = ["cpu", "reference"]
+TOML
+expect 0 summary --config sections.toml --json
+expect_json parameters 170
+expect 0 bench gemm --config sections.toml --json
+expect_json shape "m8 n8 k8"
+grep -q '"backend":"reference"' stdout || fail "a list in a file sets a list"
+
+echo 'imagesize = 3' >unknown.toml
+expect_error 2 "key 'imagesize'" summary --model mlp: --config unknown.toml
+echo 'epochs = 3' >other.toml
+expect_error 2 "key 'epochs'" summary --model mlp: --config other.toml
+printf '[sumary]\nmodel = "mlp:"\n' >section.toml
+expect_error 2 "[sumary]: no such command" summary --model mlp: --config section.toml
+echo 'image-size = "wide"' >value.toml
+expect_error 2 "--image-size: 'wide' is not allowed" summary --model mlp: --config value.toml
+echo 'config = "top.toml"' >nested.toml
+expect_error 2 "key 'config'" summary --model mlp: --config nested.toml

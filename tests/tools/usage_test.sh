@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Exit status and the one line that an error is: 2 for wrong usage, 1 for data and files, 0 for help.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+expect 0 --version
+[[ $(cat stdout) == "retort "[0-9]* && ! -s stderr ]] || fail "--version"
+expect 0 --help
+grep -q distill stdout && [[ ! -s stderr ]] || fail "--help"
+for command in train logits distill eval predict summary forward grad bench demo; do
+  expect 0 $command --help
+  grep -q -- --help stdout || fail "$command --help"
+done
+expect 2
+grep -q Subcommands stdout && [[ $(wc -l <stderr) == 1 ]] || fail "retort alone shows its commands"
+
+expect_error 2 "foo: unknown argument" foo
+expect_error 2 "--bogus: unknown argument" train --bogus
+expect_error 2 "--model is required" train --data . --out m.safetensors
+expect_error 2 "--threads: '0' is not allowed" summary --model resnet20 --threads 0
+expect_error 2 "--threads: '-2' is not allowed" summary --model resnet20 --threads -2
+expect_error 2 "--threads: 'two' is not allowed" summary --model resnet20 --threads two
+expect_error 2 "--seed: '-1' is not allowed" summary --model resnet20 --seed -1
+expect_error 2 "--device" summary --model resnet20 --device tpu
+expect_error 2 "--device: this build has no" summary --model resnet20 --device simt
+expect_error 2 "--model: " summary --model
+expect_error 2 "--image-size: '0' is not allowed" summary --model resnet20 --image-size 0
+expect_error 2 "--split" eval --model m --data . --split both
+expect_error 2 "--limit: '0' is not allowed" eval --model m --data . --limit 0
+expect_error 2 "--temperature: 0 is not allowed" eval --model m --data . --temperature 0
+expect_error 2 "--val-split: 'much' is not a value" eval --model m --data . --val-split much
+expect_error 2 "IMAGE: give image files" predict --model m
+expect_error 2 "IMAGE: give image files" predict --model m --data . image.png
+expect_error 2 "--top: '0' is not allowed" predict --model m --top 0 image.png
+expect_error 2 "--labels: missing" grad --model m --input x.npy --out g.safetensors
+expect_error 2 "--lambda: 2 is not allowed" grad --model m --input x.npy --labels y.npy --lambda 2 --out g.safetensors
+expect_error 2 "--mode" grad --model m --input x.npy --labels y.npy --mode test --out g.safetensors
+expect_error 2 "--dropout: 1 is not allowed" grad --model m --input x.npy --labels y.npy --dropout 1 --out g.safetensors
+expect_error 2 "--backend: this build has no 'cublas'" bench gemm --backend cublas
+expect_error 2 "--precision: bf16 needs the cuda backend" bench step --model resnet20 --precision bf16
+expect_error 2 "--r: a filter" bench conv --h 2 --r 7 --pad 0
+expect_error 2 "retort bench" bench
+expect_error 2 "extra: unknown argument" summary --model resnet20 extra
+
+expect_error 1 "resnet99: neither a model file nor an architecture" summary --model resnet99
+expect_error 1 "missing.png: no such file" predict --model m missing.png
+expect_error 1 "/nowhere" eval --model resnet20 --data /nowhere --json
+expect_error 1 "missing.npy" forward --model m --input missing.npy --out logits.npy
+expect_error 1 "--config: cannot read" summary --model resnet20 --config missing.toml
+[[ -z $(ls | grep -vE '^std(out|err)$') ]] || fail "left behind: $(ls)"
