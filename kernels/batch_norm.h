@@ -6,7 +6,7 @@
 //   y = act(gamma * (x - mean) / sqrt(var + eps) + beta + residual),  act = max(0, .) if relu, else identity
 //
 // Training moves the running statistics: running = (1 - momentum) * running + momentum * batch, with the unbiased
-// variance (divided by rows - 1), as Ioffe & Szegedy 1502.03167 and PyTorch do.
+// variance (divided by rows - 1), as Ioffe & Szegedy 1502.03167 and PyTorch do; of one row it counts as 0.
 #pragma once
 
 #include "kernels/types.h"

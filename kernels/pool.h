@@ -1,8 +1,9 @@
 // Max, average and adaptive average pooling, NHWC.
 //
 // Output p covers input rows [p*stride_h - pad_h, p*stride_h - pad_h + kernel_h), cut at the edges. With ceil_mode the
-// last window may start inside the input or the left padding but not beyond (PyTorch's rule). Average pooling divides
-// by the window's size in the padded input (count_include_pad) or by the number of real elements.
+// last window may start inside the input or the left padding but not beyond (PyTorch's rule). pad < kernel, so that
+// every window holds an element. Average pooling divides by the window's size in the padded input (count_include_pad)
+// or by the number of real elements.
 // Adaptive pooling: output p of P covers input rows [floor(p*h/P), ceil((p+1)*h/P)); global pooling is P = Q = 1.
 #pragma once
 

@@ -101,8 +101,7 @@ constinit const KernelTable cpu_f32 = {
 }  // namespace
 
 const KernelTable& kernels_for(Device device, DType dtype) {
-  if (dtype == DType::i64)
-    throw std::invalid_argument("kernels_for: i64 holds labels only; compute in f32 or f64");
+  if (dtype == DType::i64) throw std::invalid_argument("kernels_for: i64 holds labels only; compute in f32 or f64");
   if (dtype == DType::f64) return reference_f64;
   return device == Device::cpu ? cpu_f32 : reference_f32;
 }

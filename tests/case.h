@@ -26,9 +26,8 @@ template <class T>
 std::vector<T> integers(std::int64_t n, std::uint64_t seed, int low, int high) {
   std::vector<T> values(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<T>(
-        low + static_cast<int>(philox4x32({static_cast<std::uint32_t>(i), 1, 0, 0}, seed)[0] %
-                               static_cast<std::uint32_t>(high - low + 1)));
+    values[i] = static_cast<T>(low + static_cast<int>(philox4x32({static_cast<std::uint32_t>(i), 1, 0, 0}, seed)[0] %
+                                                      static_cast<std::uint32_t>(high - low + 1)));
   return values;
 }
 

@@ -100,8 +100,8 @@ HWY_INLINE void for_groups(std::int64_t begin, std::int64_t end, const Body& bod
 /// Joins a block of `rows` rows, whose sums of x - shift and of its square are given, to the mean and the sum of
 /// squared deviations of the `before` rows ahead of it (Chan, Golub & LeVeque 1979).
 template <int count>
-HWY_INLINE void join(double before, double rows, const V (&shift)[count], const V (&sum)[count], const V (&squares)[count],
-                     double* mean, double* deviations) {
+HWY_INLINE void join(double before, double rows, const V (&shift)[count], const V (&sum)[count],
+                     const V (&squares)[count], double* mean, double* deviations) {
   const F32 d;
   const F64 d64;
   const HalfF32 half;
@@ -117,8 +117,7 @@ HWY_INLINE void join(double before, double rows, const V (&shift)[count], const 
     const auto block_sum = hn::PromoteTo(d64, hn::Load(half, buffers[1] + i));
     const auto offset = hn::Mul(block_sum, per_row);
     const auto block_mean = hn::Add(hn::PromoteTo(d64, hn::Load(half, buffers[0] + i)), offset);
-    const auto block_deviations =
-        hn::NegMulAdd(block_sum, offset, hn::PromoteTo(d64, hn::Load(half, buffers[2] + i)));
+    const auto block_deviations = hn::NegMulAdd(block_sum, offset, hn::PromoteTo(d64, hn::Load(half, buffers[2] + i)));
     if (before == 0) {
       hn::StoreU(block_mean, d64, mean + i);
       hn::StoreU(block_deviations, d64, deviations + i);
@@ -148,8 +147,7 @@ void range_statistics(const float* x, std::int64_t rows, std::int64_t channels, 
       for (int v = 0; v < count; ++v) sum[v] = squares[v] = hn::Zero(d);
       if (row == 0) {
         for (std::int64_t r = 0; r < block; ++r)
-          for (int v = 0; v < count; ++v)
-            sum[v] = hn::Add(sum[v], span.load(d, from + r * channels + v * kLanes));
+          for (int v = 0; v < count; ++v) sum[v] = hn::Add(sum[v], span.load(d, from + r * channels + v * kLanes));
         for (int v = 0; v < count; ++v) {
           shift[v] = hn::Mul(sum[v], hn::Set(d, 1 / static_cast<float>(block)));
           sum[v] = hn::Zero(d);
@@ -308,8 +306,7 @@ void set_forward_coefficients(const BatchNormPlan& plan, const BatchNormForward&
   plan.coefficients(0)[c] = rounded_mean;
   plan.coefficients(1)[c] = static_cast<float>(slope);
   // What rounding the mean has moved, the offset takes back.
-  plan.coefficients(2)[c] =
-      static_cast<float>(static_cast<const float*>(f.beta)[c] + (rounded_mean - mean) * slope);
+  plan.coefficients(2)[c] = static_cast<float>(static_cast<const float*>(f.beta)[c] + (rounded_mean - mean) * slope);
 }
 
 void backward(const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace, bool train) {

@@ -41,9 +41,8 @@ void scale(Stream, std::int64_t n, double factor, const void* x_, void* y_) {
   parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
     const auto by = hn::Set(d, static_cast<float>(factor));
-    vector_loop(d, begin, end, [=](auto span, std::int64_t i) HWY_ATTR {
-      span.store(d, hn::Mul(by, span.load(d, x + i)), y + i);
-    });
+    vector_loop(d, begin, end,
+                [=](auto span, std::int64_t i) HWY_ATTR { span.store(d, hn::Mul(by, span.load(d, x + i)), y + i); });
   });
 }
 
@@ -138,9 +137,8 @@ void copy(float* to, const float* from, std::int64_t count) {
 
 void fill(Stream, std::int64_t n, double value, void* y_) {
   float* y = static_cast<float*>(y_);
-  parallel_for(n, kRowGrain, [=](std::int64_t begin, std::int64_t end) {
-    std::fill(y + begin, y + end, static_cast<float>(value));
-  });
+  parallel_for(n, kRowGrain,
+               [=](std::int64_t begin, std::int64_t end) { std::fill(y + begin, y + end, static_cast<float>(value)); });
 }
 
 void add(Stream stream, std::int64_t n, const void* a, const void* b, void* y) {

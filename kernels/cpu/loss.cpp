@@ -78,8 +78,8 @@ struct SoftSums {
   double log_p, log_q;  ///< log sum exp of teacher and student
 };
 
-/// CE(p, q), or T^2 KL(p || q) under convex. Both from logarithms: log p - log q is a difference of scaled logits, exact
-/// enough where the quotient of two tiny probabilities is not.
+/// CE(p, q), or T^2 KL(p || q) under convex. Both from logarithms: log p - log q is a difference of scaled logits,
+/// exact enough where the quotient of two tiny probabilities is not.
 double soft_loss(const ScaledLogits& student, const ScaledLogits& teacher, std::int64_t classes, const LossTerms& terms,
                  SoftSums* sums) {
   const bool convex = terms.convention == Convention::convex;
@@ -98,8 +98,8 @@ double soft_loss(const ScaledLogits& student, const ScaledLogits& teacher, std::
 }
 
 /// The loss of one row; dz, if wanted, receives its gradient times `scale`.
-RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row, double scale,
-                 const float* z, const float* v, float* dz) {
+RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                 double scale, const float* z, const float* v, float* dz) {
   const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
   const double temperature = terms.temperature;
   RowLoss loss;
@@ -161,13 +161,14 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
   const float* v = static_cast<const float*>(v_);
   float* dz = static_cast<float*>(dz_);
   const double scale = 1 / static_cast<double>(rows.rows);
-  const std::int64_t blocks = std::clamp<std::int64_t>(rows.rows * rows.classes / 1024, 1, std::min(kBlocks, rows.rows));
+  const std::int64_t blocks =
+      std::clamp<std::int64_t>(rows.rows * rows.classes / 1024, 1, std::min(kBlocks, rows.rows));
   RowLoss partial[kBlocks];
   parallel_tasks(blocks, [&](std::int64_t block, int) {
     for (std::int64_t row = rows.rows * block / blocks; row < rows.rows * (block + 1) / blocks; ++row) {
       const std::int64_t at = row * rows.classes;
-      const RowLoss loss = row_kernel(rows.classes, terms, targets, row, scale, z + at, v ? v + at : nullptr,
-                                      dz ? dz + at : nullptr);
+      const RowLoss loss =
+          row_kernel(rows.classes, terms, targets, row, scale, z + at, v ? v + at : nullptr, dz ? dz + at : nullptr);
       partial[block].hard += loss.hard;
       partial[block].soft += loss.soft;
     }

@@ -187,7 +187,9 @@ namespace retort::cpu {
 namespace {
 
 PoolPlane plane(const Pool2dGeometry& g) {
-  return {g.n, g.c, {g.h, g.p(), g.kernel_h, g.stride_h, g.pad_h, false, g.count_include_pad},
+  return {g.n,
+          g.c,
+          {g.h, g.p(), g.kernel_h, g.stride_h, g.pad_h, false, g.count_include_pad},
           {g.w, g.q(), g.kernel_w, g.stride_w, g.pad_w, false, g.count_include_pad}};
 }
 

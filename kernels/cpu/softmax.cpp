@@ -19,17 +19,14 @@ namespace HWY_NAMESPACE {
 
 void softmax_row(std::int64_t classes, double temperature, const float* x, float* y) {
   const auto largest = hn::Set(F64(), row_maximum(x, classes)), by = hn::Set(F64(), 1 / temperature);
-  const auto weight = [&](auto span, std::int64_t i) HWY_ATTR {
-    return exponential(hn::Mul(hn::Sub(load_wide(span, x + i), largest), by));
-  };
+  const auto weight = [&](auto span, std::int64_t i)
+                          HWY_ATTR { return exponential(hn::Mul(hn::Sub(load_wide(span, x + i), largest), by)); };
   auto sum = hn::Zero(F64());
-  vector_loop(F64(), 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    sum = hn::Add(sum, or_beyond(span, weight(span, i), 0));
-  });
+  vector_loop(F64(), 0, classes,
+              [&](auto span, std::int64_t i) HWY_ATTR { sum = hn::Add(sum, or_beyond(span, weight(span, i), 0)); });
   const auto share = hn::Set(F64(), 1 / total(sum));
-  vector_loop(F64(), 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    store_narrow(span, hn::Mul(weight(span, i), share), y + i);
-  });
+  vector_loop(F64(), 0, classes,
+              [&](auto span, std::int64_t i) HWY_ATTR { store_narrow(span, hn::Mul(weight(span, i), share), y + i); });
 }
 
 void softmax_backward_row(std::int64_t classes, double temperature, const float* y, const float* dy, float* dx) {

@@ -39,8 +39,7 @@ void backward(const BatchNormGeometry& g, const BatchNormBackward& b, bool train
     }
     for (std::int64_t row = 0; row < g.rows; ++row) {
       const std::int64_t i = row * g.channels + c;
-      const double through_statistics =
-          train ? (dbeta + normalized(i) * dgamma) / static_cast<double>(g.rows) : 0;
+      const double through_statistics = train ? (dbeta + normalized(i) * dgamma) / static_cast<double>(g.rows) : 0;
       const double upstream = gradient(i);
       if (b.dx) static_cast<T*>(b.dx)[i] = static_cast<T>(gamma * inv_std * (upstream - through_statistics));
       if (b.dresidual) static_cast<T*>(b.dresidual)[i] = static_cast<T>(upstream);

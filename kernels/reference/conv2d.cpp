@@ -97,9 +97,9 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x_, const void* d
         }
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                       \
+#define RETORT_INSTANTIATE(T)                                                                                      \
   template void conv2d_fprop<T>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*, \
-                                void*);                                                                             \
+                                void*);                                                                            \
   template void conv2d_dgrad<T>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);            \
   template void conv2d_wgrad<T>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
 RETORT_INSTANTIATE(float)

@@ -72,15 +72,15 @@ void shortcut_backward(Stream, const ShortcutGeometry& g, const void* dy, void* 
         }
 }
 
-#define RETORT_INSTANTIATE(T)                                                                \
-  template void fill<T>(Stream, std::int64_t, double, void*);                                \
-  template void add<T>(Stream, std::int64_t, const void*, const void*, void*);               \
-  template void scale<T>(Stream, std::int64_t, double, const void*, void*);                  \
-  template void relu_forward<T>(Stream, std::int64_t, const void*, void*);                   \
-  template void relu_backward<T>(Stream, std::int64_t, const void*, const void*, void*);     \
-  template void copy_channels<T>(Stream, const ChannelCopy&, const void*, void*);            \
-  template void sum_rows<T>(Stream, std::int64_t, std::int64_t, const void*, void*);         \
-  template void shortcut_forward<T>(Stream, const ShortcutGeometry&, const void*, void*);    \
+#define RETORT_INSTANTIATE(T)                                                             \
+  template void fill<T>(Stream, std::int64_t, double, void*);                             \
+  template void add<T>(Stream, std::int64_t, const void*, const void*, void*);            \
+  template void scale<T>(Stream, std::int64_t, double, const void*, void*);               \
+  template void relu_forward<T>(Stream, std::int64_t, const void*, void*);                \
+  template void relu_backward<T>(Stream, std::int64_t, const void*, const void*, void*);  \
+  template void copy_channels<T>(Stream, const ChannelCopy&, const void*, void*);         \
+  template void sum_rows<T>(Stream, std::int64_t, std::int64_t, const void*, void*);      \
+  template void shortcut_forward<T>(Stream, const ShortcutGeometry&, const void*, void*); \
   template void shortcut_backward<T>(Stream, const ShortcutGeometry&, const void*, void*);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)

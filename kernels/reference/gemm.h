@@ -1,4 +1,5 @@
-// The oracle's matrix product (kernels/gemm.h). Like every reference kernel it accumulates in double and rounds to T once.
+// The oracle's matrix product (kernels/gemm.h). Like every reference kernel it accumulates in double, whatever T, and
+// rounds to T once.
 #pragma once
 
 #include "kernels/gemm.h"

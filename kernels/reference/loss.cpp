@@ -80,8 +80,7 @@ void distillation(Stream, Rows rows, const DistillationSettings& settings, const
           gradient += (q - p) / temperature;
         }
       }
-      if (dz)
-        static_cast<T*>(dz)[row * rows.classes + i] = static_cast<T>(gradient / static_cast<double>(rows.rows));
+      if (dz) static_cast<T*>(dz)[row * rows.classes + i] = static_cast<T>(gradient / static_cast<double>(rows.rows));
     }
   }
   hard /= static_cast<double>(rows.rows);
@@ -92,8 +91,8 @@ void distillation(Stream, Rows rows, const DistillationSettings& settings, const
   parts[2] = static_cast<T>(soft);
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                \
-  template void cross_entropy<T>(Stream, Rows, const HardTargets&, const void*, void*, void*);               \
+#define RETORT_INSTANTIATE(T)                                                                               \
+  template void cross_entropy<T>(Stream, Rows, const HardTargets&, const void*, void*, void*);              \
   template void distillation<T>(Stream, Rows, const DistillationSettings&, const HardTargets&, const void*, \
                                 const void*, void*, void*);
 RETORT_INSTANTIATE(float)

@@ -41,8 +41,8 @@ void adam(Stream, std::int64_t n, const AdamSettings& settings, const StepScalar
     const double second = settings.beta2 * v[i] + (1 - settings.beta2) * d * d;
     m[i] = static_cast<T>(first);
     v[i] = static_cast<T>(second);
-    w[i] = static_cast<T>(weight -
-                          scalars->lr * (first / correction1) / (std::sqrt(second / correction2) + settings.eps));
+    w[i] =
+        static_cast<T>(weight - scalars->lr * (first / correction1) / (std::sqrt(second / correction2) + settings.eps));
   }
 }
 
@@ -54,10 +54,10 @@ void add_sum_of_squares(Stream, std::int64_t n, const void* x, double* sum) {
   }
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                      \
-  template void sgd<T>(Stream, std::int64_t, const SgdSettings&, const StepScalars*, void*, const void*, void*);   \
+#define RETORT_INSTANTIATE(T)                                                                                     \
+  template void sgd<T>(Stream, std::int64_t, const SgdSettings&, const StepScalars*, void*, const void*, void*);  \
   template void adam<T>(Stream, std::int64_t, const AdamSettings&, const StepScalars*, void*, const void*, void*, \
-                        void*);                                                                                    \
+                        void*);                                                                                   \
   template void add_sum_of_squares<T>(Stream, std::int64_t, const void*, double*);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)

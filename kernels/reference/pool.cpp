@@ -135,12 +135,12 @@ void adaptive_pool_backward(Stream, const AdaptivePoolGeometry& g, const void* d
   average_backward<T>(g, dy, dx);
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                     \
-  template void max_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*, std::int32_t*);            \
-  template void max_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, const std::int32_t*, void*);     \
-  template void average_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*);                       \
-  template void average_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, void*);                      \
-  template void adaptive_pool_forward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);                \
+#define RETORT_INSTANTIATE(T)                                                                                 \
+  template void max_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*, std::int32_t*);        \
+  template void max_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, const std::int32_t*, void*); \
+  template void average_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*);                   \
+  template void average_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, void*);                  \
+  template void adaptive_pool_forward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);            \
   template void adaptive_pool_backward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)

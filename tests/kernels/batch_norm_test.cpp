@@ -45,9 +45,17 @@ struct Case {
 
   void run_backward(const KernelTable& kernels, bool train) {
     std::vector<char> workspace(kernels.batch_norm.workspace_bytes(g));
-    const BatchNormBackward backward = {x.data(),  relu ? y.data() : nullptr, dy.data(),     gamma.data(),
-                                        mean.data(), inv_std.data(),          relu,          dx.data(),
-                                        dgamma.data(), dbeta.data(),          dresidual.data()};
+    const BatchNormBackward backward = {x.data(),
+                                        relu ? y.data() : nullptr,
+                                        dy.data(),
+                                        gamma.data(),
+                                        mean.data(),
+                                        inv_std.data(),
+                                        relu,
+                                        dx.data(),
+                                        dgamma.data(),
+                                        dbeta.data(),
+                                        dresidual.data()};
     (train ? kernels.batch_norm.backward_train : kernels.batch_norm.backward_eval)({}, g, backward, workspace.data());
   }
 };
@@ -101,8 +109,8 @@ void check_forward(const Case<float>& given, bool train) {
     const std::size_t c = i % channels;
     const double deviation = std::fabs(expected.x[i] - expected.mean[c]) * expected.inv_std[c];
     const double residual = given.residual.empty() ? 0 : std::fabs(expected.residual[i]);
-    allowed[i] = epsilon32 * (kSum * std::fabs(expected.gamma[c]) * (1 + deviation) +
-                              2 * (std::fabs(expected.beta[c]) + residual));
+    allowed[i] = epsilon32 *
+                 (kSum * std::fabs(expected.gamma[c]) * (1 + deviation) + 2 * (std::fabs(expected.beta[c]) + residual));
   }
   test::for_each_cpu_setting([&] {
     Case<float> c = given;
@@ -112,7 +120,8 @@ void check_forward(const Case<float>& given, bool train) {
     CHECK(worst(c.mean, expected.mean, [&](std::size_t i) {
             return epsilon32 * (std::fabs(expected.mean[i]) + kSum / expected.inv_std[i]);
           }) <= 1);
-    CHECK(worst(c.inv_std, expected.inv_std, [&](std::size_t i) { return kSum * epsilon32 * expected.inv_std[i]; }) <= 1);
+    CHECK(worst(c.inv_std, expected.inv_std, [&](std::size_t i) { return kSum * epsilon32 * expected.inv_std[i]; }) <=
+          1);
     CHECK(worst(c.running_mean, expected.running_mean, [&](std::size_t i) {
             return epsilon32 * (std::fabs(expected.running_mean[i]) + kSum / expected.inv_std[i]);
           }) <= 1);
@@ -153,9 +162,10 @@ void check_backward(Case<float> given, bool train) {
   });
 }
 
-// One row, one channel, primes, around one and four vectors of 8 and 16 lanes, around blocks of 64 rows and their 32 ranges.
-constexpr BatchNormGeometry kShapes[] = {{1, 1},   {2, 1},   {1, 17},  {3, 7},   {64, 8},   {65, 16},
-                                         {5, 33},  {63, 64}, {97, 65}, {131, 80}, {4099, 3}, {2051, 35}};
+// One row, one channel, primes, around one and four vectors of 8 and 16 lanes, around blocks of 64 rows and their 32
+// ranges.
+constexpr BatchNormGeometry kShapes[] = {{1, 1},  {2, 1},   {1, 17},  {3, 7},    {64, 8},   {65, 16},
+                                         {5, 33}, {63, 64}, {97, 65}, {131, 80}, {4099, 3}, {2051, 35}};
 
 }  // namespace
 
@@ -222,9 +232,16 @@ TEST_CASE("cpu batch_norm: outputs that are not wanted may be null, and the othe
       for (int wanted = 0; wanted < 16; ++wanted) {
         c.dx = c.dresidual = blank<float>(77 * 21);
         c.dgamma = c.dbeta = blank<float>(21);
-        const BatchNormBackward b = {c.x.data(), c.y.data(), c.dy.data(), c.gamma.data(), c.mean.data(),
-                                     c.inv_std.data(), true, wanted & 1 ? c.dx.data() : nullptr,
-                                     wanted & 2 ? c.dgamma.data() : nullptr, wanted & 4 ? c.dbeta.data() : nullptr,
+        const BatchNormBackward b = {c.x.data(),
+                                     c.y.data(),
+                                     c.dy.data(),
+                                     c.gamma.data(),
+                                     c.mean.data(),
+                                     c.inv_std.data(),
+                                     true,
+                                     wanted & 1 ? c.dx.data() : nullptr,
+                                     wanted & 2 ? c.dgamma.data() : nullptr,
+                                     wanted & 4 ? c.dbeta.data() : nullptr,
                                      wanted & 8 ? c.dresidual.data() : nullptr};
         (train ? kernels.batch_norm.backward_train : kernels.batch_norm.backward_eval)({}, c.g, b, workspace.data());
         CHECK(((c.dx == all.dx) == ((wanted & 1) != 0)));

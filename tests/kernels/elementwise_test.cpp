@@ -111,9 +111,8 @@ TEST_CASE("cpu elementwise: sum_rows is within the bound of blocks of 64, and th
       CAPTURE(channels);
       std::vector<float> y = blank<float>(channels);
       cpu().elementwise.sum_rows({}, rows, channels, x.data(), y.data());
-      CHECK(test::worst(y, expected, [&](std::size_t i) {
-              return test::dot_tolerance(test::float_rows, magnitude[i]);
-            }) <= 1);
+      CHECK(test::worst(y, expected,
+                        [&](std::size_t i) { return test::dot_tolerance(test::float_rows, magnitude[i]); }) <= 1);
       if (num_threads() == 1) first = y;
       CHECK(y == first);
     });
@@ -121,11 +120,10 @@ TEST_CASE("cpu elementwise: sum_rows is within the bound of blocks of 64, and th
 }
 
 TEST_CASE("cpu elementwise: copy_channels writes its slice and nothing else") {
-  constexpr ChannelCopy kCopies[] = {{.rows = 1, .count = 1},
-                                     {.rows = 5, .count = 3, .source_channels = 7, .source_begin = 4,
-                                      .target_channels = 5, .target_begin = 1},
-                                     {.rows = 3001, .count = 17, .source_channels = 17, .source_begin = 0,
-                                      .target_channels = 40, .target_begin = 23}};
+  constexpr ChannelCopy kCopies[] = {
+      {.rows = 1, .count = 1},
+      {.rows = 5, .count = 3, .source_channels = 7, .source_begin = 4, .target_channels = 5, .target_begin = 1},
+      {.rows = 3001, .count = 17, .source_channels = 17, .source_begin = 0, .target_channels = 40, .target_begin = 23}};
   for (const ChannelCopy& copy : kCopies) {
     const std::vector<float> source = uniform(copy.rows * copy.source_channels, 6);
     const std::vector<float> before = uniform(copy.rows * copy.target_channels, 7);
@@ -160,8 +158,8 @@ TEST_CASE("elementwise: the option A shortcut on a 3 x 3 image by hand, odd padd
 }
 
 TEST_CASE("cpu elementwise: the shortcut equals the oracle") {
-  constexpr ShortcutGeometry kShapes[] = {{1, 1, 1, 1, 1, 2}, {2, 8, 8, 16, 32, 2}, {3, 7, 5, 3, 8, 2},
-                                          {2, 5, 9, 4, 4, 1}, {2, 32, 32, 16, 64, 2}};
+  constexpr ShortcutGeometry kShapes[] = {
+      {1, 1, 1, 1, 1, 2}, {2, 8, 8, 16, 32, 2}, {3, 7, 5, 3, 8, 2}, {2, 5, 9, 4, 4, 1}, {2, 32, 32, 16, 64, 2}};
   test::for_each_cpu_setting([&] {
     for (const ShortcutGeometry& g : kShapes) {
       const std::vector<float> x = uniform(g.n * g.h * g.w * g.c, 8), dy = uniform(g.n * g.p() * g.q() * g.k, 9);

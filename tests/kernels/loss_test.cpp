@@ -74,7 +74,8 @@ void check_distillation(const Batch& batch, double range, const std::vector<Dist
       cpu().distillation({}, batch.rows, settings, targets, batch.z.data(), batch.v.data(), loss_alone.data(), nullptr);
       const double lost = noise(batch, range, settings.temperature);
       CHECK(worst(loss, losses[k], [&](std::size_t i) { return test::rounding_tolerance(losses[k][i], lost); }) <= 1);
-      CHECK(worst(dz, gradients[k], [&](std::size_t i) { return test::rounding_tolerance(gradients[k][i], lost); }) <= 1);
+      CHECK(worst(dz, gradients[k], [&](std::size_t i) { return test::rounding_tolerance(gradients[k][i], lost); }) <=
+            1);
       CHECK(loss_alone == loss);
     }
   });
@@ -83,8 +84,12 @@ void check_distillation(const Batch& batch, double range, const std::vector<Dist
 }  // namespace
 
 TEST_CASE("cpu loss: distillation equals the oracle over temperatures, weights, classes, ranges and conventions") {
-  for (const auto& [rows, range] : {std::pair{Rows{1, 2}, 100.0}, {Rows{3, 2}, 1e-3}, {Rows{2, 3}, 10.0},
-                                    {Rows{5, 10}, 100.0}, {Rows{67, 17}, 1.0}, {Rows{3, 1000}, 100.0}}) {
+  for (const auto& [rows, range] : {std::pair{Rows{1, 2}, 100.0},
+                                    {Rows{3, 2}, 1e-3},
+                                    {Rows{2, 3}, 10.0},
+                                    {Rows{5, 10}, 100.0},
+                                    {Rows{67, 17}, 1.0},
+                                    {Rows{3, 1000}, 100.0}}) {
     const Batch batch(rows, range);
     std::vector<DistillationCase> cases;
     for (const double temperature : {0.5, 4.0, 20.0})
@@ -128,7 +133,8 @@ TEST_CASE("cpu loss: a student that equals its teacher has soft loss 0 and gradi
     Batch batch(rows, 30);
     batch.v = batch.z;
     std::vector<float> loss = blank<float>(3), dz = blank<float>(100);
-    cpu().distillation({}, rows, {4, 0, Convention::convex}, {}, batch.z.data(), batch.v.data(), loss.data(), dz.data());
+    cpu().distillation({}, rows, {4, 0, Convention::convex}, {}, batch.z.data(), batch.v.data(), loss.data(),
+                       dz.data());
     CHECK(loss == std::vector<float>(3, 0));
     CHECK(dz == std::vector<float>(100, 0));
   });
@@ -222,7 +228,8 @@ TEST_CASE("reference loss: formulas written out on three classes") {
   CHECK(close(loss[2], cross - entropy));
   CHECK(close(loss[0], 0.25 * std::log(4.0) + 0.75 * (cross - entropy)));
   CHECK(close(dz[1], 0.25 * (0.25 - 1) + 0.75 * (0.25 - 0.375)));
-  oracle().distillation({}, rows, {1, 0.25, Convention::additive}, {&label}, z.data(), v.data(), loss.data(), dz.data());
+  oracle().distillation({}, rows, {1, 0.25, Convention::additive}, {&label}, z.data(), v.data(), loss.data(),
+                        dz.data());
   CHECK(close(loss[2], cross));
   CHECK(close(loss[0], 0.25 * std::log(4.0) + cross));
   CHECK(close(dz[1], 0.25 * (0.25 - 1) + (0.25 - 0.375)));

@@ -25,7 +25,8 @@ constexpr std::int64_t kSizes[] = {1, 3, 8, 17, 31, 20011};
 }  // namespace
 
 TEST_CASE("cpu sgd: one step equals the oracle's") {
-  constexpr SgdSettings kSettings[] = {{0, 0, false}, {0, 0.1, false}, {0.9, 0, false}, {0.9, 5e-4, false}, {0.9, 0.1, true}};
+  constexpr SgdSettings kSettings[] = {
+      {0, 0, false}, {0, 0.1, false}, {0.9, 0, false}, {0.9, 5e-4, false}, {0.9, 0.1, true}};
   test::for_each_cpu_setting([&] {
     for (const std::int64_t n : kSizes)
       for (const SgdSettings& settings : kSettings)
@@ -78,9 +79,8 @@ TEST_CASE("cpu adam and adamw: one step equals the oracle's") {
           };
           const auto first = [&](std::size_t i) { return 0.9 * std::fabs(m_before[i]) + 0.1 * gradient(i); };
           CHECK(worst(m, m64, [&](std::size_t i) { return 3 * epsilon32 * first(i); }) <= 1);
-          CHECK(worst(v, v64, [&](std::size_t i) {
-                  return 4 * epsilon32 * (v64[i] + 1e-3 * gradient(i) * gradient(i));
-                }) <= 1);
+          CHECK(worst(v, v64,
+                      [&](std::size_t i) { return 4 * epsilon32 * (v64[i] + 1e-3 * gradient(i) * gradient(i)); }) <= 1);
           CHECK(worst(w, w64, [&](std::size_t i) {
                   const double t = static_cast<double>(step);
                   const double divisor = std::sqrt(v64[i] / (1 - std::pow(0.999, t))) + 1e-8;

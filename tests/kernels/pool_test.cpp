@@ -34,7 +34,15 @@ const std::vector<Pool2dGeometry>& shapes() {
       {.n = 2, .h = 8, .w = 6, .c = 3},
       // ResNet's stem, InceptionV3's padded average and its unpadded stride 2.
       {.n = 2, .h = 15, .w = 14, .c = 17, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1},
-      {.n = 1, .h = 9, .w = 7, .c = 33, .kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1, .pad_h = 1,
+      {.n = 1,
+       .h = 9,
+       .w = 7,
+       .c = 33,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .stride_h = 1,
+       .stride_w = 1,
+       .pad_h = 1,
        .pad_w = 1},
       {.n = 3, .h = 13, .w = 11, .c = 8, .kernel_h = 3, .kernel_w = 3},
       // Ceil mode: a last window cut at the edge, and one that would start in the right padding.
@@ -43,7 +51,15 @@ const std::vector<Pool2dGeometry>& shapes() {
       // Gaps between windows; a window that is all of the input; different rows and columns.
       {.n = 1, .h = 11, .w = 10, .c = 15, .kernel_h = 2, .kernel_w = 2, .stride_h = 3, .stride_w = 4},
       {.n = 2, .h = 7, .w = 7, .c = 9, .kernel_h = 7, .kernel_w = 7, .stride_h = 1, .stride_w = 1},
-      {.n = 1, .h = 10, .w = 4, .c = 65, .kernel_h = 5, .kernel_w = 2, .stride_h = 2, .stride_w = 1, .pad_h = 2,
+      {.n = 1,
+       .h = 10,
+       .w = 4,
+       .c = 65,
+       .kernel_h = 5,
+       .kernel_w = 2,
+       .stride_h = 2,
+       .stride_w = 1,
+       .pad_h = 2,
        .pad_w = 1},
   };
   return all;
@@ -80,9 +96,8 @@ void check_average(const Pool2dGeometry& g) {
   cpu().average_forward({}, g, x.data(), y.data());
   oracle().average_forward({}, g, x64.data(), y64.data());
   oracle().average_forward({}, g, magnitude_x.data(), magnitude_y.data());
-  CHECK(worst(y, y64, [&](std::size_t i) {
-          return test::dot_tolerance(g.kernel_h + g.kernel_w, magnitude_y[i]);
-        }) <= 1);
+  CHECK(worst(y, y64, [&](std::size_t i) { return test::dot_tolerance(g.kernel_h + g.kernel_w, magnitude_y[i]); }) <=
+        1);
   cpu().average_backward({}, g, dy.data(), dx.data());
   oracle().average_backward({}, g, dy64.data(), dx64.data());
   oracle().average_backward({}, g, magnitude_dy.data(), magnitude_dx.data());
@@ -99,8 +114,8 @@ TEST_CASE("cpu pool: max equals the oracle, index and ties included") {
       CAPTURE(g.c);
       check_max(g, uniform(input_size(g), 1));
       check_max(g, test::integers<float>(input_size(g), 1, 0, 2));  // nearly every window has a tie
-      check_max(g, std::vector<float>(static_cast<std::size_t>(input_size(g)),
-                                      -std::numeric_limits<float>::infinity()));
+      check_max(g,
+                std::vector<float>(static_cast<std::size_t>(input_size(g)), -std::numeric_limits<float>::infinity()));
     }
   });
 }
@@ -120,7 +135,7 @@ TEST_CASE("cpu pool: average equals the oracle, padding counted or not") {
 }
 
 TEST_CASE("cpu pool: adaptive equals the oracle") {
-  constexpr AdaptivePoolGeometry kShapes[] = {{1, 1, 1, 1, 1, 1}, {2, 7, 7, 67, 1, 1}, {2, 7, 7, 16, 7, 7},
+  constexpr AdaptivePoolGeometry kShapes[] = {{1, 1, 1, 1, 1, 1},  {2, 7, 7, 67, 1, 1}, {2, 7, 7, 16, 7, 7},
                                               {1, 10, 9, 5, 7, 7}, {3, 4, 5, 33, 7, 7}, {1, 3, 8, 8, 2, 3},
                                               {2, 13, 1, 3, 5, 1}};
   test::for_each_cpu_setting([&] {
@@ -180,8 +195,16 @@ TEST_CASE("pool: extents follow PyTorch's rule") {
 TEST_CASE("reference pool: by hand") {
   const PoolKernels& kernels = oracle();
   const std::vector<double> x = {1, 2, 3, 4, 5, 6, 7, 8, 9};  // 3 x 3
-  Pool2dGeometry g = {.n = 1, .h = 3, .w = 3, .c = 1, .kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2,
-                      .pad_h = 1, .pad_w = 1};  // windows {1}, {2, 3}, {4, 7}, {5, 6, 8, 9}
+  Pool2dGeometry g = {.n = 1,
+                      .h = 3,
+                      .w = 3,
+                      .c = 1,
+                      .kernel_h = 2,
+                      .kernel_w = 2,
+                      .stride_h = 2,
+                      .stride_w = 2,
+                      .pad_h = 1,
+                      .pad_w = 1};  // windows {1}, {2, 3}, {4, 7}, {5, 6, 8, 9}
   std::vector<double> y = blank<double>(4), dx = blank<double>(9);
   std::vector<std::int32_t> index(4, -1);
   kernels.max_forward({}, g, x.data(), y.data(), index.data());

@@ -28,18 +28,21 @@ double dot(const Values& a, const Values& b) {
 /// True if `gradient` is the derivative of function() by x, element by element.
 template <class Function>
 bool is_gradient(const Values& gradient, Values& x, double magnitude, const Function& function) {
-  return test::worst(gradient, [&] {
-           Values slopes(x.size());
-           for (std::size_t i = 0; i < x.size(); ++i) slopes[i] = test::finite_difference(x, i, 1e-4, function);
-           return slopes;
-         }(), [&](std::size_t) { return test::difference_tolerance(1e-4, magnitude); }) <= 1;
+  return test::worst(
+             gradient,
+             [&] {
+               Values slopes(x.size());
+               for (std::size_t i = 0; i < x.size(); ++i) slopes[i] = test::finite_difference(x, i, 1e-4, function);
+               return slopes;
+             }(),
+             [&](std::size_t) { return test::difference_tolerance(1e-4, magnitude); }) <= 1;
 }
 
 }  // namespace
 
 TEST_CASE("reference gemm: by hand, all transpositions, bias and relu") {
-  const Values a = {1, 2, 3, 4, 5, 6}, at = {1, 4, 2, 5, 3, 6};         // 2 x 3
-  const Values b = {1, 0, -1, 2, 0, -3}, bt = {1, -1, 0, 0, 2, -3};     // 3 x 2
+  const Values a = {1, 2, 3, 4, 5, 6}, at = {1, 4, 2, 5, 3, 6};      // 2 x 3
+  const Values b = {1, 0, -1, 2, 0, -3}, bt = {1, -1, 0, 0, 2, -3};  // 3 x 2
   const Values bias = {10, 0};
   for (const bool transpose_a : {false, true})
     for (const bool transpose_b : {false, true}) {
@@ -82,12 +85,23 @@ TEST_CASE("reference conv2d: by hand, with padding, stride and dilation") {
 TEST_CASE("reference conv2d: dgrad and wgrad are fprop's gradients, by finite differences") {
   const Conv2dGeometry kShapes[] = {
       {.n = 2, .h = 5, .w = 4, .c = 2, .k = 3, .r = 3, .s = 2, .pad_h = 1},
-      {.n = 1, .h = 6, .w = 5, .c = 4, .k = 2, .r = 3, .s = 3, .stride_h = 2, .stride_w = 3, .pad_h = 1, .pad_w = 2,
+      {.n = 1,
+       .h = 6,
+       .w = 5,
+       .c = 4,
+       .k = 2,
+       .r = 3,
+       .s = 3,
+       .stride_h = 2,
+       .stride_w = 3,
+       .pad_h = 1,
+       .pad_w = 2,
        .groups = 2},
       {.n = 1, .h = 7, .w = 5, .c = 1, .k = 2, .r = 3, .s = 2, .stride_h = 2, .dilation_h = 2, .dilation_w = 3}};
   for (const Conv2dGeometry& g : kShapes) {
     Values x = reals(g.n * g.h * g.w * g.c, 1), w = reals(g.r * g.s * g.c_per_group() * g.k, 2);
-    Values y = blank<double>(g.n * g.p() * g.q() * g.k), dx = blank<double>(std::ssize(x)), dw = blank<double>(std::ssize(w));
+    Values y = blank<double>(g.n * g.p() * g.q() * g.k), dx = blank<double>(std::ssize(x)),
+           dw = blank<double>(std::ssize(w));
     const Values dy = reals(std::ssize(y), 3);
     oracle().conv2d.dgrad({}, g, dy.data(), w.data(), dx.data(), nullptr);
     oracle().conv2d.wgrad({}, g, x.data(), dy.data(), dw.data(), nullptr);
@@ -103,11 +117,12 @@ TEST_CASE("reference conv2d: dgrad and wgrad are fprop's gradients, by finite di
 TEST_CASE("reference batch_norm: by hand") {
   // Channel 0 holds 1, 3, 5, 7: mean 4, variance 5, unbiased 20 / 3. Channel 1 holds 2 throughout.
   const Values x = {1, 2, 3, 2, 5, 2, 7, 2}, gamma = {2, 3}, beta = {-1, 0.5}, residual = {0, 1, 0, 1, 0, 1, 0, -9};
-  Values y = blank<double>(8), mean = blank<double>(2), inv_std = blank<double>(2), running_mean = {0, 0}, running_var = {1, 1};
+  Values y = blank<double>(8), mean = blank<double>(2), inv_std = blank<double>(2), running_mean = {0, 0},
+         running_var = {1, 1};
   const BatchNormGeometry g = {4, 2};
   const BatchNormForward f = {x.data(), gamma.data(), beta.data(), residual.data(), true, 4, y.data()};
-  oracle().batch_norm.forward_train({}, g, f, 0.25, mean.data(), inv_std.data(), running_mean.data(), running_var.data(),
-                                    nullptr);
+  oracle().batch_norm.forward_train({}, g, f, 0.25, mean.data(), inv_std.data(), running_mean.data(),
+                                    running_var.data(), nullptr);
   const auto close = [](double found, double expected) { return std::fabs(found - expected) <= 8 * epsilon64; };
   CHECK(mean == Values{4, 2});
   CHECK(close(inv_std[0], 1 / 3.0));
@@ -146,8 +161,9 @@ TEST_CASE("reference batch_norm: gradients by finite differences, through the st
       loss();
       Values dx = blank<double>(21), dgamma = blank<double>(3), dbeta = blank<double>(3), dresidual = blank<double>(21);
       const Values kept_y = y, kept_mean = mean, kept_inv_std = inv_std;
-      const BatchNormBackward b = {x.data(), kept_y.data(), dy.data(), gamma.data(), kept_mean.data(),
-                                   kept_inv_std.data(), relu, dx.data(), dgamma.data(), dbeta.data(), dresidual.data()};
+      const BatchNormBackward b = {
+          x.data(), kept_y.data(), dy.data(),     gamma.data(), kept_mean.data(), kept_inv_std.data(),
+          relu,     dx.data(),     dgamma.data(), dbeta.data(), dresidual.data()};
       (train ? oracle().batch_norm.backward_train : oracle().batch_norm.backward_eval)({}, g, b, nullptr);
       // No element lies within a step of relu's kink, or these would fail.
       CHECK(is_gradient(dx, x, 1000, loss));
