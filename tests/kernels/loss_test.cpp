@@ -62,7 +62,8 @@ void check_distillation(const Batch& batch, double range, const std::vector<Dist
                           gradients[i].data());
   test::for_each_cpu_setting([&] {
     for (std::size_t k = 0; k < cases.size(); ++k) {
-      const auto& [settings, targets] = cases[k];
+      const DistillationSettings& settings = cases[k].settings;
+      const HardTargets& targets = cases[k].targets;
       CAPTURE(batch.rows.classes);
       CAPTURE(range);
       CAPTURE(settings.temperature);
