@@ -19,14 +19,15 @@ double shift(Random& random, std::int64_t most) {
   return static_cast<double>(random.below(static_cast<std::uint64_t>(2 * most + 1))) - static_cast<double>(most);
 }
 
-/// A box of random area and aspect inside the image (Szegedy et al., arXiv 1409.4842, with a higher least area: a lesser
-/// one often leaves the object out, and then the label is wrong).
+/// A box of random area and aspect inside the image (Szegedy et al., arXiv 1409.4842, with a higher least area: a
+/// lesser one often leaves the object out, and then the label is wrong).
 Box random_crop(const Image& image, Random& random) {
   const double area = static_cast<double>(image.width) * static_cast<double>(image.height);
   const double log_aspect = std::log(4.0 / 3.0);
   for (int attempt = 0; attempt < 10; ++attempt) {
     const double target = area * random.uniform(0.35, 1), aspect = std::exp(random.uniform(-log_aspect, log_aspect));
-    const std::int64_t width = std::llround(std::sqrt(target * aspect)), height = std::llround(std::sqrt(target / aspect));
+    const std::int64_t width = std::llround(std::sqrt(target * aspect)),
+                       height = std::llround(std::sqrt(target / aspect));
     if (width < 1 || height < 1 || width > image.width || height > image.height) continue;
     const std::uint64_t x = random.below(static_cast<std::uint64_t>(image.width - width + 1));
     const std::uint64_t y = random.below(static_cast<std::uint64_t>(image.height - height + 1));

@@ -1,5 +1,5 @@
-// CIFAR's binary files (cs.toronto.edu/~kriz/cifar.html): records of a label, or for CIFAR-100 a coarse and a fine one, and
-// 32 x 32 pixels in three planes, red, green, blue.
+// CIFAR's binary files (cs.toronto.edu/~kriz/cifar.html): records of a label, or for CIFAR-100 a coarse and a fine one,
+// and 32 x 32 pixels in three planes, red, green, blue.
 #include <algorithm>
 #include <filesystem>
 

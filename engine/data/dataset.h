@@ -56,10 +56,10 @@ struct DatasetOptions {
 /// Recognises, in this order:
 /// - MNIST's IDX files: {train,t10k}-{images-idx3,labels-idx1}-ubyte, raw or .gz, also spelled train-images.idx3-ubyte;
 ///   names train/00042 and test/00042.
-/// - CIFAR's binary files: data_batch_*.bin and test_batch.bin (10 classes), or train.bin and test.bin (100 fine classes).
-/// - A folder of classes, or of train/ with val/, validation/ or test/ that each hold the same class folders. Images are
-///   jpg, jpeg, png, bmp, ppm, pgm, gif in any case, at any depth; hidden and other files are ignored. With `whole`, two
-///   parts keep their folder in the names (train/cat/001.jpg).
+/// - CIFAR's binary files: data_batch_*.bin and test_batch.bin (10 classes), or train.bin and test.bin (100 fine ones).
+/// - A folder of classes, or of train/ with val/, validation/ or test/ that each hold the same class folders. Images of
+///   jpg, jpeg, png, bmp, ppm, pgm, gif in any case, at any depth; hidden and other files are ignored. With `whole`,
+///   two parts keep their folder in the names (train/cat/001.jpg).
 /// - A flat folder of images, where allow_unlabelled.
 ///
 /// Without a val part, val takes round(val_split * n) of a class's n samples (at least one and at most n - 1 where

@@ -11,7 +11,8 @@
 
 namespace retort {
 
-/// The parts of a set. Opening is deferred, so that asking for one part reads no other. An empty function: no such part.
+/// The parts of a set. Opening is deferred, so that asking for one part reads no other. An empty function: no such
+/// part.
 struct Parts {
   using Open = std::function<std::unique_ptr<Dataset>()>;
   Open train, val;

@@ -36,8 +36,8 @@ Idx read_idx(const std::string& path, int rank) {
   Idx idx;
   idx.elements = read_maybe_gzip(path);
   const std::size_t header = 4 + 4 * static_cast<std::size_t>(rank);
-  check(idx.elements.size() >= header, path, ": ", idx.elements.size(), " bytes are too few for an IDX header of ", header,
-        "; download the file again");
+  check(idx.elements.size() >= header, path, ": ", idx.elements.size(), " bytes are too few for an IDX header of ",
+        header, "; download the file again");
   const std::int64_t magic = big_endian(idx.elements, 0), expected_magic = 0x0800 + rank;
   check(magic == expected_magic, path, ": its magic number is ", magic, ", expected ", expected_magic,
         " (unsigned bytes in ", rank, " dimensions); this is not the file that its name says, download it again");
@@ -79,8 +79,10 @@ std::unique_ptr<Dataset> open_part(const std::string& images_path, const std::st
 Parts::Open find_part(const std::string& folder, const std::string& stem, const std::string& part) {
   const std::string images = find_file(folder, stem + "-images", 3), labels = find_file(folder, stem + "-labels", 1);
   if (images.empty() && labels.empty()) return {};
-  check(!images.empty(), labels, ": its companion ", stem, "-images-idx3-ubyte[.gz] is missing; put both in one folder");
-  check(!labels.empty(), images, ": its companion ", stem, "-labels-idx1-ubyte[.gz] is missing; put both in one folder");
+  check(!images.empty(), labels, ": its companion ", stem,
+        "-images-idx3-ubyte[.gz] is missing; put both in one folder");
+  check(!labels.empty(), images, ": its companion ", stem,
+        "-labels-idx1-ubyte[.gz] is missing; put both in one folder");
   return [=] { return open_part(images, labels, part); };
 }
 

@@ -86,7 +86,8 @@ Fault bmp_fault(Bytes bytes) {
   const std::uint32_t offset = little_endian(bytes, 10, 4), header = little_endian(bytes, 14, 4);
   const bool old = header == 12;  // OS/2: 16-bit sizes
   const std::int64_t width = old ? little_endian(bytes, 18, 2) : static_cast<std::int32_t>(little_endian(bytes, 18, 4));
-  const std::int64_t height = old ? little_endian(bytes, 20, 2) : static_cast<std::int32_t>(little_endian(bytes, 22, 4));
+  const std::int64_t height =
+      old ? little_endian(bytes, 20, 2) : static_cast<std::int32_t>(little_endian(bytes, 22, 4));
   const std::int64_t bits = little_endian(bytes, old ? 24 : 28, 2);
   const std::int64_t row = (width * bits + 31) / 32 * 4;
   if (width < 0 || row > INT_MAX) return "a corrupt BMP";

@@ -1,5 +1,5 @@
-// The consumer opens a slot per batch ahead, and allocates its tensors there and then: so the arena sees the same sequence in
-// every run. Workers fill the slots sample by sample, the earliest batch first.
+// The consumer opens a slot per batch ahead, and allocates its tensors there and then: so the arena sees the same
+// sequence in every run. Workers fill the slots sample by sample, the earliest batch first.
 #include "engine/data/loader.h"
 
 #include <algorithm>
@@ -17,7 +17,8 @@ namespace retort {
 
 namespace {
 
-/// Decoded images, kept until a budget is used up: which ones are kept depends on who came first, what is loaded does not.
+/// Decoded images, kept until a budget is used up: which ones are kept depends on who came first, what is loaded does
+/// not.
 class ImageCache {
  public:
   ImageCache(const Dataset& dataset, std::int64_t budget) : dataset_(dataset), left_(budget) {
@@ -118,9 +119,9 @@ struct Loader::State {
   void fill_sample(const Slot& slot, std::int64_t position) {
     const std::int64_t index = slot.batch.indices[position];
     const std::shared_ptr<const Image> image = cache.load(index);
-    const View seen = options.augmentation.any() ? draw_view(*image, options.augmentation, options.view_seed, slot.view,
-                                                             dataset.name(index))
-                                                 : centre_view(*image);
+    const View seen = options.augmentation.any()
+                          ? draw_view(*image, options.augmentation, options.view_seed, slot.view, dataset.name(index))
+                          : centre_view(*image);
     for (std::size_t i = 0; i < options.preprocessings.size(); ++i) {
       const Tensor& input = slot.batch.inputs[i];
       render(*image, seen, options.preprocessings[i], input.data<float>() + position * (input.count() / slot.size()));

@@ -1,5 +1,5 @@
-// Batches, decoded and rendered ahead of time by worker threads. The order of samples depends on (seed, epoch) and every
-// pixel on (view_seed, view, sample name) alone, not on the number of workers.
+// Batches, decoded and rendered ahead of time by worker threads. The order of samples depends on (seed, epoch) and
+// every pixel on (view_seed, view, sample name) alone, not on the number of workers.
 #pragma once
 
 #include <memory>
@@ -16,11 +16,11 @@ struct LoaderOptions {
   std::vector<Preprocessing> preprocessings;  ///< one input tensor a batch for each
   Augmentation augmentation;                  ///< none: centre_view
   bool shuffle = false;
-  bool drop_single = false;  ///< leave out a last batch of one sample (batch norm cannot train on it)
-  std::uint64_t seed = 0;       ///< of the shuffle
-  std::uint64_t view_seed = 0;  ///< of the augmentation; a cached store's views were drawn from its own
-  int workers = 1;   ///< decoding threads
-  int prefetch = 4;  ///< batches ahead
+  bool drop_single = false;              ///< leave out a last batch of one sample (batch norm cannot train on it)
+  std::uint64_t seed = 0;                ///< of the shuffle
+  std::uint64_t view_seed = 0;           ///< of the augmentation; a cached store's views were drawn from its own
+  int workers = 1;                       ///< decoding threads
+  int prefetch = 4;                      ///< batches ahead
   std::int64_t cache_bytes = 512 << 20;  ///< decoded images of a folder kept for the next epochs, at most
 };
 

@@ -32,8 +32,7 @@ class PackedDataset final : public Dataset {
     if (samples_.planar) {
       const std::int64_t plane = image.width * image.height;
       for (std::int64_t i = 0; i < plane; ++i)
-        for (std::int64_t c = 0; c < image.channels; ++c)
-          image.pixels[i * image.channels + c] = stored[c * plane + i];
+        for (std::int64_t c = 0; c < image.channels; ++c) image.pixels[i * image.channels + c] = stored[c * plane + i];
     }
     return image;
   }

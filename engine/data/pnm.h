@@ -1,5 +1,5 @@
-// Netpbm's grey and colour maps (PGM, PPM; netpbm.sourceforge.net/doc/ppm.html), binary and plain. Ours, because stb_image
-// leaves samples unscaled and accepts a file that was cut short. For this folder's own files.
+// Netpbm's grey and colour maps (PGM, PPM; netpbm.sourceforge.net/doc/ppm.html), binary and plain. Ours, because
+// stb_image leaves samples unscaled and accepts a file that was cut short. For this folder's own files.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Antialiased resizing by a separable triangle filter. Each output sample is the weighted mean of the input samples under
-// a triangle of half-width max(1, scale) around its centre, scale = input pixels per output pixel.
+// Antialiased resizing by a separable triangle filter. Each output sample is the weighted mean of the input samples
+// under a triangle of half-width max(1, scale) around its centre, scale = input pixels per output pixel.
 #include <algorithm>
 #include <cmath>
 

@@ -22,7 +22,9 @@ Image padded(const Image& image, Box& box) {
   const std::int64_t left = static_cast<std::int64_t>(std::floor(box.x));
   const std::int64_t top = static_cast<std::int64_t>(std::floor(box.y));
   Image out{static_cast<std::int64_t>(std::ceil(box.x + box.width)) - left,
-            static_cast<std::int64_t>(std::ceil(box.y + box.height)) - top, image.channels, {}};
+            static_cast<std::int64_t>(std::ceil(box.y + box.height)) - top,
+            image.channels,
+            {}};
   out.pixels.assign(static_cast<std::size_t>(out.width * out.height * out.channels), 0);
   const std::int64_t first = std::max<std::int64_t>(left, 0), last = std::min(left + out.width, image.width);
   for (std::int64_t y = std::max<std::int64_t>(top, 0); y < std::min(top + out.height, image.height); ++y)
@@ -45,7 +47,8 @@ void adjust_colour(std::vector<float>& samples, std::int64_t channels, const Vie
   if (view.contrast != 1) {
     double sum = 0;
     for (std::int64_t i = 0; i < pixels; ++i) sum += grey(i);
-    const float mean = static_cast<float>(sum / static_cast<double>(pixels)), factor = static_cast<float>(view.contrast);
+    const float mean = static_cast<float>(sum / static_cast<double>(pixels)),
+                factor = static_cast<float>(view.contrast);
     for (float& sample : samples) sample = clamped(mean + factor * (sample - mean));
   }
   if (view.saturation != 1 && channels == 3) {
@@ -58,7 +61,8 @@ void adjust_colour(std::vector<float>& samples, std::int64_t channels, const Vie
 }
 
 void check_preprocessing(const Preprocessing& to) {
-  check(to.image_size >= 1, "preprocessing: an image size of ", to.image_size, ", expected at least 1; correct --image-size");
+  check(to.image_size >= 1, "preprocessing: an image size of ", to.image_size,
+        ", expected at least 1; correct --image-size");
   check(to.channels == 1 || to.channels == 3, "preprocessing: ", to.channels,
         " channels, but images have 1 or 3; choose another model");
   const auto entries = static_cast<std::size_t>(to.channels);

@@ -1,5 +1,6 @@
-// From a decoded image to a network's input. A View says which part is seen and how; it is drawn once per (seed, epoch or
-// view, sample name), and then rendered at each network's own size and normalisation: teacher and student see one crop.
+// From a decoded image to a network's input. A View says which part is seen and how; it is drawn once per (seed, epoch
+// or view, sample name), and then rendered at each network's own size and normalisation: teacher and student see one
+// crop.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +24,12 @@ struct Preprocessing {
 struct Augmentation {
   /// Mirror left-right with probability 1/2.
   bool flip = false;
-  /// A box of 0.35..1 of the area, aspect 3/4..4/3 (log-uniform), anywhere inside; where ten draws do not fit, the centre.
-  /// A small image keeps its size and shifts by whole pixels, up to 1/8 of its side along each axis, black moving in.
+  /// A box of 0.35..1 of the area, aspect 3/4..4/3 (log-uniform), anywhere inside; where ten draws do not fit, the
+  /// centre. A small image keeps its size and shifts by whole pixels, up to 1/8 of its side along each axis, black
+  /// moving in.
   bool crop = false;
-  /// Brightness, contrast and saturation times 0.8..1.2 each. A small grey image shifts by up to 2 pixels along each axis
-  /// instead (Hinton et al., arXiv 1503.02531, section 3).
+  /// Brightness, contrast and saturation times 0.8..1.2 each. A small grey image shifts by up to 2 pixels along each
+  /// axis instead (Hinton et al., arXiv 1503.02531, section 3).
   bool jitter = false;
   bool any() const { return flip || crop || jitter; }
 };
@@ -36,7 +38,7 @@ struct Augmentation {
 Augmentation parse_augmentation(const std::string& list);
 
 struct View {
-  Box box;              ///< what is seen; may reach over the edge (filled with 0 before normalisation)
+  Box box;  ///< what is seen; may reach over the edge (filled with 0 before normalisation)
   bool flip = false;
   double brightness = 1, contrast = 1, saturation = 1;
 };
@@ -44,15 +46,15 @@ struct View {
 /// The view of an evaluation: the largest centred square, at whole pixels.
 View centre_view(const Image& image);
 
-/// The augmented view of a sample, drawn from Random::of(seed, "view", view, name). `view` is the epoch, or the number of
-/// a cached view.
+/// The augmented view of a sample, drawn from Random::of(seed, "view", view, name). `view` is the epoch, or the number
+/// of a cached view.
 View draw_view(const Image& image, const Augmentation& augmentation, std::uint64_t seed, std::uint64_t view,
                const std::string& name);
 
 /// Renders a view into out [image_size, image_size, channels] (NHWC order): resized, then brightness, contrast and
-/// saturation in this order (each clamped to 0..255), mirrored, normalised to (x / 255 - mean) / std. Contrast is about the
-/// mean luma of what is seen. Grey is repeated for 3-channel networks; colour becomes luma (ITU-R BT.601) for 1-channel
-/// ones. Throws Error on a preprocessing that is not 1 or 3 channels, each with a mean and a positive std.
+/// saturation in this order (each clamped to 0..255), mirrored, normalised to (x / 255 - mean) / std. Contrast is about
+/// the mean luma of what is seen. Grey is repeated for 3-channel networks; colour becomes luma (ITU-R BT.601) for
+/// 1-channel ones. Throws Error on a preprocessing that is not 1 or 3 channels, each with a mean and a positive std.
 void render(const Image& image, const View& view, const Preprocessing& preprocessing, float* out);
 
 }  // namespace retort

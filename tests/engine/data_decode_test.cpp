@@ -25,7 +25,9 @@ Bytes bytes_of(const std::string& content) { return Bytes(content.begin(), conte
 
 Image decode(const Bytes& bytes) { return decode_image(bytes, "cat/1.jpg"); }
 
-std::string refusal(const Bytes& bytes) { return error_message([&] { decode(bytes); }); }
+std::string refusal(const Bytes& bytes) {
+  return error_message([&] { decode(bytes); });
+}
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
@@ -57,8 +59,8 @@ int distance_from_ramp(const Image& image) {
 }  // namespace
 
 TEST_CASE("decode reads every kind of JPEG") {
-  // Quality 90 quantises the ramp's coefficients by steps of a few units; each decodes within 12 of what was stored, where
-  // a swapped channel or an uninverted CMYK is off by more than 100.
+  // Quality 90 quantises the ramp's coefficients by steps of a few units; each decodes within 12 of what was stored,
+  // where a swapped channel or an uninverted CMYK is off by more than 100.
   for (const Bytes& file : {bytes_of(kJpegRgb), bytes_of(kJpegCmyk), bytes_of(kJpegProgressive)}) {
     const Image image = decode(file);
     CHECK(image.width == 8);
@@ -128,8 +130,7 @@ TEST_CASE("decode refuses every file that was cut short") {
 }
 
 TEST_CASE("decode names the file, what is wrong and what to do") {
-  CHECK(refusal({}) ==
-        "cat/1.jpg: can't be decoded: an empty file; replace or remove the file, or pass --skip-bad");
+  CHECK(refusal({}) == "cat/1.jpg: can't be decoded: an empty file; replace or remove the file, or pass --skip-bad");
   CHECK(contains(refusal(bytes_of("<html>not found</html>")), "no JPEG, PNG, BMP, PPM, PGM or GIF content"));
   CHECK(contains(refusal(bytes_of("RIFF1234WEBPVP8 ")), "no JPEG, PNG, BMP, PPM, PGM or GIF content"));
   CHECK(contains(refusal(bytes_of("P4 8 1\n\x01")), "PBM"));

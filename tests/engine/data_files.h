@@ -47,8 +47,9 @@ inline void put_class(const Scratch& scratch, const std::string& folder, int cou
 /// A folder of the real data sets, in RETORT_DATA or beside the project; "" where there is none.
 inline std::string real_data(const std::string& name) {
   const char* set = std::getenv("RETORT_DATA");
-  const std::filesystem::path root = set != nullptr ? std::filesystem::path(set)
-                                                    : std::filesystem::path(__FILE__).parent_path() / "../../../shared/data";
+  const std::filesystem::path root = set != nullptr
+                                         ? std::filesystem::path(set)
+                                         : std::filesystem::path(__FILE__).parent_path() / "../../../shared/data";
   return std::filesystem::is_directory(root / name) ? (root / name).lexically_normal().string() : "";
 }
 

@@ -46,8 +46,8 @@ const std::string kPicture = pnm(pattern(3, 2, 3));
 
 TEST_CASE("a folder of classes: sorted, recursive, other files ignored") {
   Scratch scratch;
-  for (const char* name : {"data/dog/b.JPG", "data/dog/a.jpeg", "data/dog/deep/er/z.Png", "data/cat/1.bmp", "data/cat/2.gif",
-                           "data/cat/10.pgm"})
+  for (const char* name : {"data/dog/b.JPG", "data/dog/a.jpeg", "data/dog/deep/er/z.Png", "data/cat/1.bmp",
+                           "data/cat/2.gif", "data/cat/10.pgm"})
     put(scratch, name, kPicture);
   for (const char* name : {"data/LICENSE.txt", "data/cat/notes.txt", "data/cat/.hidden.jpg", "data/.git/x.jpg",
                            "data/loose.jpg", "data/cat/.thumbs/1.jpg"})
@@ -175,7 +175,8 @@ TEST_CASE("the val split is disjoint, complete, stratified and depends on names 
     CHECK_FALSE(train.contains(name));
     ++counts[name[0]];
   }
-  CHECK(counts == std::map<char, int>{{'a', 4}, {'b', 2}, {'c', 1}});  // 1.5 rounds to 2; one of two; a single one trains
+  CHECK(counts ==
+        std::map<char, int>{{'a', 4}, {'b', 2}, {'c', 1}});  // 1.5 rounds to 2; one of two; a single one trains
 
   options.seed = 17;
   CHECK(set_of(options) == val);

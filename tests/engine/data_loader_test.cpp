@@ -153,7 +153,8 @@ TEST_CASE("skipping batches resumes in the middle of an epoch") {
   options.augmentation.flip = true;
   const Epoch whole = run(*folder.dataset, options, 4), end = run(*folder.dataset, options, 4, 3);
   CHECK(std::equal(end.indices.begin(), end.indices.end(), whole.indices.end() - 8, whole.indices.end()));
-  CHECK(std::equal(end.values.begin(), end.values.end(), whole.values.end() - static_cast<std::ptrdiff_t>(end.values.size())));
+  CHECK(std::equal(end.values.begin(), end.values.end(),
+                   whole.values.end() - static_cast<std::ptrdiff_t>(end.values.size())));
   CHECK(run(*folder.dataset, options, 4, 5).indices.empty());
 }
 

@@ -53,7 +53,8 @@ std::string records(int count, int label_bytes, int classes) {
   for (int i = 0; i < count; ++i) {
     if (label_bytes == 2) file += static_cast<char>(77);
     file += static_cast<char>(i % classes);
-    file += std::string(1024, static_cast<char>(i)) + std::string(1024, char{100}) + std::string(1024, static_cast<char>(200));
+    file += std::string(1024, static_cast<char>(i)) + std::string(1024, char{100}) +
+            std::string(1024, static_cast<char>(200));
   }
   return file;
 }

@@ -22,7 +22,9 @@ std::vector<float> rendered(const Image& image, const View& view, const Preproce
   return out;
 }
 
-bool near(double found, double expected) { return std::abs(found - expected) <= 8 * epsilon32 * (1 + std::abs(expected)); }
+bool near(double found, double expected) {
+  return std::abs(found - expected) <= 8 * epsilon32 * (1 + std::abs(expected));
+}
 
 }  // namespace
 

@@ -43,9 +43,11 @@ def pattern(width, height, channels):
 
 
 def resized(name, channels, width, height, box, size):
-    planes = [Image.fromarray(pattern(width, height, channels)[..., c].astype(np.float32), "F") for c in range(channels)]
+    picture = pattern(width, height, channels).astype(np.float32)
+    planes = [Image.fromarray(picture[..., c], "F") for c in range(channels)]
     planes = [np.array(p.resize(size, Image.Resampling.BILINEAR, box=box)) for p in planes]
-    array("float", name, np.stack(planes, -1).ravel(), lambda v: np.format_float_positional(v, unique=True, trim="0") + "f")
+    values = np.stack(planes, -1).ravel()
+    array("float", name, values, lambda v: np.format_float_positional(v, unique=True, trim="0") + "f")
 
 
 print("// Written by tests/golden/make_data_fixtures.py.")
