@@ -47,8 +47,8 @@ TEST_CASE("resize does not alias: a fine checkerboard turns grey") {
   Image board{64, 64, 1, {}};
   for (int y = 0; y < 64; ++y)
     for (int x = 0; x < 64; ++x) board.pixels.push_back((x + y) % 2 ? 255 : 0);
-  // Inside, the triangle weighs both colours alike; at the border the filter is cut, which tells them apart by less than
-  // one step of 255, where point sampling would give 0 or 255.
+  // Inside, the triangle weighs both colours alike; at the border the filter is cut, which tells them apart by less
+  // than one step of 255, where point sampling would give 0 or 255.
   for (const float value : resize(board, {0, 0, 64, 64}, 8, 8)) CHECK_FALSE(!(std::abs(value - 127.5f) <= 1.0f));
 }
 
