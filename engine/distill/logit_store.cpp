@@ -20,7 +20,9 @@ constexpr const char* kFormat = "retort-logits";
 constexpr int kVersion = 1;
 constexpr const char* kAgain = "; write the logits again with `retort logits`";
 
-std::string index_path(const std::string& path) { return std::filesystem::path(path).replace_extension(".json").string(); }
+std::string index_path(const std::string& path) {
+  return std::filesystem::path(path).replace_extension(".json").string();
+}
 
 std::string format_augmentation(const Augmentation& augmentation) {
   std::string list;
@@ -132,7 +134,8 @@ LogitStore read_indexed(const std::string& path) {
 }
 
 /// Logits of which nothing but the names is known.
-LogitStore import_rows(std::vector<std::string> names, std::vector<std::string> classes, const std::vector<float>& values) {
+LogitStore import_rows(std::vector<std::string> names, std::vector<std::string> classes,
+                       const std::vector<float>& values) {
   LogitStore store;
   const auto rows = static_cast<std::int64_t>(names.size()), columns = static_cast<std::int64_t>(classes.size());
   store.logits = Tensor::from<float>({rows, columns}, values);
@@ -155,8 +158,8 @@ LogitStore import_pickled(const std::string& path, std::vector<std::string> clas
   std::vector<std::string> names;
   std::vector<float> values;
   for (const auto& [name, vector] : entries) {
-    check(vector.size() == classes.size(), path, ": ", vector.size(), " logits for '", name, "', expected one for each of ",
-          classes.size(), " classes; save logits of these very classes");
+    check(vector.size() == classes.size(), path, ": ", vector.size(), " logits for '", name,
+          "', expected one for each of ", classes.size(), " classes; save logits of these very classes");
     names.push_back(name);
     values.insert(values.end(), vector.begin(), vector.end());
   }
@@ -178,9 +181,8 @@ void write_logit_store(const std::string& path, const LogitStore& store, const s
   const auto samples = static_cast<std::ptrdiff_t>(store.samples());
   const std::span<const float> values = store.logits.span<float>();
   const auto view = values.first(static_cast<std::size_t>(samples) * store.classes.size());
-  write_logit_csv(csv, {store.classes,
-                        {store.names.begin(), store.names.begin() + samples},
-                        {view.begin(), view.end()}});
+  write_logit_csv(csv,
+                  {store.classes, {store.names.begin(), store.names.begin() + samples}, {view.begin(), view.end()}});
 }
 
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes) {

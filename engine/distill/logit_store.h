@@ -1,8 +1,8 @@
 // A teacher's logits on disk: FILE.npy float32 [rows, classes], FILE.json the index that ties each row to an image.
 //
-// The index is a JSON object: format "retort-logits", version 1, logits (content hash of FILE.npy), names and hashes (one a
-// row), classes, teacher, preprocessing [{image_size, channels, mean, std}], views, augmentation ("none" or a list such as
-// "flip,crop"), seed, combine.
+// The index is a JSON object: format "retort-logits", version 1, logits (content hash of FILE.npy), names and hashes
+// (one a row), classes, teacher, preprocessing [{image_size, channels, mean, std}], views, augmentation ("none" or a
+// list such as "flip,crop"), seed, combine.
 #pragma once
 
 #include <string>
@@ -15,34 +15,34 @@
 namespace retort {
 
 struct LogitStore {
-  Tensor logits;                     ///< f32 [rows, classes]; row v * samples + i is view v of sample i
-  std::vector<std::string> names;    ///< one per row
-  std::vector<std::string> hashes;   ///< one per row; empty if not known (an import)
+  Tensor logits;                    ///< f32 [rows, classes]; row v * samples + i is view v of sample i
+  std::vector<std::string> names;   ///< one per row
+  std::vector<std::string> hashes;  ///< one per row; empty if not known (an import)
   std::vector<std::string> classes;
-  std::string teacher;               ///< hash of the teacher's file(s); empty if not known
+  std::string teacher;                       ///< hash of the teacher's file(s); empty if not known
   std::vector<Preprocessing> preprocessing;  ///< of each teacher; empty if not known
   std::int64_t views = 1;
-  Augmentation augmentation;         ///< of the views
-  std::uint64_t seed = 0;            ///< of the augmentation
-  std::string combine;               ///< "logit", "arithmetic", "geometric"; for several teachers
+  Augmentation augmentation;  ///< of the views
+  std::uint64_t seed = 0;     ///< of the augmentation
+  std::string combine;        ///< "logit", "arithmetic", "geometric"; for several teachers
 
   std::int64_t samples() const { return static_cast<std::int64_t>(names.size()) / views; }
 };
 
-/// Writes FILE.npy and FILE.json (the .npy extension replaced), and the CSV if csv is not empty; a CSV has one row a name, so
-/// of several views it takes the first. Atomic each. Throws Error for logits that are not finite, before anything is
-/// written, and for a name that is not UTF-8.
+/// Writes FILE.npy and FILE.json (the .npy extension replaced), and the CSV if csv is not empty; a CSV has one row a
+/// name, so of several views it takes the first. Atomic each. Throws Error for logits that are not finite, before
+/// anything is written, and for a name that is not UTF-8.
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv);
 
-/// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy. `classes` names the columns where the file does
-/// not; if it is empty, they are called "0", "1", ... Throws Error naming what disagrees: row counts, a missing index, an
-/// index that was written with other logits, vectors of different lengths, non-finite logits.
+/// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy. `classes` names the columns where the file
+/// does not; if it is empty, they are called "0", "1", ... Throws Error naming what disagrees: row counts, a missing
+/// index, an index that was written with other logits, vectors of different lengths, non-finite logits.
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes);
 
-/// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first at fault:
-/// another class list (an unlabelled dataset has none); then, in the dataset's order, a file that is missing in the store
-/// or whose content changed; then a file that only the store has. An import has no hashes, so its names alone count; where
-/// none of them matches they are taken for file names without folders, if these are unique in the dataset.
+/// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first at
+/// fault: another class list (an unlabelled dataset has none); then, in the dataset's order, a file that is missing in
+/// the store or whose content changed; then a file that only the store has. An import has no hashes, so its names alone
+/// count; where none of them matches they are taken for file names without folders, if these are unique in the dataset.
 std::vector<std::int64_t> match_logit_store(const LogitStore& store, const std::string& path, const Dataset& dataset);
 
 }  // namespace retort

@@ -13,8 +13,8 @@ using RowOf = std::unordered_map<std::string_view, std::int64_t>;
 
 void check_classes(const LogitStore& store, const std::string& path, const std::vector<std::string>& classes) {
   if (store.classes == classes) return;
-  check(store.classes.size() == classes.size(), path, ": logits of ", store.classes.size(), " classes, the images have ",
-        classes.size(), "; use logits of the same classes");
+  check(store.classes.size() == classes.size(), path, ": logits of ", store.classes.size(),
+        " classes, the images have ", classes.size(), "; use logits of the same classes");
   const auto [in_store, in_data] = std::ranges::mismatch(store.classes, classes);
   const bool reordered = std::ranges::is_permutation(store.classes, classes);
   throw Error(text(path, ": class ", in_store - store.classes.begin(), " is '", *in_store, "', but '", *in_data,

@@ -8,8 +8,8 @@
 
 namespace retort {
 
-/// The shape of these extents. Throws Error, its message beginning with `where`, for more than Shape::kMaxRank extents, a
-/// negative one, or so many elements that their bytes would not fit 63 bits.
+/// The shape of these extents. Throws Error, its message beginning with `where`, for more than Shape::kMaxRank extents,
+/// a negative one, or so many elements that their bytes would not fit 63 bits.
 Shape shape_from_file(std::span<const std::int64_t> extents, const std::string& where);
 
 }  // namespace retort

@@ -131,8 +131,8 @@ InputFile::~InputFile() { ::close(descriptor_); }
 
 void InputFile::read(std::uint64_t offset, std::span<std::uint8_t> bytes) const {
   while (!bytes.empty()) {
-    const ssize_t got = ::pread(descriptor_, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30),
-                                static_cast<off_t>(offset));
+    const ssize_t got =
+        ::pread(descriptor_, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     check_read(got >= 0, path_);
     check(got > 0, path_, ": ends at byte ", offset, " where more was expected; copy or download it again");

@@ -17,32 +17,49 @@ struct Extents {
   std::int64_t spatial, inner, outer;
 };
 
-/// Calls copy(memory index, file index) for every element, in tiles that fit the first-level cache on both sides: a
-/// tile's rows are whole cache lines in either order.
-template <class Copy>
-void for_each_element(const Extents& n, const Copy& copy) {
-  constexpr std::int64_t kTile = 32;
-  const std::int64_t columns = n.inner * n.spatial;
-  for (std::int64_t column0 = 0; column0 < columns; column0 += kTile)
-    for (std::int64_t outer0 = 0; outer0 < n.outer; outer0 += kTile) {
-      const std::int64_t column1 = std::min(column0 + kTile, columns), outer1 = std::min(outer0 + kTile, n.outer);
-      std::int64_t inner = column0 / n.spatial, spatial = column0 % n.spatial;
-      for (std::int64_t column = column0; column < column1; ++column) {
-        const std::int64_t row = (spatial * n.inner + inner) * n.outer;
-        for (std::int64_t outer = outer0; outer < outer1; ++outer) copy(row + outer, outer * columns + column);
-        if (++spatial == n.spatial) spatial = 0, ++inner;
-      }
-    }
+constexpr std::int64_t kTile = 32;
+
+/// Where a column of the file's [outer, inner * spatial] begins in memory's [spatial, inner, outer].
+std::int64_t memory_row(const Extents& n, std::int64_t column) {
+  return (column % n.spatial * n.inner + column / n.spatial) * n.outer;
 }
+
+/// Calls visit(first and last column, first and last outer) for tiles that cover the file's [outer, inner * spatial].
+template <class Visit>
+void for_each_tile(const Extents& n, const Visit& visit) {
+  const std::int64_t columns = n.inner * n.spatial;
+  for (std::int64_t column = 0; column < columns; column += kTile)
+    for (std::int64_t outer = 0; outer < n.outer; outer += kTile)
+      visit(column, std::min(column + kTile, columns), outer, std::min(outer + kTile, n.outer));
+}
+
+// Both copy a tile by way of a buffer: whole cache lines in the order of either side, and no rows a power of two apart,
+// which would push each other out of the cache.
 
 template <class T>
 void to_file(const Extents& n, const T* memory, T* file) {
-  for_each_element(n, [=](std::int64_t m, std::int64_t f) { file[f] = memory[m]; });
+  T tile[kTile][kTile];
+  for_each_tile(n, [&](std::int64_t column0, std::int64_t column1, std::int64_t outer0, std::int64_t outer1) {
+    for (std::int64_t column = column0; column < column1; ++column) {
+      const T* row = memory + memory_row(n, column);
+      for (std::int64_t outer = outer0; outer < outer1; ++outer) tile[outer - outer0][column - column0] = row[outer];
+    }
+    for (std::int64_t outer = outer0; outer < outer1; ++outer)
+      std::copy_n(tile[outer - outer0], column1 - column0, file + outer * n.inner * n.spatial + column0);
+  });
 }
 
 template <class T>
 void from_file(const Extents& n, const T* file, T* memory) {
-  for_each_element(n, [=](std::int64_t m, std::int64_t f) { memory[m] = file[f]; });
+  T tile[kTile][kTile];
+  for_each_tile(n, [&](std::int64_t column0, std::int64_t column1, std::int64_t outer0, std::int64_t outer1) {
+    for (std::int64_t outer = outer0; outer < outer1; ++outer)
+      std::copy_n(file + outer * n.inner * n.spatial + column0, column1 - column0, tile[outer - outer0]);
+    for (std::int64_t column = column0; column < column1; ++column) {
+      T* row = memory + memory_row(n, column);
+      for (std::int64_t outer = outer0; outer < outer1; ++outer) row[outer] = tile[outer - outer0][column - column0];
+    }
+  });
 }
 
 Extents extents(const Parameter& parameter) {

@@ -18,7 +18,8 @@ DType parse_descr(const std::string& descr, const std::string& path) {
   if (descr == "<f8") return DType::f64;
   if (descr == "<i8") return DType::i64;
   if (descr == "<i4") return DType::i32;
-  check(descr != "|O", path, ": holds pickled Python objects, expected a plain array; give it as --logits if it is a "
+  check(descr != "|O", path,
+        ": holds pickled Python objects, expected a plain array; give it as --logits if it is a "
         "dict of logits, else save the array alone");
   check(!descr.starts_with('>'), path, ": dtype '", descr, "' is big-endian, expected little-endian; save x.astype('<",
         descr.substr(1), "')");
@@ -39,8 +40,8 @@ Tensor read_npy(const std::string& path) {
   const Shape shape = shape_from_file(header.shape, path + ": ");
   const std::uint64_t expected = static_cast<std::uint64_t>(shape.count()) * size_of(dtype);
   const std::uint64_t found = file.size() - header.data_at;
-  check(found == expected, path, found < expected ? ": cut short: " : ": too long: ", found, " bytes of data, but shape ",
-        shape, " of '", header.descr, "' takes ", expected, "; write or copy it again");
+  check(found == expected, path, found < expected ? ": cut short: " : ": too long: ", found,
+        " bytes of data, but shape ", shape, " of '", header.descr, "' takes ", expected, "; write or copy it again");
   Tensor tensor = Tensor::empty(shape, dtype);
   file.read(header.data_at, bytes_of(tensor));
   if (dtype != DType::i32) return tensor;

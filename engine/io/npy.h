@@ -9,8 +9,9 @@
 
 namespace retort {
 
-/// Versions 1 to 3, C order, '<f4', '<f8', '<i8' (and '<i4' widened). Throws Error naming the file: another dtype, Fortran
-/// order, a version not known, fewer or more bytes than the header says, an object array (says how to import it).
+/// Versions 1 to 3, C order, '<f4', '<f8', '<i8' (and '<i4' widened). Throws Error naming the file: another dtype,
+/// Fortran order, a version not known, fewer or more bytes than the header says, an object array (says how to import
+/// it).
 Tensor read_npy(const std::string& path);
 /// Atomic; version 1.0, C order.
 void write_npy(const std::string& path, const Tensor& tensor);

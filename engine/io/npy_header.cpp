@@ -19,7 +19,8 @@ std::string read_text(const InputFile& file, std::uint64_t offset, std::uint64_t
   return text;
 }
 
-/// Parses the one Python literal that may stand in a header: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
+/// Parses the one Python literal that may stand in a header: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4),
+/// }
 class LiteralParser {
  public:
   LiteralParser(std::string_view text, const std::string& path) : text_(text), path_(path) {}
@@ -52,7 +53,8 @@ class LiteralParser {
 
  private:
   void require(bool ok) const {
-    check(ok, path_, ": malformed .npy header near '", printable(), "', expected descr, fortran_order and shape", kAgain);
+    check(ok, path_, ": malformed .npy header near '", printable(), "', expected descr, fortran_order and shape",
+          kAgain);
   }
 
   std::string printable() const {
@@ -94,7 +96,8 @@ class LiteralParser {
 
   std::string parse_descr() {
     skip_space();
-    check(!text_.starts_with('['), path_, ": has a structured dtype, expected float32, float64 or int64; save one field");
+    check(!text_.starts_with('['), path_,
+          ": has a structured dtype, expected float32, float64 or int64; save one field");
     return parse_string();
   }
 
@@ -135,8 +138,8 @@ NpyHeader read_npy_header(const InputFile& file, const std::string& path) {
   const std::string preamble = read_text(file, kMagic.size(), 4);
   const auto byte = [&](std::size_t i) { return static_cast<std::uint64_t>(static_cast<unsigned char>(preamble[i])); };
   const std::uint64_t major = byte(0), minor = byte(1);
-  check(major >= 1 && major <= 3 && minor == 0, path, ": .npy version ", major, '.', minor, ", expected 1.0, 2.0 or 3.0",
-        kAgain);
+  check(major >= 1 && major <= 3 && minor == 0, path, ": .npy version ", major, '.', minor,
+        ", expected 1.0, 2.0 or 3.0", kAgain);
   // Version 1 gives the header's length in two bytes, later ones in four.
   std::uint64_t length = byte(2) | byte(3) << 8, start = 10;
   if (major > 1) {

@@ -17,9 +17,9 @@ namespace {
 /// arrays of a million images.
 constexpr std::int64_t kMaxOperations = 1 << 26;
 
-constexpr std::string_view kReconstruct = "numpy.core.multiarray._reconstruct", kScalar = "numpy.core.multiarray.scalar",
-                           kFromBuffer = "numpy.core.numeric._frombuffer", kNdarray = "numpy.ndarray",
-                           kDtype = "numpy.dtype", kEncode = "_codecs.encode";
+constexpr std::string_view kReconstruct = "numpy.core.multiarray._reconstruct",
+                           kScalar = "numpy.core.multiarray.scalar", kFromBuffer = "numpy.core.numeric._frombuffer",
+                           kNdarray = "numpy.ndarray", kDtype = "numpy.dtype", kEncode = "_codecs.encode";
 
 /// The name under which an allowed global is known here; empty for any other.
 std::string_view allowed_global(std::string_view module, std::string_view name) {
@@ -59,7 +59,9 @@ std::string opcode_name(std::uint8_t opcode) {
 class Machine {
  public:
   Machine(std::span<const std::uint8_t> bytes, const std::string& path, Pickle& pickle)
-      : input_(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path_(path), pickle_(pickle),
+      : input_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+        path_(path),
+        pickle_(pickle),
         decoded_left_(4 * bytes.size() + 4096) {}
 
   void run() {
@@ -82,8 +84,8 @@ class Machine {
     if (what.size() > 100) what = what.substr(0, 100) + "...";
     for (char& c : what)
       if (c < ' ' || c > '~') c = '?';
-    throw Error(text(path_, ": pickle asks for ", what,
-                     "; only plain dictionaries of arrays are read; nothing was executed"));
+    throw Error(
+        text(path_, ": pickle asks for ", what, "; only plain dictionaries of arrays are read; nothing was executed"));
   }
 
   // Input.
@@ -279,23 +281,23 @@ class Machine {
         require(at_ == input_.size(), "bytes after its end");
         return false;
 
-      case '(': marks_.push_back(stack_.size()); return true;      // MARK
-      case '0': pop(); return true;                                // POP
-      case '1': pop_to_mark(); return true;                        // POP_MARK
-      case '2': push(top()); return true;                          // DUP
+      case '(': marks_.push_back(stack_.size()); return true;  // MARK
+      case '0': pop(); return true;                            // POP
+      case '1': pop_to_mark(); return true;                    // POP_MARK
+      case '2': push(top()); return true;                      // DUP
       case 'g': get(take_number<std::uint64_t>(take_line())); return true;
-      case 'h': get(take_integer(1)); return true;                 // BINGET
-      case 'j': get(take_integer(4)); return true;                 // LONG_BINGET
+      case 'h': get(take_integer(1)); return true;  // BINGET
+      case 'j': get(take_integer(4)); return true;  // LONG_BINGET
       case 'p': put(take_number<std::uint64_t>(take_line())); return true;
-      case 'q': put(take_integer(1)); return true;                 // BINPUT
-      case 'r': put(take_integer(4)); return true;                 // LONG_BINPUT
-      case 0x94: put(memo_.size()); return true;                   // MEMOIZE
+      case 'q': put(take_integer(1)); return true;  // BINPUT
+      case 'r': put(take_integer(4)); return true;  // LONG_BINPUT
+      case 0x94: put(memo_.size()); return true;    // MEMOIZE
 
       case 'N': push(make(Kind::none)); return true;
-      case 0x88: push_integer(1, Kind::boolean); return true;      // NEWTRUE
-      case 0x89: push_integer(0, Kind::boolean); return true;      // NEWFALSE
+      case 0x88: push_integer(1, Kind::boolean); return true;  // NEWTRUE
+      case 0x89: push_integer(0, Kind::boolean); return true;  // NEWFALSE
       case 'I': return step_int(take_line());
-      case 'L': {                                                  // LONG
+      case 'L': {  // LONG
         std::string_view line = take_line();
         if (line.ends_with('L')) line.remove_suffix(1);
         push_integer(take_number<std::int64_t>(line));
@@ -304,10 +306,10 @@ class Machine {
       case 'J': push_integer(static_cast<std::int32_t>(take_integer(4))); return true;  // BININT
       case 'K': push_integer(static_cast<std::int64_t>(take_integer(1))); return true;  // BININT1
       case 'M': push_integer(static_cast<std::int64_t>(take_integer(2))); return true;  // BININT2
-      case 0x8a: return step_long(take_integer(1));                // LONG1
-      case 0x8b: return step_long(take_integer(4));                // LONG4
+      case 0x8a: return step_long(take_integer(1));                                     // LONG1
+      case 0x8b: return step_long(take_integer(4));                                     // LONG4
       case 'F': push_real(take_number<double>(take_line())); return true;
-      case 'G': {                                                  // BINFLOAT: big-endian
+      case 'G': {  // BINFLOAT: big-endian
         std::string reversed(take(8));
         std::ranges::reverse(reversed);
         double value;
@@ -316,17 +318,17 @@ class Machine {
         return true;
       }
 
-      case 'S': push_decoded(Kind::text, unescape_repr(take_line())); return true;            // STRING
-      case 'T': push_bytes(Kind::text, take(take_integer(4))); return true;                   // BINSTRING
-      case 'U': push_bytes(Kind::text, take(take_integer(1))); return true;                   // SHORT_BINSTRING
-      case 'V': push_decoded(Kind::text, unescape_raw_unicode(take_line())); return true;     // UNICODE
-      case 'X': push_bytes(Kind::text, take(take_integer(4))); return true;                   // BINUNICODE
-      case 0x8c: push_bytes(Kind::text, take(take_integer(1))); return true;                  // SHORT_BINUNICODE
-      case 0x8d: push_bytes(Kind::text, take(take_integer(8))); return true;                  // BINUNICODE8
-      case 'B': push_bytes(Kind::bytes, take(take_integer(4))); return true;                  // BINBYTES
-      case 'C': push_bytes(Kind::bytes, take(take_integer(1))); return true;                  // SHORT_BINBYTES
-      case 0x8e: push_bytes(Kind::bytes, take(take_integer(8))); return true;                 // BINBYTES8
-      case 0x96: push_bytes(Kind::bytes, take(take_integer(8))); return true;                 // BYTEARRAY8
+      case 'S': push_decoded(Kind::text, unescape_repr(take_line())); return true;         // STRING
+      case 'T': push_bytes(Kind::text, take(take_integer(4))); return true;                // BINSTRING
+      case 'U': push_bytes(Kind::text, take(take_integer(1))); return true;                // SHORT_BINSTRING
+      case 'V': push_decoded(Kind::text, unescape_raw_unicode(take_line())); return true;  // UNICODE
+      case 'X': push_bytes(Kind::text, take(take_integer(4))); return true;                // BINUNICODE
+      case 0x8c: push_bytes(Kind::text, take(take_integer(1))); return true;               // SHORT_BINUNICODE
+      case 0x8d: push_bytes(Kind::text, take(take_integer(8))); return true;               // BINUNICODE8
+      case 'B': push_bytes(Kind::bytes, take(take_integer(4))); return true;               // BINBYTES
+      case 'C': push_bytes(Kind::bytes, take(take_integer(1))); return true;               // SHORT_BINBYTES
+      case 0x8e: push_bytes(Kind::bytes, take(take_integer(8))); return true;              // BINBYTES8
+      case 0x96: push_bytes(Kind::bytes, take(take_integer(8))); return true;              // BYTEARRAY8
 
       case ')': push_tuple(0); return true;
       case 0x85: push_tuple(1); return true;
@@ -335,28 +337,28 @@ class Machine {
       case 't': push_items(Kind::tuple, pop_to_mark()); return true;
       case ']': push_items(Kind::list, {}); return true;
       case 'l': push_items(Kind::list, pop_to_mark()); return true;
-      case 'a': {                                                  // APPEND
+      case 'a': {  // APPEND
         const Value* item = pop();
         append({item}, Kind::list);
         return true;
       }
-      case 'e': append(pop_to_mark(), Kind::list); return true;    // APPENDS
+      case 'e': append(pop_to_mark(), Kind::list); return true;  // APPENDS
       case '}': push_items(Kind::dict, {}); return true;
       case 'd': push_items(Kind::dict, pop_to_mark()); return true;
-      case 's': {                                                  // SETITEM
+      case 's': {  // SETITEM
         const Value* value = pop();
         const Value* key = pop();
         append({key, value}, Kind::dict);
         return true;
       }
-      case 'u': append(pop_to_mark(), Kind::dict); return true;    // SETITEMS
+      case 'u': append(pop_to_mark(), Kind::dict); return true;  // SETITEMS
 
-      case 'c': {                                                  // GLOBAL
+      case 'c': {  // GLOBAL
         const std::string_view module = take_line(), name = take_line();
         push_global(module, name);
         return true;
       }
-      case 0x93: {                                                 // STACK_GLOBAL
+      case 0x93: {  // STACK_GLOBAL
         const Value* name = pop();
         const Value* module = pop();
         require(name->kind == Kind::text && module->kind == Kind::text, "a global without a name");

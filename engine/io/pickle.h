@@ -1,6 +1,7 @@
-// Python's pickle, as far as plain data and NumPy arrays go. A pickle is a program for a small stack machine, and some of
-// its instructions call any function by name; this machine lacks those. It knows the protocols 0 to 5, builds values, and
-// refuses by name every opcode and every global that is not needed for arrays, strings, numbers, lists, tuples and dicts.
+// Python's pickle, as far as plain data and NumPy arrays go. A pickle is a program for a small stack machine, and some
+// of its instructions call any function by name; this machine lacks those. It knows the protocols 0 to 5, builds
+// values, and refuses by name every opcode and every global that is not needed for arrays, strings, numbers, lists,
+// tuples and dicts.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +36,9 @@ struct Value {
   std::vector<const Value*> items;
 };
 
-/// Runs the pickle in `bytes`, which must outlive the values. Throws Error, its message beginning with `path`, for an opcode
-/// or a global beyond plain data, and for what is malformed or cut short. Memory is bounded by the size of the input.
+/// Runs the pickle in `bytes`, which must outlive the values. Throws Error, its message beginning with `path`, for an
+/// opcode or a global beyond plain data, and for what is malformed or cut short. Memory is bounded by the size of the
+/// input.
 class Pickle {
  public:
   Pickle(std::span<const std::uint8_t> bytes, const std::string& path);

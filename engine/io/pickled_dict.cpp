@@ -42,8 +42,7 @@ std::vector<float> array_values(const Value& array, const std::string& where) {
   const Value& data = *array.items[2];
   check((dtype == "<f4" || dtype == "<f8") && (data.kind == Kind::bytes || data.kind == Kind::text), where,
         "has dtype '", dtype, "', expected '<f4' or '<f8'; save x.astype('<f4')");
-  std::vector<float> values =
-      dtype == "<f4" ? convert<float>(data.bytes, where) : convert<double>(data.bytes, where);
+  std::vector<float> values = dtype == "<f4" ? convert<float>(data.bytes, where) : convert<double>(data.bytes, where);
   check(static_cast<std::int64_t>(values.size()) == shape[0]->integer, where, "has ", values.size(),
         " elements, but shape (", shape[0]->integer, ",); save it again");
   return values;
@@ -79,7 +78,8 @@ std::vector<std::pair<std::string, std::vector<float>>> read_pickled_dict(const 
   for (std::size_t i = 0; i < dict.items.size(); i += 2) {
     const Value& key = *dict.items[i];
     const Value& value = *dict.items[i + 1];
-    check(key.kind == Kind::text, path, ": entry ", i / 2, " of its dict has a key that is no string; save {name: vector}");
+    check(key.kind == Kind::text, path, ": entry ", i / 2,
+          " of its dict has a key that is no string; save {name: vector}");
     const std::string where = text(path, ": entry '", key.bytes, "' ");
     check(value.kind == Kind::array || value.kind == Kind::list || value.kind == Kind::tuple, where,
           "is no vector; save {name: vector}");

@@ -126,7 +126,9 @@ Tensor read_tensor(const InputFile& file, std::uint64_t offset, const Entry& ent
                    entry.dtype == FileDType::f16 ? from_half : from_bfloat);
     return tensor;
   }
-  const DType dtype = entry.dtype == FileDType::f32 ? DType::f32 : entry.dtype == FileDType::f64 ? DType::f64 : DType::i64;
+  const DType dtype = entry.dtype == FileDType::f32   ? DType::f32
+                      : entry.dtype == FileDType::f64 ? DType::f64
+                                                      : DType::i64;
   Tensor tensor = Tensor::empty(entry.shape, dtype);
   file.read(offset, bytes_of(tensor));
   return tensor;
@@ -154,7 +156,8 @@ std::string quoted(const std::string& value, const std::string& path) {
 }  // namespace
 
 const Tensor* TensorFile::find(const std::string& name) const {
-  const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& entry) { return entry.first == name; });
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const auto& entry) { return entry.first == name; });
   return found == tensors.end() ? nullptr : &found->second;
 }
 
