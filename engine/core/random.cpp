@@ -32,7 +32,9 @@ double log_gamma_draw(double a, Random& random) {
 
 constexpr std::int64_t kFillBlock = 1 << 14;
 
-/// Calls draw(random) for each element, in blocks that start at fixed places of the stream.
+using Pair = std::array<double, 2>;
+
+/// Calls draw(random) for each two elements, in blocks that start at fixed places of the stream.
 template <class T, class Draw>
 void fill_as(Tensor& tensor, const Random& random, const Draw& draw) {
   T* const y = tensor.data<T>();
@@ -41,7 +43,11 @@ void fill_as(Tensor& tensor, const Random& random, const Draw& draw) {
     // No draw takes more than one group of four words.
     Random part = random.ahead(static_cast<std::uint64_t>(block * kFillBlock));
     const std::int64_t end = std::min(n, (block + 1) * kFillBlock);
-    for (std::int64_t i = block * kFillBlock; i < end; ++i) y[i] = static_cast<T>(draw(part));
+    for (std::int64_t i = block * kFillBlock; i < end; i += 2) {
+      const Pair two = draw(part);
+      y[i] = static_cast<T>(two[0]);
+      if (i + 1 < end) y[i + 1] = static_cast<T>(two[1]);
+    }
   });
 }
 
@@ -51,6 +57,13 @@ void fill(Tensor& tensor, const Random& random, const Draw& draw) {
     fill_as<double>(tensor, random, draw);
   else
     fill_as<float>(tensor, random, draw);
+}
+
+/// Both normals that Box-Muller makes of two draws, in float: a VGG16 starts from 138 million of them.
+Pair normal_pair(Random& random) {
+  const auto u = static_cast<float>(random.uniform()), v = static_cast<float>(random.uniform());  // exact: 24 bits
+  const float radius = std::sqrt(-2 * std::log(1 - u)), angle = 2 * std::numbers::pi_v<float> * v;
+  return {radius * std::cos(angle), radius * std::sin(angle)};
 }
 
 }  // namespace
@@ -116,11 +129,17 @@ std::vector<std::int64_t> permutation(std::int64_t n, Random random) {
 }
 
 void fill_uniform(Tensor& tensor, double low, double high, Random random) {
-  fill(tensor, random, [low, high](Random& draws) { return draws.uniform(low, high); });
+  fill(tensor, random, [low, high](Random& draws) {
+    const double first = draws.uniform(low, high);
+    return Pair{first, draws.uniform(low, high)};
+  });
 }
 
 void fill_normal(Tensor& tensor, double mean, double std, Random random) {
-  fill(tensor, random, [mean, std](Random& draws) { return mean + std * draws.normal(); });
+  fill(tensor, random, [mean, std](Random& draws) {
+    const Pair two = normal_pair(draws);
+    return Pair{mean + std * two[0], mean + std * two[1]};
+  });
 }
 
 }  // namespace retort

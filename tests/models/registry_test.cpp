@@ -114,17 +114,22 @@ TEST_CASE("each network says what input it wants") {
 }
 
 TEST_CASE("state dicts are torchvision's: names, shapes, order, number of parameters") {
-  for (const char* name : {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "inception_v3",
-                           "inception_v3_aux", "vgg11", "vgg16_bn"})
+  for (const char* name :
+       {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "inception_v3", "inception_v3_aux"})
     check_state_dict(name);
+  if (kSanitized) return;  // a VGG has 0.5 GB of weights
+  for (const char* name : {"vgg16", "vgg16_bn"}) check_state_dict(name);
 }
 
 TEST_CASE("published numbers of parameters") {
-  CHECK(parameters_of("vgg16", 1000) == 138'357'544);
-  CHECK(parameters_of("vgg16_bn", 1000) == 138'365'992);
-  CHECK(parameters_of("resnet18", 1000) == 11'689'512);
-  CHECK(parameters_of("resnet50", 1000) == 25'557'032);
-  CHECK(parameters_of("inception_v3", 1000) == 23'834'568);
+  // At 1000 classes the networks themselves are held against this file, above.
+  const nlohmann::json state_dicts = read_golden("state_dicts");
+  CHECK(state_dicts["vgg16"]["parameters"] == 138'357'544);
+  CHECK(state_dicts["vgg16_bn"]["parameters"] == 138'365'992);
+  CHECK(state_dicts["resnet18"]["parameters"] == 11'689'512);
+  CHECK(state_dicts["resnet50"]["parameters"] == 25'557'032);
+  CHECK(state_dicts["inception_v3"]["parameters"] == 23'834'568);
+  CHECK(state_dicts["inception_v3_aux"]["parameters"] == 27'161'264);
   CHECK(parameters_of("inception_v3", 2) == 21'789'666);
   CHECK(parameters_of("resnet20_a", 10) == 269'722);
   CHECK(parameters_of("resnet56", 100) == 861'620);
@@ -140,7 +145,6 @@ TEST_CASE("any image that fits goes through") {
   check_smallest("resnet20", 1);
   check_smallest("resnet20_a", 1);
   check_smallest("vgg8", 8);
-  check_smallest("vgg11", 32);
   check_smallest("inception_v3", 75);
 }
 
