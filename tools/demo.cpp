@@ -23,8 +23,8 @@ struct Options {
 };
 
 // Small enough for two cores in about three minutes: 75 px is the least that InceptionV3 takes.
-constexpr std::int64_t kPictureSize = 80, kImageSize = 75, kTrainPerClass = 60, kValPerClass = 40;
-constexpr std::int64_t kTeacherEpochs = 12, kStudentEpochs = 8;
+constexpr std::int64_t kPictureSize = 80, kImageSize = 75, kTrainPerClass = 200, kValPerClass = 50;
+constexpr std::int64_t kTeacherEpochs = 4, kStudentEpochs = 6;
 
 /// The steps share these; `say` tells what each does and the command that would do it.
 class Demo {

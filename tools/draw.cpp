@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <numbers>
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
@@ -23,7 +22,7 @@ namespace {
 
 using Colour = std::array<double, 3>;
 
-enum Shape2d { circle, cross, ring, square, star, triangle };
+enum Shape2d { circle, cross, ring, triangle };
 
 /// Is (x, y), in the shape's own frame with radius 1, inside it?
 bool inside(Shape2d shape, double x, double y) {
@@ -32,24 +31,14 @@ bool inside(Shape2d shape, double x, double y) {
     case circle: return radius < 0.9;
     case cross: return std::max(std::abs(x), std::abs(y)) < 0.95 && std::min(std::abs(x), std::abs(y)) < 0.28;
     case ring: return radius < 0.95 && radius > 0.55;
-    case square: return std::max(std::abs(x), std::abs(y)) < 0.78;
-    case star: {
-      // A point of the star every fifth of a turn: the edge runs from radius 1 to 0.4 over a tenth.
-      const double fifth = 2 * std::numbers::pi / 5;
-      const double angle = std::abs(std::remainder(std::atan2(y, x), fifth));
-      const double half = fifth / 2, inner = 0.4;
-      const double edge = inner * std::sin(half) / (std::sin(angle) * (1 - inner * std::cos(half)) +
-                                                    inner * std::sin(half) * std::cos(angle));
-      return radius < edge;
-    }
     case triangle: return y > -0.5 && std::sqrt(3.0) * std::abs(x) + y < 1;
   }
   return false;
 }
 
-Colour random_colour(Random& random) { return {random.uniform(0, 255), random.uniform(0, 255), random.uniform(0, 255)}; }
-
-double distance(const Colour& a, const Colour& b) { return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); }
+Colour random_colour(Random& random, double low, double high) {
+  return {random.uniform(low, high), random.uniform(low, high), random.uniform(low, high)};
+}
 
 void append_bytes(void* bytes, void* data, int size) {
   const auto* first = static_cast<const std::uint8_t*>(data);
@@ -60,18 +49,17 @@ void append_bytes(void* bytes, void* data, int size) {
 }  // namespace
 
 const std::vector<std::string>& shape_names() {
-  static const std::vector<std::string> names = {"circle", "cross", "ring", "square", "star", "triangle"};
+  static const std::vector<std::string> names = {"circle", "cross", "ring", "triangle"};
   return names;
 }
 
 Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std::uint64_t number) {
   Random random = Random::of(seed, "draw", number, shape_names().at(shape));
-  const Colour ground_a = random_colour(random), ground_b = random_colour(random);
-  Colour ink = random_colour(random);
-  while (distance(ink, ground_a) < 110 || distance(ink, ground_b) < 110) ink = random_colour(random);
-  const double radius = random.uniform(0.22, 0.42) * size;
+  const Colour ground_a = random_colour(random, 0, 110), ground_b = random_colour(random, 0, 110);
+  const Colour ink = random_colour(random, 130, 255);
+  const double radius = random.uniform(0.28, 0.45) * size;
   const double x0 = random.uniform(radius, size - radius), y0 = random.uniform(radius, size - radius);
-  const double turn = random.uniform(0, 2 * std::numbers::pi), c = std::cos(turn), s = std::sin(turn);
+  const double turn = random.uniform(-0.3, 0.3), c = std::cos(turn), s = std::sin(turn);
   const double slope = random.uniform(0, 2 * std::numbers::pi);
 
   Image image{size, size, 3, std::vector<std::uint8_t>(size * size * 3)};
@@ -85,7 +73,7 @@ Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std:
       }
       const double cover = covered / double(kSamples * kSamples);
       const double along = 0.5 + ((x - size / 2.0) * std::cos(slope) + (y - size / 2.0) * std::sin(slope)) / (1.5 * size);
-      const double grain = 14 * random.normal();
+      const double grain = 10 * random.normal();
       for (int channel = 0; channel < 3; ++channel) {
         const double ground = ground_a[channel] + along * (ground_b[channel] - ground_a[channel]);
         const double value = ground + cover * (ink[channel] - ground) + grain;

@@ -12,8 +12,7 @@ namespace retort {
 /// The classes, sorted by name as a folder of classes is.
 const std::vector<std::string>& shape_names();
 
-/// One picture of a class: the shape at a random place, size, angle and colour over a random gradient, with specks and
-/// noise. Depends on (seed, shape, number) alone.
+/// One picture of a class: the shape, bright, at a random place, size, tilt and colour over a dark gradient, with grain. Depends on (seed, shape, number) alone.
 Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std::uint64_t number);
 
 /// Writes folder/train/<class>/0001.png ... and folder/val/<class>/... Throws Error if the disk refuses.

@@ -130,9 +130,11 @@ Json metrics_json(const EpochMetrics& metrics, bool taught) {
 /// The flat object of the log: train_loss, val_loss, ...
 Json report_json(const EpochReport& report, bool taught, bool val_taught) {
   Json json = {{"epoch", report.epoch}, {"step", report.step}, {"lr", report.lr}};
-  for (const auto& [key, value] : metrics_json(report.train, taught).items()) json["train_" + key] = value;
-  if (report.val)
-    for (const auto& [key, value] : metrics_json(*report.val, val_taught).items()) json["val_" + key] = value;
+  const auto add = [&json](const std::string& prefix, const Json& metrics) {
+    for (const auto& [key, value] : metrics.items()) json[prefix + key] = value;
+  };
+  add("train_", metrics_json(report.train, taught));
+  if (report.val) add("val_", metrics_json(*report.val, val_taught));
   json["selected"] = report.selected;
   json["images_per_second"] = report.images_per_second;
   json["seconds"] = report.seconds;
