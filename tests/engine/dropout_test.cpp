@@ -12,9 +12,10 @@ using namespace retort::test;
 
 namespace {
 
+/// x is f64.
 int zeros(const Tensor& x) {
   int count = 0;
-  for (const double value : x.to(DType::f64).span<double>()) count += value == 0;
+  for (const double value : x.span<double>()) count += value == 0;
   return count;
 }
 
