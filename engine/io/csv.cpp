@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <string_view>
 #include <unordered_set>
@@ -92,7 +91,7 @@ float parse_float(const std::string& field, const std::string& where) {
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   check(error == std::errc() && end == digits.data() + digits.size() && !digits.empty(), where, "'", field,
         "' is no number; give a logit");
-  check(std::abs(value) <= std::numeric_limits<float>::max(), where, "'", field, "' is no finite float; give a logit");
+  check(std::isfinite(static_cast<float>(value)), where, "'", field, "' is no finite float; give a logit");
   return static_cast<float>(value);
 }
 

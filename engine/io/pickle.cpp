@@ -26,10 +26,10 @@ std::string_view allowed_global(std::string_view module, std::string_view name) 
   // NumPy 2 renamed numpy.core.
   if (module == "numpy._core.multiarray") module = "numpy.core.multiarray";
   if (module == "numpy._core.numeric") module = "numpy.core.numeric";
-  for (const std::string_view full : {kReconstruct, kScalar, kFromBuffer, kNdarray, kDtype, kEncode})
-    if (full.size() == module.size() + 1 + name.size() && full.starts_with(module) && full[module.size()] == '.' &&
-        full.ends_with(name))
-      return full;
+  for (const std::string_view full : {kReconstruct, kScalar, kFromBuffer, kNdarray, kDtype, kEncode}) {
+    const std::size_t dot = full.rfind('.');
+    if (module == full.substr(0, dot) && name == full.substr(dot + 1)) return full;
+  }
   return {};
 }
 

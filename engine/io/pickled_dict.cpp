@@ -25,11 +25,13 @@ const Value& find_dict(const Value& root, const std::string& path) {
 
 template <class T>
 std::vector<float> convert(std::string_view bytes, const std::string& where) {
-  std::vector<T> elements(bytes.size() / sizeof(T));
-  if (!bytes.empty()) std::memcpy(elements.data(), bytes.data(), elements.size() * sizeof(T));
-  check(elements.size() * sizeof(T) == bytes.size(), where, "has elements cut short; save it again");
-  std::vector<float> values(elements.size());
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(elements[i]);
+  check(bytes.size() % sizeof(T) == 0, where, "has elements cut short; save it again");
+  std::vector<float> values(bytes.size() / sizeof(T));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    T element;
+    std::memcpy(&element, bytes.data() + i * sizeof element, sizeof element);
+    values[i] = static_cast<float>(element);
+  }
   return values;
 }
 

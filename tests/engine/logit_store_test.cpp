@@ -1,0 +1,277 @@
+#include "engine/distill/logit_store.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "engine/io/csv.h"
+#include "engine/io/file.h"
+#include "engine/io/npy.h"
+#include "tests/engine/io_scratch.h"
+#include "tests/error_message.h"
+#include "tests/golden/pickled_dicts_numpy2.h"
+
+using namespace retort;
+using retort::test::error_message;
+using retort::test::read_text;
+using retort::test::Scratch;
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+/// Named samples whose content is a word.
+class Words final : public Dataset {
+ public:
+  Words(Names classes, std::vector<std::pair<std::string, std::string>> samples) : samples_(std::move(samples)) {
+    classes_ = std::move(classes);
+  }
+  std::int64_t size() const override { return static_cast<std::int64_t>(samples_.size()); }
+  const std::string& name(std::int64_t index) const override { return samples_[static_cast<std::size_t>(index)].first; }
+  std::int64_t label(std::int64_t) const override { return 0; }
+  Image load(std::int64_t) const override { return {}; }
+  std::string content_hash(std::int64_t index) const override {
+    const std::string& word = samples_[static_cast<std::size_t>(index)].second;
+    return retort::content_hash({reinterpret_cast<const std::uint8_t*>(word.data()), word.size()});
+  }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> samples_;
+};
+
+const Names kClasses = {"cat", "dog"};
+
+Words images() { return {kClasses, {{"cat/1.jpg", "meow"}, {"cat/2.jpg", "purr"}, {"dog/1.jpg", "woof"}}}; }
+
+LogitStore store_of(const Dataset& dataset, std::int64_t views = 1) {
+  LogitStore store;
+  store.views = views;
+  for (std::int64_t row = 0; row < views * dataset.size(); ++row) {
+    store.names.push_back(dataset.name(row % dataset.size()));
+    store.hashes.push_back(dataset.content_hash(row % dataset.size()));
+  }
+  store.classes = kClasses;
+  std::vector<float> values;
+  for (std::size_t i = 0; i < store.names.size() * 2; ++i) values.push_back(0.1f * static_cast<float>(i) - 0.25f);
+  store.logits = Tensor::from<float>({views * dataset.size(), 2}, values);
+  store.teacher = "0123456789abcdef";
+  store.preprocessing = {{224, 3, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}}, {28, 1, {0.1307}, {0.3081}}};
+  store.augmentation.flip = views > 1;
+  store.augmentation.jitter = views > 1;
+  store.seed = ~std::uint64_t{0};
+  store.combine = "geometric";
+  return store;
+}
+
+bool same_logits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+}
+
+/// A store on disk of which one thing is changed; what reading it throws, the folder removed from the message.
+template <class Change>
+std::string refusal(const Change& change) {
+  const Scratch scratch;
+  const std::string path = scratch / "logits.npy";
+  write_logit_store(path, store_of(images()), "");
+  change(scratch);
+  std::string message = error_message([&] { read_logit_store(path, kClasses); });
+  const std::string folder = scratch / "";
+  for (std::size_t at; (at = message.find(folder)) != message.npos;) message.erase(at, folder.size());
+  return message;
+}
+
+/// As refusal, one key of the index replaced.
+std::string refusal_of_index(const std::string& key, const nlohmann::json& value) {
+  return refusal([&](const Scratch& scratch) {
+    auto index = nlohmann::json::parse(read_text(scratch / "logits.json"));
+    index[key] = value;
+    scratch.write("logits.json", index.dump());
+  });
+}
+
+constexpr const char* kAgain = "; write the logits again with `retort logits`";
+
+}  // namespace
+
+TEST_CASE("a store comes back to the bit, with all that its index knows") {
+  for (const std::int64_t views : {1, 3}) {
+    const Scratch scratch;
+    const LogitStore store = store_of(images(), views);
+    write_logit_store(scratch / "logits.npy", store, scratch / "logits.csv");
+    CHECK(scratch.list() == Names{"logits.csv", "logits.json", "logits.npy"});
+    const LogitStore back = read_logit_store(scratch / "logits.npy", {});
+    CHECK(same_logits(back.logits, store.logits));
+    CHECK(back.names == store.names);
+    CHECK(back.hashes == store.hashes);
+    CHECK(back.classes == store.classes);
+    CHECK(back.teacher == store.teacher);
+    CHECK(back.preprocessing == store.preprocessing);
+    CHECK(back.views == views);
+    CHECK(back.samples() == 3);
+    CHECK(back.augmentation.flip == store.augmentation.flip);
+    CHECK(back.augmentation.crop == store.augmentation.crop);
+    CHECK(back.augmentation.jitter == store.augmentation.jitter);
+    CHECK(back.seed == store.seed);
+    CHECK(back.combine == store.combine);
+    CHECK(match_logit_store(back, "logits.npy", images()) == std::vector<std::int64_t>{0, 1, 2});
+
+    // The CSV holds the first view.
+    const LogitStore table = read_logit_store(scratch / "logits.csv", {});
+    CHECK(table.names == Names{"cat/1.jpg", "cat/2.jpg", "dog/1.jpg"});
+    CHECK(table.classes == kClasses);
+    CHECK(table.hashes.empty());
+    CHECK(table.views == 1);
+    CHECK(std::memcmp(table.logits.raw(), store.logits.raw(), table.logits.bytes()) == 0);
+  }
+}
+
+TEST_CASE("the index is JSON with documented keys, the array a plain .npy") {
+  const Scratch scratch;
+  const LogitStore store = store_of(images(), 2);
+  write_logit_store(scratch / "logits.npy", store, "");
+  CHECK(same_logits(read_npy(scratch / "logits.npy"), store.logits));
+  const auto index = nlohmann::json::parse(read_text(scratch / "logits.json"));
+  CHECK(index["format"] == "retort-logits");
+  CHECK(index["version"] == 1);
+  CHECK(index["logits"] == file_hash(scratch / "logits.npy"));
+  CHECK(index["names"][5] == "dog/1.jpg");
+  CHECK(index["hashes"][5] == images().content_hash(2));
+  CHECK(index["classes"] == kClasses);
+  CHECK(index["views"] == 2);
+  CHECK(index["augmentation"] == "flip,jitter");
+  CHECK(index["preprocessing"][0]["image_size"] == 224);
+  CHECK(index["preprocessing"][1]["mean"][0] == 0.1307);
+  write_logit_store(scratch / "logits.npy", store_of(images()), "");
+  CHECK(nlohmann::json::parse(read_text(scratch / "logits.json"))["augmentation"] == "none");
+}
+
+TEST_CASE("a store whose parts disagree is refused") {
+  CHECK(refusal([](const Scratch& scratch) { std::filesystem::remove(scratch / "logits.json"); }) ==
+        "logits.json: missing, so the rows of logits.npy have no names; put the index beside it, or give the logits as "
+        "a CSV");
+  CHECK(refusal([](const Scratch& scratch) {
+          write_npy(scratch / "logits.npy", Tensor::from<float>({3, 2}, std::vector<float>{1, 2, 3, 4, 5, 6}));
+        }) == std::string("logits.npy: not the logits that logits.json was written with") + kAgain);
+  CHECK(refusal([](const Scratch& scratch) {
+          scratch.write("logits.json", "{");
+        }).starts_with("logits.json: not an index of logits ("));
+  CHECK(refusal([](const Scratch& scratch) {
+          scratch.write("logits.json", "[]");
+        }).starts_with("logits.json: not an index of logits ("));
+  CHECK(refusal([](const Scratch& scratch) {
+          scratch.write("logits.npy", "x");
+        }).starts_with("logits.npy: not a .npy file"));
+  CHECK(refusal_of_index("version", 2) ==
+        std::string("logits.json: format \"retort-logits\" version 2, expected retort-logits version 1") + kAgain);
+  CHECK(refusal_of_index("names", {"a", "b"}) == std::string("logits.npy: 3 rows of logits, but 2 names") + kAgain);
+  CHECK(refusal_of_index("names", {"a", "b", "a"}) == std::string("logits.npy: 'a' has two rows") + kAgain);
+  CHECK(refusal_of_index("names", 3).starts_with("logits.json: not an index of logits ("));
+  CHECK(refusal_of_index("hashes", {"a"}) == std::string("logits.npy: 3 rows of logits, but 1 hashes") + kAgain);
+  CHECK(refusal_of_index("classes", {"cat"}) ==
+        "logits.npy: 2 logits a row, but 1 classes; give logits of these very classes, one column each");
+  CHECK(refusal_of_index("views", 2) == std::string("logits.npy: 3 rows are not 2 views of each image") + kAgain);
+  CHECK(refusal_of_index("views", 0) == std::string("logits.npy: 3 rows are not 0 views of each image") + kAgain);
+  CHECK(refusal_of_index("views", 3) ==
+        std::string("logits.npy: row 1 is of 'cat/2.jpg', expected a view of 'cat/1.jpg'") + kAgain);
+  CHECK(refusal_of_index("augmentation", "spin") ==
+        std::string("logits.json: an augmentation that is not known") + kAgain);
+  const Scratch scratch;
+  CHECK(error_message([&] { read_logit_store(scratch / "none.npy", {}); }).find("No such file") != std::string::npos);
+  CHECK(error_message([&] { read_logit_store("logits.json", {}); }) ==
+        "logits.json: expected logits in a .npy or a .csv; give one of these");
+}
+
+TEST_CASE("logits that are not finite, and names that are no UTF-8, are refused before anything is written") {
+  const Scratch scratch;
+  const std::string path = scratch / "logits.npy";
+  LogitStore store = store_of(images());
+  store.logits.data<float>()[3] = NAN;
+  CHECK(error_message([&] { write_logit_store(path, store, ""); }) ==
+        path + ": a logit of 'cat/2.jpg' is nan, expected finite numbers; check the teacher");
+  store = store_of(images());
+  store.names[1] = "caf\xe9.jpg";
+  CHECK(error_message([&] { write_logit_store(path, store, ""); }).ends_with("which is not UTF-8; rename it"));
+  CHECK(error_message([&] {
+          write_logit_store(scratch / "logits", store_of(images()), "");
+        }).ends_with("expected a name that ends in .npy; rename it"));
+  CHECK(scratch.list().empty());
+}
+
+TEST_CASE("a pickled dict is imported under the classes given") {
+  const Scratch scratch;
+  std::string bytes;
+  const std::string hex = test::pickled_dicts_numpy2[4];
+  for (std::size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  const std::string path = scratch.write("old.npy", bytes);
+  const LogitStore store = read_logit_store(path, kClasses);
+  CHECK(store.logits.shape() == Shape{5, 2});
+  CHECK(store.logits.data<float>()[1] == -2.25f);
+  CHECK(store.names[0] == "cat.1.jpg");
+  CHECK(store.classes == kClasses);
+  CHECK(store.hashes.empty());
+  CHECK(store.teacher.empty());
+  CHECK(read_logit_store(path, {}).classes == Names{"0", "1"});
+  CHECK(error_message([&] {
+          read_logit_store(path, {"a", "b", "c"});
+        }) ==
+        path + ": 2 logits for 'cat.1.jpg', expected one for each of 3 classes; save logits of these very classes");
+}
+
+TEST_CASE("rows are found by name, whatever the order") {
+  const Words reversed(kClasses, {{"dog/1.jpg", "woof"}, {"cat/2.jpg", "purr"}, {"cat/1.jpg", "meow"}});
+  CHECK(match_logit_store(store_of(images()), "F", reversed) == std::vector<std::int64_t>{2, 1, 0});
+  const Words unlabelled({}, {{"dog/1.jpg", "woof"}, {"cat/2.jpg", "purr"}, {"cat/1.jpg", "meow"}});
+  CHECK(match_logit_store(store_of(images()), "F", unlabelled) == std::vector<std::int64_t>{2, 1, 0});
+}
+
+TEST_CASE("the first at fault is named: missing, changed, extra") {
+  const LogitStore store = store_of(images());
+  const auto match = [&](const LogitStore& logits, const Words& dataset) {
+    return error_message([&] { match_logit_store(logits, "F.npy", dataset); });
+  };
+  CHECK(match(store, {kClasses, {{"cat/0.jpg", "hiss"}, {"cat/1.jpg", "meow!"}}}) ==
+        "cat/0.jpg: has no logits in F.npy; write the logits again from these images");
+  CHECK(match(store, {kClasses, {{"cat/1.jpg", "meow"}, {"cat/2.jpg", "purr!"}, {"dog/0.jpg", ""}}}) ==
+        "cat/2.jpg: its content changed since F.npy was written; restore it or write the logits again");
+  CHECK(match(store, {kClasses, {{"cat/1.jpg", "meow"}, {"dog/1.jpg", "woof"}}}) ==
+        "cat/2.jpg: has logits in F.npy, but is not among the images; restore it or write the logits again from these "
+        "images");
+  // Names without folders are an import's privilege.
+  CHECK(match(store, {kClasses, {{"x/cat/1.jpg", "meow"}}}).starts_with("x/cat/1.jpg: has no logits"));
+}
+
+TEST_CASE("another class list is refused") {
+  const auto match = [](const Names& classes) {
+    const Words dataset(classes, {{"cat/1.jpg", "meow"}, {"cat/2.jpg", "purr"}, {"dog/1.jpg", "woof"}});
+    return error_message([&] { match_logit_store(store_of(images()), "F.npy", dataset); });
+  };
+  CHECK(match({"cat", "dog", "hen"}) ==
+        "F.npy: logits of 2 classes, the images have 3; use logits of the same classes");
+  CHECK(match({"cat", "hen"}) == "F.npy: class 1 is 'dog', but 'hen' of the images; use logits of the same classes");
+  CHECK(match({"dog", "cat"}) ==
+        "F.npy: class 0 is 'cat', but 'dog' of the images; the classes are the same in another order: reorder the "
+        "columns");
+}
+
+TEST_CASE("an import is matched by full names, or by file names where these are unique") {
+  LogitStore store = store_of(images());
+  store.hashes.clear();
+  const Words changed(kClasses, {{"cat/1.jpg", "?"}, {"cat/2.jpg", "?"}, {"dog/1.jpg", "?"}});
+  CHECK(match_logit_store(store, "F", changed) == std::vector<std::int64_t>{0, 1, 2});
+
+  const Words photos(kClasses, {{"cat/cat.1.jpg", ""}, {"cat/cat.2.jpg", ""}, {"dog/dog.1.jpg", ""}});
+  store.names = {"dog.1.jpg", "cat.2.jpg", "cat.1.jpg"};
+  CHECK(match_logit_store(store, "F", photos) == std::vector<std::int64_t>{2, 1, 0});
+  store.names = {"dog.1.jpg", "cat.2.jpg", "cat.3.jpg"};
+  CHECK(error_message([&] { match_logit_store(store, "F.npy", photos); }) ==
+        "cat/cat.1.jpg: has no logits in F.npy; write the logits again from these images");
+  store.names = {"1.jpg", "2.jpg", "3.jpg"};
+  CHECK(error_message([&] { match_logit_store(store, "F.npy", images()); }) ==
+        "F.npy: names files without their folders, but both cat/1.jpg and dog/1.jpg are there; name them with their "
+        "folders");
+  // One full name that matches, and it is full names that count.
+  store.names = {"cat/1.jpg", "2.jpg", "dog/1.jpg"};
+  CHECK(error_message([&] { match_logit_store(store, "F.npy", images()); }).starts_with("cat/2.jpg: has no logits"));
+}
