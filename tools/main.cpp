@@ -31,7 +31,6 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
   // A mistyped flag is the reason why a required one is missing: name that.
   if (const std::vector<std::string> unknown = app.remaining(/*recurse=*/true); !unknown.empty())
     return unknown.front() + ": unknown argument";
-  const auto starts_with = [&](const std::string& prefix) { return message.compare(0, prefix.size(), prefix) == 0; };
   const std::string convert = "Could not convert: ";
   if (message.starts_with(convert)) {
     message.erase(0, convert.size());

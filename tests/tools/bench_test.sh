@@ -11,7 +11,7 @@ check_report() {
     holds "$(json $key)" '>' 0 || fail "\"$key\" is $(json $key)"
   done
   # gflops = flops / seconds / 1e9
-  holds "$(awk "BEGIN { print $(json gflops) * $(json seconds) * 1e9 / $(json flops) - 1 }" | tr -d -)" '<' 1e-4 ||
+  holds "$(awk "BEGIN { e = $(json gflops) * $(json seconds) * 1e9 / $(json flops) - 1; print e < 0 ? -e : e }")" '<' 1e-4 ||
     fail "gflops is not flops / seconds"
 }
 

@@ -52,26 +52,31 @@ expect_json_alone() {
 
 # Little-endian bytes of integers: bytes <width> <value>...
 bytes() {
-  local width=$1 value i
+  local width=$1 value i hex text=
   shift
   for value in "$@"; do
-    for ((i = 0; i < width; ++i)); do printf "\\x$(printf %02x $(((value >> (8 * i)) & 255)))"; done
+    for ((i = 0; i < width; ++i)); do
+      printf -v hex '\\x%02x' $(((value >> (8 * i)) & 255))
+      text+=$hex
+    done
   done
+  printf "$text"
 }
 
 # float32 bytes of small integers (|value| < 2^24), exactly.
 floats() {
-  local value sign magnitude exponent
+  local value sign magnitude exponent words=()
   for value in "$@"; do
     sign=0 magnitude=$value exponent=0
     ((value < 0)) && sign=1 magnitude=$((-value))
     if ((magnitude == 0)); then
-      bytes 4 0
+      words+=(0)
       continue
     fi
     while ((magnitude >> (exponent + 1))); do exponent=$((exponent + 1)); done
-    bytes 4 $(((sign << 31) | ((exponent + 127) << 23) | ((magnitude << (23 - exponent)) & 0x7fffff)))
+    words+=($(((sign << 31) | ((exponent + 127) << 23) | ((magnitude << (23 - exponent)) & 0x7fffff))))
   done
+  bytes 4 "${words[@]}"
 }
 
 # npy <dtype> <shape>: a version 1.0 header, then standard input, e.g. floats 1 2 | npy '<f4' '(2,)' >x.npy
@@ -96,7 +101,8 @@ tail_floats() { tail -c "$2" "$1" | od -An -v -t f4 | tr -s ' \n' ' ' | sed -E '
 
 # ppm <size> <red> <green> <blue>: a square image of one colour.
 ppm() {
-  local i
+  local i pixels=()
+  for ((i = 0; i < $1 * $1; ++i)); do pixels+=("$2" "$3" "$4"); done
   printf 'P6\n%d %d\n255\n' "$1" "$1"
-  for ((i = 0; i < $1 * $1; ++i)); do bytes 1 "$2" "$3" "$4"; done
+  bytes 1 "${pixels[@]}"
 }
