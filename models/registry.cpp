@@ -148,8 +148,9 @@ std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed)
   Random random = Random::of(seed, "weights");
   if (widths) return std::make_unique<Mlp>(Shape{size, size, channels}, *widths, classes, random);
   auto network = architecture->make(channels, classes, spec.auxiliary, random);
-  check(size >= network->min_image_size(), name, ": images of ", size, " x ", size, " px are too small: use ",
-        network->min_image_size(), " px or more (--image-size)");
+  if (size < network->min_image_size())
+    throw UsageError(text(name, ": images of ", size, " x ", size, " px are too small: use ", network->min_image_size(),
+                          " px or more (--image-size)"));
   return network;
 }
 

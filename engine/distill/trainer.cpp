@@ -123,8 +123,7 @@ double Trainer::train_step(Batch& batch) {
                       static_cast<double>(progress_.epoch) + static_cast<double>(progress_.batch) / batches_) *
         plateau_.factor();
   const double loss = total.item();
-  check(std::isfinite(loss), "loss: is ", loss, " at step ", progress_.step + 1, " (epoch ", progress_.epoch + 1,
-        ") with learning rate ", lr_, "; the last good checkpoint is kept: try a lower --lr, --warmup-epochs or --max-norm");
+  check_loss(loss, "loss");
   tape.backward(total);
   optimizer_.step(lr_);
   ++progress_.step;
@@ -157,6 +156,7 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   report.images_per_second = images_per_second;
   report.seconds = seconds;
   report.val = validate();
+  if (report.val) check_loss(report.val->loss, "validation loss");
   const EpochMetrics& watched = report.val ? *report.val : report.train;
   if (report.val && select(*report.val)) {
     report.selected = true;
@@ -213,15 +213,22 @@ bool Trainer::select(const EpochMetrics& val) {
   return val.loss < progress_.selected_loss;
 }
 
+void Trainer::check_loss(double loss, const char* name) const {
+  if (!std::isfinite(loss)) throw diverged(text(name, ": is ", loss));
+}
+
 /// A step may leave a weight infinite while its loss was finite: look before anything is saved over.
 void Trainer::check_weights() const {
   for (const Parameter* parameter : parameters(parts_.network)) {
     if (parameter->value.dtype() != DType::f32) continue;
     for (const float value : parameter->value.span<float>())
-      check(std::isfinite(value), "weights: ", parameter->name, " is ", value, " after step ", progress_.step, " (epoch ",
-            progress_.epoch + 1, ") with learning rate ", lr_,
-            "; the last good checkpoint is kept: try a lower --lr, --warmup-epochs or --max-norm");
+      if (!std::isfinite(value)) throw diverged(text("weights: ", parameter->name, " is ", value));
   }
+}
+
+Error Trainer::diverged(const std::string& what) const {
+  return Error(text(what, " after step ", progress_.step, " (epoch ", progress_.epoch + 1, ") with learning rate ", lr_,
+                    "; the last good checkpoint is kept: try a lower --lr, --warmup-epochs or --max-norm"));
 }
 
 }  // namespace retort

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/core/check.h"
 #include "engine/data/loader.h"
 #include "engine/distill/teacher.h"
 #include "engine/distill/training_state.h"
@@ -87,7 +88,9 @@ class Trainer {
   void finish_epoch(double images_per_second, double seconds);
   std::optional<EpochMetrics> validate();
   bool select(const EpochMetrics& val);
+  void check_loss(double loss, const char* name) const;
   void check_weights() const;
+  Error diverged(const std::string& what) const;
 
   TrainingParts parts_;
   TrainSettings settings_;

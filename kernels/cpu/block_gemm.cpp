@@ -22,6 +22,7 @@ namespace {
 // one long stream.
 constexpr std::int64_t kFewRows = 28;
 constexpr std::int64_t kDirectDepth = 32;
+constexpr std::int64_t kDirectCols = 2048;
 
 constexpr std::int64_t kRowStride = kBlockDepth + kPanelSlack;
 constexpr std::int64_t kPanelFloats = kBlockDepth * (kBlockRows + kPanelSlack) + kPanelSlack;
@@ -33,6 +34,7 @@ constexpr std::int64_t kLeastTaskRows = 96;
 constexpr std::size_t kAlignment = 64;
 static_assert(kPanelFloats * sizeof(float) % kAlignment == 0);
 static_assert(kFewRows * kRowStride <= kPanelFloats);
+static_assert(kFewRows * kDirectCols + kDirectDepth * kWidestSliver <= kPackedFloats);
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -113,10 +115,13 @@ void pack_sliver(const StoredB& b, std::int64_t first, std::int64_t depth, std::
 
 /// A loaded block of A with the rows of C that it contributes to.
 struct Block {
-  std::int64_t rows, depth, depths;
+  std::int64_t rows, depths;
   const float* panel;
   std::int64_t panel_stride;
   float* const* c;
+  float* const* start = nullptr;  ///< see Tile
+  bool accumulate = false;        ///< C holds the sum of earlier blocks
+  bool finish = false;            ///< the last block: bias and ReLU follow
 };
 
 /// Columns of B, packed or in place.
@@ -133,7 +138,6 @@ std::int64_t count_panels(std::int64_t rows) { return divide_up(rows, kTileRows)
 
 /// Runs one row panel of a block against a sliver. Panels are balanced, so that none is tiny.
 void run_panel(const BlockGemm& product, const Block& block, std::int64_t panel, const Sliver& sliver) {
-  const bool is_last = block.depth + block.depths == product.depth;
   const std::int64_t panels = count_panels(block.rows);
   const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
   const bool row_major = product.layout == PanelLayout::row_major;
@@ -145,9 +149,10 @@ void run_panel(const BlockGemm& product, const Block& block, std::int64_t panel,
                      .c = block.c + begin,
                      .col = sliver.col,
                      .cols = sliver.cols,
-                     .accumulate = block.depth > 0,
-                     .bias = is_last && product.bias != nullptr ? product.bias + sliver.col : nullptr,
-                     .relu = is_last && product.relu};
+                     .start = block.start != nullptr ? block.start + begin : nullptr,
+                     .accumulate = block.accumulate,
+                     .bias = block.finish && product.bias != nullptr ? product.bias + sliver.col : nullptr,
+                     .relu = block.finish && product.relu};
   const auto& narrow_tiles = row_major ? kTiles<1, kRowStride> : kTiles<1, 0>;
   const auto& wide_tiles = row_major ? kTiles<2, kRowStride> : kTiles<2, 0>;
   (sliver.cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);
@@ -170,23 +175,45 @@ struct Part {
   std::int64_t begin, end;
 };
 
+/// B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend on how many stand
+/// beside it: each depth block is summed on its own, here in steps that start from where the last one ended.
 void run_direct(const BlockGemm& product, const Range2d& range, const Scratch& scratch) {
-  const std::int64_t blocks = divide_up(product.depth, kDirectDepth), end = range.col + range.cols;
-  product.locate_rows(range.row, range.rows, scratch.addresses);
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    const Part depth(product.depth, blocks, i);
-    const std::int64_t stride = product.layout == PanelLayout::row_major ? kRowStride : range.rows + kPanelSlack;
-    product.load_panel({range.row, range.rows, depth.begin, depth.size(), scratch.panel, stride});
-    const Block block{range.rows, depth.begin, depth.size(), scratch.panel, stride, scratch.addresses};
-    for (std::int64_t col = range.col; col < end; col += kSliver) {
-      const std::int64_t cols = std::min(kSliver, end - col), width = sliver_width(cols);
-      Sliver sliver{col, cols, product.b.data + depth.begin * product.b.stride + col, product.b.stride};
-      if (cols != width) {  // whole vectors would read past the end
-        pack_sliver(product.b, depth.begin, depth.size(), col, cols, width, scratch.packed);
-        sliver.b = scratch.packed;
-        sliver.b_stride = width;
+  const std::int64_t blocks = divide_up(product.depth, kBlockDepth), rows = range.rows;
+  const bool row_major = product.layout == PanelLayout::row_major;
+  const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack;
+  float* const partial = scratch.packed + kDirectDepth * kWidestSliver;
+  float* partial_rows[kFewRows];
+  product.locate_rows(range.row, rows, scratch.addresses);
+  for (std::int64_t first = range.col; first < range.col + range.cols; first += kDirectCols) {
+    const std::int64_t end = std::min(first + kDirectCols, range.col + range.cols);
+    for (std::int64_t i = 0; i < rows; ++i) partial_rows[i] = partial + i * kDirectCols - first;
+    for (std::int64_t i = 0; i < blocks; ++i) {
+      const Part depth(product.depth, blocks, i);
+      product.load_panel({range.row, rows, depth.begin, depth.size(), scratch.panel, stride});
+      const std::int64_t steps = divide_up(depth.size(), kDirectDepth);
+      for (std::int64_t step = 0; step < steps; ++step) {
+        const Part part(depth.size(), steps, step);
+        const bool last = step == steps - 1;
+        const Block block{.rows = rows,
+                          .depths = part.size(),
+                          .panel = scratch.panel + part.begin * (row_major ? 1 : stride),
+                          .panel_stride = stride,
+                          .c = last ? scratch.addresses : partial_rows,
+                          .start = step > 0 ? partial_rows : nullptr,
+                          .accumulate = last && i > 0,
+                          .finish = last && i == blocks - 1};
+        const float* b = product.b.data + (depth.begin + part.begin) * product.b.stride;
+        for (std::int64_t col = first; col < end; col += kSliver) {
+          const std::int64_t cols = std::min(kSliver, end - col), width = sliver_width(cols);
+          Sliver sliver{col, cols, b + col, product.b.stride};
+          if (cols != width) {  // whole vectors would read past the end
+            pack_sliver(product.b, depth.begin + part.begin, part.size(), col, cols, width, scratch.packed);
+            sliver.b = scratch.packed;
+            sliver.b_stride = width;
+          }
+          for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) run_panel(product, block, panel, sliver);
+        }
       }
-      for (std::int64_t panel = 0; panel < count_panels(range.rows); ++panel) run_panel(product, block, panel, sliver);
     }
   }
 }
@@ -213,7 +240,13 @@ void run_rows(const BlockGemm& product, const Range2d& range, const PackedB& b, 
     for (std::int64_t l = b.first; l < b.last; ++l) {
       const Part depth(product.depth, depth_blocks, l);
       product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
-      const Block block{rows, depth.begin, depth.size(), scratch.panel, stride, scratch.addresses};
+      const Block block{.rows = rows,
+                        .depths = depth.size(),
+                        .panel = scratch.panel,
+                        .panel_stride = stride,
+                        .c = scratch.addresses,
+                        .accumulate = l > 0,
+                        .finish = l == depth_blocks - 1};
       for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) {
         const float* sliver = packed;
         for (std::int64_t col = b.begin; col < b.end; col += kSliver) {

@@ -39,7 +39,8 @@ struct Tile {
   std::int64_t depth;
   float* const* c;  ///< the rows' addresses
   std::int64_t col, cols;
-  bool accumulate;    ///< add to C instead of overwriting it
+  float* const* start;  ///< rows laid out as C whose values the sums start from, or null for 0
+  bool accumulate;      ///< add to C instead of overwriting it
   const float* bias;  ///< at `col`, or null
   bool relu;
 };
@@ -65,6 +66,13 @@ void run_tile(const Tile& tile) {
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) sum[i][v] = hn::Zero(d);
+  }
+  if (tile.start != nullptr) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) sum[i][v] = load_columns(d, tile.start[i] + tile.col, v, tile.cols);
+    }
   }
 
   const float* HWY_RESTRICT a = tile.a;

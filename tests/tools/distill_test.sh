@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# logits and distill: a store gives the same bits as the live teacher, and a store that does not match is refused.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+mkdir -p data/blue data/red
+for i in 1 2 3 4 5 6 7 8 9; do
+  ppm 12 $((150 + 10 * i)) $((20 * i)) 30 >data/red/$i.ppm
+  ppm 12 30 $((20 * i)) $((150 + 10 * i)) >data/blue/$i.ppm
+done
+part=(--data data --val-split 0.25)
+expect 0 train --model resnet8x4 "${part[@]}" --image-size 16 --epochs 3 --batch-size 5 --optimizer adamw --out teacher.safetensors
+
+# The store: the array, the index, the table; independent of the batch.
+expect 0 logits --model teacher.safetensors "${part[@]}" --split train --out train.npy --csv train.csv --json
+expect_json_alone
+expect_json rows 14
+expect 0 logits --model teacher.safetensors "${part[@]}" --split val --out val.npy
+[[ $(wc -l <train.csv) == 15 && $(head -n 1 train.csv) == "name,blue,red" ]] || fail "train.csv"
+[[ $(stat -c %s train.npy) == $((128 + 14 * 2 * 4)) ]] || fail "train.npy has $(stat -c %s train.npy) bytes"
+for key in names hashes classes teacher preprocessing views; do grep -q "\"$key\"" train.json || fail "no $key in train.json"; done
+for batch in 1 5; do
+  expect 0 logits --model teacher.safetensors "${part[@]}" --out batch.npy --batch-size $batch --threads $batch
+  cmp -s train.npy batch.npy || fail "logits depend on the batch around a sample ($batch)"
+done
+
+net=(--student mlp:6 --val-split 0.25 --image-size 8 --epochs 6 --batch-size 4 --optimizer adamw)
+student=("${net[@]}" --data data --temperature 3 --lambda 0.2)
+expect 0 distill "${student[@]}" --logits train.npy --val-logits val.npy --out cached.safetensors --log log.jsonl --json
+expect_json_alone
+for key in train_loss train_hard_loss train_soft_loss train_kl val_kl val_accuracy val_top5_accuracy; do
+  grep -q "\"$key\":" log.jsonl || fail "the log has no $key"
+done
+grep -q "hard 20%, soft 80%" stderr || fail "the effective share is not printed"
+expect 0 distill "${student[@]}" --teacher teacher.safetensors --out live.safetensors
+cmp -s cached.safetensors live.safetensors || fail "cached and live teacher give other bits"
+expect 0 distill "${student[@]}" --logits train.csv --out csv.safetensors
+
+# Augmented views too.
+expect 0 logits --model teacher.safetensors "${part[@]}" --views 3 --augment flip,jitter --out views.npy
+expect 0 distill "${student[@]}" --logits views.npy --out cached.safetensors
+expect 0 distill "${student[@]}" --teacher teacher.safetensors --views 3 --augment flip,jitter --out live.safetensors
+cmp -s cached.safetensors live.safetensors || fail "cached and live views give other bits"
+expect_error 2 "--augment" distill "${student[@]}" --logits views.npy --augment crop --out x.safetensors --quiet
+
+expect 0 distill "${student[@]}" --teacher teacher.safetensors --convention additive --out additive.safetensors
+grep -q "hard 64.28[0-9]*%, soft 35.7" stderr || fail "the effective share under additive"
+expect 0 distill "${student[@]}" --teacher teacher.safetensors --augment flip --mixup 0.4 --out mixup.safetensors
+
+# Several teachers.
+expect 0 train --model resnet8x4 "${part[@]}" --image-size 12 --epochs 1 --seed 5 --out second.safetensors
+for combine in logit arithmetic geometric; do
+  expect 0 logits --model teacher.safetensors,second.safetensors --combine $combine "${part[@]}" --out both-$combine.npy
+done
+cmp -s both-logit.npy both-arithmetic.npy && fail "logit and arithmetic mean are the same"
+expect 0 distill "${student[@]}" --logits both-geometric.npy --out both.safetensors
+
+# Without labels.
+mkdir pile && for i in 1 2 3 4; do cp data/red/$i.ppm pile/r$i.ppm; cp data/blue/$i.ppm pile/b$i.ppm; done
+expect 0 distill --student mlp: --data pile --image-size 8 --epochs 2 --batch-size 4 --lambda 0 --teacher teacher.safetensors --out unlabelled.safetensors
+expect_error 2 "--lambda" distill --student mlp: --data pile --image-size 8 --lambda 0.5 --teacher teacher.safetensors --out x.safetensors
+expect 0 predict --model unlabelled.safetensors data/red/1.ppm --json
+grep -qE '"class":"(red|blue)"' stdout || fail "an unlabelled student does not know its teacher's classes"
+
+# A store that does not match its images names the first file at fault.
+refuse() { expect_error 1 "$1" distill "${student[@]}" --logits train.npy --out x.safetensors --quiet "${@:2}"; }
+name=$(sed -n 2p train.csv | cut -d, -f1)
+cp -r data saved
+ppm 12 1 2 3 >data/$name
+refuse "$name"
+rm data/$name
+refuse "$name"
+rm -r data && cp -r saved data
+mkdir other && cp -r data/blue other/blue && cp -r data/red other/green
+expect_error 1 "red" distill "${net[@]}" --data other --logits train.npy --out x.safetensors --quiet
+refuse "train.npy" --teacher second.safetensors
+head -c 200 train.npy >short.npy && cp train.json short.json
+expect_error 1 "short.npy" distill "${student[@]}" --logits short.npy --out x.safetensors --quiet
+expect_error 1 "missing.npy" distill "${student[@]}" --logits missing.npy --out x.safetensors --quiet
+
+# Usage.
+expect_error 2 "--temperature" distill "${net[@]}" --data data --logits train.npy --temperature 0 --out x.safetensors
+expect_error 2 "--lambda" distill "${net[@]}" --data data --logits train.npy --lambda 1.5 --out x.safetensors
+expect_error 2 "--convention" distill "${student[@]}" --logits train.npy --convention keras --out x.safetensors
+expect_error 2 "--loss" distill "${student[@]}" --logits train.npy --loss l1 --out x.safetensors
+expect_error 2 "--teacher" distill "${student[@]}" --out x.safetensors
+expect_error 2 "--mixup" distill "${student[@]}" --logits train.npy --mixup 0.3 --out x.safetensors
+expect_error 2 "--combine" logits --model teacher.safetensors "${part[@]}" --combine median --out x.npy
+expect_error 2 "--views" logits --model teacher.safetensors "${part[@]}" --views 0 --out x.npy
+expect_error 2 "--out" logits --model teacher.safetensors "${part[@]}" --out x.txt
+[[ ! -e x.safetensors && ! -e x.npy ]] || fail "a failed command left a file"

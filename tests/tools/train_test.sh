@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# train: the same bits again, after Ctrl-C, after a kill and from a shorter run; and every way to stop early.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+mkdir -p data/blue data/red
+for i in 1 2 3 4 5 6 7 8 9; do
+  ppm 8 $((150 + 10 * i)) $((20 * i)) 30 >data/red/$i.ppm
+  ppm 8 30 $((20 * i)) $((150 + 10 * i)) >data/blue/$i.ppm
+done
+common=(--model mlp:8 --image-size 8 --val-split 0.2 --augment flip,jitter --dropout 0.2 --schedule constant)
+net=("${common[@]}" --data data --batch-size 4 --optimizer adamw --lr 0.003)
+
+# The files, the log, the numbers.
+expect 0 train "${net[@]}" --epochs 40 --out a.safetensors --log a.jsonl --json
+expect_json_alone
+expect_json model a.safetensors
+[[ $(wc -l <a.jsonl) == 40 ]] || fail "a log of $(wc -l <a.jsonl) lines"
+for key in epoch step lr train_loss val_loss train_accuracy val_accuracy images_per_second seconds; do
+  tail -n 1 a.jsonl | grep -q "\"$key\":" || fail "the log has no $key"
+done
+for file in a a.best a.state; do [[ -s $file.safetensors ]] || fail "no $file.safetensors"; done
+expect 0 eval --model a.safetensors --data data --val-split 0.2 --json
+expect_json accuracy 1.0
+
+same() { cmp -s a.safetensors "$1.safetensors" || fail "$1: other bits than a run never interrupted"; }
+
+expect 0 train "${net[@]}" --epochs 40 --out again.safetensors
+same again
+expect 0 train "${net[@]}" --epochs 40 --out seed.safetensors --seed 1
+cmp -s a.safetensors seed.safetensors && fail "another seed gave the same bits"
+
+# A shorter run, continued.
+expect 0 train "${net[@]}" --epochs 15 --out longer.safetensors --log longer.jsonl
+expect 0 train "${net[@]}" --epochs 40 --out longer.safetensors --log longer.jsonl --resume
+same longer
+[[ $(wc -l <longer.jsonl) == 40 ]] || fail "the resumed log has $(wc -l <longer.jsonl) lines"
+
+# Killed without warning, and stopped by Ctrl-C, somewhere in the middle.
+for signal in KILL INT; do
+  name=stopped-$signal status=0
+  # A job in the background ignores Ctrl-C unless it is a process group of its own.
+  set -m
+  "$RETORT" train "${net[@]}" --epochs 40 --out $name.safetensors --log $name.jsonl 2>stderr &
+  pid=$!
+  set +m
+  for ((i = 0; i < 2000; ++i)); do
+    [[ -f $name.jsonl && $(wc -l <$name.jsonl) -ge 3 ]] && break
+    sleep 0.005
+  done
+  kill -$signal $pid 2>/dev/null || true
+  wait $pid 2>/dev/null || status=$?
+  lines=$(wc -l <$name.jsonl)
+  if ((lines < 40)); then
+    [[ $signal == KILL || $status == 130 ]] || fail "Ctrl-C: status $status"
+  fi
+  compgen -G ".stopped-INT*.tmp" >/dev/null && fail "half-written files after Ctrl-C"
+  expect 0 train "${net[@]}" --epochs 40 --out $name.safetensors --log $name.jsonl --resume
+  same $name
+done
+
+# Other flags than the run's own.
+expect_error 1 "--batch-size" train "${common[@]}" --data data --batch-size 5 --optimizer adamw --lr 0.003 --epochs 40 \
+  --out longer.safetensors --resume --quiet
+
+# What goes wrong keeps the last good model.
+cp a.safetensors kept.safetensors
+expect_error 1 "learning rate" train "${common[@]}" --data data --epochs 3 --lr 1e30 --out kept.safetensors --quiet
+same kept
+RETORT_MEMORY_LIMIT=4096 expect_error 1 "--batch-size" train "${net[@]}" --epochs 3 --out kept.safetensors --quiet
+same kept
+expect_error 1 "data/none" train --model mlp:8 --image-size 8 --data data/none --out x.safetensors
+expect_error 1 "data/red" train --model mlp:8 --image-size 8 --data data/red --out x.safetensors
+mkdir -p one/red && cp data/red/1.ppm one/red
+expect_error 1 "one" train --model mlp:8 --image-size 8 --data one --out x.safetensors
+touch file
+expect_error 1 "file" train "${net[@]}" --out file/x.safetensors
+cp -r data bad && head -c 40 data/red/1.ppm >bad/red/1.ppm
+expect_error 1 "red/1.ppm" train "${common[@]}" --data bad --out x.safetensors --quiet
+expect 0 train "${common[@]}" --data bad --skip-bad --epochs 1 --out skipped.safetensors
+grep -q "red/1.ppm" stderr || fail "--skip-bad does not list the file"
+[[ ! -e x.safetensors ]] || fail "a failed run left a model"
+
+# Usage.
+train=(train --data data --image-size 8 --out x.safetensors)
+expect_error 2 "--epochs" "${train[@]}" --model mlp: --epochs 0
+expect_error 2 "--batch-size" "${train[@]}" --model mlp: --batch-size 0
+expect_error 2 "--lr" "${train[@]}" --model mlp: --lr 0
+expect_error 2 "--optimizer" "${train[@]}" --model mlp: --optimizer lion
+expect_error 2 "--schedule" "${train[@]}" --model mlp: --schedule none
+expect_error 2 "--label-smoothing" "${train[@]}" --model mlp: --label-smoothing 1
+expect_error 2 "--mixup" "${train[@]}" --model mlp: --mixup -1
+expect_error 2 "--dropout" "${train[@]}" --model mlp: --dropout 1
+expect_error 2 "--momentum" "${train[@]}" --model mlp: --momentum 1
+expect_error 2 "--augment" "${train[@]}" --model mlp: --augment blur
+expect_error 2 "--precision" "${train[@]}" --model mlp: --precision bf16
+expect_error 2 "--nesterov" "${train[@]}" --model mlp: --nesterov --momentum 0
+expect_error 2 "--model" "${train[@]}" --model resnet51
+expect_error 2 "--out" train --data data --image-size 8 --model mlp: --out x.pt
+expect_error 2 "--freeze" "${train[@]}" --model mlp: --freeze nothing --quiet
+expect_error 2 "inception_v3" train --data data --out x.safetensors --model inception_v3 --image-size 40 --quiet
+
+# Frozen parameters stay, the others move.
+expect 0 train --model mlp:8 --image-size 8 --data data --weights a.safetensors --freeze layers.0 --epochs 1 --out frozen.safetensors
+grep -q "frozen: 2 tensors" stderr || fail "--freeze does not say what it keeps"
