@@ -17,7 +17,7 @@ struct ModelSpec {
   std::string architecture;          ///< "resnet50", "mlp:800x800", ...
   std::vector<std::string> classes;  ///< names in logit order
   Preprocessing preprocessing;
-  bool auxiliary = false;            ///< InceptionV3's auxiliary head
+  bool auxiliary = false;                    ///< InceptionV3's auxiliary head
   std::map<std::string, std::string> notes;  ///< further metadata: temperature, lambda, teacher hash
 };
 
@@ -26,9 +26,11 @@ bool is_architecture(const std::string& name);
 /// The network's own input. Size: 299 for inception_v3, 224 for vgg and resnet, the data's for CIFAR forms (32 where
 /// native_size is 0) and for an mlp (0 where it is 0: make_network refuses that). Mean and std: 0.5 for inception_v3,
 /// ImageNet's otherwise. An mlp keeps the data's channels, others take 3. Throws UsageError as make_network does.
-Preprocessing default_preprocessing(const std::string& architecture, std::int64_t native_size, std::int64_t native_channels);
-/// Builds the network with fresh weights drawn from seed. Throws UsageError for an unknown architecture (naming the known
-/// ones) and for an auxiliary head elsewhere than in inception_v3; Error for an image too small, and without classes.
+Preprocessing default_preprocessing(const std::string& architecture, std::int64_t native_size,
+                                    std::int64_t native_channels);
+/// Builds the network with fresh weights drawn from seed. Throws UsageError for an unknown architecture (naming the
+/// known ones) and for an auxiliary head elsewhere than in inception_v3; Error for an image too small, and without
+/// classes.
 std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed);
 
 struct Model {
@@ -42,11 +44,12 @@ struct LoadReport {
   std::vector<std::string> lines;
 };
 
-/// Loads a model file with its metadata. Throws Error: no metadata (says to use --model ARCH --weights FILE), a missing or
-/// unexpected tensor, a shape that differs (name, found, expected).
+/// Loads a model file with its metadata. Throws Error: no metadata (says to use --model ARCH --weights FILE), a missing
+/// or unexpected tensor, a shape that differs (name, found, expected).
 Model load_model(const std::string& path);
-/// Copies the file's tensors into a network. Tolerates: num_batches_tracked missing; a head named linear, classifier or fc
-/// (said); with replace_head a head of another class count keeps its fresh weights (said); a file with or without AuxLogits.
+/// Copies the file's tensors into a network. Tolerates: num_batches_tracked missing; a head named linear, classifier or
+/// fc (said); with replace_head a head of another class count keeps its fresh weights (said); a file with or without
+/// AuxLogits (said). Throws Error: a file whose metadata names another architecture, and else as load_model.
 LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head);
 /// Atomic; torchvision's names and layouts, spec in the metadata.
 void save_model(const std::string& path, Network& network, const ModelSpec& spec);
