@@ -21,4 +21,4 @@ expect 0 summary --model resnet20 --image-size 64 --json
 expect_json macs 163250816  # four times the pixels of 32 px but for the classifier's 640
 expect 0 summary --model mlp:
 grep -qE '^total +7,850 +7,840$' stdout || fail "the table's last line"
-expect_error 1 "too small" summary --model inception_v3 --image-size 32
+expect_error 2 "too small" summary --model inception_v3 --image-size 32
