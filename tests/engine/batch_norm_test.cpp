@@ -124,15 +124,21 @@ TEST_CASE("batch_norm: evaluation uses the running statistics and leaves them, a
   const auto in = inputs({4, 2});
   Tensor mean = random_tensor({2}, 8), var = random_tensor({2}, 9, 0.5, 2);
   const Tensor mean_before = mean.clone(), var_before = var.clone();
-  const Tensor x = in[0].clone().require_grad();
+  const Tensor x = in[0].clone().require_grad(), gamma = in[1].clone().require_grad();
   Tape tape;
-  const Tensor y = batch_norm(x, in[1], in[2], mean, var, {.training = false});
+  const Tensor y = batch_norm(x, gamma, in[2], mean, var, {.training = false});
   CHECK(max_difference(mean, mean_before) == 0);
   CHECK(max_difference(var, var_before) == 0);
+  std::ranges::fill(mean.span<double>(), 1e6);
   std::ranges::fill(var.span<double>(), 1e6);
   tape.backward(y, Tensor::full({4, 2}, 1, DType::f64));
   const double expected = in[1].data<double>()[1] / std::sqrt(var_before.data<double>()[1] + 1e-5);
   CHECK(x.grad().data<double>()[1] == doctest::Approx(expected).epsilon(1e-14));
+  double dgamma = 0;
+  for (std::int64_t row = 0; row < 4; ++row)
+    dgamma +=
+        (x.data<double>()[row * 2] - mean_before.data<double>()[0]) / std::sqrt(var_before.data<double>()[0] + 1e-5);
+  CHECK(gamma.grad().data<double>()[0] == doctest::Approx(dgamma).epsilon(1e-13));
 }
 
 TEST_CASE("batch_norm: shapes that do not fit are named") {
