@@ -15,9 +15,9 @@
 namespace retort {
 namespace {
 
-constexpr int kTries = 5;  // the best counts: a limit is what the machine can do
+constexpr int kTries = 3;  // the best counts: a limit is what the machine can do
 constexpr std::int64_t kRounds = 2'000'000;
-constexpr std::size_t kCopyBytes = std::size_t{128} << 20;
+constexpr std::size_t kCopyBytes = std::size_t{64} << 20;
 
 using Vector128 = float __attribute__((vector_size(16)));
 using Vector256 = float __attribute__((vector_size(32)));
