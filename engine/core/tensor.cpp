@@ -31,14 +31,10 @@ const KernelTable*& current_table(DType dtype) {
 
 const char* to_string(DType dtype) {
   switch (dtype) {
-    case DType::f32:
-      return "f32";
-    case DType::f64:
-      return "f64";
-    case DType::i64:
-      return "i64";
-    case DType::i32:
-      return "i32";
+    case DType::f32: return "f32";
+    case DType::f64: return "f64";
+    case DType::i64: return "i64";
+    case DType::i32: return "i32";
   }
   return "?";
 }

@@ -25,18 +25,13 @@ void init_weight(Tensor& weight, Init init, std::int64_t fan_in, std::int64_t fa
   const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
   const Random draws = random.split();
   switch (init) {
-    case Init::kaiming_uniform_default:
-      return fill_uniform(weight, -bound, bound, draws);
+    case Init::kaiming_uniform_default: return fill_uniform(weight, -bound, bound, draws);
     case Init::kaiming_normal_fan_out:
       return fill_normal(weight, 0, std::sqrt(2 / static_cast<double>(fan_out)), draws);
-    case Init::normal_001:
-      return fill_normal(weight, 0, 0.01, draws);
-    case Init::truncated_normal:
-      return fill_normal(weight, 0, 0.1, draws);
-    case Init::truncated_normal_001:
-      return fill_normal(weight, 0, 0.01, draws);
-    case Init::truncated_normal_0001:
-      return fill_normal(weight, 0, 0.001, draws);
+    case Init::normal_001: return fill_normal(weight, 0, 0.01, draws);
+    case Init::truncated_normal: return fill_normal(weight, 0, 0.1, draws);
+    case Init::truncated_normal_001: return fill_normal(weight, 0, 0.01, draws);
+    case Init::truncated_normal_0001: return fill_normal(weight, 0, 0.001, draws);
   }
 }
 

@@ -17,8 +17,7 @@ double learning_rate(const ScheduleSettings& settings, double epoch) {
     case ScheduleKind::step:
       return settings.lr * std::pow(0.1, std::clamp(std::floor(3 * epoch / settings.epochs), 0.0, 2.0));
     case ScheduleKind::constant:
-    case ScheduleKind::plateau:
-      break;
+    case ScheduleKind::plateau: break;
   }
   return settings.lr;
 }

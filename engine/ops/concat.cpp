@@ -9,14 +9,10 @@ namespace {
 /// The shape with another last extent.
 Shape with_channels(const Shape& shape, std::int64_t channels) {
   switch (shape.rank()) {
-    case 1:
-      return {channels};
-    case 2:
-      return {shape[0], channels};
-    case 3:
-      return {shape[0], shape[1], channels};
-    default:
-      return {shape[0], shape[1], shape[2], channels};
+    case 1: return {channels};
+    case 2: return {shape[0], channels};
+    case 3: return {shape[0], shape[1], channels};
+    default: return {shape[0], shape[1], shape[2], channels};
   }
 }
 
