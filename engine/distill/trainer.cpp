@@ -119,9 +119,9 @@ double Trainer::train_step(Batch& batch) {
   const Tensor main = loss_of(logits);  // last: hard and soft are the main head's
   total = total ? add(main, total) : main;
 
-  lr_ = learning_rate(settings_.schedule,
-                      static_cast<double>(progress_.epoch) + static_cast<double>(progress_.batch) / batches_) *
-        plateau_.factor();
+  // The middle of the step: a warm-up does not begin with a rate of 0.
+  const double epochs_done = progress_.epoch + (progress_.batch + 0.5) / batches_;
+  lr_ = learning_rate(settings_.schedule, epochs_done) * plateau_.factor();
   const double loss = total.item();
   check_loss(loss, "loss");
   tape.backward(total);
