@@ -1,6 +1,7 @@
 // The program `retort`: its commands, its exit status, and the one line that an error is.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -73,7 +74,8 @@ int run(int argc, char** argv) {
       return report("retort", "a command is needed; see the list above", kUsage);
     }
     // A full disk behind a redirected stdout must not look like success.
-    if (!std::cout.flush()) return report("retort", "stdout: cannot write; check the disk or the pipe", kFailed);
+    if (!std::cout.flush() || std::ferror(stdout) != 0)
+      return report("retort", "stdout: cannot write; check the disk or the pipe", kFailed);
     return kDone;
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);

@@ -47,3 +47,12 @@ expect_error 1 "/nowhere" eval --model resnet20 --data /nowhere --json
 expect_error 1 "missing.npy" forward --model m --input missing.npy --out logits.npy
 expect_error 1 "--config: cannot read" summary --model resnet20 --config missing.toml
 [[ -z $(ls | grep -vE '^std(out|err)$') ]] || fail "left behind: $(ls)"
+
+# Output that cannot be written is a failure, in both forms.
+if [[ -w /dev/full ]]; then
+  for form in "" --json; do
+    status=0
+    "$RETORT" summary --model mlp: $form >/dev/full 2>stderr || status=$?
+    [[ $status == 1 ]] && grep -q "^retort: stdout: cannot write" stderr || fail "a full disk behind stdout ($form)"
+  done
+fi
