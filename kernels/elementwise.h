@@ -8,7 +8,7 @@ namespace retort {
 
 /// One slice of channels of a row-major [rows, channels] buffer, for concatenation and its inverse.
 struct ChannelCopy {
-  std::int64_t rows = 1, count = 1;                  ///< rows, and channels to copy from each
+  std::int64_t rows = 1, count = 1;  ///< rows, and channels to copy from each
   std::int64_t source_channels = 1, source_begin = 0;
   std::int64_t target_channels = 1, target_begin = 0;
 };

@@ -226,6 +226,13 @@ LoadReport load_weights(Network& network, const ModelSpec& spec, const std::stri
   return copy_weights(network, spec, path, file, replace_head);
 }
 
+std::optional<Preprocessing> saved_preprocessing(const std::string& path) {
+  const TensorFile file = read_safetensors(path);
+  for (const char* key : {"architecture", "classes", "image_size", "channels", "mean", "std"})
+    if (!file.metadata.contains(key)) return std::nullopt;
+  return to_spec(path, file).preprocessing;
+}
+
 void save_model(const std::string& path, Network& network, const ModelSpec& spec) {
   TensorFile file;
   file.metadata = to_metadata(spec);

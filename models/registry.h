@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,9 @@ Model load_model(const std::string& path);
 /// fc (said); with replace_head a head of another class count keeps its fresh weights (said); a file with or without
 /// AuxLogits (said). Throws Error: a file whose metadata names another architecture, and else as load_model.
 LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head);
+/// What the file's metadata says of its input, where it says it; none for a file from elsewhere. Throws Error for
+/// metadata that is there and not as save_model writes it.
+std::optional<Preprocessing> saved_preprocessing(const std::string& path);
 /// Atomic; torchvision's names and layouts, spec in the metadata.
 void save_model(const std::string& path, Network& network, const ModelSpec& spec);
 

@@ -11,8 +11,8 @@ inline constexpr double epsilon32 = std::numeric_limits<float>::epsilon();
 inline constexpr double epsilon64 = std::numeric_limits<double>::epsilon();
 
 /// Bound on the error of a float dot product of `length` terms, in whatever order they are added: length roundings of
-/// at most epsilon / 2 each (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), one more for a bias and one for
-/// the oracle's own rounding. `magnitude` is the sum of the terms' absolute values.
+/// at most epsilon / 2 each (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), one more for a bias
+/// and one for the oracle's own rounding. `magnitude` is the sum of the terms' absolute values.
 inline double dot_tolerance(std::int64_t length, double magnitude) {
   return (static_cast<double>(length) + 2) / 2 * epsilon32 * magnitude;
 }

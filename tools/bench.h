@@ -48,8 +48,8 @@ struct Timing {
 /// Times the candidates in turns, after a warm-up of each.
 std::vector<Timing> measure(const std::vector<std::function<void()>>& candidates, int repeats);
 
-/// Measures the machine and prints everything: a table, or one JSON object. With `totals` a line (an entry of "totals") per
-/// name and backend that sums seconds and flops over the network's layers.
+/// Measures the machine and prints everything: a table, or one JSON object. With `totals` a line (an entry of "totals")
+/// per name and backend that sums seconds and flops over the network's layers.
 void print_results(const BenchOptions& options, const std::vector<BenchResult>& results, bool totals);
 
 void add_bench_conv(CLI::App& bench);

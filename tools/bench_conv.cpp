@@ -199,12 +199,11 @@ void add_bench_conv(CLI::App& bench) {
   extent("--r", options->geometry.r, "Filter rows");
   command->add_option("--s", options->s, "Filter columns (default: --r)")->check(whole_number(1));
   extent("--stride", options->geometry.stride_h, "Both ways");
-  command->add_option("--pad", options->geometry.pad_h, "On all sides")
-      ->check(whole_number(0))
-      ->capture_default_str();
+  command->add_option("--pad", options->geometry.pad_h, "On all sides")->check(whole_number(0))->capture_default_str();
   command->add_option("--pass", options->pass, "fprop, dgrad or wgrad (default: all three)")
       ->check(CLI::IsMember({"fprop", "dgrad", "wgrad"}));
-  command->add_option("--net", options->net, "All distinct convolutions of a network, at its own image size and batch --n");
+  command->add_option("--net", options->net,
+                      "All distinct convolutions of a network, at its own image size and batch --n");
   command->callback([options] { run(*options); });
 }
 

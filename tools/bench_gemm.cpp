@@ -27,8 +27,7 @@ void run(const Options& options) {
     const GemmKernels& kernel = backend.table->gemm;
     workspaces.push_back(std::make_unique<Workspace>(kernel.workspace_bytes(g)));
     void* workspace = workspaces.back()->data();
-    candidates.push_back(
-        [=, &kernel] { kernel.run({}, g, a.raw(), b.raw(), nullptr, false, c.raw(), workspace); });
+    candidates.push_back([=, &kernel] { kernel.run({}, g, a.raw(), b.raw(), nullptr, false, c.raw(), workspace); });
   }
   const std::vector<Timing> timings = measure(candidates, options.repeats);
   std::vector<BenchResult> results;

@@ -77,9 +77,8 @@ double measure_peak_flops() {
   double best = 0;
   for (int attempt = 0; attempt < kTries; ++attempt) {
     const auto start = std::chrono::steady_clock::now();
-    parallel_tasks(threads, [&](std::int64_t task, int) {
-      results[task] = chains(kRounds, static_cast<float>(attempt));
-    });
+    parallel_tasks(threads,
+                   [&](std::int64_t task, int) { results[task] = chains(kRounds, static_cast<float>(attempt)); });
     best = std::max(best, 2.0 * kChains * lanes * static_cast<double>(kRounds) * threads / seconds_since(start));
   }
   volatile float sink = results[0];

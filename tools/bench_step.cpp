@@ -1,5 +1,5 @@
-// retort bench step: a whole training step (forward, loss, backward, SGD) or a forward pass in evaluation mode, on random
-// images.
+// retort bench step: a whole training step (forward, loss, backward, SGD) or a forward pass in evaluation mode, on
+// random images.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -27,7 +27,8 @@ struct Options : BenchOptions {
 /// The work that a step cannot avoid.
 struct Work {
   double flops = 0;  ///< multiply-adds twice: one forward pass; in training the two gradients of each layer too
-  double bytes = 0;  ///< each layer's output written and read; in training its gradient too; parameters read (and moved)
+  double bytes =
+      0;  ///< each layer's output written and read; in training its gradient too; parameters read (and moved)
 };
 
 Work work_of(const Model& model, const Tensor& x, bool train) {
@@ -50,8 +51,8 @@ Work work_of(const Model& model, const Tensor& x, bool train) {
   }
   if (train) {
     work.flops = 3 * work.flops - 2 * first_macs;
-    work.bytes *= 3;             // outputs are read again, and their gradients written and read
-    parameter_bytes *= 2 + 5;    // read twice; gradient written; the optimizer reads three and writes two
+    work.bytes *= 3;           // outputs are read again, and their gradients written and read
+    parameter_bytes *= 2 + 5;  // read twice; gradient written; the optimizer reads three and writes two
   }
   work.bytes += parameter_bytes;
   return work;
@@ -65,8 +66,7 @@ std::size_t peak_process_bytes() {
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (options.precision == "bf16")
-    throw UsageError("--precision: bf16 needs the cuda backend; use fp32 on the CPU");
+  if (options.precision == "bf16") throw UsageError("--precision: bf16 needs the cuda backend; use fp32 on the CPU");
   if (!is_architecture(options.model))
     throw UsageError(text("--model: '", options.model, "' is no architecture; give one such as resnet50"));
   catch_interrupts();

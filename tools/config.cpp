@@ -39,8 +39,9 @@ std::vector<CLI::ConfigItem> CommandConfig::from_config(std::istream& input) con
   for (CLI::ConfigItem& item : CLI::ConfigTOML::from_config(input)) {
     if (item.name == "++" || item.name == "--") continue;  // a section opens or closes
     if (!is_command(&app_, item.parents))
-      throw UsageError("--config: [" + CLI::detail::join(item.parents, ".") + "]: no such command; sections are named " +
-                       "after commands, e.g. [" + CLI::detail::join(path, ".") + "]");
+      throw UsageError("--config: [" + CLI::detail::join(item.parents, ".") +
+                       "]: no such command; sections are named " + "after commands, e.g. [" +
+                       CLI::detail::join(path, ".") + "]");
     if (!item.parents.empty() && item.parents != path) continue;
     const CLI::Option* option = chain.back()->get_option_no_throw("--" + item.name);
     if (option == nullptr || !option->get_configurable())

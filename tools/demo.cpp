@@ -33,9 +33,10 @@ class Demo {
 
   void run() {
     draw();
-    TrainingOutcome teacher = train("resnet50", "teacher", kTeacherEpochs,
-                                    "A big teacher learns the labels. Its scores will say more than a label can: that a "
-                                    "ring looks a little like a circle, and not at all like a cross.");
+    TrainingOutcome teacher =
+        train("resnet50", "teacher", kTeacherEpochs,
+              "A big teacher learns the labels. Its scores will say more than a label can: that a "
+              "ring looks a little like a circle, and not at all like a cross.");
     write_logits();
     TrainingOutcome alone = train("inception_v3", "student-labels", kStudentEpochs,
                                   "A student learns from the labels alone: the mark to beat.");
@@ -86,7 +87,8 @@ class Demo {
                 training.warmup_epochs, " --out ", training.out);
   }
 
-  TrainingOutcome train(const std::string& model, const std::string& name, std::int64_t epochs, const std::string& why) {
+  TrainingOutcome train(const std::string& model, const std::string& name, std::int64_t epochs,
+                        const std::string& why) {
     const TrainingOptions training = options_for(name, epochs);
     tell(why, "train --model " + model + flags(training));
     return run_training(training, model, open_training_data(training, false), Guidance{});
@@ -102,10 +104,11 @@ class Demo {
       logits.model = path("teacher.safetensors");
       logits.out = path(text("logits-", split, ".npy"));
       logits.csv = path(text("logits-", split, ".csv"));
-      tell(text("The teacher's raw scores on the ", split, " pictures are saved: an array for NumPy, an index that ties each "
+      tell(text("The teacher's raw scores on the ", split,
+                " pictures are saved: an array for NumPy, an index that ties each "
                 "row to its picture, a table to look at."),
-           text("logits --model ", logits.model, " --data ", logits.data.path, " --split ", split, " --out ", logits.out,
-                " --csv ", logits.csv));
+           text("logits --model ", logits.model, " --data ", logits.data.path, " --split ", split, " --out ",
+                logits.out, " --csv ", logits.csv));
       run_logits(logits);
     }
   }
@@ -145,8 +148,11 @@ class Demo {
     if (options_.common.json) {
       nlohmann::ordered_json json = {{"results", nlohmann::ordered_json::array()}};
       for (const Row& row : rows)
-        json["results"].push_back({{"name", row.name}, {"model", row.file}, {"accuracy", row.accuracy},
-                                   {"parameters", row.parameters}, {"bytes", row.bytes},
+        json["results"].push_back({{"name", row.name},
+                                   {"model", row.file},
+                                   {"accuracy", row.accuracy},
+                                   {"parameters", row.parameters},
+                                   {"bytes", row.bytes},
                                    {"images_per_second", row.images_per_second}});
       std::cout << json.dump() << std::endl;
       return;
@@ -155,9 +161,10 @@ class Demo {
     for (const Row& row : rows)
       std::printf("%-38s %8.2f%% %12lld %12lld %10.1f\n", row.name.c_str(), 100 * row.accuracy,
                   static_cast<long long>(row.parameters), static_cast<long long>(row.bytes), row.images_per_second);
-    std::printf("\nOn %lld pictures that no network has learnt from; one run with seed %llu, so a few points are chance.\n",
-                static_cast<long long>(shape_names().size() * kValPerClass),
-                static_cast<unsigned long long>(options_.common.seed));
+    std::printf(
+        "\nOn %lld pictures that no network has learnt from; one run with seed %llu, so a few points are chance.\n",
+        static_cast<long long>(shape_names().size() * kValPerClass),
+        static_cast<unsigned long long>(options_.common.seed));
   }
 
   const Options& options_;

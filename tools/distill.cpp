@@ -41,7 +41,8 @@ void validate_distillation(const Options& options) {
     throw UsageError("--val-logits: goes with --logits; a live teacher needs none");
   if (!options.logits.empty() && options.mixup > 0)
     throw UsageError("--mixup: a store has no logits for blended images; use --teacher");
-  if (options.views < 0) throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
+  if (options.views < 0)
+    throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
 }
 
 /// Takes augmentation, views and seed from the store, and refuses flags that say otherwise.
@@ -54,7 +55,8 @@ void follow_store(const Options& options, const LogitStore& store, Guidance& gui
         asked.jitter != store.augmentation.jitter)
       throw UsageError(text("--augment: teacher and student must see the same views, and those of ", options.logits,
                             " were drawn otherwise; leave --augment out, or make the store with `logits --views K "
-                            "--augment ", *options.augment, "`"));
+                            "--augment ",
+                            *options.augment, "`"));
   }
   guidance.augmentation = store.augmentation;
   guidance.views = store.views;
@@ -93,9 +95,9 @@ Guidance live_guidance(const Options& options, const TrainingData& data) {
   guidance.fingerprint["--teacher"] = guidance.notes["teacher"];
   guidance.fingerprint["--combine"] = options.combine;
   guidance.fingerprint["--views"] = std::to_string(options.views);
-  guidance.augmentation = options.augment       ? parse_augmentation(*options.augment)
-                          : options.views > 1   ? default_view_augmentation(*data.train)
-                                                : Augmentation{};
+  guidance.augmentation = options.augment     ? parse_augmentation(*options.augment)
+                          : options.views > 1 ? default_view_augmentation(*data.train)
+                                              : Augmentation{};
   guidance.views = options.views;
   guidance.view_seed = options.common.seed;
   guidance.teacher = live_teacher(std::move(models), parse_combine(options.combine));
@@ -109,15 +111,15 @@ void run(const Options& options) {
   check_writable(options.out);
   const TrainingData data = open_training_data(options, /*allow_unlabelled=*/true);
   if (!data.train->labelled() && options.lambda.value_or(0) != 0)
-    throw UsageError(text("--lambda: ", *options.lambda, " weighs labels, and ", options.data.path,
-                          " has none; use --lambda 0"));
+    throw UsageError(
+        text("--lambda: ", *options.lambda, " weighs labels, and ", options.data.path, " has none; use --lambda 0"));
   Guidance guidance = options.logits.empty() ? live_guidance(options, data) : cached_guidance(options, data);
   guidance.settings.temperature = options.temperature;
   guidance.settings.lambda = options.lambda.value_or(data.train->labelled() ? kDefaultLambda : 0);
   guidance.settings.convention = options.convention == "convex" ? Convention::convex : Convention::additive;
   const std::string temperature = text(options.temperature), lambda = text(guidance.settings.lambda);
-  for (const auto& [key, value] : {std::pair{"temperature", temperature}, {"lambda", lambda},
-                                   {"convention", options.convention}}) {
+  for (const auto& [key, value] :
+       {std::pair{"temperature", temperature}, {"lambda", lambda}, {"convention", options.convention}}) {
     guidance.notes[key] = value;
     guidance.fingerprint[std::string("--") + key] = value;
   }
@@ -138,7 +140,8 @@ void add_distill_command(CLI::App& app) {
   command->add_option("--logits", options->logits, "The teacher's logit store (.npy with its .json, or .csv)");
   command->add_option("--val-logits", options->val_logits, "Store of the validation part");
   command->add_option("--teacher", options->teacher, "Live teacher: FILE[,FILE...]");
-  command->add_option("--combine", options->combine, "Of several teachers: logit, arithmetic or geometric")->capture_default_str();
+  command->add_option("--combine", options->combine, "Of several teachers: logit, arithmetic or geometric")
+      ->capture_default_str();
   command->add_option("--views", options->views, "A live teacher's views: epoch e sees view e mod K");
   command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
   command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)");

@@ -72,7 +72,8 @@ Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std:
         covered += inside(static_cast<Shape2d>(shape), (c * dx + s * dy) / radius, (c * dy - s * dx) / radius);
       }
       const double cover = covered / double(kSamples * kSamples);
-      const double along = 0.5 + ((x - size / 2.0) * std::cos(slope) + (y - size / 2.0) * std::sin(slope)) / (1.5 * size);
+      const double along =
+          0.5 + ((x - size / 2.0) * std::cos(slope) + (y - size / 2.0) * std::sin(slope)) / (1.5 * size);
       const double grain = 10 * random.normal();
       for (int channel = 0; channel < 3; ++channel) {
         const double ground = ground_a[channel] + along * (ground_b[channel] - ground_a[channel]);
@@ -84,8 +85,8 @@ Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std:
   return image;
 }
 
-void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::int64_t val_per_class, std::int64_t size,
-                  std::uint64_t seed) {
+void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::int64_t val_per_class,
+                  std::int64_t size, std::uint64_t seed) {
   for (std::size_t shape = 0; shape < shape_names().size(); ++shape) {
     for (std::int64_t i = 0; i < train_per_class + val_per_class; ++i) {
       const Image image = draw_shape(shape, size, seed, i);

@@ -12,11 +12,12 @@ namespace retort {
 /// The classes, sorted by name as a folder of classes is.
 const std::vector<std::string>& shape_names();
 
-/// One picture of a class: the shape, bright, at a random place, size, tilt and colour over a dark gradient, with grain. Depends on (seed, shape, number) alone.
+/// One picture of a class: the shape, bright, at a random place, size, tilt and colour over a dark gradient, with
+/// grain. Depends on (seed, shape, number) alone.
 Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std::uint64_t number);
 
 /// Writes folder/train/<class>/0001.png ... and folder/val/<class>/... Throws Error if the disk refuses.
-void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::int64_t val_per_class, std::int64_t size,
-                  std::uint64_t seed);
+void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::int64_t val_per_class,
+                  std::int64_t size, std::uint64_t seed);
 
 }  // namespace retort

@@ -65,7 +65,8 @@ void print_confusion(const Evaluation& result, const std::vector<std::string>& c
   std::printf("\n");
   for (std::size_t row = 0; row < classes.size(); ++row) {
     std::printf("%*.*s", column, column, classes[row].c_str());
-    for (const std::int64_t count : result.confusion[row]) std::printf("  %*lld", column, static_cast<long long>(count));
+    for (const std::int64_t count : result.confusion[row])
+      std::printf("  %*lld", column, static_cast<long long>(count));
     std::printf("\n");
   }
 }

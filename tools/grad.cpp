@@ -96,8 +96,7 @@ void run(const Options& options) {
   const std::int64_t n = images.shape()[0], classes = static_cast<std::int64_t>(model.spec.classes.size());
   Targets targets;
   if (!options.labels.empty()) targets.labels = read_labels(options.labels, n, classes);
-  const Tensor teacher =
-      options.teacher_logits.empty() ? Tensor() : read_teacher(options.teacher_logits, n, classes);
+  const Tensor teacher = options.teacher_logits.empty() ? Tensor() : read_teacher(options.teacher_logits, n, classes);
 
   const Losses losses = compute(options, model, images, targets, teacher);
   check(std::isfinite(losses.total), options.input, ": the loss is ", losses.total,
@@ -112,9 +111,9 @@ void run(const Options& options) {
 
   say(options.common.quiet, text("saved ", options.out, ": ", file.tensors.size(), " gradients"));
   if (options.common.json) {
-    std::cout << nlohmann::ordered_json{{"loss", losses.total}, {"hard_loss", losses.hard}, {"soft_loss", losses.soft}}
-                     .dump()
-              << std::endl;
+    std::cout
+        << nlohmann::ordered_json{{"loss", losses.total}, {"hard_loss", losses.hard}, {"soft_loss", losses.soft}}.dump()
+        << std::endl;
   } else {
     std::cout << "loss " << losses.total << "  hard " << losses.hard << "  soft " << losses.soft << std::endl;
   }

@@ -40,7 +40,8 @@ LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const 
 
 void run_logits(const LogitsOptions& options) {
   apply_common_options(options.common);
-  if (options.views < 1) throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
+  if (options.views < 1)
+    throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
   if (options.batch_size < 1)
     throw UsageError(text("--batch-size: ", options.batch_size, " is not allowed; give a whole number from 1"));
   if (!options.out.ends_with(".npy")) throw UsageError(text("--out: '", options.out, "' is not a .npy file; name one"));

@@ -40,9 +40,7 @@ Model build_and_load(const std::string& architecture, const std::string& weights
   model.spec.architecture = architecture;
   model.spec.classes =
       dataset && dataset->labelled() ? dataset->classes() : numbered_classes(head_classes(file, weights));
-  model.spec.preprocessing = preprocessing_for(
-      data, default_preprocessing(architecture, dataset ? dataset->native_size() : 0,
-                                  dataset ? dataset->native_channels() : 3));
+  model.spec.preprocessing = preprocessing_of(architecture, weights, data, dataset);
   model.network = make_network(model.spec, common.seed);
   for (const std::string& line : load_weights(*model.network, model.spec, weights, /*replace_head=*/false).lines)
     say(common.quiet, line);
@@ -144,6 +142,16 @@ Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base) 
     base.std = options.std;
   }
   return base;
+}
+
+Preprocessing preprocessing_of(const std::string& architecture, const std::string& weights, const DataOptions& options,
+                               const Dataset* dataset) {
+  std::optional<Preprocessing> own;
+  if (!weights.empty()) own = saved_preprocessing(weights);
+  if (!own)
+    own = default_preprocessing(architecture, dataset ? dataset->native_size() : 0,
+                                dataset ? dataset->native_channels() : 3);
+  return preprocessing_for(options, *own);
 }
 
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,

@@ -53,10 +53,15 @@ std::unique_ptr<Dataset> open_data(const DataOptions& options, Split split, bool
 /// Throws UsageError when mean or std has another length than the channels, or a std is not positive.
 Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base);
 
-/// --model FILE, or --model ARCH with --weights FILE: a model for evaluation. `dataset` may be null; it gives an ARCH its
-/// classes, size and channels; without it the classes are as many as the file's head has. Lines that loading has to say go
-/// to stderr unless quiet. Throws UsageError for a lone ARCH, or --weights beside a FILE; Error when a labelled dataset has
-/// other classes than the model.
+/// What an architecture takes when it starts from `weights` (may be empty): a file that says its own input wins over
+/// the architecture's default, and the flags over both.
+Preprocessing preprocessing_of(const std::string& architecture, const std::string& weights, const DataOptions& options,
+                               const Dataset* dataset);
+
+/// --model FILE, or --model ARCH with --weights FILE: a model for evaluation. `dataset` may be null; it gives an ARCH
+/// its classes, size and channels; without it the classes are as many as the file's head has. Lines that loading has to
+/// say go to stderr unless quiet. Throws UsageError for a lone ARCH, or --weights beside a FILE; Error when a labelled
+/// dataset has other classes than the model.
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
                  const CommonOptions& common);
 

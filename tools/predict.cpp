@@ -62,7 +62,8 @@ class FileList : public Dataset {
 
 bool is_image_name(const fs::path& path) {
   std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   const auto known = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".gif"};
   return std::find(known.begin(), known.end(), extension) != known.end();
 }

@@ -1,4 +1,5 @@
-// What a user sees while work goes on: a bar with rate, loss and time left on a terminal, nothing between lines elsewhere.
+// What a user sees while work goes on: a bar with rate, loss and time left on a terminal, nothing between lines
+// elsewhere.
 #pragma once
 
 #include <chrono>

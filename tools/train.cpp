@@ -15,7 +15,8 @@ void run(const Options& options) {
   apply_common_options(options.common);
   validate(options);
   if (!is_architecture(options.model))
-    throw UsageError(text("--model: '", options.model, "' is no architecture; `train` takes one such as resnet50, and "
+    throw UsageError(text("--model: '", options.model,
+                          "' is no architecture; `train` takes one such as resnet50, and "
                           "--weights FILE to start from a file"));
   check_writable(options.out);
   const TrainingData data = open_training_data(options, /*allow_unlabelled=*/false);
@@ -31,7 +32,8 @@ void run(const Options& options) {
 void add_train_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("train", "Trains a model on labels");
-  command->add_option("--model", options->model, "Architecture, e.g. vgg16, resnet50, inception_v3, mlp:800x800")->required();
+  command->add_option("--model", options->model, "Architecture, e.g. vgg16, resnet50, inception_v3, mlp:800x800")
+      ->required();
   add_training_options(*command, *options);
   command->callback([options] { run(*options); });
 }

@@ -97,7 +97,8 @@ void freeze(Network& network, const std::vector<std::string>& patterns, bool qui
     std::int64_t tensors = 0;
     for (Parameter* parameter : parameters(network)) {
       const std::string& name = parameter->name;
-      if (fnmatch(pattern.c_str(), name.c_str(), 0) != 0 && !name.starts_with(pattern + ".") && name != pattern) continue;
+      if (fnmatch(pattern.c_str(), name.c_str(), 0) != 0 && !name.starts_with(pattern + ".") && name != pattern)
+        continue;
       parameter->frozen = true;
       parameter->value = parameter->value.detached();
       ++tensors;
@@ -212,14 +213,13 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
   spec.classes = train.labelled() ? train.classes() : guidance.classes;
   spec.auxiliary = options.auxiliary;
   spec.notes = guidance.notes;
-  spec.preprocessing =
-      preprocessing_for(options.data, default_preprocessing(architecture, train.native_size(), train.native_channels()));
+  spec.preprocessing = preprocessing_of(architecture, options.weights, options.data, &train);
   std::unique_ptr<Network> network = make_network(spec, options.common.seed);
   const std::int64_t parameter_count = trainable_count(*network);
-  say(quiet, text(architecture, ": ", parameter_count, " parameters, ", spec.classes.size(), " classes, images ",
-                  spec.preprocessing.image_size, " x ", spec.preprocessing.image_size, " x ",
-                  spec.preprocessing.channels, "; ", train.size(), " to train on, ",
-                  data.val ? data.val->size() : 0, " to validate"));
+  say(quiet,
+      text(architecture, ": ", parameter_count, " parameters, ", spec.classes.size(), " classes, images ",
+           spec.preprocessing.image_size, " x ", spec.preprocessing.image_size, " x ", spec.preprocessing.channels,
+           "; ", train.size(), " to train on, ", data.val ? data.val->size() : 0, " to validate"));
   if (!options.weights.empty())
     for (const std::string& line : load_weights(*network, spec, options.weights, /*replace_head=*/true).lines)
       say(quiet, line);
@@ -263,8 +263,8 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
   Trainer trainer(parts, settings_of(options, guidance), hooks, state, fingerprint_of(options, spec, data, guidance));
   if (options.resume && std::filesystem::exists(state)) {
     trainer.resume();
-    say(quiet, text("resumed from ", state, " at step ", trainer.progress().step, ", epoch ",
-                    trainer.progress().epoch + 1));
+    say(quiet,
+        text("resumed from ", state, " at step ", trainer.progress().step, ", epoch ", trainer.progress().epoch + 1));
   } else {
     if (options.resume) say(quiet, text(state, ": not there; starting from the beginning"));
     std::filesystem::remove(state);  // an older run's state must not be resumed in this one's name
@@ -281,18 +281,18 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
   outcome.selected_epoch = trainer.progress().selected_epoch;
   outcome.selected_accuracy = trainer.progress().selected_accuracy;
   if (outcome.selected_epoch > 0) outcome.selected_model = best;
-  say(quiet, text("saved ", options.out, outcome.selected_epoch > 0
-                                              ? text("; best on validation: epoch ", outcome.selected_epoch, " in ", best)
-                                              : std::string()));
+  say(quiet,
+      text("saved ", options.out,
+           outcome.selected_epoch > 0 ? text("; best on validation: epoch ", outcome.selected_epoch, " in ", best)
+                                      : std::string()));
   return outcome;
 }
 
 void print_outcome_json(const TrainingOutcome& outcome) {
   Json json = {{"model", outcome.model}, {"parameters", outcome.parameters}};
   if (!outcome.selected_model.empty())
-    json["selected"] = {{"model", outcome.selected_model},
-                        {"epoch", outcome.selected_epoch},
-                        {"accuracy", outcome.selected_accuracy}};
+    json["selected"] = {
+        {"model", outcome.selected_model}, {"epoch", outcome.selected_epoch}, {"accuracy", outcome.selected_accuracy}};
   json["epochs"] = Json::array();
   for (const EpochReport& report : outcome.history) json["epochs"].push_back(report_json(report, true, true));
   std::cout << json.dump() << std::endl;

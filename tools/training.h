@@ -51,13 +51,13 @@ struct Guidance {
 struct TrainingOutcome {
   std::string model, selected_model;  ///< files; the second is empty without validation data
   std::int64_t parameters = 0;
-  std::vector<EpochReport> history;   ///< of the epochs that ran now
+  std::vector<EpochReport> history;  ///< of the epochs that ran now
   std::int64_t selected_epoch = -1;
   double selected_accuracy = 0;
 };
 
-/// Trains `architecture` and writes --out, FILE.best.safetensors, FILE.state.safetensors and the log. Throws Interrupted
-/// after saving the state if the user asked to stop.
+/// Trains `architecture` and writes --out, FILE.best.safetensors, FILE.state.safetensors and the log. Throws
+/// Interrupted after saving the state if the user asked to stop.
 TrainingOutcome run_training(const TrainingOptions& options, const std::string& architecture, const TrainingData& data,
                              Guidance guidance);
 

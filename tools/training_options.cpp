@@ -10,7 +10,8 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
   add_common_options(command, options.common);
   add_data_options(command, options.data, /*with_split=*/false);
   command.add_option("-o,--out", options.out, "Model file to write (.safetensors)")->required();
-  command.add_option("--weights", options.weights, "Start from this file's weights; a head of another size is replaced");
+  command.add_option("--weights", options.weights,
+                     "Start from this file's weights; a head of another size is replaced");
   command.add_option("--epochs", options.epochs, "Passes over the training data")->capture_default_str();
   command.add_option("--batch-size", options.batch_size, "Images a step")->capture_default_str();
   command.add_option("--lr", options.lr, "Peak learning rate (default: 0.02 for sgd, 0.001 for adam and adamw)");
@@ -28,10 +29,12 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
       ->allow_extra_args(false);
   command.add_option("--dropout", options.dropout, "Probability in [0, 1), in place of the network's own");
   command.add_option("--max-norm", options.max_norm, "Clip the global gradient norm; 0: off")->capture_default_str();
-  command.add_option("--early-stop", options.early_stop, "Stop after N epochs without a lower validation loss; 0: never")
+  command
+      .add_option("--early-stop", options.early_stop, "Stop after N epochs without a lower validation loss; 0: never")
       ->capture_default_str();
   command.add_option("--precision", options.precision, "fp32 or bf16")->capture_default_str();
-  command.add_option("--checkpoint-every", options.checkpoint_every, "Epochs between checkpoints")->capture_default_str();
+  command.add_option("--checkpoint-every", options.checkpoint_every, "Epochs between checkpoints")
+      ->capture_default_str();
   command.add_flag("--resume", options.resume, "Continue a stopped run from its training state");
   command.add_option("--log", options.log, "JSON lines, one an epoch");
   command.add_flag("--aux", options.auxiliary, "Train InceptionV3's auxiliary head too");

@@ -26,8 +26,8 @@ void log_softmax(const float* row, std::int64_t classes, double temperature, std
   for (double& value : out) value -= log_sum;
 }
 
-/// How many classes come before `label`, by logit and then by index. A NaN on either side comes before, so that a broken
-/// network never counts as right.
+/// How many classes come before `label`, by logit and then by index. A NaN on either side comes before, so that a
+/// broken network never counts as right.
 std::int64_t rank_of(const float* row, std::int64_t classes, std::int64_t label) {
   std::int64_t rank = 0;
   for (std::int64_t i = 0; i < classes; ++i) {
@@ -69,7 +69,8 @@ void Metrics::add(const Tensor& logits, const Tensor& labels, const Tensor& teac
     const std::int64_t predicted = argmax(z, classes_);
     if (labels) {
       const std::int64_t label = labels.data<std::int64_t>()[row];
-      check(label >= 0 && label < classes_, "metrics: label ", label, " in row ", row, "; expected 0 to ", classes_ - 1);
+      check(label >= 0 && label < classes_, "metrics: label ", label, " in row ", row, "; expected 0 to ",
+            classes_ - 1);
       log_softmax(z, classes_, 1, log_q);
       cross_entropy_ -= log_q[label];
       const std::int64_t rank = rank_of(z, classes_, label);

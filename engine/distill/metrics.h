@@ -26,7 +26,8 @@ class Metrics {
   /// temperature is used for the teacher's terms only.
   explicit Metrics(std::int64_t classes, double temperature = 1);
 
-  /// logits f32 [n, classes]; labels i64 [n] or empty; teacher f32 [n, classes] or empty. A tie counts for the lower class.
+  /// logits f32 [n, classes]; labels i64 [n] or empty; teacher f32 [n, classes] or empty. A tie counts for the lower
+  /// class.
   void add(const Tensor& logits, const Tensor& labels, const Tensor& teacher = {});
   Evaluation result() const;
 

@@ -15,7 +15,8 @@ CachedTeacher::CachedTeacher(LogitStore store, std::vector<std::int64_t> rows)
 void CachedTeacher::request_inputs(std::vector<Preprocessing>&) {}
 
 Tensor CachedTeacher::logits(const Batch& batch, std::uint64_t view) {
-  check(view < static_cast<std::uint64_t>(store_.views), "logit store: view ", view, " is not among its ", store_.views);
+  check(view < static_cast<std::uint64_t>(store_.views), "logit store: view ", view, " is not among its ",
+        store_.views);
   const std::int64_t classes = store_.logits.shape()[1];
   const std::int64_t offset = static_cast<std::int64_t>(view) * store_.samples();
   Tensor result = Tensor::empty({static_cast<std::int64_t>(batch.indices.size()), classes});

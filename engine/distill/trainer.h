@@ -23,9 +23,9 @@ struct TrainSettings {
   double label_smoothing = 0;
   double mixup = 0;  ///< alpha; 0: off
   Augmentation augmentation;
-  std::optional<double> dropout;   ///< overrides the network's own
-  double auxiliary_weight = 0;     ///< of the auxiliary head's loss; 0: the head is not run
-  std::int64_t early_stop = 0;     ///< stop after so many epochs without a lower validation loss; 0: never
+  std::optional<double> dropout;      ///< overrides the network's own
+  double auxiliary_weight = 0;        ///< of the auxiliary head's loss; 0: the head is not run
+  std::int64_t early_stop = 0;        ///< stop after so many epochs without a lower validation loss; 0: never
   std::int64_t checkpoint_every = 1;  ///< epochs
   std::uint64_t seed = 0;
   std::uint64_t view_seed = 0;  ///< of the augmentation

@@ -45,8 +45,8 @@ const Tensor& require(const TensorFile& file, const std::string& path, const std
 
 }  // namespace
 
-void save_training_state(const std::string& path, Module& module, Optimizer& optimizer, const TrainingProgress& progress,
-                         const Fingerprint& fingerprint) {
+void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
+                         const TrainingProgress& progress, const Fingerprint& fingerprint) {
   nlohmann::json json;
   visit_progress(progress, [&](const char* name, const auto& value) { json[name] = value; });
   TensorFile file;

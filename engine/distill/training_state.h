@@ -32,8 +32,8 @@ struct TrainingProgress {
 using Fingerprint = std::map<std::string, std::string>;
 
 /// Writes weights, buffers, optimizer moments and progress as one safetensors file, atomically.
-void save_training_state(const std::string& path, Module& module, Optimizer& optimizer, const TrainingProgress& progress,
-                         const Fingerprint& fingerprint);
+void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
+                         const TrainingProgress& progress, const Fingerprint& fingerprint);
 
 /// Restores what save_training_state wrote. Throws Error naming the first flag whose value differs, or a tensor that
 /// does not fit.

@@ -25,10 +25,10 @@ enum class FileLayout : std::uint8_t {
 struct Parameter {
   Tensor value;
   FileLayout layout = FileLayout::same;
-  Shape image;             ///< linear_image only: [h, w, c]
-  bool buffer = false;     ///< not trained, but saved
-  bool frozen = false;     ///< stays bit for bit as it is, running statistics too (--freeze)
-  std::string name;        ///< full dotted name, set by parameters()
+  Shape image;          ///< linear_image only: [h, w, c]
+  bool buffer = false;  ///< not trained, but saved
+  bool frozen = false;  ///< stays bit for bit as it is, running statistics too (--freeze)
+  std::string name;     ///< full dotted name, set by parameters()
 };
 
 class Module;
@@ -81,12 +81,12 @@ struct LayerReport {
 
 /// What a forward pass needs besides its input.
 struct ForwardContext {
-  bool training = false;            ///< batch statistics and dropout are on
-  std::uint64_t seed = 0;           ///< of dropout
-  std::uint64_t step = 0;           ///< training step: another mask each step
-  int dropouts = 0;                 ///< counted up by each dropout layer of the pass: another mask each layer
-  std::optional<double> dropout;    ///< overrides every dropout probability
-  Tensor* auxiliary = nullptr;      ///< receives an auxiliary head's logits, if asked for and there is one
+  bool training = false;          ///< batch statistics and dropout are on
+  std::uint64_t seed = 0;         ///< of dropout
+  std::uint64_t step = 0;         ///< training step: another mask each step
+  int dropouts = 0;               ///< counted up by each dropout layer of the pass: another mask each layer
+  std::optional<double> dropout;  ///< overrides every dropout probability
+  Tensor* auxiliary = nullptr;    ///< receives an auxiliary head's logits, if asked for and there is one
   std::vector<LayerReport>* report = nullptr;  ///< receives one entry a layer
 };
 

@@ -13,8 +13,8 @@ enum class OptimizerKind : std::uint8_t { sgd, adam, adamw };
 
 struct OptimizerSettings {
   OptimizerKind kind = OptimizerKind::sgd;
-  double momentum = 0.9;  ///< SGD
-  bool nesterov = false;  ///< SGD
+  double momentum = 0.9;                          ///< SGD
+  bool nesterov = false;                          ///< SGD
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  ///< Adam, AdamW
   double weight_decay = 0;
   double max_norm = 0;  ///< clip the global gradient norm to this; 0: no clipping

@@ -8,10 +8,10 @@ namespace retort {
 
 /// The hard targets of a batch; labels2 and weight come from mixup.
 struct Targets {
-  Tensor labels;          ///< i64 [n], each in [0, classes); may be empty where labels are not read
-  Tensor labels2;         ///< i64 [n] or empty
-  Tensor weight;          ///< f32 [n] in [0, 1], or empty
-  double smoothing = 0;   ///< label smoothing in [0, 1)
+  Tensor labels;         ///< i64 [n], each in [0, classes); may be empty where labels are not read
+  Tensor labels2;        ///< i64 [n] or empty
+  Tensor weight;         ///< f32 [n] in [0, 1], or empty
+  double smoothing = 0;  ///< label smoothing in [0, 1)
 };
 
 /// logits [n, classes] -> the mean cross-entropy, one element [1]. Saves the gradient (computed in the same pass).

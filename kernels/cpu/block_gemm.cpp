@@ -175,8 +175,8 @@ struct Part {
   std::int64_t begin, end;
 };
 
-/// B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend on how many stand
-/// beside it: each depth block is summed on its own, here in steps that start from where the last one ended.
+/// B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend on how many
+/// stand beside it: each depth block is summed on its own, here in steps that start from where the last one ended.
 void run_direct(const BlockGemm& product, const Range2d& range, const Scratch& scratch) {
   const std::int64_t blocks = divide_up(product.depth, kBlockDepth), rows = range.rows;
   const bool row_major = product.layout == PanelLayout::row_major;

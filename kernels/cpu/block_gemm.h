@@ -5,8 +5,8 @@
 // A is never materialised: a callback loads one block of it at a time into a small scratch panel, so that a convolution
 // gathers patches where a GEMM copies. B is packed, a block that fits the L2 cache at a time, into slivers as wide as
 // two vectors; a register-tiled micro-kernel runs each panel against each sliver. Each element of C is summed in the
-// same order however many rows there are and however they are split into tasks: neither the number of threads nor the size
-// of the batch changes the bits.
+// same order however many rows there are and however they are split into tasks: neither the number of threads nor the
+// size of the batch changes the bits.
 #pragma once
 
 #include <cstddef>

@@ -41,7 +41,7 @@ struct Tile {
   std::int64_t col, cols;
   float* const* start;  ///< rows laid out as C whose values the sums start from, or null for 0
   bool accumulate;      ///< add to C instead of overwriting it
-  const float* bias;  ///< at `col`, or null
+  const float* bias;    ///< at `col`, or null
   bool relu;
 };
 

@@ -17,11 +17,10 @@ template <class... Args>
 class FunctionRef<void(Args...)> {
  public:
   template <class Callable>
-    requires(!std::is_same_v<std::remove_cvref_t<Callable>, FunctionRef>)
-  FunctionRef(Callable&& callable)
-      : object_(const_cast<void*>(static_cast<const void*>(&callable))), call_([](void* object, Args... args) {
-          (*static_cast<std::remove_reference_t<Callable>*>(object))(args...);
-        }) {}
+  requires(!std::is_same_v<std::remove_cvref_t<Callable>, FunctionRef>) FunctionRef(Callable&& callable)
+      : object_(const_cast<void*>(static_cast<const void*>(&callable))),
+        call_([](void* object, Args... args) { (*static_cast<std::remove_reference_t<Callable>*>(object))(args...); }) {
+  }
   void operator()(Args... args) const { call_(object_, args...); }
 
  private:

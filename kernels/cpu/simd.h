@@ -41,10 +41,10 @@ bool simd_available(SimdLevel level);
 }  // namespace retort
 
 #if defined(__x86_64__)
-#define RETORT_SIMD_SELECT(function)                                             \
-  (::retort::simd_level() == ::retort::SimdLevel::avx512  ? N_AVX3::function     \
-   : ::retort::simd_level() == ::retort::SimdLevel::avx2  ? N_AVX2::function     \
-                                                          : N_SCALAR::function)
+#define RETORT_SIMD_SELECT(function)                                        \
+  (::retort::simd_level() == ::retort::SimdLevel::avx512 ? N_AVX3::function \
+   : ::retort::simd_level() == ::retort::SimdLevel::avx2 ? N_AVX2::function \
+                                                         : N_SCALAR::function)
 #else
 #define RETORT_SIMD_SELECT(function) N_NEON::function
 #endif

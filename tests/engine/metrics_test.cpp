@@ -26,10 +26,10 @@ Tensor labels_of(const std::vector<std::int64_t>& values) {
   return Tensor::from<std::int64_t>({static_cast<std::int64_t>(values.size())}, values);
 }
 
-#define CHECK_NEAR(found, expected, tolerance)               \
-  do {                                                       \
-    const double found_ = (found), expected_ = (expected);   \
-    INFO("found ", found_, ", expected ", expected_);        \
+#define CHECK_NEAR(found, expected, tolerance)                   \
+  do {                                                           \
+    const double found_ = (found), expected_ = (expected);       \
+    INFO("found ", found_, ", expected ", expected_);            \
     CHECK_FALSE(!(std::abs(found_ - expected_) <= (tolerance))); \
   } while (false)
 
@@ -196,16 +196,21 @@ TEST_CASE("metrics: an empty evaluation is all zeros") {
 
 TEST_CASE("metrics: what does not fit is named") {
   Metrics metrics(3);
-  CHECK(error_message([&] { metrics.add(matrix(1, 2, {0, 0}), labels_of({0})); }) ==
-        "metrics: the model's logits [1, 2]; expected float32 [n, 3]");
-  CHECK(error_message([&] { metrics.add(matrix(1, 3, {0, 0, 0}), labels_of({3})); }) ==
-        "metrics: label 3 in row 0; expected 0 to 2");
-  CHECK(error_message([&] { metrics.add(matrix(1, 3, {0, 0, 0}), labels_of({-1})); }) ==
-        "metrics: label -1 in row 0; expected 0 to 2");
-  CHECK(error_message([&] { metrics.add(matrix(1, 3, {0, 0, 0}), labels_of({0, 1})); }) ==
-        "metrics: [2] labels for 1 rows of logits");
-  CHECK(error_message([&] { metrics.add(matrix(1, 3, {0, 0, 0}), {}, matrix(2, 3, {0, 0, 0, 0, 0, 0})); }) ==
-        "metrics: 2 rows of teacher logits for 1");
+  CHECK(error_message([&] {
+          metrics.add(matrix(1, 2, {0, 0}), labels_of({0}));
+        }) == "metrics: the model's logits [1, 2]; expected float32 [n, 3]");
+  CHECK(error_message([&] {
+          metrics.add(matrix(1, 3, {0, 0, 0}), labels_of({3}));
+        }) == "metrics: label 3 in row 0; expected 0 to 2");
+  CHECK(error_message([&] {
+          metrics.add(matrix(1, 3, {0, 0, 0}), labels_of({-1}));
+        }) == "metrics: label -1 in row 0; expected 0 to 2");
+  CHECK(error_message([&] {
+          metrics.add(matrix(1, 3, {0, 0, 0}), labels_of({0, 1}));
+        }) == "metrics: [2] labels for 1 rows of logits");
+  CHECK(error_message([&] {
+          metrics.add(matrix(1, 3, {0, 0, 0}), {}, matrix(2, 3, {0, 0, 0, 0, 0, 0}));
+        }) == "metrics: 2 rows of teacher logits for 1");
   for (const double temperature : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()})
     CHECK_THROWS_AS(Metrics(2, temperature), UsageError);
 }

@@ -99,6 +99,13 @@ expect_error 2 "--out" train --data data --image-size 8 --model mlp: --out x.pt
 expect_error 2 "--freeze" "${train[@]}" --model mlp: --freeze nothing --quiet
 expect_error 2 "inception_v3" train --data data --out x.safetensors --model inception_v3 --image-size 40 --quiet
 
+# A file to start from brings its own size, mean and std; flags win.
+expect 0 train --model mlp:8 --image-size 6 --mean 0.1,0.2,0.3 --std 1,2,4 --data data --epochs 1 --out six.safetensors
+expect 0 train --model mlp:8 --data data --weights six.safetensors --std 2,2,2 --epochs 1 --out six-more.safetensors
+grep -q "images 6 x 6 x 3" stderr || fail "the file's image size is not taken"
+head -c 2000 six-more.safetensors | grep -aq '"mean":"\[0.1,0.2,0.3\]"' || fail "the file's mean is not taken"
+head -c 2000 six-more.safetensors | grep -aq '"std":"\[2.0,2.0,2.0\]"' || fail "--std does not win over the file's"
+
 # Frozen parameters stay, the others move.
 expect 0 train --model mlp:8 --image-size 8 --data data --weights a.safetensors --freeze layers.0 --epochs 1 --out frozen.safetensors
 grep -q "frozen: 2 tensors" stderr || fail "--freeze does not say what it keeps"
