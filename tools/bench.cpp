@@ -93,9 +93,7 @@ void print_row(const BenchResult& result, const Machine& machine, int name_width
 
 void add_bench_options(CLI::App& command, BenchOptions& options) {
   add_common_options(command, options.common);
-  command.add_option("--backend", options.backends, "cpu or reference; several are measured in turns")
-      ->delimiter(',')
-      ->allow_extra_args(false)
+  as_list(command.add_option("--backend", options.backends, "cpu or reference; several are measured in turns"))
       ->capture_default_str();
   command.add_option("--repeats", options.repeats, "Measurements, of which the median counts")
       ->check(whole_number(1, 100000))

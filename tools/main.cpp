@@ -54,6 +54,7 @@ int run(int argc, char** argv) {
   CLI::App app("Knowledge distillation: train a teacher, save its logits, distil them into a student.", "retort");
   app.set_version_flag("--version", "retort " RETORT_VERSION);
   app.require_subcommand(0, 1);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // a flag given twice; lists take all
   app.set_config("--config")->group("");
   app.config_formatter(std::make_shared<CommandConfig>(app));
   add_train_command(app);

@@ -13,9 +13,6 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 
-/// One value a flag, or a comma list; not the arguments that follow.
-CLI::Option* as_list(CLI::Option* option) { return option->delimiter(',')->allow_extra_args(false); }
-
 void check_channels(const char* flag, const std::vector<double>& values, std::int64_t channels) {
   if (static_cast<std::int64_t>(values.size()) != channels)
     throw UsageError(text(flag, ": ", values.size(), " values for ", channels, " channels; give one for each channel"));
@@ -48,6 +45,10 @@ Model build_and_load(const std::string& architecture, const std::string& weights
 }
 
 }  // namespace
+
+CLI::Option* as_list(CLI::Option* option) {
+  return option->delimiter(',')->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
 
 CLI::Validator whole_number(std::int64_t low, std::int64_t high) {
   const bool bounded = high != std::numeric_limits<std::int64_t>::max();

@@ -14,6 +14,8 @@
 
 namespace retort {
 
+/// Makes a flag a list: one value each time it is given, or several with commas; not the arguments that follow.
+CLI::Option* as_list(CLI::Option* option);
 /// For option->check(): a whole number from `low` to `high`, said in those words.
 CLI::Validator whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
 

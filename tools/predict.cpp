@@ -175,7 +175,9 @@ void add_predict_command(CLI::App& app) {
   command->get_option("--split")->description("train or val (default: both together)");
   command->add_option("--model", options->model, "Model file, or an architecture with --weights")->required();
   command->add_option("--weights", options->weights, "Checkpoint without metadata, for --model ARCH");
-  command->add_option("IMAGE", options->images, "Image files, or folders of them")->configurable(false);
+  command->add_option("IMAGE", options->images, "Image files, or folders of them")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->configurable(false);
   command->add_option("--top", options->top, "Classes to name for each image")
       ->check(whole_number(1))
       ->capture_default_str();

@@ -24,9 +24,8 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
   command.add_option("--label-smoothing", options.label_smoothing, "In [0, 1)")->capture_default_str();
   command.add_option("--augment", options.augment, "none, or a list of flip, crop, jitter");
   command.add_option("--mixup", options.mixup, "Alpha of mixup; 0: off")->capture_default_str();
-  command.add_option("--freeze", options.freeze, "Keep parameters whose name matches (* and ?), or begins with NAME.")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+  as_list(command.add_option("--freeze", options.freeze,
+                             "Keep parameters whose name matches (* and ?), or begins with NAME."));
   command.add_option("--dropout", options.dropout, "Probability in [0, 1), in place of the network's own");
   command.add_option("--max-norm", options.max_norm, "Clip the global gradient norm; 0: off")->capture_default_str();
   command

@@ -56,3 +56,6 @@ if [[ -w /dev/full ]]; then
     [[ $status == 1 ]] && grep -q "^retort: stdout: cannot write" stderr || fail "a full disk behind stdout ($form)"
   done
 fi
+
+# Of a flag given twice the last counts.
+expect 0 summary --model nonsense --model mlp:7 --image-size 9 --image-size 4 --json
