@@ -50,6 +50,20 @@ if(NOT HIGHWAY_INCLUDE_DIR)
   set(HIGHWAY_INCLUDE_DIR ${highway_SOURCE_DIR})
 endif()
 
+# Boost.Context switches between the simulator's fibers.
+option(RETORT_SIMT "Build the simulator, which runs the CUDA kernels on the CPU" ON)
+if(RETORT_SIMT)
+  find_path(BOOST_CONTEXT_INCLUDE_DIR boost/context/detail/fcontext.hpp)
+  set(suffixes ${CMAKE_FIND_LIBRARY_SUFFIXES})
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a ${CMAKE_FIND_LIBRARY_SUFFIXES})
+  find_library(BOOST_CONTEXT_LIBRARY boost_context)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES ${suffixes})
+  if(NOT BOOST_CONTEXT_INCLUDE_DIR OR NOT BOOST_CONTEXT_LIBRARY)
+    message(STATUS "Boost.Context is not installed (Debian and Ubuntu: libboost-context-dev): no --device simt")
+    set(RETORT_SIMT OFF)
+  endif()
+endif()
+
 # stb_image decodes pictures.
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
 if(NOT STB_INCLUDE_DIR)

@@ -2,7 +2,8 @@
 # Installs what building Retort needs, from the distribution's packages. Does nothing where all of it is there.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev doctest-dev)
+packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev doctest-dev
+  libboost-context-dev)
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   missing=()

@@ -1,0 +1,355 @@
+#include "kernels/simt/block.h"
+
+#include <sys/mman.h>
+
+#include <cstring>
+#include <new>
+
+namespace retort::simt {
+namespace {
+
+using boost::context::detail::jump_fcontext;
+using boost::context::detail::make_fcontext;
+using boost::context::detail::transfer_t;
+
+constexpr std::size_t kStackBytes = 64 * 1024;
+constexpr std::size_t kStaticSharedBytes = 48 * 1024;
+
+thread_local Block* running_block = nullptr;
+
+std::string position(Dim3 at) {
+  std::string text;
+  text.append("(").append(std::to_string(at.x)).append(",").append(std::to_string(at.y));
+  return text.append(",").append(std::to_string(at.z)).append(")");
+}
+
+std::byte* map_memory(std::size_t bytes) {
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return static_cast<std::byte*>(memory);
+}
+
+}  // namespace
+
+std::string to_string(Where where) {
+  if (!where.file) return "none";
+  const char* const slash = std::strrchr(where.file, '/');
+  return std::string(slash ? slash + 1 : where.file) + ":" + std::to_string(where.line);
+}
+
+Block* Block::current() { return running_block; }
+
+Block::~Block() {
+  if (shared_) munmap(shared_, kSharedBytes);
+  if (stacks_) munmap(stacks_, stack_count_ * kStackBytes);
+}
+
+void Block::reserve(unsigned threads) {
+  if (!shared_) shared_ = map_memory(kSharedBytes);
+  if (threads > stack_count_) {
+    if (stacks_) munmap(stacks_, stack_count_ * kStackBytes);
+    stack_count_ = 0;
+    stacks_ = map_memory(threads * kStackBytes);
+    stack_count_ = threads;
+  }
+  if (threads > threads_.size()) threads_.resize(threads);
+}
+
+std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3 block_index, std::size_t dynamic_bytes,
+                       std::uint64_t seed, FunctionRef<void()> body) {
+  kernel_ = kernel;
+  grid = grid_size;
+  size = block_size;
+  index = block_index;
+  body_ = &body;
+  count_ = alive_ = size.x * size.y * size.z;
+  random_ = seed * 2 + 1;
+  defect_.clear();
+  reserve(count_);
+  std::memset(shared_, 0xFF, dynamic_bytes);
+  shared_used_ = dynamic_bytes;
+  statics_.clear();
+  races_.start_block((count_ + kLanes - 1) / kLanes, kSharedBytes);
+  if (buffers_version_ != buffers_version()) {
+    buffers_version_ = buffers_version();
+    last_buffer_ = {};
+  }
+  barrier_arrived_ = 0;
+  for (NamedBarrier& barrier : named_) barrier = {};
+  for (auto& pending : rendezvous_) pending.clear();
+  ready_.clear();
+  for (unsigned id = 0; id < count_; ++id) {
+    Thread& thread = threads_[id];
+    thread = {};
+    thread.id = id;
+    thread.index = {id % size.x, id / size.x % size.y, id / (size.x * size.y)};
+    thread.context = make_fcontext(stacks_ + (id + 1) * kStackBytes, kStackBytes, enter);
+    ready_.push_back(id);
+  }
+
+  running_block = this;
+  while (!ready_.empty() && defect_.empty()) {
+    // Marsaglia's xorshift: any order will do, as long as the seed gives it again.
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    const std::size_t pick = random_ % ready_.size();
+    running_ = ready_[pick];
+    ready_[pick] = ready_.back();
+    ready_.pop_back();
+    threads_[running_].context = jump_fcontext(threads_[running_].context, this).fctx;
+  }
+  running_block = nullptr;
+  if (defect_.empty() && alive_ > 0)
+    defect_ = std::string(kernel_) + ", block " + position(index) + ": deadlock; " + describe_waits();
+  return defect_;
+}
+
+void Block::enter(transfer_t transfer) {
+  Block& block = *static_cast<Block*>(transfer.data);
+  block.scheduler_ = transfer.fctx;
+  (*block.body_)();
+  block.finish_thread();
+}
+
+void Block::finish_thread() {
+  Thread& self = thread();
+  commit_copies();
+  wait_copies(0);
+  self.done = true;
+  --alive_;
+  if (barrier_arrived_ > 0 && barrier_arrived_ == alive_)
+    fail("returns while " + std::to_string(barrier_arrived_) + " threads wait at __syncthreads " +
+         to_string(barrier_where_) + ": divergent barrier");
+  for (const Rendezvous& pending : rendezvous_[warp()])
+    if (pending.mask >> lane() & 1)
+      fail("returns while its lane is in the mask of " + std::string(pending.name) + " " + to_string(pending.where));
+  switch_out();
+}
+
+void Block::switch_out() { scheduler_ = jump_fcontext(scheduler_, nullptr).fctx; }
+
+void Block::wait(const char* what, Where where, std::uint32_t mask) {
+  Thread& self = thread();
+  self.waiting = true;
+  self.waits_for = what;
+  self.where = where;
+  self.mask = mask;
+  switch_out();
+}
+
+void Block::wake(unsigned id) {
+  threads_[id].waiting = false;
+  ready_.push_back(id);
+}
+
+void Block::yield() {
+  ready_.push_back(running_);
+  switch_out();
+}
+
+void Block::fail(const std::string& what) {
+  const Thread& self = thread();
+  defect_ = std::string(kernel_) + ", block " + position(index) + ", thread " + position(self.index) + ": " + what +
+            "; its last barrier: " + to_string(self.where);
+  // The fiber is never resumed: a kernel's frames own nothing.
+  for (;;) switch_out();
+}
+
+std::string Block::describe_waits() const {
+  std::string text;
+  for (unsigned begin = 0; begin < count_;) {
+    const Thread& first = threads_[begin];
+    unsigned end = begin + 1;
+    while (end < count_ && threads_[end].done == first.done &&
+           (first.done || (threads_[end].where.line == first.where.line && threads_[end].mask == first.mask)))
+      ++end;
+    if (!text.empty()) text += ", ";
+    text += "threads " + std::to_string(begin) + " to " + std::to_string(end - 1);
+    if (first.done) {
+      text += " have returned";
+    } else {
+      text += std::string(" wait at ") + (first.waits_for ? first.waits_for : "?") + " " + to_string(first.where);
+      if (first.mask) text += " with mask " + std::to_string(first.mask);
+    }
+    begin = end;
+    if (text.size() > 400) return text + ", ...";
+  }
+  return text;
+}
+
+void Block::report(const RaceDetector::Conflict& conflict, std::size_t offset, const char* what) {
+  const std::string place = "shared memory at byte " + std::to_string(offset);
+  if (conflict.pending)
+    fail(std::string(what) + " " + place + " while an asynchronous copy into it has not been waited for");
+  const unsigned other = conflict.warp * kLanes + conflict.lane;
+  fail(std::string(what) + " " + place + ", which thread " + position(threads_[other].index) +
+       (conflict.with_write ? " wrote" : " read") + " with no barrier between: race");
+}
+
+void Block::access(std::uintptr_t address, std::size_t bytes, AccessKind kind) {
+  static constexpr const char* kVerbs[] = {"reads", "writes", "updates"};
+  const char* const verb = kVerbs[static_cast<int>(kind)];
+  const std::size_t offset = address - reinterpret_cast<std::uintptr_t>(shared_);
+  if (offset < kSharedBytes) {
+    if (offset + bytes > shared_used_)
+      fail(std::string(verb) + " " + std::to_string(bytes) + " bytes of shared memory at byte " +
+           std::to_string(offset) + ", beyond the block's " + std::to_string(shared_used_) + " bytes");
+    if (bytes <= 16 && address % bytes != 0)
+      fail(std::string(verb) + " " + std::to_string(bytes) + " bytes of shared memory at byte " +
+           std::to_string(offset) + ": misaligned");
+    const auto conflict = races_.access(warp(), lane(), offset, bytes, kind);
+    if (conflict.found) report(conflict, offset, verb);
+    return;
+  }
+  const std::uintptr_t stack = reinterpret_cast<std::uintptr_t>(stacks_) + running_ * kStackBytes;
+  if (address - stack < kStackBytes) return;
+  const Extent buffer = find_buffer(address, bytes, last_buffer_);
+  if (!buffer.begin) {
+    const std::uintptr_t stacks = reinterpret_cast<std::uintptr_t>(stacks_);
+    const bool other_stack = address - stacks < stack_count_ * kStackBytes;
+    fail(std::string(verb) + " " + std::to_string(bytes) + " bytes " +
+         (other_stack ? "of another thread's local memory" : describe_address(address)));
+  }
+  if (bytes <= 16 && address % bytes != 0)
+    fail(std::string(verb) + " " + std::to_string(bytes) + " bytes at byte " + std::to_string(address - buffer.begin) +
+         " of a buffer: misaligned");
+  last_buffer_ = buffer;
+}
+
+void* Block::static_shared(const void* key, std::size_t bytes, std::size_t alignment) {
+  for (const StaticShared& known : statics_)
+    if (known.key == key) return known.memory;
+  const std::size_t begin = (shared_used_ + alignment - 1) / alignment * alignment;
+  if (bytes > kStaticSharedBytes || begin + bytes > kSharedBytes)
+    fail("needs " + std::to_string(bytes) + " bytes of static shared memory; 48 KiB are the most");
+  shared_used_ = begin + bytes;
+  std::memset(shared_ + begin, 0xFF, bytes);
+  statics_.push_back({key, shared_ + begin});
+  return shared_ + begin;
+}
+
+int Block::syncthreads(int op, int predicate, Where where) {
+  if (alive_ < count_)
+    fail("reaches __syncthreads " + to_string(where) + " after " + std::to_string(count_ - alive_) +
+         " threads have returned: divergent barrier");
+  if (barrier_arrived_ == 0) {
+    barrier_where_ = where;
+    barrier_op_ = op;
+    barrier_count_ = 0;
+  } else if (barrier_where_.line != where.line || std::strcmp(barrier_where_.file, where.file) != 0) {
+    fail("reaches __syncthreads " + to_string(where) + " while others wait at __syncthreads " +
+         to_string(barrier_where_) + ": divergent barrier");
+  }
+  barrier_count_ += predicate != 0;
+  if (++barrier_arrived_ < count_) {
+    wait("__syncthreads", where);
+  } else {
+    barrier_arrived_ = 0;
+    const bool all = barrier_count_ == static_cast<int>(count_), any = barrier_count_ > 0;
+    barrier_result_ = barrier_op_ == 1 ? all : barrier_op_ == 2 ? any : barrier_count_;
+    races_.barrier();
+    thread().where = where;
+    for (unsigned id = 0; id < count_; ++id)
+      if (id != running_) wake(id);
+    // Not always the last to arrive is the first to go on.
+    yield();
+  }
+  return barrier_result_;
+}
+
+void Block::named_barrier(unsigned id, unsigned threads, bool blocks, Where where) {
+  if (id >= 16 || threads == 0 || threads % kLanes != 0)
+    fail("uses barrier " + std::to_string(id) + " with " + std::to_string(threads) +
+         " threads; barriers are 0 to 15, threads a multiple of 32");
+  NamedBarrier& barrier = named_[id];
+  if (barrier.arrived > 0 && barrier.expected != threads)
+    fail("expects " + std::to_string(threads) + " threads at barrier " + std::to_string(id) + " " + to_string(where) +
+         ", others expect " + std::to_string(barrier.expected));
+  barrier.expected = threads;
+  races_.release(warp(), barrier.clock);
+  if (blocks) barrier.waiting.push_back(running_);
+  if (++barrier.arrived < threads) {
+    if (blocks) wait("named barrier", where);
+    return;
+  }
+  const NamedBarrier complete = std::move(barrier);
+  barrier = {};
+  for (const unsigned id_waiting : complete.waiting) {
+    races_.acquire(id_waiting / kLanes, complete.clock);
+    if (id_waiting != running_) wake(id_waiting);
+  }
+  thread().where = where;
+  if (blocks) yield();
+}
+
+void Block::collective(const char* name, std::uint32_t mask, Where where, void* arguments,
+                       Rendezvous::Complete complete) {
+  const unsigned w = warp(), l = lane();
+  if (!(mask >> l & 1)) fail(std::string(name) + " " + to_string(where) + ": its own lane is not in the mask");
+  for (unsigned other = 0; other < kLanes; ++other) {
+    if (!(mask >> other & 1)) continue;
+    const unsigned id = w * kLanes + other;
+    if (id >= count_ || threads_[id].done)
+      fail(std::string(name) + " " + to_string(where) + ": lane " + std::to_string(other) + " is in the mask and has " +
+           (id >= count_ ? "no thread" : "returned"));
+  }
+  auto& pending = rendezvous_[w];
+  std::size_t at = 0;
+  while (at < pending.size() && !(pending[at].complete == complete && pending[at].mask == mask &&
+                                  pending[at].where.line == where.line && pending[at].where.file == where.file))
+    ++at;
+  if (at == pending.size()) {
+    Rendezvous fresh{name, complete, mask, 0, where, {}};
+    pending.push_back(fresh);
+  }
+  pending[at].lanes[l] = arguments;
+  pending[at].arrived |= 1u << l;
+  if (pending[at].arrived != mask) {
+    wait(name, where, mask);
+    return;
+  }
+  Rendezvous met = pending[at];
+  pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(at));
+  thread().where = where;
+  complete(*this, w, met);
+  for (unsigned other = 0; other < kLanes; ++other)
+    if (other != l && mask >> other & 1) wake(w * kLanes + other);
+  yield();
+}
+
+void Block::copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid) {
+  const std::size_t offset = shared_offset(target);
+  if (offset >= kSharedBytes || offset + bytes > shared_used_)
+    fail("cp.async: the target is not in the block's shared memory");
+  if (offset % bytes != 0 || (valid && reinterpret_cast<std::uintptr_t>(source) % bytes != 0))
+    fail("cp.async of " + std::to_string(bytes) + " bytes: misaligned");
+  if (valid) access(reinterpret_cast<std::uintptr_t>(source), valid, AccessKind::read);
+  const auto conflict = races_.issue(warp(), lane(), offset, bytes);
+  if (conflict.found) report(conflict, offset, "copies to");
+  thread().open.push_back({target, source, bytes, valid});
+}
+
+void Block::commit_copies() {
+  Thread& self = thread();
+  self.groups.push_back(std::move(self.open));
+  self.open.clear();
+}
+
+void Block::wait_copies(std::size_t pending) {
+  Thread& self = thread();
+  while (self.groups.size() > pending) {
+    for (const PendingCopy& copy : self.groups.front()) land(copy);
+    self.groups.erase(self.groups.begin());
+  }
+}
+
+void Block::land(const PendingCopy& copy) {
+  if (copy.valid) std::memcpy(copy.target, copy.source, copy.valid);
+  std::memset(static_cast<std::byte*>(copy.target) + copy.valid, 0, copy.bytes - copy.valid);
+  const std::size_t offset = shared_offset(copy.target);
+  const auto conflict = races_.land(warp(), lane(), offset, copy.bytes);
+  if (conflict.found) report(conflict, offset, "copies to");
+}
+
+}  // namespace retort::simt

@@ -1,0 +1,222 @@
+// What a running kernel asks of the simulator: the calls behind dev_simt.h.
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/cuda/dev.h"
+#include "kernels/simt/block.h"
+
+namespace retort::simt {
+namespace {
+
+Block& block() { return *Block::current(); }
+
+std::uintptr_t number(const void* address) { return reinterpret_cast<std::uintptr_t>(address); }
+
+template <class T>
+std::atomic_ref<T> shared_value(T* address) {
+  block().access(number(address), sizeof(T), AccessKind::atomic);
+  return std::atomic_ref(*address);
+}
+
+/// *address = change(*address), at once; returns what was there.
+template <class T, class Change>
+T update(T* address, const Change& change) {
+  std::atomic_ref<T> target = shared_value(address);
+  T old = target.load();
+  while (!target.compare_exchange_weak(old, change(old))) {
+  }
+  return old;
+}
+
+struct ShuffleArguments {
+  Shuffle kind;
+  std::uint32_t value;
+  int argument;
+  std::uint32_t result = 0;
+};
+
+void complete_shuffle(Block& block, unsigned, Rendezvous& met) {
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (!(met.mask >> lane & 1)) continue;
+    auto& mine = *static_cast<ShuffleArguments*>(met.lanes[lane]);
+    int source = static_cast<int>(lane);
+    switch (mine.kind) {
+      case Shuffle::index: source = mine.argument & 31; break;
+      case Shuffle::up: source -= mine.argument; break;
+      case Shuffle::down: source += mine.argument; break;
+      case Shuffle::exclusive_or: source ^= mine.argument; break;
+    }
+    if (source < 0 || source > 31) source = static_cast<int>(lane);
+    if (!(met.mask >> source & 1))
+      block.fail("shuffle " + to_string(met.where) + ": lane " + std::to_string(lane) + " reads lane " +
+                 std::to_string(source) + ", which is not in the mask");
+    mine.result = static_cast<ShuffleArguments*>(met.lanes[source])->value;
+  }
+}
+
+struct VoteArguments {
+  std::uint32_t value, result = 0;
+};
+
+void complete_ballot(Block&, unsigned, Rendezvous& met) {
+  std::uint32_t votes = 0;
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    if (met.mask >> lane & 1 && static_cast<VoteArguments*>(met.lanes[lane])->value) votes |= 1u << lane;
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    if (met.mask >> lane & 1) static_cast<VoteArguments*>(met.lanes[lane])->result = votes;
+}
+
+void complete_sum(Block&, unsigned, Rendezvous& met) {
+  std::uint32_t sum = 0;
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    if (met.mask >> lane & 1) sum += static_cast<VoteArguments*>(met.lanes[lane])->value;
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    if (met.mask >> lane & 1) static_cast<VoteArguments*>(met.lanes[lane])->result = sum;
+}
+
+void complete_syncwarp(Block& block, unsigned warp, Rendezvous&) { block.count_warp_barrier(warp); }
+
+struct MatrixArguments {
+  std::uint32_t* registers;
+  const std::uint16_t* row;
+};
+
+/// Lane l's register i holds two elements of row l / 4 (or of column l / 4) of matrix i, whose rows lanes 8i to 8i + 7
+/// point at.
+template <bool kTransposed>
+void complete_ldmatrix(Block&, unsigned, Rendezvous& met) {
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    for (unsigned matrix = 0; matrix < 4; ++matrix) {
+      const auto element = [&](unsigned row, unsigned column) {
+        return std::uint32_t{static_cast<MatrixArguments*>(met.lanes[matrix * 8 + row])->row[column]};
+      };
+      const unsigned a = lane / 4, b = lane % 4 * 2;
+      static_cast<MatrixArguments*>(met.lanes[lane])->registers[matrix] =
+          kTransposed ? element(b, a) | element(b + 1, a) << 16 : element(a, b) | element(a, b + 1) << 16;
+    }
+}
+
+struct MmaArguments {
+  MmaType type;
+  float* d;
+  const std::uint32_t* a;
+  const std::uint32_t* b;
+};
+
+float half_to_float(std::uint16_t bits) {
+  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  float value = exponent == 0    ? std::ldexp(static_cast<float>(mantissa), -24)
+                : exponent == 31 ? (mantissa ? NAN : INFINITY)
+                                 : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
+  return bits & 0x8000 ? -value : value;
+}
+
+float bf16_to_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+/// d [16, 8] += a [16, k] b [k, 8], k = 8 for tf32, else 16; sums in double, rounded once.
+void complete_mma(Block&, unsigned, Rendezvous& met) {
+  double a[16][16], b[16][8];
+  const auto of = [&](unsigned lane) -> MmaArguments& { return *static_cast<MmaArguments*>(met.lanes[lane]); };
+  const MmaType type = of(0).type;
+  const int depth = type == MmaType::tf32 ? 8 : 16;
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    const unsigned group = lane / 4, t = lane % 4;
+    const MmaArguments& mine = of(lane);
+    if (type == MmaType::tf32) {
+      const auto value = [](std::uint32_t word) { return double{std::bit_cast<float>(word & 0xFFFFE000u)}; };
+      for (unsigned i = 0; i < 4; ++i) a[group + i % 2 * 8][t + i / 2 * 4] = value(mine.a[i]);
+      for (unsigned i = 0; i < 2; ++i) b[t + i * 4][group] = value(mine.b[i]);
+      continue;
+    }
+    const auto value = [type](std::uint32_t word, unsigned half) {
+      const auto bits = static_cast<std::uint16_t>(word >> 16 * half);
+      return double{type == MmaType::bf16 ? bf16_to_float(bits) : half_to_float(bits)};
+    };
+    for (unsigned half = 0; half < 2; ++half) {
+      for (unsigned i = 0; i < 4; ++i) a[group + i % 2 * 8][t * 2 + i / 2 * 8 + half] = value(mine.a[i], half);
+      for (unsigned i = 0; i < 2; ++i) b[t * 2 + i * 8 + half][group] = value(mine.b[i], half);
+    }
+  }
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    for (unsigned i = 0; i < 4; ++i) {
+      const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+      double sum = of(lane).d[i];
+      for (int k = 0; k < depth; ++k) sum += a[row][k] * b[k][column];
+      of(lane).d[i] = static_cast<float>(sum);
+    }
+}
+
+}  // namespace
+
+Dim3 thread_index() { return block().thread().index; }
+Dim3 block_index() { return block().index; }
+Dim3 block_dim() { return block().size; }
+Dim3 grid_dim() { return block().grid; }
+
+void touch_read(const void* address, std::size_t bytes) { block().access(number(address), bytes, AccessKind::read); }
+void touch_write(const void* address, std::size_t bytes) { block().access(number(address), bytes, AccessKind::write); }
+
+int atomic_add(int* address, int value) { return shared_value(address).fetch_add(value); }
+float atomic_add(float* address, float value) {
+  return update(address, [value](float old) { return old + value; });
+}
+int atomic_or(int* address, int value) { return shared_value(address).fetch_or(value); }
+int atomic_max(int* address, int value) {
+  return update(address, [value](int old) { return std::max(old, value); });
+}
+
+void* dynamic_shared() { return block().dynamic_shared(); }
+void* static_shared(const void* key, std::size_t bytes, std::size_t alignment) {
+  return block().static_shared(key, bytes, alignment);
+}
+
+int syncthreads(int op, int predicate, const char* file, int line) {
+  return block().syncthreads(op, predicate, {file, line});
+}
+void named_barrier(unsigned id, unsigned threads, bool wait, const char* file, int line) {
+  block().named_barrier(id, threads, wait, {file, line});
+}
+void syncwarp(std::uint32_t mask, const char* file, int line) {
+  block().collective("__syncwarp", mask, {file, line}, nullptr, complete_syncwarp);
+}
+
+std::uint32_t shuffle(Shuffle kind, std::uint32_t mask, std::uint32_t value, int argument, const char* file, int line) {
+  ShuffleArguments arguments{kind, value, argument};
+  block().collective("shuffle", mask, {file, line}, &arguments, complete_shuffle);
+  return arguments.result;
+}
+std::uint32_t ballot(std::uint32_t mask, bool predicate, const char* file, int line) {
+  VoteArguments arguments{predicate};
+  block().collective("vote", mask, {file, line}, &arguments, complete_ballot);
+  return arguments.result;
+}
+std::uint32_t reduce_add(std::uint32_t mask, std::uint32_t value, const char* file, int line) {
+  VoteArguments arguments{value};
+  block().collective("reduce_add", mask, {file, line}, &arguments, complete_sum);
+  return arguments.result;
+}
+
+void copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid) {
+  block().copy_async(target, source, bytes, valid);
+}
+void copy_commit() { block().commit_copies(); }
+void copy_wait(std::size_t pending) { block().wait_copies(pending); }
+
+void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, const char* file, int line) {
+  block().access(number(row), 16, AccessKind::read);
+  MatrixArguments arguments{registers, static_cast<const std::uint16_t*>(row)};
+  block().collective("ldmatrix", 0xFFFFFFFFu, {file, line}, &arguments,
+                     transposed ? complete_ldmatrix<true> : complete_ldmatrix<false>);
+}
+
+void mma(MmaType type, float* d, const std::uint32_t* a, const std::uint32_t* b, const char* file, int line) {
+  MmaArguments arguments{type, d, a, b};
+  block().collective("mma", 0xFFFFFFFFu, {file, line}, &arguments, complete_mma);
+}
+
+void yield() { block().yield(); }
+
+}  // namespace retort::simt

@@ -1,0 +1,97 @@
+#include "kernels/simt/races.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace retort::simt {
+namespace {
+
+/// Bytes that share one record. Kernels hold nothing smaller in shared memory than a bf16.
+constexpr std::size_t kCellBytes = 2;
+
+}  // namespace
+
+void RaceDetector::start_block(unsigned warps, std::size_t shared_bytes) {
+  for (unsigned warp = 0; warp < warps_; ++warp) base_ = std::max(base_, epoch_[warp]);
+  warps_ = warps;
+  for (unsigned warp = 0; warp < warps; ++warp) {
+    seen_[warp].fill(base_);
+    epoch_[warp] = base_ + 1;
+  }
+  cells_.resize(std::max(cells_.size(), (shared_bytes + kCellBytes - 1) / kCellBytes));
+  // A block that was stopped may have left copies in flight.
+  for (std::size_t i = 0; i < (shared_bytes + kCellBytes - 1) / kCellBytes; ++i) cells_[i].pending = 0;
+}
+
+bool RaceDetector::ordered(const AccessRecord& record, unsigned warp, unsigned lane) const {
+  if (record.warp != warp) return record.epoch <= seen_[warp][record.warp];
+  return record.epoch < epoch_[warp] || record.lanes == (1u << lane);
+}
+
+void RaceDetector::enter_read(Cell& cell, unsigned warp, unsigned lane) {
+  for (AccessRecord& read : cell.reads)
+    if (read.warp == warp && read.epoch == epoch_[warp]) {
+      read.lanes |= 1u << lane;
+      return;
+    }
+  // An ordered record is covered by this read; of two that are not, the older goes.
+  AccessRecord* place = &cell.reads[0];
+  if (!ordered(cell.reads[0], warp, lane) &&
+      (ordered(cell.reads[1], warp, lane) || cell.reads[1].epoch < cell.reads[0].epoch))
+    place = &cell.reads[1];
+  *place = {epoch_[warp], 1u << lane, static_cast<std::uint8_t>(warp), false};
+}
+
+RaceDetector::Conflict RaceDetector::access(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes,
+                                            AccessKind kind) {
+  const auto conflict = [](const AccessRecord& record, bool write) {
+    return Conflict{true, false, write, record.warp, static_cast<unsigned>(std::countr_zero(record.lanes))};
+  };
+  Conflict result;
+  for (std::size_t i = offset / kCellBytes; i < (offset + bytes + kCellBytes - 1) / kCellBytes; ++i) {
+    Cell& cell = cells_[i];
+    if (cell.pending) return {true, true, true, cell.write.warp, 0};
+    const bool atomic = kind == AccessKind::atomic;
+    if (!ordered(cell.write, warp, lane) && !(atomic && cell.write.atomic)) return conflict(cell.write, true);
+    if (kind == AccessKind::read) {
+      enter_read(cell, warp, lane);
+      continue;
+    }
+    for (AccessRecord& read : cell.reads) {
+      if (!ordered(read, warp, lane)) return conflict(read, false);
+      read = {};
+    }
+    cell.write = {epoch_[warp], 1u << lane, static_cast<std::uint8_t>(warp), atomic};
+  }
+  return result;
+}
+
+RaceDetector::Conflict RaceDetector::issue(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes) {
+  const Conflict result = access(warp, lane, offset, bytes, AccessKind::write);
+  for (std::size_t i = offset / kCellBytes; i < (offset + bytes + kCellBytes - 1) / kCellBytes; ++i)
+    ++cells_[i].pending;
+  return result;
+}
+
+RaceDetector::Conflict RaceDetector::land(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes) {
+  for (std::size_t i = offset / kCellBytes; i < (offset + bytes + kCellBytes - 1) / kCellBytes; ++i)
+    --cells_[i].pending;
+  return access(warp, lane, offset, bytes, AccessKind::write);
+}
+
+void RaceDetector::barrier() {
+  for (unsigned warp = 0; warp < warps_; ++warp) seen_[warp] = epoch_;
+  for (unsigned warp = 0; warp < warps_; ++warp) ++epoch_[warp];
+}
+
+void RaceDetector::release(unsigned warp, Clock& into) {
+  for (unsigned other = 0; other < kMaxWarps; ++other) into[other] = std::max(into[other], seen_[warp][other]);
+  into[warp] = std::max(into[warp], epoch_[warp]);
+  ++epoch_[warp];
+}
+
+void RaceDetector::acquire(unsigned warp, const Clock& from) {
+  for (unsigned other = 0; other < kMaxWarps; ++other) seen_[warp][other] = std::max(seen_[warp][other], from[other]);
+}
+
+}  // namespace retort::simt

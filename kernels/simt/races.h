@@ -1,0 +1,66 @@
+// Which accesses to shared memory are ordered by a barrier: a vector clock per warp and, per two bytes of memory, the
+// last write and the last reads (FastTrack, Flanagan & Freund, PLDI 2009). Lanes of one warp are ordered by syncwarp.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace retort::simt {
+
+inline constexpr unsigned kMaxWarps = 32, kLanes = 32;
+
+enum class AccessKind : std::uint8_t { read, write, atomic };
+
+/// Who touched a cell and in which of its warp's intervals between barriers.
+struct AccessRecord {
+  std::uint32_t epoch = 0;
+  std::uint32_t lanes = 0;
+  std::uint8_t warp = 0;
+  bool atomic = false;
+};
+
+using Clock = std::array<std::uint32_t, kMaxWarps>;
+
+class RaceDetector {
+ public:
+  /// Forgets nothing but starts later than all that was: no record of an earlier block counts.
+  void start_block(unsigned warps, std::size_t shared_bytes);
+
+  struct Conflict {
+    bool found = false, pending = false, with_write = false;
+    unsigned warp = 0, lane = 0;
+  };
+  /// Enters an access to shared bytes [offset, offset + bytes) and says whether it conflicts with an earlier one.
+  Conflict access(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes, AccessKind kind);
+
+  /// An asynchronous copy may write these bytes from now on, until land().
+  Conflict issue(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes);
+  Conflict land(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes);
+
+  /// All threads of the block met.
+  void barrier();
+  /// The lanes of one warp met.
+  void warp_barrier(unsigned warp) { ++epoch_[warp]; }
+  /// Part of the block met, or a thread waited for what others released: each releases first, then each acquires.
+  void release(unsigned warp, Clock& into);
+  void acquire(unsigned warp, const Clock& from);
+
+ private:
+  struct Cell {
+    AccessRecord write;
+    AccessRecord reads[2];
+    std::uint16_t pending = 0;
+  };
+  bool ordered(const AccessRecord& record, unsigned warp, unsigned lane) const;
+  void enter_read(Cell& cell, unsigned warp, unsigned lane);
+
+  std::vector<Cell> cells_;
+  std::array<Clock, kMaxWarps> seen_{};
+  Clock epoch_{};
+  unsigned warps_ = 0;
+  std::uint32_t base_ = 0;
+};
+
+}  // namespace retort::simt

@@ -1,0 +1,64 @@
+#include "kernels/simt/simulator.h"
+
+#include <atomic>
+#include <mutex>
+#include <numeric>
+#include <vector>
+
+#include "kernels/philox.h"
+#include "kernels/simt/block.h"
+
+namespace retort::simt {
+namespace {
+
+std::atomic<std::uint64_t> order_seed{1};
+
+}  // namespace
+
+void set_seed(std::uint64_t seed) { order_seed = seed; }
+
+std::uint64_t seed() { return order_seed; }
+
+void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_shared_bytes, FunctionRef<void()> body) {
+  const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+      grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535 || dynamic_shared_bytes > kSharedBytes)
+    throw std::invalid_argument(std::string(kernel) + ": no GPU launches this grid, block or shared memory: grid " +
+                                std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " +
+                                std::to_string(grid.z) + ", block " + std::to_string(block.x) + " x " +
+                                std::to_string(block.y) + " x " + std::to_string(block.z) + ", " +
+                                std::to_string(dynamic_shared_bytes) + " bytes");
+  const std::uint64_t order = seed();
+  const std::int64_t blocks = std::int64_t{grid.x} * grid.y * grid.z;
+  // An affine walk through all blocks: the step and their number have no common factor.
+  const auto drawn = philox4x32({0, 0, 0, 0}, order);
+  std::int64_t step = static_cast<std::int64_t>(drawn[0]) % blocks + 1;
+  while (std::gcd(step, blocks) != 1) ++step;
+  const std::int64_t first = static_cast<std::int64_t>(drawn[1]) % blocks;
+
+  std::mutex mutex;
+  std::string defect;
+  std::atomic<bool> stop{false};
+  parallel_tasks(blocks, [&](std::int64_t task, int) {
+    if (stop) return;
+    thread_local Block instance;
+    const std::uint64_t linear =
+        static_cast<std::uint64_t>((static_cast<__int128>(task) * step + first) % static_cast<__int128>(blocks));
+    const Dim3 index{static_cast<unsigned>(linear % grid.x), static_cast<unsigned>(linear / grid.x % grid.y),
+                     static_cast<unsigned>(linear / (std::uint64_t{grid.x} * grid.y))};
+    std::string found;
+    try {
+      found = instance.run(kernel, grid, block, index, dynamic_shared_bytes,
+                           philox4x32({static_cast<std::uint32_t>(linear), 1, 0, 0}, order)[0], body);
+    } catch (const std::exception& error) {
+      found = error.what();
+    }
+    if (found.empty()) return;
+    stop = true;
+    const std::lock_guard lock(mutex);
+    if (defect.empty()) defect = found;
+  });
+  if (!defect.empty()) throw Error(defect);
+}
+
+}  // namespace retort::simt
