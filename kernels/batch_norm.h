@@ -51,8 +51,9 @@ struct BatchNormKernels {
   Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, double momentum, void* mean, void* inv_std,
                 void* running_mean, void* running_var, void* workspace)>
       forward_train;
+  /// mean and inv_std as above, copies of what was used; null if backward will not come.
   Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, const void* running_mean,
-                const void* running_var, void* workspace)>
+                const void* running_var, void* mean, void* inv_std, void* workspace)>
       forward_eval;
   /// mean and inv_std were functions of x: the full gradient.
   Required<void(Stream, const BatchNormGeometry&, const BatchNormBackward&, void* workspace)> backward_train;

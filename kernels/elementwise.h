@@ -33,8 +33,14 @@ struct ElementwiseKernels {
   Required<void(Stream, std::int64_t n, const void* y, const void* dy, void* dx)> relu_backward;
   /// Writes `count` channels of each row of target; the rest of target is left alone.
   Required<void(Stream, const ChannelCopy&, const void* source, void* target)> copy_channels;
+  /// y = x, from one floating-point dtype to another.
+  Required<void(Stream, std::int64_t n, DType from, const void* x, DType to, void* y)> convert;
+  /// y = factor[0] * x, factor one element of the parameters' dtype.
+  Required<void(Stream, std::int64_t n, const void* factor, const void* x, void* y)> scale_by;
+  /// Bytes of workspace for sum_rows.
+  Required<std::size_t(std::int64_t rows, std::int64_t channels)> sum_rows_workspace_bytes;
   /// y[c] = sum over rows of x[row, c]; a bias's gradient.
-  Required<void(Stream, std::int64_t rows, std::int64_t channels, const void* x, void* y)> sum_rows;
+  Required<void(Stream, std::int64_t rows, std::int64_t channels, const void* x, void* y, void* workspace)> sum_rows;
   Required<void(Stream, const ShortcutGeometry&, const void* x, void* y)> shortcut_forward;
   Required<void(Stream, const ShortcutGeometry&, const void* dy, void* dx)> shortcut_backward;
 };

@@ -9,6 +9,7 @@ namespace retort {
 struct GemmGeometry {
   std::int64_t m = 1, n = 1, k = 1;
   bool transpose_a = false, transpose_b = false;
+  bool parameter_c = false;  ///< C is a parameter's gradient: f32 in a bf16 table
 };
 
 struct GemmKernels {

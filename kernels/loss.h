@@ -33,12 +33,14 @@ struct DistillationSettings {
 };
 
 struct LossKernels {
-  /// loss[0] = mean CE; dz (may be null) = its gradient, 1 / rows included. loss has the logits' element type.
-  Required<void(Stream, Rows, const HardTargets&, const void* z, void* loss, void* dz)> cross_entropy;
+  /// Bytes of workspace for either entry.
+  Required<std::size_t(Rows)> workspace_bytes;
+  /// loss[0] = mean CE; dz (may be null) = its gradient, 1 / rows included.
+  Required<void(Stream, Rows, const HardTargets&, const void* z, void* loss, void* dz, void* workspace)> cross_entropy;
   /// loss[0..2] = total, hard, soft, each a mean over the rows; dz (may be null) = the total's gradient, 1 / rows
   /// included.
   Required<void(Stream, Rows, const DistillationSettings&, const HardTargets&, const void* z, const void* v, void* loss,
-                void* dz)>
+                void* dz, void* workspace)>
       distillation;
 };
 

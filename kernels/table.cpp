@@ -1,6 +1,7 @@
 #include "kernels/table.h"
 
 #include <stdexcept>
+#include <string>
 
 #include "kernels/cpu/batch_norm.h"
 #include "kernels/cpu/conv2d.h"
@@ -11,6 +12,8 @@
 #include "kernels/cpu/optimizer.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/softmax.h"
+#include "kernels/cuda/table.h"
+#include "kernels/memory.h"
 #include "kernels/reference/batch_norm.h"
 #include "kernels/reference/conv2d.h"
 #include "kernels/reference/dropout.h"
@@ -44,6 +47,9 @@ constexpr KernelTable reference_table() {
                       .relu_forward = reference::relu_forward<T>,
                       .relu_backward = reference::relu_backward<T>,
                       .copy_channels = reference::copy_channels<T>,
+                      .convert = reference::convert,
+                      .scale_by = reference::scale_by<T>,
+                      .sum_rows_workspace_bytes = reference::sum_rows_workspace_bytes,
                       .sum_rows = reference::sum_rows<T>,
                       .shortcut_forward = reference::shortcut_forward<T>,
                       .shortcut_backward = reference::shortcut_backward<T>},
@@ -55,10 +61,14 @@ constexpr KernelTable reference_table() {
                .adaptive_backward = reference::adaptive_pool_backward<T>},
       .dropout = {.apply = reference::dropout_apply<T>},
       .softmax = {.forward = reference::softmax_forward<T>, .backward = reference::softmax_backward<T>},
-      .loss = {.cross_entropy = reference::cross_entropy<T>, .distillation = reference::distillation<T>},
+      .loss = {.workspace_bytes = reference::loss_workspace_bytes,
+               .cross_entropy = reference::cross_entropy<T>,
+               .distillation = reference::distillation<T>},
       .optimizer = {.sgd = reference::sgd<T>,
                     .adam = reference::adam<T>,
-                    .add_sum_of_squares = reference::add_sum_of_squares<T>},
+                    .workspace_bytes = reference::optimizer_workspace_bytes,
+                    .clip = reference::clip<T>,
+                    .find_not_finite = reference::find_not_finite<T>},
   };
 }
 
@@ -83,6 +93,9 @@ constinit const KernelTable cpu_f32 = {
                     .relu_forward = cpu::relu_forward,
                     .relu_backward = cpu::relu_backward,
                     .copy_channels = cpu::copy_channels,
+                    .convert = reference::convert,
+                    .scale_by = cpu::scale_by,
+                    .sum_rows_workspace_bytes = cpu::sum_rows_workspace_bytes,
                     .sum_rows = cpu::sum_rows,
                     .shortcut_forward = cpu::shortcut_forward,
                     .shortcut_backward = cpu::shortcut_backward},
@@ -94,16 +107,36 @@ constinit const KernelTable cpu_f32 = {
              .adaptive_backward = cpu::adaptive_pool_backward},
     .dropout = {.apply = cpu::dropout_apply},
     .softmax = {.forward = cpu::softmax_forward, .backward = cpu::softmax_backward},
-    .loss = {.cross_entropy = cpu::cross_entropy, .distillation = cpu::distillation},
-    .optimizer = {.sgd = cpu::sgd, .adam = cpu::adam, .add_sum_of_squares = cpu::add_sum_of_squares},
+    .loss = {.workspace_bytes = cpu::loss_workspace_bytes,
+             .cross_entropy = cpu::cross_entropy,
+             .distillation = cpu::distillation},
+    .optimizer = {.sgd = cpu::sgd,
+                  .adam = cpu::adam,
+                  .workspace_bytes = cpu::optimizer_workspace_bytes,
+                  .clip = cpu::clip,
+                  .find_not_finite = cpu::find_not_finite},
 };
 
 }  // namespace
 
 const KernelTable& kernels_for(Device device, DType dtype) {
-  if (dtype == DType::i64) throw std::invalid_argument("kernels_for: i64 holds labels only; compute in f32 or f64");
-  if (dtype == DType::f64) return reference_f64;
-  return device == Device::cpu ? cpu_f32 : reference_f32;
+  const auto lacks = [&](const char* what) {
+    return std::invalid_argument(std::string("kernels_for: ") + to_string(device) + " " + what);
+  };
+  if (dtype == DType::i64 || dtype == DType::i32) throw lacks("computes in f32, f64 or bf16; integers hold labels");
+  const bool on_cpu = device == Device::cpu || device == Device::reference;
+  if (on_cpu && dtype == DType::bf16) throw lacks("has no bf16 kernels; compute in f32");
+  if (on_cpu && dtype == DType::f64) return reference_f64;
+  if (device == Device::cpu) return cpu_f32;
+  if (device == Device::reference) return reference_f32;
+  if (dtype == DType::f64) throw lacks("has no f64 kernels; compute in f32 or bf16");
+#ifdef RETORT_SIMT
+  if (device == Device::simt) return dtype == DType::bf16 ? simt::table_bf16() : simt::table_f32();
+#endif
+#ifdef RETORT_CUDA
+  if (device == Device::cuda) return dtype == DType::bf16 ? cuda::table_bf16() : cuda::table_f32();
+#endif
+  throw lacks(device_missing(device));
 }
 
 }  // namespace retort

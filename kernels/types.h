@@ -9,15 +9,23 @@ namespace retort {
 
 /// Element type of a buffer. Kernels compute in f32, or in f64 on the reference backend; i64 holds labels, i32 the
 /// indices of max pooling.
-enum class DType : std::uint8_t { f32, f64, i64, i32 };
+///
+/// A bf16 table holds activations, their gradients and the filters it multiplies in bf16, adds in f32, and keeps in f32
+/// whatever belongs to a parameter or a channel: bias, gamma, beta, statistics, the gradients of parameters, losses.
+enum class DType : std::uint8_t { f32, f64, i64, i32, bf16 };
 
 /// Bytes of one element.
-constexpr std::size_t size_of(DType dtype) { return dtype == DType::f32 || dtype == DType::i32 ? 4 : 8; }
+constexpr std::size_t size_of(DType dtype) {
+  return dtype == DType::bf16 ? 2 : dtype == DType::f32 || dtype == DType::i32 ? 4 : 8;
+}
 
-/// Where a kernel runs. `reference` is the slow oracle on the CPU.
-enum class Device : std::uint8_t { cpu, reference };
+/// The dtype of parameters, their gradients and losses beside activations of a dtype.
+constexpr DType parameter_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
 
-/// The queue on which a kernel is launched. CPU backends run at once and ignore it.
+/// Where a kernel runs. `reference` is the slow oracle on the CPU, `simt` the simulator that runs the CUDA kernels.
+enum class Device : std::uint8_t { cpu, reference, cuda, simt };
+
+/// The queue on which a kernel is launched; null is the backend's own. CPU backends run at once and ignore it.
 struct Stream {
   void* handle = nullptr;
 };

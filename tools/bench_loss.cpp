@@ -39,15 +39,18 @@ void run(const Options& options) {
   const auto elements = static_cast<double>(z.count());
   for (const Backend& backend : backends) {
     const LossKernels& kernel = backend.table->loss;
+    const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(rows));
     const std::string shape = text("rows", rows.rows, " classes", rows.classes);
-    candidates.push_back(
-        [=, &kernel] { kernel.distillation({}, rows, settings, targets, z.raw(), v.raw(), loss.raw(), dz.raw()); });
+    candidates.push_back([=, &kernel] {
+      kernel.distillation({}, rows, settings, targets, z.raw(), v.raw(), loss.raw(), dz.raw(), workspace->data());
+    });
     results.push_back({.name = "loss.distillation",
                        .backend = backend.name,
                        .shape = shape,
                        .flops = kDistillationFlops * elements,
                        .bytes = static_cast<double>(z.bytes() + v.bytes() + dz.bytes() + labels.bytes())});
-    candidates.push_back([=, &kernel] { kernel.cross_entropy({}, rows, targets, z.raw(), loss.raw(), dz.raw()); });
+    candidates.push_back(
+        [=, &kernel] { kernel.cross_entropy({}, rows, targets, z.raw(), loss.raw(), dz.raw(), workspace->data()); });
     results.push_back({.name = "loss.cross_entropy",
                        .backend = backend.name,
                        .shape = shape,

@@ -9,6 +9,7 @@
 #include "engine/core/random.h"
 #include "engine/core/tape.h"
 #include "engine/nn/optimizer.h"
+#include "engine/ops/dropout.h"
 #include "engine/ops/loss.h"
 #include "tools/bench.h"
 #include "tools/progress.h"
@@ -88,8 +89,7 @@ void run(const Options& options) {
     Tape tape;
     ForwardContext context;
     context.training = true;
-    context.seed = options.common.seed;
-    context.step = step++;
+    context.dropout_key = dropout_key(options.common.seed, step++ << 16);
     const Tensor loss = cross_entropy(model.network->forward(x, context), targets);
     tape.backward(loss);
     optimizer.step(kLearningRate);

@@ -9,6 +9,7 @@
 #include "engine/io/file.h"
 #include "engine/io/layout.h"
 #include "engine/io/npy.h"
+#include "engine/ops/dropout.h"
 #include "engine/ops/loss.h"
 #include "tools/arrays.h"
 #include "tools/commands.h"
@@ -70,7 +71,7 @@ Losses compute(const Options& options, Model& model, const Tensor& images, const
   Tape tape;
   ForwardContext context;
   context.training = options.mode == "train";
-  context.seed = options.common.seed;
+  context.dropout_key = dropout_key(options.common.seed, 0);
   context.dropout = options.dropout;
   const Tensor logits = model.network->forward(nchw_to_nhwc(images), context);
   if (!teacher) {

@@ -8,8 +8,11 @@
 #include <fstream>
 #include <iomanip>
 #include <iterator>
+#include <limits>
+#include <new>
 
 #include "engine/core/check.h"
+#include "kernels/memory.h"
 
 // Under AddressSanitizer, memory outside live blocks is poisoned and blocks are kept apart, so that a kernel that runs
 // over the end of a tensor is caught.
@@ -27,7 +30,7 @@
 namespace retort {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kAlignment = 64;  // a cache line; a device's vector loads need 16
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kChunk = std::size_t{64} << 20;
 
@@ -94,10 +97,16 @@ std::byte* map_pages(std::byte* hint, std::size_t bytes) {
 
 Arena::Arena() : limit_(memory_limit()) {}
 
+Arena::Arena(Device device) : device_(device), limit_(std::numeric_limits<std::size_t>::max() / 2) {}
+
 Arena::~Arena() {
-  for (const auto& [pages, bytes] : chunks_) {
-    unpoison(pages, bytes);
-    munmap(pages, bytes);
+  for (const auto& [chunk, bytes] : chunks_) {
+    if (device_ != Device::cpu) {
+      memory_of(device_).release(chunk);
+      continue;
+    }
+    unpoison(chunk, bytes);
+    munmap(chunk, bytes);
   }
 }
 
@@ -127,7 +136,7 @@ void* Arena::allocate(std::size_t bytes) {
   }
   statistics_.used_bytes += size;
   statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.used_bytes);
-  unpoison(address, bytes);
+  if (device_ == Device::cpu) unpoison(address, bytes);
   return address;
 }
 
@@ -137,7 +146,7 @@ void Arena::release(void* pointer) noexcept {
   const auto found = blocks_.find(static_cast<std::byte*>(pointer));
   const Block block = found->second;
   blocks_.erase(found);
-  poison(pointer, block.bytes);
+  if (device_ == Device::cpu) poison(pointer, block.bytes);
   statistics_.used_bytes -= block.bytes;
   add_free(static_cast<std::byte*>(pointer), block);
 }
@@ -165,6 +174,17 @@ void Arena::add_free(std::byte* address, Block block) {
 
 bool Arena::add_chunk(std::size_t bytes) {
   const std::size_t size = std::max(kChunk, round_up(bytes, kHugePage));
+  if (device_ != Device::cpu) {
+    try {
+      auto* const chunk = static_cast<std::byte*>(memory_of(device_).allocate(size));
+      chunks_.emplace_back(chunk, size);
+      statistics_.reserved_bytes += size;
+      add_free(chunk, {size, true, true});
+      return true;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+  }
   // Linux maps downwards: right below the lowest chunk there is usually room, and then the two chunks are as one.
   const auto lowest = blocks_.begin();
   std::byte* const hint = lowest == blocks_.end() ? nullptr : lowest->first - size;
@@ -192,6 +212,32 @@ Arena& cpu_arena() {
   // Never destroyed: tensors with static storage may outlive any order of destruction.
   static Arena& arena = *new Arena;
   return arena;
+}
+
+namespace {
+
+Arena& cuda_arena() {
+  static Arena& arena = *new Arena(Device::cuda);
+  return arena;
+}
+
+}  // namespace
+
+void* allocate(Device device, std::size_t bytes) {
+  if (device == Device::simt) return memory_of(device).allocate(bytes);
+  return (device == Device::cuda ? cuda_arena() : cpu_arena()).allocate(bytes);
+}
+
+void release(Device device, void* block) noexcept {
+  if (device == Device::simt)
+    memory_of(device).release(block);
+  else
+    (device == Device::cuda ? cuda_arena() : cpu_arena()).release(block);
+}
+
+Arena::Statistics memory_statistics(Device device) {
+  if (device == Device::simt) return {};
+  return (device == Device::cuda ? cuda_arena() : cpu_arena()).statistics();
 }
 
 }  // namespace retort

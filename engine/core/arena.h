@@ -9,13 +9,19 @@
 #include <set>
 #include <vector>
 
+#include "kernels/types.h"
+
 namespace retort {
 
 class Arena {
  public:
-  /// The limit on used bytes is the environment's RETORT_MEMORY_LIMIT (in bytes) if set, else the machine's memory, or
-  /// the container's where that is less: beyond it the system would end the program without a word.
+  /// Of the CPU's memory. The limit on used bytes is the environment's RETORT_MEMORY_LIMIT (in bytes) if set, else the
+  /// machine's memory, or the container's where that is less: beyond it the system would end the program without a
+  /// word.
   Arena();
+  /// Of a device's memory, without a limit of its own. Blocks are reused at once: right as long as all work on them is
+  /// on one stream, in whose order they are written and read.
+  explicit Arena(Device device);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -52,10 +58,19 @@ class Arena {
   std::set<std::pair<std::size_t, std::byte*>> free_;  ///< by size, then address
   std::vector<std::pair<void*, std::size_t>> chunks_;
   Statistics statistics_;
+  Device device_ = Device::cpu;
   std::size_t limit_;
 };
 
 /// The arena of the CPU's tensors; lives until the program ends.
 Arena& cpu_arena();
+
+/// A block of the device's memory, from its arena. The simulator's devices have none: there every block is a buffer of
+/// its own, so that the simulator sees where it ends. Throws Error when memory runs out.
+void* allocate(Device device, std::size_t bytes);
+/// Null is allowed.
+void release(Device device, void* block) noexcept;
+/// What tensors on the device hold; zeros for the simulator.
+Arena::Statistics memory_statistics(Device device);
 
 }  // namespace retort

@@ -24,7 +24,7 @@ void Tape::backward(const Tensor& output, const Tensor& seed) {
   check(seed ? seed.shape() == output.shape() && seed.dtype() == output.dtype() : output.count() == 1,
         "[backward] the output is ", to_string(output.dtype()), " ", output.shape(), ", the seed ",
         seed ? text(to_string(seed.dtype()), " ", seed.shape()) : "missing", "; give a seed of the output's shape");
-  accumulate(*output.slot(), seed ? seed.detached() : Tensor::full(output.shape(), 1, output.dtype()));
+  accumulate(*output.slot(), seed ? seed.detached() : Tensor::full(output.shape(), 1, output.dtype(), output.device()));
   while (!steps_.empty()) {
     const std::function<void()> step = std::move(steps_.back());
     steps_.pop_back();

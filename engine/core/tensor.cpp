@@ -1,11 +1,11 @@
 #include "engine/core/tensor.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "engine/core/arena.h"
 #include "engine/core/check.h"
+#include "kernels/memory.h"
 
 namespace retort {
 namespace {
@@ -18,13 +18,19 @@ constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, std::int32_t>) return DType::i32;
 }
 
-bool floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+bool floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
 
-/// The table in use for f32 and f64.
-const KernelTable*& current_table(DType dtype) {
-  static const KernelTable* tables[] = {&kernels_for(Device::cpu, DType::f32), &kernels_for(Device::cpu, DType::f64)};
-  check(floating(dtype), "[kernels] ", to_string(dtype), " has no kernels; compute in f32 or f64");
-  return tables[dtype == DType::f64];
+/// The table in use; null before the first use.
+const KernelTable*& current_table(DType dtype, Device device) {
+  static const KernelTable* tables[4][3] = {};
+  check(floating(dtype), "[kernels] ", to_string(dtype), " has no kernels; compute in f32, f64 or bf16");
+  const KernelTable*& table = tables[static_cast<int>(device)][dtype == DType::f32 ? 0 : dtype == DType::f64 ? 1 : 2];
+  if (!table) table = &kernels_for(device, dtype);
+  return table;
+}
+
+void upload(const Tensor& target, const void* source) {
+  memory_of(target.device()).upload({}, target.raw(), source, target.bytes());
 }
 
 }  // namespace
@@ -35,29 +41,34 @@ const char* to_string(DType dtype) {
     case DType::f64: return "f64";
     case DType::i64: return "i64";
     case DType::i32: return "i32";
+    case DType::bf16: return "bf16";
   }
   return "?";
 }
 
-Tensor Tensor::empty(const Shape& shape, DType dtype) {
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   Tensor tensor;
   tensor.shape_ = shape;
   tensor.dtype_ = dtype;
+  tensor.device_ = device;
   tensor.storage_ =
-      std::shared_ptr<void>(cpu_arena().allocate(tensor.bytes()), [](void* block) { cpu_arena().release(block); });
+      std::shared_ptr<void>(allocate(device, tensor.bytes()), [device](void* block) { release(device, block); });
   return tensor;
 }
 
-Tensor Tensor::zeros(const Shape& shape, DType dtype) { return full(shape, 0, dtype); }
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
 
-Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
-  Tensor tensor = empty(shape, dtype);
-  if (dtype == DType::i64)
-    std::ranges::fill(tensor.span<std::int64_t>(), static_cast<std::int64_t>(value));
-  else if (dtype == DType::i32)
-    std::ranges::fill(tensor.span<std::int32_t>(), static_cast<std::int32_t>(value));
-  else
-    kernels(dtype).elementwise.fill({}, tensor.count(), value, tensor.raw());
+Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
+  Tensor tensor = empty(shape, dtype, device);
+  if (floating(dtype)) {
+    kernels(tensor).elementwise.fill({}, tensor.count(), value, tensor.raw());
+  } else {
+    check(device == Device::cpu, "[full] ", to_string(dtype), " on ", to_string(device), "; fill it on the CPU first");
+    if (dtype == DType::i64)
+      std::ranges::fill(tensor.span<std::int64_t>(), static_cast<std::int64_t>(value));
+    else
+      std::ranges::fill(tensor.span<std::int32_t>(), static_cast<std::int32_t>(value));
+  }
   return tensor;
 }
 
@@ -74,11 +85,14 @@ template <class T>
 T* Tensor::data() const {
   check(!storage_ || dtype_ == dtype_of<T>(), "[tensor] elements of ", shape_, " are ", to_string(dtype_),
         "; do not read them as ", to_string(dtype_of<T>()));
+  check(!storage_ || device_ == Device::cpu, "[tensor] the elements are on ", to_string(device_),
+        "; copy them with to(Device::cpu)");
   return static_cast<T*>(storage_.get());
 }
 
 double Tensor::item() const {
   check(storage_ && count() == 1, "[item] the tensor has the shape ", shape_, "; item() reads a single element");
+  if (device_ != Device::cpu) return to(Device::cpu).item();
   return dtype_ == DType::f64 ? *data<double>() : *data<float>();
 }
 
@@ -98,21 +112,40 @@ Tensor Tensor::detached() const {
 
 Tensor Tensor::clone() const {
   if (!storage_) return {};
-  Tensor result = empty(shape_, dtype_);
-  std::memcpy(result.raw(), raw(), bytes());
+  Tensor result = empty(shape_, dtype_, device_);
+  memory_of(device_).copy({}, result.raw(), raw(), bytes());
   return result;
 }
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return clone();
   check(floating(dtype_) && floating(dtype), "[to] ", to_string(dtype_), " to ", to_string(dtype),
-        "; only f32 and f64 convert");
-  Tensor result = empty(shape_, dtype);
-  if (dtype == DType::f64)
-    std::ranges::copy(span<float>(), result.data<double>());
-  else
-    std::ranges::transform(span<double>(), result.data<float>(), [](double x) { return static_cast<float>(x); });
+        "; only f32, f64 and bf16 convert");
+  Tensor result = empty(shape_, dtype, device_);
+  // Any floating table of the device converts between all dtypes.
+  kernels(DType::f32, device_).elementwise.convert({}, count(), dtype_, raw(), dtype, result.raw());
   return result;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (device == device_ || !storage_) return detached();
+  Tensor result = empty(shape_, dtype_, device);
+  result.copy_from(*this);
+  return result;
+}
+
+void Tensor::copy_from(const Tensor& source) {
+  check(source.shape_ == shape_ && source.dtype_ == dtype_, "[copy_from] ", to_string(source.dtype_), " ",
+        source.shape_, " into ", to_string(dtype_), " ", shape_, "; give the same shape and dtype");
+  if (bytes() == 0) return;
+  if (source.device_ == device_)
+    memory_of(device_).copy({}, raw(), source.raw(), bytes());
+  else if (source.device_ == Device::cpu)
+    upload(*this, source.raw());
+  else if (device_ == Device::cpu)
+    memory_of(source.device_).download({}, raw(), source.raw(), bytes());
+  else
+    copy_from(source.to(Device::cpu));
 }
 
 Tensor& Tensor::require_grad() {
@@ -134,21 +167,22 @@ void accumulate(GradSlot& slot, Tensor grad) {
     return;
   }
   // A gradient may be shared with another slot (add hands the same one to both of its inputs), or lie in a view.
-  Tensor sum = slot.grad.unique() ? slot.grad : grad.unique() ? grad : Tensor::empty(grad.shape(), grad.dtype());
+  Tensor sum = slot.grad.unique() ? slot.grad : grad.unique() ? grad : Tensor::empty_like(grad, grad.shape());
   kernels(grad).elementwise.add({}, grad.count(), slot.grad.raw(), grad.raw(), sum.raw());
   slot.grad = std::move(sum);
 }
 
-const KernelTable& kernels(DType dtype) { return *current_table(dtype); }
+const KernelTable& kernels(DType dtype, Device device) { return *current_table(dtype, device); }
 
-ScopedKernels::ScopedKernels(DType dtype, const KernelTable& table)
-    : dtype_(dtype), previous_(std::exchange(current_table(dtype), &table)) {}
+ScopedKernels::ScopedKernels(DType dtype, const KernelTable& table, Device device)
+    : dtype_(dtype), device_(device), previous_(std::exchange(current_table(dtype, device), &table)) {}
 
-ScopedKernels::~ScopedKernels() { current_table(dtype_) = previous_; }
+ScopedKernels::~ScopedKernels() { current_table(dtype_, device_) = previous_; }
 
-Workspace::Workspace(std::size_t bytes) : data_(bytes ? cpu_arena().allocate(bytes) : nullptr) {}
+Workspace::Workspace(std::size_t bytes, Device device)
+    : data_(bytes ? allocate(device, bytes) : nullptr), device_(device) {}
 
-Workspace::~Workspace() { cpu_arena().release(data_); }
+Workspace::~Workspace() { release(device_, data_); }
 
 #define RETORT_INSTANTIATE(T)                                        \
   template Tensor Tensor::from<T>(const Shape&, std::span<const T>); \

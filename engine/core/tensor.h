@@ -1,6 +1,8 @@
-// A tensor: a shape and a dtype over shared, contiguous, row-major storage, and perhaps a slot for its gradient.
+// A tensor: a shape and a dtype over shared, contiguous, row-major storage on one device, and perhaps a slot for its
+// gradient.
 //
-// Copying a Tensor copies the handle, not the elements. Images are NHWC.
+// Copying a Tensor copies the handle, not the elements. Images are NHWC. Ops run where their inputs lie; only a tensor
+// on the CPU shows its elements.
 #pragma once
 
 #include <memory>
@@ -11,7 +13,7 @@
 
 namespace retort {
 
-/// "f32", "f64", "i64", "i32"
+/// "f32", "f64", "i64", "i32", "bf16"
 const char* to_string(DType dtype);
 
 class Tensor;
@@ -24,10 +26,14 @@ class Tensor {
   /// The empty tensor: stands for "none" where an argument is optional.
   Tensor() = default;
 
-  /// Uninitialised elements from the arena. Throws Error when memory runs out.
-  static Tensor empty(const Shape& shape, DType dtype = DType::f32);
-  static Tensor zeros(const Shape& shape, DType dtype = DType::f32);
-  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+  /// Uninitialised elements from the device's arena. Throws Error when memory runs out.
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  /// Uninitialised, of the dtype and on the device of another.
+  static Tensor empty_like(const Tensor& other, const Shape& shape) {
+    return empty(shape, other.dtype(), other.device());
+  }
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu);
   /// Copies the elements; their number must be shape.count(). T is float, double, std::int64_t or
   /// std::int32_t. Throws Error otherwise.
   template <class T>
@@ -36,18 +42,19 @@ class Tensor {
   explicit operator bool() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
   std::int64_t count() const { return shape_.count(); }
   std::size_t bytes() const { return static_cast<std::size_t>(count()) * size_of(dtype_); }
 
   void* raw() const { return storage_.get(); }
-  /// The elements as T; throws Error if the dtype is not T's.
+  /// The elements as T; throws Error if the dtype is not T's, or the tensor is not on the CPU.
   template <class T>
   T* data() const;
   template <class T>
   std::span<T> span() const {
     return {data<T>(), static_cast<std::size_t>(count())};
   }
-  /// The value of a one-element float tensor.
+  /// The value of a one-element f32 or f64 tensor; waits for the device.
   double item() const;
 
   /// The same elements under another shape of the same count. Not differentiable: see flatten() in ops/elementwise.h.
@@ -56,8 +63,12 @@ class Tensor {
   Tensor detached() const;
   /// A copy of the elements, without a gradient slot.
   Tensor clone() const;
-  /// A converted copy (f32 <-> f64), without a gradient slot.
+  /// A converted copy (f32, f64, bf16), without a gradient slot.
   Tensor to(DType dtype) const;
+  /// The elements on another device, without a gradient slot; itself (detached) if they are there already.
+  Tensor to(Device device) const;
+  /// Overwrites the elements with those of a tensor of this shape and dtype, on any device. Throws Error otherwise.
+  void copy_from(const Tensor& source);
   /// True if no other tensor shares the elements.
   bool unique() const { return storage_.use_count() == 1; }
 
@@ -73,6 +84,7 @@ class Tensor {
   std::shared_ptr<void> storage_;
   Shape shape_;
   DType dtype_ = DType::f32;
+  Device device_ = Device::cpu;
   std::shared_ptr<GradSlot> slot_;
 };
 
@@ -86,27 +98,28 @@ Tensor take_grad(GradSlot& slot);
 /// slot's gradient += grad. Takes over `grad` if it is the first, adds in place when the slot owns its elements alone.
 void accumulate(GradSlot& slot, Tensor grad);
 
-/// The kernels in use for a dtype: the CPU's, unless ScopedKernels says otherwise.
-const KernelTable& kernels(DType dtype);
-inline const KernelTable& kernels(const Tensor& tensor) { return kernels(tensor.dtype()); }
+/// The kernels in use for a dtype on a device: kernels_for's, unless ScopedKernels says otherwise.
+const KernelTable& kernels(DType dtype, Device device = Device::cpu);
+inline const KernelTable& kernels(const Tensor& tensor) { return kernels(tensor.dtype(), tensor.device()); }
 
-/// Swaps the table of one dtype while it lives: how a researcher tries a kernel in a real step.
+/// Swaps the table of one dtype on one device while it lives: how a researcher tries a kernel in a real step.
 class ScopedKernels {
  public:
-  ScopedKernels(DType dtype, const KernelTable& table);
+  ScopedKernels(DType dtype, const KernelTable& table, Device device = Device::cpu);
   ~ScopedKernels();
   ScopedKernels(const ScopedKernels&) = delete;
   ScopedKernels& operator=(const ScopedKernels&) = delete;
 
  private:
   DType dtype_;
+  Device device_;
   const KernelTable* previous_;
 };
 
-/// Scratch memory for one kernel call, from the arena. Empty for 0 bytes.
+/// Scratch memory for one kernel call, from the device's arena. Empty for 0 bytes.
 class Workspace {
  public:
-  explicit Workspace(std::size_t bytes);
+  explicit Workspace(std::size_t bytes, Device device = Device::cpu);
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
@@ -114,6 +127,7 @@ class Workspace {
 
  private:
   void* data_;
+  Device device_;
 };
 
 }  // namespace retort

@@ -17,11 +17,12 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
   if (options.teacher) options.teacher->request_inputs(loading.preprocessings);
   Loader loader(dataset, loading);
   Metrics metrics(classes, options.temperature);
+  const Device device = device_of(network);
   std::int64_t done = 0;
   loader.start(0, 0);
   for (Batch batch; loader.next(batch);) {
     ForwardContext context;
-    const Tensor logits = network.forward(batch.inputs[0], context);
+    const Tensor logits = network.forward(batch.inputs[0].to(device), context).to(Device::cpu);
     metrics.add(logits, batch.labels, options.teacher ? options.teacher->logits(batch, 0) : Tensor());
     done += static_cast<std::int64_t>(batch.indices.size());
     if (options.progress) options.progress(done);

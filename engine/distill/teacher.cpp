@@ -55,7 +55,9 @@ Tensor LiveTeacher::logits(const Batch& batch, std::uint64_t) {
   std::vector<Tensor> outputs;
   for (std::size_t i = 0; i < members_.size(); ++i) {
     ForwardContext context;
-    outputs.push_back(members_[i].network->forward(batch.inputs.at(inputs_.at(i)), context));
+    Network& network = *members_[i].network;
+    const Tensor x = batch.inputs.at(inputs_.at(i)).to(device_of(network));
+    outputs.push_back(network.forward(x, context).to(Device::cpu));
   }
   return combine_logits(outputs, combine_);
 }

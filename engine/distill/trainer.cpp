@@ -7,6 +7,7 @@
 #include "engine/core/tape.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/mixup.h"
+#include "engine/ops/dropout.h"
 #include "engine/ops/elementwise.h"
 
 namespace retort {
@@ -31,6 +32,7 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
       hooks_(std::move(hooks)),
       state_path_(std::move(state_path)),
       fingerprint_(std::move(fingerprint)),
+      device_(device_of(parts.network)),
       optimizer_(parameters(parts.network), settings.optimizer) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
 }
@@ -87,21 +89,24 @@ double Trainer::train_step(Batch& batch) {
   if (settings_.mixup > 0) mixup(batch, targets, settings_.mixup, settings_.seed, progress_.epoch, parts_.train);
   targets.labels = batch.labels;
   targets.smoothing = settings_.label_smoothing;
+  for (Tensor* tensor : {&targets.labels, &targets.labels2, &targets.weight}) *tensor = tensor->to(device_);
   Tensor teacher;
   if (parts_.teacher) {
     const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
     teacher = parts_.teacher->logits(batch, view);
   }
 
+  const Tensor soft_targets = teacher.to(device_);
+
   Tape tape;
   Tensor auxiliary;
   ForwardContext context;
   context.training = true;
-  context.seed = settings_.seed;
-  context.step = progress_.step;
+  context.dropout_key = dropout_key(settings_.seed, static_cast<std::uint64_t>(progress_.step) << 16, device_);
   context.dropout = settings_.dropout;
   if (settings_.auxiliary_weight > 0) context.auxiliary = &auxiliary;
-  const Tensor logits = parts_.network.forward(batch.inputs[0], context);
+  const Tensor x = batch.inputs[0].to(device_);
+  const Tensor logits = cast(parts_.network.forward(cast(x, parts_.precision), context), DType::f32);
   double hard = 0, soft = 0;
   const auto loss_of = [&](const Tensor& z) {
     if (!teacher) {
@@ -109,13 +114,14 @@ double Trainer::train_step(Batch& batch) {
       hard = loss.item();
       return loss;
     }
-    const DistillationLoss loss = distillation_loss(z, teacher, targets, settings_.distillation);
-    hard = loss.parts.data<float>()[1];
-    soft = loss.parts.data<float>()[2];
+    const DistillationLoss loss = distillation_loss(z, soft_targets, targets, settings_.distillation);
+    const Tensor parts = loss.parts.to(Device::cpu);
+    hard = parts.data<float>()[1];
+    soft = parts.data<float>()[2];
     return loss.total;
   };
   Tensor total;
-  if (auxiliary) total = scale(loss_of(auxiliary), settings_.auxiliary_weight);
+  if (auxiliary) total = scale(loss_of(cast(auxiliary, DType::f32)), settings_.auxiliary_weight);
   const Tensor main = loss_of(logits);  // last: hard and soft are the main head's
   total = total ? add(main, total) : main;
 
@@ -130,7 +136,7 @@ double Trainer::train_step(Batch& batch) {
 
   const std::int64_t classes = logits.shape()[1];
   Metrics metrics(classes, settings_.distillation.temperature);
-  metrics.add(logits, batch.labels, teacher);
+  metrics.add(logits.to(Device::cpu), batch.labels, teacher);
   const Evaluation evaluation = metrics.result();
   const double n = static_cast<double>(batch.indices.size());
   progress_.sums.samples += n;
@@ -218,12 +224,21 @@ void Trainer::check_loss(double loss, const char* name) const {
 }
 
 /// A step may leave a weight infinite while its loss was finite: look before anything is saved over.
-void Trainer::check_weights() const {
-  for (const Parameter* parameter : parameters(parts_.network)) {
+void Trainer::check_weights() {
+  const std::vector<Parameter*> all = parameters(parts_.network);
+  std::vector<ParameterStep> steps;
+  std::vector<const Parameter*> searched;
+  for (const Parameter* parameter : all) {
     if (parameter->value.dtype() != DType::f32) continue;
-    for (const float value : parameter->value.span<float>())
-      if (!std::isfinite(value)) throw diverged(text("weights: ", parameter->name, " is ", value));
+    steps.push_back({.n = parameter->value.count(), .w = parameter->value.raw()});
+    searched.push_back(parameter);
   }
+  const OptimizerKernels& kernel = kernels(DType::f32, device_).optimizer;
+  const Tensor index = Tensor::empty({1}, DType::i32, device_);
+  const Workspace workspace(kernel.workspace_bytes(steps), device_);
+  kernel.find_not_finite({}, steps, static_cast<std::int32_t*>(index.raw()), workspace.data());
+  const std::int32_t found = index.to(Device::cpu).data<std::int32_t>()[0];
+  if (found >= 0) throw diverged(text("weights: ", searched[static_cast<std::size_t>(found)]->name, " is not finite"));
 }
 
 Error Trainer::diverged(const std::string& what) const {

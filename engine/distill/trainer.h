@@ -43,6 +43,7 @@ struct TrainingParts {
   const Dataset* val = nullptr;
   Teacher* teacher = nullptr;
   Teacher* val_teacher = nullptr;
+  DType precision = DType::f32;  ///< of activations; parameters are f32, and where they lie the run is computed
 };
 
 /// Means over an epoch's samples. Soft and kl are 0 without a teacher; hard, accuracy and top5 are 0 without labels.
@@ -89,7 +90,7 @@ class Trainer {
   std::optional<EpochMetrics> validate();
   bool select(const EpochMetrics& val);
   void check_loss(double loss, const char* name) const;
-  void check_weights() const;
+  void check_weights();
   Error diverged(const std::string& what) const;
 
   TrainingParts parts_;
@@ -97,6 +98,7 @@ class Trainer {
   TrainHooks hooks_;
   std::string state_path_;
   Fingerprint fingerprint_;
+  Device device_;
   Optimizer optimizer_;
   Plateau plateau_;
   TrainingProgress progress_;

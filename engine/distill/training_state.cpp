@@ -1,6 +1,5 @@
 #include "engine/distill/training_state.h"
 
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
@@ -55,8 +54,9 @@ void save_training_state(const std::string& path, Module& module, Optimizer& opt
                    {"fingerprint", nlohmann::json(fingerprint).dump()},
                    {"optimizer_steps", std::to_string(optimizer.steps())}};
   // Memory layout is kept: nobody else reads this file, and its tensors can be written as they lie.
-  for (Parameter* parameter : parameters(module)) file.tensors.emplace_back(kModel + parameter->name, parameter->value);
-  for (auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(kOptimizer + name, tensor);
+  for (Parameter* parameter : parameters(module))
+    file.tensors.emplace_back(kModel + parameter->name, parameter->value.to(Device::cpu));
+  for (auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(kOptimizer + name, tensor.to(Device::cpu));
   write_safetensors(path, file);
 }
 
@@ -80,7 +80,7 @@ TrainingProgress load_training_state(const std::string& path, Module& module, Op
     const Tensor& source = require(file, path, name);
     check(source.shape() == target.shape() && source.dtype() == target.dtype(), path, ": ", name, " has shape ",
           source.shape(), ", the model's is ", target.shape(), "; start without --resume");
-    std::memcpy(target.raw(), source.raw(), target.bytes());
+    target.copy_from(source);
   };
   for (Parameter* parameter : parameters(module)) restore(kModel + parameter->name, parameter->value);
   for (auto& [name, tensor] : optimizer.state()) restore(kOptimizer + name, tensor);

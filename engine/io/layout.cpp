@@ -6,7 +6,6 @@
 #include "engine/io/layout.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine/core/check.h"
 
@@ -124,6 +123,7 @@ Tensor to_file_layout(const Parameter& parameter, const Tensor& value) {
   const Shape shape = file_shape(parameter);
   check(value.shape() == parameter.value.shape(), parameter.name, ": a tensor of shape ", value.shape(),
         " goes with this parameter; expected ", parameter.value.shape());
+  if (value.device() != Device::cpu) return to_file_layout(parameter, value.to(Device::cpu));
   if (parameter.layout == FileLayout::same) return value.clone();
   Tensor file = Tensor::empty(shape, value.dtype());
   if (value.dtype() == DType::f32)
@@ -144,12 +144,15 @@ void from_file_layout(const Tensor& file, Parameter& parameter) {
   const Tensor source = file.dtype() == value.dtype() ? file : file.to(value.dtype());
   // In place: the module, its optimizer and the tape keep their handles.
   if (parameter.layout == FileLayout::same) {
-    if (value.bytes() > 0) std::memcpy(value.raw(), source.raw(), value.bytes());
-  } else if (value.dtype() == DType::f32) {
-    from_file(extents(parameter), source.data<float>(), value.data<float>());
-  } else {
-    from_file(extents(parameter), source.data<double>(), value.data<double>());
+    value.copy_from(source);
+    return;
   }
+  Tensor converted = Tensor::empty(value.shape(), value.dtype());
+  if (value.dtype() == DType::f32)
+    from_file(extents(parameter), source.data<float>(), converted.data<float>());
+  else
+    from_file(extents(parameter), source.data<double>(), converted.data<double>());
+  value.copy_from(converted);
 }
 
 Tensor nchw_to_nhwc(const Tensor& x) {

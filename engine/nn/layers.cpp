@@ -125,8 +125,9 @@ void Linear::visit(Visitor& visitor) {
 Tensor dropout_layer(const Tensor& x, double p, ForwardContext& context) {
   const auto layer = static_cast<std::uint64_t>(context.dropouts++);
   if (!context.training) return x;
-  // The low bits tell the layers of one step apart; no network has 2^16 of them.
-  return dropout(x, context.dropout.value_or(p), context.seed, context.step << 16 | layer);
+  // The key's low bits tell the layers of one step apart; no network has 2^16 of them.
+  if (!context.dropout_key) context.dropout_key = dropout_key(0, 0, x.device());
+  return dropout(x, context.dropout.value_or(p), context.dropout_key, layer);
 }
 
 }  // namespace retort

@@ -54,7 +54,7 @@ class Linear : public Module {
   Parameter weight, bias;
 };
 
-/// Dropout without parameters: draws from (context.seed, context.step, position in the pass).
+/// Dropout without parameters: draws from context.dropout_key and the layer's position in the pass.
 Tensor dropout_layer(const Tensor& x, double p, ForwardContext& context);
 
 }  // namespace retort

@@ -28,4 +28,20 @@ std::vector<Parameter*> parameters(Module& module) {
   return found;
 }
 
+Device device_of(Module& module) {
+  for (const Parameter* parameter : parameters(module))
+    if (parameter->value.dtype() != DType::i64) return parameter->value.device();
+  return Device::cpu;
+}
+
+void to_device(Module& module, Device device) {
+  for (Parameter* parameter : parameters(module)) {
+    Tensor& value = parameter->value;
+    if (value.dtype() == DType::i64 || value.device() == device) continue;
+    const bool trained = value.requires_grad();
+    value = value.to(device);
+    if (trained) value.require_grad();
+  }
+}
+
 }  // namespace retort

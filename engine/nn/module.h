@@ -70,6 +70,13 @@ class Module {
 /// All parameters and buffers in visiting order, under their checkpoint names; also stores the names in them.
 std::vector<Parameter*> parameters(Module& module);
 
+/// Moves all parameters and buffers to a device; integers (counters) stay on the CPU. Gradient slots are new: call it
+/// before an optimizer takes the parameters.
+void to_device(Module& module, Device device);
+
+/// Where the module's parameters lie.
+Device device_of(Module& module);
+
 /// One layer as `summary` prints it.
 struct LayerReport {
   std::string name;  ///< checkpoint name without ".weight"
@@ -82,8 +89,7 @@ struct LayerReport {
 /// What a forward pass needs besides its input.
 struct ForwardContext {
   bool training = false;          ///< batch statistics and dropout are on
-  std::uint64_t seed = 0;         ///< of dropout
-  std::uint64_t step = 0;         ///< training step: another mask each step
+  Tensor dropout_key;             ///< dropout_key(seed, step << 16): another mask each step; needed in training
   int dropouts = 0;               ///< counted up by each dropout layer of the pass: another mask each layer
   std::optional<double> dropout;  ///< overrides every dropout probability
   Tensor* auxiliary = nullptr;    ///< receives an auxiliary head's logits, if asked for and there is one

@@ -1,6 +1,8 @@
 #include "engine/nn/optimizer.h"
 
-#include <cmath>
+#include <array>
+
+#include "kernels/memory.h"
 
 namespace retort {
 
@@ -10,40 +12,55 @@ Optimizer::Optimizer(std::vector<Parameter*> parameters, const OptimizerSettings
     const Tensor& value = parameter->value;
     if (!value.requires_grad()) continue;
     Slot slot{parameter, {}, {}};
-    if (adam || settings.momentum != 0) slot.first = Tensor::zeros(value.shape(), value.dtype());
-    if (adam) slot.second = Tensor::zeros(value.shape(), value.dtype());
+    if (adam || settings.momentum != 0) slot.first = Tensor::zeros(value.shape(), value.dtype(), value.device());
+    if (adam) slot.second = Tensor::zeros(value.shape(), value.dtype(), value.device());
     slots_.push_back(std::move(slot));
   }
+  const Device device = slots_.empty() ? Device::cpu : slots_.front().parameter->value.device();
+  static_assert(sizeof(StepScalars) == 3 * sizeof(std::int64_t));
+  scalars_ = Tensor::empty({3}, DType::i64, device);
+  if (settings.max_norm > 0) norm_ = Tensor::from<double>({1}, std::array{0.0}).to(device);
 }
 
-double Optimizer::step(double lr) {
-  StepScalars scalars{.lr = lr, .grad_scale = 1, .step = ++steps_};
-  double norm = 0;
-  if (settings_.max_norm > 0) {
-    double sum = 0;
-    for (const Slot& slot : slots_)
-      if (const Tensor grad = slot.parameter->value.grad())
-        kernels(grad).optimizer.add_sum_of_squares({}, grad.count(), grad.raw(), &sum);
-    norm = std::sqrt(sum);
-    if (norm > settings_.max_norm) scalars.grad_scale = settings_.max_norm / norm;
-  }
+void Optimizer::step(double lr) {
+  prepare(lr);
+  apply();
+}
 
-  const SgdSettings sgd{settings_.momentum, settings_.weight_decay, settings_.nesterov};
-  const AdamSettings adam{settings_.beta1, settings_.beta2, settings_.eps, settings_.weight_decay,
-                          settings_.kind == OptimizerKind::adamw};
-  for (Slot& slot : slots_) {
-    Tensor& value = slot.parameter->value;
-    const Tensor grad = value.grad();
-    if (!grad) continue;
-    const OptimizerKernels& kernel = kernels(value).optimizer;
+void Optimizer::prepare(double lr) {
+  const StepScalars scalars{.lr = lr, .grad_scale = 1, .step = ++steps_};
+  memory_of(scalars_.device()).upload({}, scalars_.raw(), &scalars, sizeof scalars);
+}
+
+void Optimizer::apply() {
+  // One launch takes all parameters of a dtype.
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    std::vector<ParameterStep> steps;
+    for (Slot& slot : slots_) {
+      const Tensor& value = slot.parameter->value;
+      const Tensor grad = value.grad();
+      if (grad && value.dtype() == dtype)
+        steps.push_back({value.count(), value.raw(), grad.raw(), slot.first.raw(), slot.second.raw()});
+    }
+    if (steps.empty()) continue;
+    const OptimizerKernels& kernel = kernels(dtype, scalars_.device()).optimizer;
+    auto* const scalars = static_cast<StepScalars*>(scalars_.raw());
+    if (norm_) {
+      const Workspace workspace(kernel.workspace_bytes(steps), scalars_.device());
+      kernel.clip({}, steps, settings_.max_norm, scalars, static_cast<double*>(norm_.raw()), workspace.data());
+    }
     if (settings_.kind == OptimizerKind::sgd)
-      kernel.sgd({}, value.count(), sgd, &scalars, value.raw(), grad.raw(), slot.first.raw());
+      kernel.sgd({}, steps, {settings_.momentum, settings_.weight_decay, settings_.nesterov}, scalars);
     else
-      kernel.adam({}, value.count(), adam, &scalars, value.raw(), grad.raw(), slot.first.raw(), slot.second.raw());
+      kernel.adam({}, steps,
+                  {settings_.beta1, settings_.beta2, settings_.eps, settings_.weight_decay,
+                   settings_.kind == OptimizerKind::adamw},
+                  scalars);
   }
   clear_grads();
-  return norm;
 }
+
+double Optimizer::gradient_norm() const { return norm_ ? norm_.item() : 0; }
 
 void Optimizer::clear_grads() {
   for (Slot& slot : slots_) slot.parameter->value.clear_grad();

@@ -26,8 +26,14 @@ class Optimizer {
   Optimizer(std::vector<Parameter*> parameters, const OptimizerSettings& settings);
 
   /// One step with the gathered gradients, which are then cleared. A parameter without a gradient stays as it is.
-  /// Returns the gradient norm before clipping (0 when max_norm is 0: it is not computed).
-  double step(double lr);
+  void step(double lr);
+  /// The two halves of a step: prepare() hands the device what changes from step to step, apply() launches the kernels,
+  /// the same ones every time.
+  void prepare(double lr);
+  void apply();
+  /// The gradients' norm before the last step's clipping; 0 when max_norm is 0: it is not computed. Waits for the
+  /// device.
+  double gradient_norm() const;
   void clear_grads();
 
   /// Moments under "<parameter>.<momentum|exp_avg|exp_avg_sq>", for the training state. Mutable handles.
@@ -42,6 +48,8 @@ class Optimizer {
   };
   std::vector<Slot> slots_;
   OptimizerSettings settings_;
+  Tensor scalars_;  ///< a StepScalars on the parameters' device
+  Tensor norm_;     ///< f64 [1] there; empty without clipping
   std::int64_t steps_ = 0;
 };
 

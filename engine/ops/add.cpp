@@ -8,7 +8,7 @@ namespace retort {
 Tensor add(const Tensor& a, const Tensor& b) {
   check(a && b && a.shape() == b.shape() && a.dtype() == b.dtype(), "[add] a is ", to_string(a.dtype()), " ", a.shape(),
         ", b ", to_string(b.dtype()), " ", b.shape(), "; give two of one shape and dtype");
-  Tensor y = Tensor::empty(a.shape(), a.dtype());
+  Tensor y = Tensor::empty_like(a, a.shape());
   kernels(a).elementwise.add({}, a.count(), a.raw(), b.raw(), y.raw());
 
   if (Tape* tape = recording({&a, &b})) {

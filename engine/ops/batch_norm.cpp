@@ -5,27 +5,13 @@
 //   dx = gamma / sqrt(var + eps) * (dz - dbeta / rows - xh dgamma / rows)   (without the last two terms in evaluation)
 #include "engine/ops/batch_norm.h"
 
-#include <cmath>
-
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 
 namespace retort {
-namespace {
-
-template <class T>
-Tensor inverse_deviation(const Tensor& var, double eps) {
-  Tensor inv_std = Tensor::empty(var.shape(), var.dtype());
-  for (std::int64_t c = 0; c < var.count(); ++c)
-    inv_std.data<T>()[c] = static_cast<T>(1 / std::sqrt(var.data<T>()[c] + eps));
-  return inv_std;
-}
-
-}  // namespace
-
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
                   const BatchNormOptions& options, const Tensor& residual) {
-  const DType dtype = x.dtype();
+  const DType dtype = parameter_dtype(x.dtype());
   check(x && x.shape().rank() >= 1 && x.count() > 0, "[batch_norm] the input has the shape ", x.shape(),
         "; give [..., c] with at least one row");
   const std::int64_t channels = x.shape()[-1];
@@ -33,33 +19,30 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
   check_operand("batch_norm", "beta", beta, {channels}, dtype);
   check_operand("batch_norm", "running_mean", running_mean, {channels}, dtype);
   check_operand("batch_norm", "running_var", running_var, {channels}, dtype);
-  if (residual) check_operand("batch_norm", "the residual", residual, x.shape(), dtype);
+  if (residual) check_operand("batch_norm", "the residual", residual, x.shape(), x.dtype());
+  check_device("batch_norm", x, gamma);
   const BatchNormGeometry g{x.count() / channels, channels};
   const bool training = options.training, relu = options.relu;
   check(!training || g.rows > 1, "[batch_norm] training on ", x.shape(),
         " leaves one value a channel, which has no variance; use a larger --batch-size or --image-size");
 
   const bool saves = recording({&x, &gamma, &beta, &residual});
-  Tensor y = Tensor::empty(x.shape(), dtype);
+  Tensor y = Tensor::empty_like(x, x.shape());
   Tensor mean, inv_std;
   {
     const BatchNormKernels& norm = kernels(x).batch_norm;
     const BatchNormForward forward{x.raw(), gamma.raw(), beta.raw(), residual.raw(), relu, options.eps, y.raw()};
-    const Workspace workspace(norm.workspace_bytes(g));
-    if (training) {
-      mean = Tensor::empty({channels}, dtype);
-      inv_std = Tensor::empty({channels}, dtype);
+    const Workspace workspace(norm.workspace_bytes(g), x.device());
+    if (training || saves) {
+      mean = empty_parameter(x, {channels});
+      inv_std = empty_parameter(x, {channels});
+    }
+    if (training)
       norm.forward_train({}, g, forward, options.momentum, mean.raw(), inv_std.raw(), running_mean.raw(),
                          running_var.raw(), workspace.data());
-    } else {
-      norm.forward_eval({}, g, forward, running_mean.raw(), running_var.raw(), workspace.data());
-      if (saves) {
-        // Copies: the running statistics may move before backward comes.
-        mean = running_mean.clone();
-        inv_std = dtype == DType::f64 ? inverse_deviation<double>(running_var, options.eps)
-                                      : inverse_deviation<float>(running_var, options.eps);
-      }
-    }
+    else
+      norm.forward_eval({}, g, forward, running_mean.raw(), running_var.raw(), mean.raw(), inv_std.raw(),
+                        workspace.data());
   }
 
   if (saves) {
@@ -69,13 +52,11 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                             y = relu ? y.detached() : Tensor(), gamma = gamma.detached(), mean, inv_std]() mutable {
       Tensor dy = take_grad(*slot_y);
       if (!dy) return;
-      const auto wanted = [&dy](const std::shared_ptr<GradSlot>& slot, const Shape& shape) {
-        return slot ? Tensor::empty(shape, dy.dtype()) : Tensor();
-      };
-      Tensor dx = wanted(slot_x, x.shape());
-      Tensor dgamma = wanted(slot_gamma, gamma.shape()), dbeta = wanted(slot_beta, gamma.shape());
+      Tensor dx = slot_x ? Tensor::empty_like(dy, x.shape()) : Tensor();
+      Tensor dgamma = slot_gamma ? empty_parameter(dy, gamma.shape()) : Tensor();
+      Tensor dbeta = slot_beta ? empty_parameter(dy, gamma.shape()) : Tensor();
       // Without an activation the residual's gradient is dy itself.
-      Tensor dresidual = relu ? wanted(slot_residual, x.shape()) : dy;
+      Tensor dresidual = !relu ? dy : slot_residual ? Tensor::empty_like(dy, x.shape()) : Tensor();
       {
         const BatchNormKernels& norm = kernels(dy).batch_norm;
         const BatchNormBackward backward{x.raw(),
@@ -89,7 +70,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                                          dgamma.raw(),
                                          dbeta.raw(),
                                          relu ? dresidual.raw() : nullptr};
-        const Workspace workspace(norm.workspace_bytes(g));
+        const Workspace workspace(norm.workspace_bytes(g), dy.device());
         (training ? norm.backward_train : norm.backward_eval)({}, g, backward, workspace.data());
       }
       dy = x = y = {};

@@ -31,7 +31,7 @@ Tensor concat(const std::vector<Tensor>& parts) {
           to_string(first.dtype()), " ", first.shape(), "; only the last extents may differ");
     channels += part.shape()[-1];
   }
-  Tensor y = Tensor::empty(with_channels(first.shape(), channels), first.dtype());
+  Tensor y = Tensor::empty_like(first, with_channels(first.shape(), channels));
   const std::int64_t rows = channels ? y.count() / channels : 0;
   std::int64_t begin = 0;
   for (const Tensor& part : parts) {
@@ -59,7 +59,7 @@ Tensor concat(const std::vector<Tensor>& parts) {
       for (const Input& input : inputs) {
         const std::int64_t count = input.shape[-1];
         if (input.slot) {
-          Tensor dx = Tensor::empty(input.shape, dy.dtype());
+          Tensor dx = Tensor::empty_like(dy, input.shape);
           kernels(dy).elementwise.copy_channels({}, {rows, count, channels, begin, count, 0}, dy.raw(), dx.raw());
           accumulate(*input.slot, std::move(dx));
         }

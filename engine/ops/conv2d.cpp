@@ -18,11 +18,12 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Tensor& bia
             o.groups >= 1,
         "[conv2d] stride ", o.stride_h, " x ", o.stride_w, ", dilation ", o.dilation_h, " x ", o.dilation_w,
         ", padding ", o.pad_h, " x ", o.pad_w, ", groups ", o.groups, "; all are at least 1, the padding at least 0");
-  check(filter[2] * o.groups == in[3] && filter[3] % o.groups == 0 && weight.dtype() == x.dtype(),
+  check(filter[2] * o.groups == in[3] && filter[3] % o.groups == 0 && weight.dtype() == parameter_dtype(x.dtype()),
         "[conv2d] the weight ", to_string(weight.dtype()), " ", filter, " does not fit the input ",
         to_string(x.dtype()), " ", in, " in ", o.groups,
         " groups; give [r, s, c / groups, k], k a multiple of groups, of one dtype");
-  if (bias) check_operand("conv2d", "the bias", bias, {filter[3]}, x.dtype());
+  if (bias) check_operand("conv2d", "the bias", bias, {filter[3]}, weight.dtype());
+  check_device("conv2d", x, weight);
   const std::int64_t rows = o.dilation_h * (filter[0] - 1) + 1, columns = o.dilation_w * (filter[1] - 1) + 1;
   check(in[1] + 2 * o.pad_h >= rows && in[2] + 2 * o.pad_w >= columns, "[conv2d] the image ", in, " with padding ",
         o.pad_h, " x ", o.pad_w, " is smaller than the filter of ", rows, " x ", columns,
@@ -35,18 +36,19 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Tensor& bia
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   const Conv2dGeometry g = geometry(x, weight, bias, options);
-  Tensor y = Tensor::empty({g.n, g.p(), g.q(), g.k}, x.dtype());
+  Tensor filter = filter_like(x, weight);
+  Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.k});
   {
     const Conv2dKernels& conv = kernels(x).conv2d;
-    const Workspace workspace(conv.workspace_bytes(ConvPass::fprop, g));
-    conv.fprop({}, g, x.raw(), weight.raw(), bias.raw(), options.relu, y.raw(), workspace.data());
+    const Workspace workspace(conv.workspace_bytes(ConvPass::fprop, g), x.device());
+    conv.fprop({}, g, x.raw(), filter.raw(), bias.raw(), options.relu, y.raw(), workspace.data());
   }
 
   if (Tape* tape = recording({&x, &weight, &bias})) {
     y.require_grad();
     tape->record([g, slot_y = y.slot(), slot_x = x.slot(), slot_w = weight.slot(), slot_b = bias.slot(),
-                  x = weight.slot() ? x.detached() : Tensor(), weight = x.slot() ? weight.detached() : Tensor(),
-                  filter = weight.shape(), y = options.relu ? y.detached() : Tensor()]() mutable {
+                  x = weight.slot() ? x.detached() : Tensor(), filter = x.slot() ? std::move(filter) : Tensor(),
+                  shape = weight.shape(), y = options.relu ? y.detached() : Tensor()]() mutable {
       Tensor dz = take_grad(*slot_y);
       if (!dz) return;
       if (y) dz = relu_gradient(y, dz);
@@ -54,16 +56,16 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
       if (slot_b) accumulate(*slot_b, bias_gradient(dz));
       const Conv2dKernels& conv = kernels(dz).conv2d;
       if (slot_w) {
-        Tensor dw = Tensor::empty(filter, dz.dtype());
-        const Workspace workspace(conv.workspace_bytes(ConvPass::wgrad, g));
+        Tensor dw = empty_parameter(dz, shape);
+        const Workspace workspace(conv.workspace_bytes(ConvPass::wgrad, g), dz.device());
         conv.wgrad({}, g, x.raw(), dz.raw(), dw.raw(), workspace.data());
         accumulate(*slot_w, std::move(dw));
         x = {};
       }
       if (slot_x) {
-        Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dz.dtype());
-        const Workspace workspace(conv.workspace_bytes(ConvPass::dgrad, g));
-        conv.dgrad({}, g, dz.raw(), weight.raw(), dx.raw(), workspace.data());
+        Tensor dx = Tensor::empty_like(dz, {g.n, g.h, g.w, g.c});
+        const Workspace workspace(conv.workspace_bytes(ConvPass::dgrad, g), dz.device());
+        conv.dgrad({}, g, dz.raw(), filter.raw(), dx.raw(), workspace.data());
         accumulate(*slot_x, std::move(dx));
       }
     });

@@ -8,20 +8,27 @@
 
 namespace retort {
 
-Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t stream) {
+Tensor dropout_key(std::uint64_t seed, std::uint64_t stream, Device device) {
+  const std::array<std::int64_t, 2> key{static_cast<std::int64_t>(seed), static_cast<std::int64_t>(stream)};
+  return Tensor::from<std::int64_t>({2}, key).to(device);
+}
+
+Tensor dropout(const Tensor& x, double p, const Tensor& key, std::uint64_t layer) {
   check(p >= 0 && p < 1, "[dropout] p is ", p, "; give a probability of at least 0 and below 1");
   if (p == 0) return x;
-  const std::array<std::uint64_t, 2> key{seed, stream};
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
-  kernels(x).dropout.apply({}, x.count(), p, key.data(), x.raw(), y.raw());
+  check_operand("dropout", "the key", key, {2}, DType::i64);
+  check_device("dropout", x, key);
+  Tensor y = Tensor::empty_like(x, x.shape());
+  kernels(x).dropout.apply({}, x.count(), p, static_cast<const std::uint64_t*>(key.raw()), layer, x.raw(), y.raw());
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([p, key, slot_y = y.slot(), slot_x = x.slot()] {
+    tape->record([p, key, layer, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
-      Tensor dx = dy.unique() ? dy : Tensor::empty(dy.shape(), dy.dtype());
-      kernels(dy).dropout.apply({}, dy.count(), p, key.data(), dy.raw(), dx.raw());
+      Tensor dx = dy.unique() ? dy : Tensor::empty_like(dy, dy.shape());
+      kernels(dy).dropout.apply({}, dy.count(), p, static_cast<const std::uint64_t*>(key.raw()), layer, dy.raw(),
+                                dx.raw());
       accumulate(*slot_x, std::move(dx));
     });
   }

@@ -13,6 +13,9 @@ Tensor add(const Tensor& a, const Tensor& b);
 /// factor * x. Saves nothing.
 Tensor scale(const Tensor& x, double factor);
 
+/// x in another floating-point dtype; its gradient is converted back. Saves nothing.
+Tensor cast(const Tensor& x, DType dtype);
+
 /// max(0, x). Saves y.
 Tensor relu(const Tensor& x);
 

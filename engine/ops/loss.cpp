@@ -3,7 +3,6 @@
 #include "engine/ops/loss.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
@@ -13,6 +12,8 @@ namespace {
 
 void check_labels(const char* op, const char* name, const Tensor& labels, Rows rows) {
   check_operand(op, name, labels, {rows.rows}, DType::i64);
+  // On a device the kernel itself answers a label out of range with a loss of NaN.
+  if (labels.device() != Device::cpu) return;
   const std::int64_t* label = labels.data<std::int64_t>();
   for (std::int64_t row = 0; row < rows.rows; ++row)
     check(label[row] >= 0 && label[row] < rows.classes, "[", op, "] ", name, "[", row, "] is ", label[row],
@@ -26,10 +27,12 @@ HardTargets hard_targets(const char* op, const Targets& targets, Rows rows) {
   if (targets.labels2 || targets.weight) {
     check_labels(op, "labels2", targets.labels2, rows);
     check_operand(op, "the mixup weight", targets.weight, {rows.rows}, DType::f32);
-    for (const float weight : targets.weight.span<float>())
-      check(weight >= 0 && weight <= 1, "[", op, "] a mixup weight is ", weight, "; give one in [0, 1]");
+    if (targets.weight.device() == Device::cpu)
+      for (const float weight : targets.weight.span<float>())
+        check(weight >= 0 && weight <= 1, "[", op, "] a mixup weight is ", weight, "; give one in [0, 1]");
   }
-  return {targets.labels.data<std::int64_t>(), targets.labels2.data<std::int64_t>(), targets.weight.data<float>(),
+  return {static_cast<const std::int64_t*>(targets.labels.raw()),
+          static_cast<const std::int64_t*>(targets.labels2.raw()), static_cast<const float*>(targets.weight.raw()),
           targets.smoothing};
 }
 
@@ -46,8 +49,7 @@ void record_loss(Tape& tape, Tensor& loss, const Tensor& logits, Tensor dz) {
   tape.record([slot_loss = loss.slot(), slot_logits = logits.slot(), dz = std::move(dz)]() mutable {
     const Tensor dloss = take_grad(*slot_loss);
     if (!dloss) return;
-    const double factor = dloss.item();
-    if (factor != 1) kernels(dz).elementwise.scale({}, dz.count(), factor, dz.raw(), dz.raw());
+    kernels(dz).elementwise.scale_by({}, dz.count(), dloss.raw(), dz.raw(), dz.raw());
     accumulate(*slot_logits, std::move(dz));
   });
 }
@@ -58,9 +60,11 @@ Tensor cross_entropy(const Tensor& logits, const Targets& targets) {
   const Rows rows = logit_rows("cross_entropy", logits);
   const HardTargets hard = hard_targets("cross_entropy", targets, rows);
   Tape* tape = recording({&logits});
-  Tensor loss = Tensor::empty({1}, logits.dtype());
-  Tensor dz = tape ? Tensor::empty(logits.shape(), logits.dtype()) : Tensor();
-  kernels(logits).loss.cross_entropy({}, rows, hard, logits.raw(), loss.raw(), dz.raw());
+  Tensor loss = empty_parameter(logits, {1});
+  Tensor dz = tape ? Tensor::empty_like(logits, logits.shape()) : Tensor();
+  const LossKernels& kernel = kernels(logits).loss;
+  const Workspace workspace(kernel.workspace_bytes(rows), logits.device());
+  kernel.cross_entropy({}, rows, hard, logits.raw(), loss.raw(), dz.raw(), workspace.data());
 
   if (tape) record_loss(*tape, loss, logits, std::move(dz));
   return loss;
@@ -71,16 +75,19 @@ DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher,
   const char* const op = "distillation_loss";
   const Rows rows = logit_rows(op, student);
   check_operand(op, "the teacher's logits", teacher, student.shape(), student.dtype());
+  check_device(op, student, teacher);
   check(settings.temperature > 0 && std::isfinite(settings.temperature), "[", op, "] the temperature is ",
         settings.temperature, "; give one above 0");
   check(settings.lambda >= 0 && settings.lambda <= 1, "[", op, "] lambda is ", settings.lambda, "; give one in [0, 1]");
   const HardTargets hard = settings.lambda > 0 ? hard_targets(op, targets, rows) : HardTargets{};
   Tape* tape = recording({&student});
-  DistillationLoss loss{Tensor::empty({1}, student.dtype()), Tensor::empty({3}, student.dtype())};
-  Tensor dz = tape ? Tensor::empty(student.shape(), student.dtype()) : Tensor();
-  kernels(student).loss.distillation({}, rows, settings, hard, student.raw(), teacher.raw(), loss.parts.raw(),
-                                     dz.raw());
-  std::memcpy(loss.total.raw(), loss.parts.raw(), loss.total.bytes());
+  DistillationLoss loss{empty_parameter(student, {1}), empty_parameter(student, {3})};
+  Tensor dz = tape ? Tensor::empty_like(student, student.shape()) : Tensor();
+  const LossKernels& kernel = kernels(student).loss;
+  const Workspace workspace(kernel.workspace_bytes(rows), student.device());
+  kernel.distillation({}, rows, settings, hard, student.raw(), teacher.raw(), loss.parts.raw(), dz.raw(),
+                      workspace.data());
+  memory_of(student.device()).copy({}, loss.total.raw(), loss.parts.raw(), loss.total.bytes());
 
   if (tape) record_loss(*tape, loss.total, student, std::move(dz));
   return loss;

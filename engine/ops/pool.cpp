@@ -26,17 +26,17 @@ Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
 Tensor max_pool(const Tensor& x, const PoolOptions& options) {
   const Pool2dGeometry g = geometry("max_pool", x, options);
   Tape* tape = recording({&x});
-  Tensor y = Tensor::empty({g.n, g.p(), g.q(), g.c}, x.dtype());
-  const Tensor index = tape ? Tensor::empty(y.shape(), DType::i32) : Tensor();
-  kernels(x).pool.max_forward({}, g, x.raw(), y.raw(), index.data<std::int32_t>());
+  Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.c});
+  const Tensor index = tape ? Tensor::empty(y.shape(), DType::i32, x.device()) : Tensor();
+  kernels(x).pool.max_forward({}, g, x.raw(), y.raw(), static_cast<std::int32_t*>(index.raw()));
 
   if (tape) {
     y.require_grad();
     tape->record([g, slot_y = y.slot(), slot_x = x.slot(), index] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
-      Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dy.dtype());
-      kernels(dy).pool.max_backward({}, g, dy.raw(), index.data<std::int32_t>(), dx.raw());
+      Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});
+      kernels(dy).pool.max_backward({}, g, dy.raw(), static_cast<std::int32_t*>(index.raw()), dx.raw());
       accumulate(*slot_x, std::move(dx));
     });
   }
@@ -45,7 +45,7 @@ Tensor max_pool(const Tensor& x, const PoolOptions& options) {
 
 Tensor average_pool(const Tensor& x, const PoolOptions& options) {
   const Pool2dGeometry g = geometry("average_pool", x, options);
-  Tensor y = Tensor::empty({g.n, g.p(), g.q(), g.c}, x.dtype());
+  Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.c});
   kernels(x).pool.average_forward({}, g, x.raw(), y.raw());
 
   if (Tape* tape = recording({&x})) {
@@ -53,7 +53,7 @@ Tensor average_pool(const Tensor& x, const PoolOptions& options) {
     tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
-      Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dy.dtype());
+      Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});
       kernels(dy).pool.average_backward({}, g, dy.raw(), dx.raw());
       accumulate(*slot_x, std::move(dx));
     });
@@ -67,7 +67,7 @@ Tensor adaptive_average_pool(const Tensor& x, std::int64_t p, std::int64_t q) {
   check(p >= 1 && q >= 1 && in[1] >= 1 && in[2] >= 1, "[adaptive_average_pool] ", in, " to ", p, " x ", q,
         "; both need at least one row and column");
   const AdaptivePoolGeometry g{in[0], in[1], in[2], in[3], p, q};
-  Tensor y = Tensor::empty({g.n, g.p, g.q, g.c}, x.dtype());
+  Tensor y = Tensor::empty_like(x, {g.n, g.p, g.q, g.c});
   kernels(x).pool.adaptive_forward({}, g, x.raw(), y.raw());
 
   if (Tape* tape = recording({&x})) {
@@ -75,7 +75,7 @@ Tensor adaptive_average_pool(const Tensor& x, std::int64_t p, std::int64_t q) {
     tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
-      Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dy.dtype());
+      Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});
       kernels(dy).pool.adaptive_backward({}, g, dy.raw(), dx.raw());
       accumulate(*slot_x, std::move(dx));
     });

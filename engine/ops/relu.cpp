@@ -6,7 +6,7 @@
 namespace retort {
 
 Tensor relu(const Tensor& x) {
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty_like(x, x.shape());
   kernels(x).elementwise.relu_forward({}, x.count(), x.raw(), y.raw());
 
   if (Tape* tape = recording({&x})) {

@@ -11,7 +11,7 @@ Tensor shortcut(const Tensor& x, std::int64_t channels, std::int64_t stride) {
   check(channels >= in[3] && stride >= 1, "[shortcut] ", channels, " channels at stride ", stride, " from ", in,
         "; give at least as many channels as the input has, and a stride of 1 or more");
   const ShortcutGeometry g{in[0], in[1], in[2], in[3], channels, stride};
-  Tensor y = Tensor::empty({g.n, g.p(), g.q(), g.k}, x.dtype());
+  Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.k});
   kernels(x).elementwise.shortcut_forward({}, g, x.raw(), y.raw());
 
   if (Tape* tape = recording({&x})) {
@@ -19,7 +19,7 @@ Tensor shortcut(const Tensor& x, std::int64_t channels, std::int64_t stride) {
     tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
-      Tensor dx = Tensor::empty({g.n, g.h, g.w, g.c}, dy.dtype());
+      Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});
       kernels(dy).elementwise.shortcut_backward({}, g, dy.raw(), dx.raw());
       accumulate(*slot_x, std::move(dx));
     });

@@ -13,7 +13,7 @@ Tensor softmax(const Tensor& x, double temperature) {
   check(temperature > 0 && std::isfinite(temperature), "[softmax] the temperature is ", temperature,
         "; give one above 0");
   const Rows rows{x.shape()[0], x.shape()[1]};
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty_like(x, x.shape());
   kernels(x).softmax.forward({}, rows, temperature, x.raw(), y.raw());
 
   if (Tape* tape = recording({&x})) {
@@ -21,7 +21,7 @@ Tensor softmax(const Tensor& x, double temperature) {
     tape->record([rows, temperature, slot_y = y.slot(), slot_x = x.slot(), y = y.detached()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
-      Tensor dx = Tensor::empty(y.shape(), y.dtype());
+      Tensor dx = Tensor::empty_like(y, y.shape());
       kernels(dy).softmax.backward({}, rows, temperature, y.raw(), dy.raw(), dx.raw());
       accumulate(*slot_x, std::move(dx));
     });

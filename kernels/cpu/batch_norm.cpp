@@ -369,11 +369,15 @@ void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNor
 }
 
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
-                             const void* running_var, void* workspace) {
+                             const void* running_var, void* mean, void* inv_std, void* workspace) {
   const BatchNormPlan plan(g, workspace);
-  for (std::int64_t c = 0; c < g.channels; ++c)
-    set_forward_coefficients(plan, f, c, static_cast<const float*>(running_mean)[c],
-                             1 / std::sqrt(static_cast<const float*>(running_var)[c] + f.eps));
+  for (std::int64_t c = 0; c < g.channels; ++c) {
+    const float centre = static_cast<const float*>(running_mean)[c];
+    const double scale = 1 / std::sqrt(static_cast<const float*>(running_var)[c] + f.eps);
+    set_forward_coefficients(plan, f, c, centre, scale);
+    if (mean) static_cast<float*>(mean)[c] = centre;
+    if (inv_std) static_cast<float*>(inv_std)[c] = static_cast<float>(scale);
+  }
   RETORT_SIMD_SELECT(normalize)(g, plan, f);
 }
 

@@ -16,7 +16,7 @@ std::size_t batch_norm_workspace_bytes(const BatchNormGeometry&);
 void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNormForward& f, double momentum,
                               void* mean, void* inv_std, void* running_mean, void* running_var, void* workspace);
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
-                             const void* running_var, void* workspace);
+                             const void* running_var, void* mean, void* inv_std, void* workspace);
 void batch_norm_backward_train(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
 void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
 

@@ -9,14 +9,16 @@
 namespace retort::cpu {
 
 // Plain loops: networks drop out a few thousand elements a sample, next to their billions of multiply-adds.
-void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, const void* x_, void* y_) {
+void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const void* x_,
+                   void* y_) {
   const float* x = static_cast<const float*>(x_);
   float* y = static_cast<float*>(y_);
   // word / 2^32 >= p as integers; at p = 1 no word reaches it, and the factor is never used.
   const std::uint64_t threshold = static_cast<std::uint64_t>(std::ceil(p * 4294967296.0));
   const float factor = static_cast<float>(1 / (1 - p));
   const std::uint64_t key = seed[0];
-  const std::uint32_t low = static_cast<std::uint32_t>(seed[1]), high = static_cast<std::uint32_t>(seed[1] >> 32);
+  const std::uint64_t stream = seed[1] | layer;
+  const std::uint32_t low = static_cast<std::uint32_t>(stream), high = static_cast<std::uint32_t>(stream >> 32);
   parallel_for((n + 3) / 4, 2048, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t block = begin; block < end; ++block) {
       const std::uint64_t counter = static_cast<std::uint64_t>(block);

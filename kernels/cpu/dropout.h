@@ -5,6 +5,7 @@
 
 namespace retort::cpu {
 
-void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, const void* x, void* y);
+void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const void* x,
+                   void* y);
 
 }  // namespace retort::cpu

@@ -183,12 +183,14 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
 
 }  // namespace
 
-void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz) {
+std::size_t loss_workspace_bytes(Rows) { return 0; }
+
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz, void*) {
   *static_cast<float*>(loss) = static_cast<float>(mean_loss(rows, {}, targets, z, nullptr, dz).hard);
 }
 
 void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z,
-                  const void* v, void* loss, void* dz) {
+                  const void* v, void* loss, void* dz, void*) {
   const LossTerms terms = {.hard_weight = settings.lambda,
                            .soft_weight = settings.convention == Convention::convex ? 1 - settings.lambda : 1,
                            .temperature = settings.temperature,

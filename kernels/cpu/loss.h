@@ -8,8 +8,9 @@
 
 namespace retort::cpu {
 
-void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz);
+std::size_t loss_workspace_bytes(Rows);
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz, void*);
 void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z,
-                  const void* v, void* loss, void* dz);
+                  const void* v, void* loss, void* dz, void*);
 
 }  // namespace retort::cpu

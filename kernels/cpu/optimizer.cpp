@@ -1,6 +1,7 @@
 #include "kernels/cpu/optimizer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "kernels/cpu/parallel.h"
@@ -21,13 +22,12 @@ namespace HWY_NAMESPACE {
 using F32 = hn::ScalableTag<float>;
 constexpr std::int64_t kGrain = 8192;
 
-void sgd(Stream, std::int64_t n, const SgdSettings& settings, const StepScalars* scalars, void* w_, const void* g_,
-         void* m_) {
-  float* w = static_cast<float*>(w_);
-  const float* g = static_cast<const float*>(g_);
-  float* m = static_cast<float*>(m_);
+void sgd(const ParameterStep& parameter, const SgdSettings& settings, const StepScalars* scalars) {
+  float* w = static_cast<float*>(parameter.w);
+  const float* g = static_cast<const float*>(parameter.g);
+  float* m = static_cast<float*>(parameter.m);
   const bool momentum_on = settings.momentum != 0, first_step = scalars->step == 1, nesterov = settings.nesterov;
-  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+  parallel_for(parameter.n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
     const auto scale = hn::Set(d, static_cast<float>(scalars->grad_scale));
     const auto decay = hn::Set(d, static_cast<float>(settings.weight_decay));
@@ -47,16 +47,15 @@ void sgd(Stream, std::int64_t n, const SgdSettings& settings, const StepScalars*
   });
 }
 
-void adam(Stream, std::int64_t n, const AdamSettings& settings, const StepScalars* scalars, void* w_, const void* g_,
-          void* m_, void* v_) {
-  float* w = static_cast<float*>(w_);
-  const float* g = static_cast<const float*>(g_);
-  float* m = static_cast<float*>(m_);
-  float* v = static_cast<float*>(v_);
+void adam(const ParameterStep& parameter, const AdamSettings& settings, const StepScalars* scalars) {
+  float* w = static_cast<float*>(parameter.w);
+  const float* g = static_cast<const float*>(parameter.g);
+  float* m = static_cast<float*>(parameter.m);
+  float* v = static_cast<float*>(parameter.v);
   const double t = static_cast<double>(scalars->step);
   const double correction1 = 1 - std::pow(settings.beta1, t), correction2 = 1 - std::pow(settings.beta2, t);
   const double shrink = settings.decoupled ? scalars->lr * settings.weight_decay : 0;
-  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+  parallel_for(parameter.n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
     const auto set = [d](double value) HWY_ATTR { return hn::Set(d, static_cast<float>(value)); };
     const auto scale = set(scalars->grad_scale), decay = set(settings.decoupled ? 0 : settings.weight_decay);
@@ -96,26 +95,45 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace retort::cpu {
 
-void sgd(Stream stream, std::int64_t n, const SgdSettings& settings, const StepScalars* scalars, void* w, const void* g,
-         void* m) {
-  RETORT_SIMD_SELECT(sgd)(stream, n, settings, scalars, w, g, m);
+void sgd(Stream, ParameterSteps parameters, const SgdSettings& settings, const StepScalars* scalars) {
+  for (const ParameterStep& parameter : parameters) RETORT_SIMD_SELECT(sgd)(parameter, settings, scalars);
 }
 
-void adam(Stream stream, std::int64_t n, const AdamSettings& settings, const StepScalars* scalars, void* w,
-          const void* g, void* m, void* v) {
-  RETORT_SIMD_SELECT(adam)(stream, n, settings, scalars, w, g, m, v);
+void adam(Stream, ParameterSteps parameters, const AdamSettings& settings, const StepScalars* scalars) {
+  for (const ParameterStep& parameter : parameters) RETORT_SIMD_SELECT(adam)(parameter, settings, scalars);
 }
 
-void add_sum_of_squares(Stream, std::int64_t n, const void* x, double* sum) {
+std::size_t optimizer_workspace_bytes(ParameterSteps) { return 0; }
+
+void clip(Stream, ParameterSteps parameters, double max_norm, StepScalars* scalars, double* norm, void*) {
   constexpr std::int64_t kBlocks = 64;
   const auto kernel = RETORT_SIMD_SELECT(sum_of_squares);
-  const std::int64_t blocks = std::clamp<std::int64_t>(n / 8192, 1, kBlocks);
-  double partial[kBlocks];
-  parallel_tasks(blocks, [&](std::int64_t block, int) {
-    const std::int64_t begin = n * block / blocks;
-    partial[block] = kernel(static_cast<const float*>(x) + begin, n * (block + 1) / blocks - begin);
-  });
-  for (std::int64_t block = 0; block < blocks; ++block) *sum += partial[block];
+  double sum = 0;
+  for (const ParameterStep& parameter : parameters) {
+    const std::int64_t n = parameter.n, blocks = std::clamp<std::int64_t>(n / 8192, 1, kBlocks);
+    double partial[kBlocks];
+    parallel_tasks(blocks, [&](std::int64_t block, int) {
+      const std::int64_t begin = n * block / blocks;
+      partial[block] = kernel(static_cast<const float*>(parameter.g) + begin, n * (block + 1) / blocks - begin);
+    });
+    for (std::int64_t block = 0; block < blocks; ++block) sum += partial[block];
+  }
+  *norm = std::sqrt(sum);
+  scalars->grad_scale = *norm > max_norm ? max_norm / *norm : 1;
+}
+
+void find_not_finite(Stream, ParameterSteps parameters, std::int32_t* index, void*) {
+  *index = -1;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    std::atomic<bool> found{false};
+    const float* w = static_cast<const float*>(parameters[i].w);
+    parallel_for(parameters[i].n, 65536, [&](std::int64_t begin, std::int64_t end) {
+      if (!std::all_of(w + begin, w + end, [](float x) { return std::isfinite(x); })) found = true;
+    });
+    if (!found) continue;
+    *index = static_cast<std::int32_t>(i);
+    return;
+  }
 }
 
 }  // namespace retort::cpu

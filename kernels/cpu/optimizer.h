@@ -1,4 +1,4 @@
-// Optimizer steps on the CPU, f32 (contract: kernels/optimizer.h). add_sum_of_squares adds a fixed number of partial
+// Optimizer steps on the CPU, f32 (contract: kernels/optimizer.h). clip adds a fixed number of partial
 // sums in double: the same bits whatever the number of threads.
 #pragma once
 
@@ -6,10 +6,10 @@
 
 namespace retort::cpu {
 
-void sgd(Stream, std::int64_t n, const SgdSettings& settings, const StepScalars* scalars, void* w, const void* g,
-         void* m);
-void adam(Stream, std::int64_t n, const AdamSettings& settings, const StepScalars* scalars, void* w, const void* g,
-          void* m, void* v);
-void add_sum_of_squares(Stream, std::int64_t n, const void* x, double* sum);
+void sgd(Stream, ParameterSteps parameters, const SgdSettings& settings, const StepScalars* scalars);
+void adam(Stream, ParameterSteps parameters, const AdamSettings& settings, const StepScalars* scalars);
+std::size_t optimizer_workspace_bytes(ParameterSteps);
+void clip(Stream, ParameterSteps parameters, double max_norm, StepScalars* scalars, double* norm, void*);
+void find_not_finite(Stream, ParameterSteps parameters, std::int32_t* index, void*);
 
 }  // namespace retort::cpu

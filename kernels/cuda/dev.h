@@ -19,6 +19,7 @@
 #include <cstdint>
 
 #include "kernels/bfloat16.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/types.h"
 
 namespace retort::dev {
@@ -33,11 +34,8 @@ struct alignas(sizeof(T) * N) Vec {
 
 }  // namespace retort::dev
 
-// RETORT_BACKEND names the namespace of the launchers: the same source gives retort::cuda and retort::simt.
 #if defined(__CUDACC__)
 #include "kernels/cuda/dev_cuda.h"
-#define RETORT_BACKEND cuda
 #else
 #include "kernels/simt/dev_simt.h"
-#define RETORT_BACKEND simt
 #endif

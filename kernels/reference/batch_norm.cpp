@@ -81,10 +81,13 @@ void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNor
 
 template <class T>
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
-                             const void* running_var, void*) {
-  for (std::int64_t c = 0; c < g.channels; ++c)
-    normalize<T>(g, f, c, static_cast<const T*>(running_mean)[c],
-                 1 / std::sqrt(static_cast<const T*>(running_var)[c] + f.eps));
+                             const void* running_var, void* mean, void* inv_std, void*) {
+  for (std::int64_t c = 0; c < g.channels; ++c) {
+    const double scale = 1 / std::sqrt(static_cast<const T*>(running_var)[c] + f.eps);
+    normalize<T>(g, f, c, static_cast<const T*>(running_mean)[c], scale);
+    if (mean) static_cast<T*>(mean)[c] = static_cast<const T*>(running_mean)[c];
+    if (inv_std) static_cast<T*>(inv_std)[c] = static_cast<T>(scale);
+  }
 }
 
 template <class T>
@@ -101,7 +104,7 @@ void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNor
   template void batch_norm_forward_train<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, double, void*, \
                                             void*, void*, void*, void*);                                              \
   template void batch_norm_forward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,    \
-                                           const void*, void*);                                                       \
+                                           const void*, void*, void*, void*);                                         \
   template void batch_norm_backward_train<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);      \
   template void batch_norm_backward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
 RETORT_INSTANTIATE(float)

@@ -13,7 +13,7 @@ void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNor
 
 template <class T>
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
-                             const void* running_var, void* workspace);
+                             const void* running_var, void* mean, void* inv_std, void* workspace);
 
 template <class T>
 void batch_norm_backward_train(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);

@@ -1,5 +1,7 @@
 #include "kernels/reference/elementwise.h"
 
+#include "kernels/bfloat16.h"
+
 namespace retort::reference {
 
 template <class T>
@@ -38,8 +40,28 @@ void copy_channels(Stream, const ChannelCopy& copy, const void* source, void* ta
           static_cast<const T*>(source)[row * copy.source_channels + copy.source_begin + c];
 }
 
+void convert(Stream, std::int64_t n, DType from, const void* x, DType to, void* y) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double value = from == DType::f64   ? static_cast<const double*>(x)[i]
+                         : from == DType::f32 ? double{static_cast<const float*>(x)[i]}
+                                              : double{float{static_cast<const BFloat16*>(x)[i]}};
+    switch (to) {
+      case DType::f64: static_cast<double*>(y)[i] = value; break;
+      case DType::f32: static_cast<float*>(y)[i] = static_cast<float>(value); break;
+      default: static_cast<BFloat16*>(y)[i] = BFloat16(static_cast<float>(value));
+    }
+  }
+}
+
 template <class T>
-void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const void* x, void* y) {
+void scale_by(Stream stream, std::int64_t n, const void* factor, const void* x, void* y) {
+  scale<T>(stream, n, *static_cast<const T*>(factor), x, y);
+}
+
+std::size_t sum_rows_workspace_bytes(std::int64_t, std::int64_t) { return 0; }
+
+template <class T>
+void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const void* x, void* y, void*) {
   for (std::int64_t c = 0; c < channels; ++c) {
     double sum = 0;
     for (std::int64_t row = 0; row < rows; ++row) sum += static_cast<const T*>(x)[row * channels + c];
@@ -72,15 +94,16 @@ void shortcut_backward(Stream, const ShortcutGeometry& g, const void* dy, void* 
         }
 }
 
-#define RETORT_INSTANTIATE(T)                                                             \
-  template void fill<T>(Stream, std::int64_t, double, void*);                             \
-  template void add<T>(Stream, std::int64_t, const void*, const void*, void*);            \
-  template void scale<T>(Stream, std::int64_t, double, const void*, void*);               \
-  template void relu_forward<T>(Stream, std::int64_t, const void*, void*);                \
-  template void relu_backward<T>(Stream, std::int64_t, const void*, const void*, void*);  \
-  template void copy_channels<T>(Stream, const ChannelCopy&, const void*, void*);         \
-  template void sum_rows<T>(Stream, std::int64_t, std::int64_t, const void*, void*);      \
-  template void shortcut_forward<T>(Stream, const ShortcutGeometry&, const void*, void*); \
+#define RETORT_INSTANTIATE(T)                                                               \
+  template void fill<T>(Stream, std::int64_t, double, void*);                               \
+  template void add<T>(Stream, std::int64_t, const void*, const void*, void*);              \
+  template void scale<T>(Stream, std::int64_t, double, const void*, void*);                 \
+  template void relu_forward<T>(Stream, std::int64_t, const void*, void*);                  \
+  template void relu_backward<T>(Stream, std::int64_t, const void*, const void*, void*);    \
+  template void copy_channels<T>(Stream, const ChannelCopy&, const void*, void*);           \
+  template void scale_by<T>(Stream, std::int64_t, const void*, const void*, void*);         \
+  template void sum_rows<T>(Stream, std::int64_t, std::int64_t, const void*, void*, void*); \
+  template void shortcut_forward<T>(Stream, const ShortcutGeometry&, const void*, void*);   \
   template void shortcut_backward<T>(Stream, const ShortcutGeometry&, const void*, void*);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)

@@ -17,8 +17,13 @@ template <class T>
 void relu_backward(Stream, std::int64_t n, const void* y, const void* dy, void* dx);
 template <class T>
 void copy_channels(Stream, const ChannelCopy& copy, const void* source, void* target);
+/// Between f32, f64 and bf16.
+void convert(Stream, std::int64_t n, DType from, const void* x, DType to, void* y);
 template <class T>
-void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const void* x, void* y);
+void scale_by(Stream, std::int64_t n, const void* factor, const void* x, void* y);
+std::size_t sum_rows_workspace_bytes(std::int64_t rows, std::int64_t channels);
+template <class T>
+void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const void* x, void* y, void*);
 template <class T>
 void shortcut_forward(Stream, const ShortcutGeometry& g, const void* x, void* y);
 template <class T>

@@ -33,8 +33,10 @@ double hard_target(const HardTargets& targets, std::int64_t row, std::int64_t i,
 
 }  // namespace
 
+std::size_t loss_workspace_bytes(Rows) { return 0; }
+
 template <class T>
-void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz) {
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz, void*) {
   double total = 0;
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     const LogSoftmax<T> log_q(static_cast<const T*>(z) + row * rows.classes, rows.classes, 1);
@@ -51,7 +53,7 @@ void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z,
 
 template <class T>
 void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z_,
-                  const void* v_, void* loss, void* dz) {
+                  const void* v_, void* loss, void* dz, void*) {
   const double temperature = settings.temperature, lambda = settings.lambda;
   const bool convex = settings.convention == Convention::convex;
   const double soft_weight = convex ? 1 - lambda : 1;
@@ -92,9 +94,9 @@ void distillation(Stream, Rows rows, const DistillationSettings& settings, const
 }
 
 #define RETORT_INSTANTIATE(T)                                                                               \
-  template void cross_entropy<T>(Stream, Rows, const HardTargets&, const void*, void*, void*);              \
+  template void cross_entropy<T>(Stream, Rows, const HardTargets&, const void*, void*, void*, void*);       \
   template void distillation<T>(Stream, Rows, const DistillationSettings&, const HardTargets&, const void*, \
-                                const void*, void*, void*);
+                                const void*, void*, void*, void*);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)
 #undef RETORT_INSTANTIATE

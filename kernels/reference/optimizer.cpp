@@ -4,13 +4,14 @@
 
 namespace retort::reference {
 
+namespace {
+
 template <class T>
-void sgd(Stream, std::int64_t n, const SgdSettings& settings, const StepScalars* scalars, void* w_, const void* g_,
-         void* m_) {
-  T* w = static_cast<T*>(w_);
-  const T* g = static_cast<const T*>(g_);
-  T* m = static_cast<T*>(m_);
-  for (std::int64_t i = 0; i < n; ++i) {
+void sgd_one(const ParameterStep& parameter, const SgdSettings& settings, const StepScalars* scalars) {
+  T* w = static_cast<T*>(parameter.w);
+  const T* g = static_cast<const T*>(parameter.g);
+  T* m = static_cast<T*>(parameter.m);
+  for (std::int64_t i = 0; i < parameter.n; ++i) {
     const double d = scalars->grad_scale * g[i] + settings.weight_decay * w[i];
     double step = d;
     if (settings.momentum != 0) {
@@ -23,15 +24,14 @@ void sgd(Stream, std::int64_t n, const SgdSettings& settings, const StepScalars*
 }
 
 template <class T>
-void adam(Stream, std::int64_t n, const AdamSettings& settings, const StepScalars* scalars, void* w_, const void* g_,
-          void* m_, void* v_) {
-  T* w = static_cast<T*>(w_);
-  const T* g = static_cast<const T*>(g_);
-  T* m = static_cast<T*>(m_);
-  T* v = static_cast<T*>(v_);
+void adam_one(const ParameterStep& parameter, const AdamSettings& settings, const StepScalars* scalars) {
+  T* w = static_cast<T*>(parameter.w);
+  const T* g = static_cast<const T*>(parameter.g);
+  T* m = static_cast<T*>(parameter.m);
+  T* v = static_cast<T*>(parameter.v);
   const double t = static_cast<double>(scalars->step);
   const double correction1 = 1 - std::pow(settings.beta1, t), correction2 = 1 - std::pow(settings.beta2, t);
-  for (std::int64_t i = 0; i < n; ++i) {
+  for (std::int64_t i = 0; i < parameter.n; ++i) {
     double weight = w[i], d = scalars->grad_scale * g[i];
     if (settings.decoupled)
       weight -= scalars->lr * settings.weight_decay * weight;
@@ -46,19 +46,45 @@ void adam(Stream, std::int64_t n, const AdamSettings& settings, const StepScalar
   }
 }
 
+}  // namespace
+
 template <class T>
-void add_sum_of_squares(Stream, std::int64_t n, const void* x, double* sum) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double value = static_cast<const T*>(x)[i];
-    *sum += value * value;
-  }
+void sgd(Stream, ParameterSteps parameters, const SgdSettings& settings, const StepScalars* scalars) {
+  for (const ParameterStep& parameter : parameters) sgd_one<T>(parameter, settings, scalars);
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                     \
-  template void sgd<T>(Stream, std::int64_t, const SgdSettings&, const StepScalars*, void*, const void*, void*);  \
-  template void adam<T>(Stream, std::int64_t, const AdamSettings&, const StepScalars*, void*, const void*, void*, \
-                        void*);                                                                                   \
-  template void add_sum_of_squares<T>(Stream, std::int64_t, const void*, double*);
+template <class T>
+void adam(Stream, ParameterSteps parameters, const AdamSettings& settings, const StepScalars* scalars) {
+  for (const ParameterStep& parameter : parameters) adam_one<T>(parameter, settings, scalars);
+}
+
+std::size_t optimizer_workspace_bytes(ParameterSteps) { return 0; }
+
+template <class T>
+void clip(Stream, ParameterSteps parameters, double max_norm, StepScalars* scalars, double* norm, void*) {
+  double sum = 0;
+  for (const ParameterStep& parameter : parameters)
+    for (std::int64_t i = 0; i < parameter.n; ++i) {
+      const double value = static_cast<const T*>(parameter.g)[i];
+      sum += value * value;
+    }
+  *norm = std::sqrt(sum);
+  scalars->grad_scale = *norm > max_norm ? max_norm / *norm : 1;
+}
+
+template <class T>
+void find_not_finite(Stream, ParameterSteps parameters, std::int32_t* index, void*) {
+  *index = -1;
+  for (std::size_t i = 0; i < parameters.size() && *index < 0; ++i)
+    for (std::int64_t j = 0; j < parameters[i].n; ++j)
+      if (!std::isfinite(static_cast<const T*>(parameters[i].w)[j])) *index = static_cast<std::int32_t>(i);
+}
+
+#define RETORT_INSTANTIATE(T)                                                             \
+  template void sgd<T>(Stream, ParameterSteps, const SgdSettings&, const StepScalars*);   \
+  template void adam<T>(Stream, ParameterSteps, const AdamSettings&, const StepScalars*); \
+  template void clip<T>(Stream, ParameterSteps, double, StepScalars*, double*, void*);    \
+  template void find_not_finite<T>(Stream, ParameterSteps, std::int32_t*, void*);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)
 #undef RETORT_INSTANTIATE

@@ -6,14 +6,13 @@
 namespace retort::reference {
 
 template <class T>
-void sgd(Stream, std::int64_t n, const SgdSettings& settings, const StepScalars* scalars, void* w, const void* g,
-         void* m);
-
+void sgd(Stream, ParameterSteps parameters, const SgdSettings& settings, const StepScalars* scalars);
 template <class T>
-void adam(Stream, std::int64_t n, const AdamSettings& settings, const StepScalars* scalars, void* w, const void* g,
-          void* m, void* v);
-
+void adam(Stream, ParameterSteps parameters, const AdamSettings& settings, const StepScalars* scalars);
+std::size_t optimizer_workspace_bytes(ParameterSteps);
 template <class T>
-void add_sum_of_squares(Stream, std::int64_t n, const void* x, double* sum);
+void clip(Stream, ParameterSteps parameters, double max_norm, StepScalars* scalars, double* norm, void*);
+template <class T>
+void find_not_finite(Stream, ParameterSteps parameters, std::int32_t* index, void*);
 
 }  // namespace retort::reference

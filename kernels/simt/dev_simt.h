@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <tuple>
+#include <utility>
 
 #include "kernels/simt/simulator.h"
 
@@ -19,8 +20,9 @@
 #define blockDim (::retort::simt::block_dim())
 #define gridDim (::retort::simt::grid_dim())
 
-// Wrappers check their accesses themselves; the compiler need not announce them again.
-#define RETORT_UNSEEN __attribute__((no_sanitize("thread")))
+// Host code, and wrappers that check their accesses themselves: the compiler is not to announce these. GCC inlines
+// first and announces later, so they must stay functions.
+#define RETORT_UNSEEN __attribute__((no_sanitize("thread"), noinline))
 
 namespace retort::simt {
 
@@ -65,12 +67,26 @@ struct LaunchShape {
   std::size_t shared_bytes = 0;
 };
 
+/// What one thread of a launch runs.
+template <class... Parameters>
+struct ThreadBody {
+  void (*kernel)(Parameters...);
+  std::tuple<Parameters...> arguments;
+  RETORT_UNSEEN void operator()() const { run(std::index_sequence_for<Parameters...>()); }
+
+ private:
+  template <std::size_t... kIndex>
+  RETORT_UNSEEN void run(std::index_sequence<kIndex...>) const {
+    kernel(std::get<kIndex>(arguments)...);
+  }
+};
+
 /// Runs the kernel in the simulator; throws simt::Error where it breaks a rule.
 template <class... Parameters, class... Arguments>
-RETORT_UNSEEN void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, Stream,
-                          const Arguments&... arguments) {
-  simt::launch(name, shape.grid, shape.block, shape.shared_bytes,
-               [&]() RETORT_UNSEEN { kernel(static_cast<Parameters>(arguments)...); });
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, Stream,
+            const Arguments&... arguments) {
+  const ThreadBody<Parameters...> body{kernel, {static_cast<Parameters>(arguments)...}};
+  simt::launch(name, shape.grid, shape.block, shape.shared_bytes, body);
 }
 
 template <class T>

@@ -1,5 +1,7 @@
 #include "engine/nn/layers.h"
 
+#include "engine/ops/dropout.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -135,7 +137,7 @@ TEST_CASE("dropout_layer: only in training, another mask each layer and step, th
   const auto run = [&x](std::uint64_t step, std::optional<double> override) {
     ForwardContext training;
     training.training = true;
-    training.step = step;
+    training.dropout_key = dropout_key(0, static_cast<std::uint64_t>(step) << 16);
     training.dropout = override;
     const Tensor first = dropout_layer(x, 0.5, training), second = dropout_layer(x, 0.5, training);
     CHECK(training.dropouts == 2);

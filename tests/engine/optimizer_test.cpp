@@ -138,16 +138,19 @@ TEST_CASE("clipping: the norm over all parameters, scaled down to max_norm and n
   Optimizer optimizer({&a.parameter, &b.parameter}, {.momentum = 0, .max_norm = 1});
   a.give(3);
   b.give(4);
-  CHECK(optimizer.step(1) == about(5));
+  optimizer.step(1);
+  CHECK(optimizer.gradient_norm() == about(5));
   CHECK(a.value() == about(-0.6));
   CHECK(b.value() == about(-0.8));
   a.give(0.3);
   b.give(0.4);
-  CHECK(optimizer.step(1) == about(0.5));
+  optimizer.step(1);
+  CHECK(optimizer.gradient_norm() == about(0.5));
   CHECK(a.value() == about(-0.9));
   Optimizer free({&a.parameter}, {.momentum = 0});
   a.give(100);
-  CHECK(free.step(0) == 0);
+  free.step(0);
+  CHECK(free.gradient_norm() == 0);
 }
 
 TEST_CASE("state: named moments, whose restoration continues to the same bits") {

@@ -39,7 +39,8 @@ struct Case {
       kernels.batch_norm.forward_train({}, g, forward, momentum, mean.data(), inv_std.data(), running_mean.data(),
                                        running_var.data(), workspace.data());
     } else {
-      kernels.batch_norm.forward_eval({}, g, forward, running_mean.data(), running_var.data(), workspace.data());
+      kernels.batch_norm.forward_eval({}, g, forward, running_mean.data(), running_var.data(), nullptr, nullptr,
+                                      workspace.data());
     }
   }
 

@@ -34,10 +34,13 @@ TEST_CASE("philox: the known answers of its authors' test vectors") {
 TEST_CASE("reference dropout: an element is kept when its word reaches p, and scaled") {
   const std::vector<double> x = {1, 2, 3, 4, 5};
   std::vector<double> y = blank<double>(5);
-  oracle().apply({}, 5, 0.25, kSeed, x.data(), y.data());
-  for (std::size_t i = 0; i < 5; ++i) {
-    const auto words = philox4x32({static_cast<std::uint32_t>(i / 4), 0, 0x76543210u, 0xfedcba98u}, kSeed[0]);
-    CHECK(y[i] == (words[i % 4] >= 0x40000000u ? x[i] / 0.75 : 0));
+  for (const std::uint64_t layer : {0, 5}) {
+    oracle().apply({}, 5, 0.25, kSeed, layer, x.data(), y.data());
+    for (std::size_t i = 0; i < 5; ++i) {
+      const std::uint32_t stream = 0x76543210u | static_cast<std::uint32_t>(layer);
+      const auto words = philox4x32({static_cast<std::uint32_t>(i / 4), 0, stream, 0xfedcba98u}, kSeed[0]);
+      CHECK(y[i] == (words[i % 4] >= 0x40000000u ? x[i] / 0.75 : 0));
+    }
   }
 }
 
@@ -51,9 +54,9 @@ TEST_CASE("cpu dropout: keeps what the oracle keeps") {
         const std::vector<double> x64 = test::widen(x);
         std::vector<float> y = blank<float>(n), in_place = x;
         std::vector<double> y64 = blank<double>(n);
-        cpu().apply({}, n, p, kSeed, x.data(), y.data());
-        cpu().apply({}, n, p, kSeed, in_place.data(), in_place.data());
-        oracle().apply({}, n, p, kSeed, x64.data(), y64.data());
+        cpu().apply({}, n, p, kSeed, 0, x.data(), y.data());
+        cpu().apply({}, n, p, kSeed, 0, in_place.data(), in_place.data());
+        oracle().apply({}, n, p, kSeed, 0, x64.data(), y64.data());
         // The factor 1 / (1 - p) is rounded, then the product.
         CHECK(test::worst(y, y64, [&](std::size_t i) { return 2 * test::rounding_tolerance(y64[i]); }) <= 1);
         CHECK(in_place == y);
@@ -65,13 +68,13 @@ TEST_CASE("cpu dropout: keeps 1 - p of many, and another seed or stream keeps ot
   const std::int64_t n = 100000;
   const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
   std::vector<float> y = blank<float>(n), other = blank<float>(n);
-  cpu().apply({}, n, 0.3, kSeed, ones.data(), y.data());
+  cpu().apply({}, n, 0.3, kSeed, 0, ones.data(), y.data());
   const double kept = static_cast<double>(std::count_if(y.begin(), y.end(), [](float v) { return v > 0; }));
   CHECK(std::fabs(kept / n - 0.7) <= 5 * std::sqrt(0.3 * 0.7 / n));  // five standard deviations
   for (const std::size_t changed : {0u, 1u}) {
     std::uint64_t seed[2] = {kSeed[0], kSeed[1]};
     seed[changed] += 1;
-    cpu().apply({}, n, 0.3, seed, ones.data(), other.data());
+    cpu().apply({}, n, 0.3, seed, 0, ones.data(), other.data());
     CHECK(test::count_different(other, y) > n / 4);  // 2 * 0.3 * 0.7 of independent masks differ
   }
 }

@@ -103,14 +103,14 @@ TEST_CASE("cpu elementwise: sum_rows is within the bound of blocks of 64, and th
     const std::vector<float> x = uniform(rows * channels, 5, -1, 3);
     const std::vector<double> x64 = test::widen(x), magnitude64 = test::absolute(x64);
     std::vector<double> expected = blank<double>(channels), magnitude = blank<double>(channels);
-    oracle().elementwise.sum_rows({}, rows, channels, x64.data(), expected.data());
-    oracle().elementwise.sum_rows({}, rows, channels, magnitude64.data(), magnitude.data());
+    oracle().elementwise.sum_rows({}, rows, channels, x64.data(), expected.data(), nullptr);
+    oracle().elementwise.sum_rows({}, rows, channels, magnitude64.data(), magnitude.data(), nullptr);
     std::vector<float> first;
     test::for_each_cpu_setting([&, rows = rows, channels = channels] {
       CAPTURE(rows);
       CAPTURE(channels);
       std::vector<float> y = blank<float>(channels);
-      cpu().elementwise.sum_rows({}, rows, channels, x.data(), y.data());
+      cpu().elementwise.sum_rows({}, rows, channels, x.data(), y.data(), nullptr);
       CHECK(test::worst(y, expected,
                         [&](std::size_t i) { return test::dot_tolerance(test::float_rows, magnitude[i]); }) <= 1);
       if (num_threads() == 1) first = y;

@@ -59,7 +59,7 @@ void check_distillation(const Batch& batch, double range, const std::vector<Dist
   std::vector<std::vector<double>> losses(cases.size(), blank<double>(3)), gradients(cases.size(), blank<double>(n));
   for (std::size_t i = 0; i < cases.size(); ++i)
     oracle().distillation({}, batch.rows, cases[i].settings, cases[i].targets, z64.data(), v64.data(), losses[i].data(),
-                          gradients[i].data());
+                          gradients[i].data(), nullptr);
   test::for_each_cpu_setting([&] {
     for (std::size_t k = 0; k < cases.size(); ++k) {
       const DistillationSettings& settings = cases[k].settings;
@@ -71,8 +71,10 @@ void check_distillation(const Batch& batch, double range, const std::vector<Dist
       CAPTURE((settings.convention == Convention::convex));
       CAPTURE(targets.smoothing);
       std::vector<float> loss = blank<float>(3), dz = blank<float>(n), loss_alone = blank<float>(3);
-      cpu().distillation({}, batch.rows, settings, targets, batch.z.data(), batch.v.data(), loss.data(), dz.data());
-      cpu().distillation({}, batch.rows, settings, targets, batch.z.data(), batch.v.data(), loss_alone.data(), nullptr);
+      cpu().distillation({}, batch.rows, settings, targets, batch.z.data(), batch.v.data(), loss.data(), dz.data(),
+                         nullptr);
+      cpu().distillation({}, batch.rows, settings, targets, batch.z.data(), batch.v.data(), loss_alone.data(), nullptr,
+                         nullptr);
       const double lost = noise(batch, range, settings.temperature);
       CHECK(worst(loss, losses[k], [&](std::size_t i) { return test::rounding_tolerance(losses[k][i], lost); }) <= 1);
       CHECK(worst(dz, gradients[k], [&](std::size_t i) { return test::rounding_tolerance(gradients[k][i], lost); }) <=
@@ -116,9 +118,9 @@ TEST_CASE("cpu loss: cross-entropy equals the oracle with mixup and smoothing") 
           const HardTargets targets = batch.targets(mixup, smoothing);
           std::vector<float> loss = blank<float>(1), dz = blank<float>(n), loss_alone = loss;
           std::vector<double> loss64 = blank<double>(1), dz64 = blank<double>(n);
-          cpu().cross_entropy({}, rows, targets, batch.z.data(), loss.data(), dz.data());
-          cpu().cross_entropy({}, rows, targets, batch.z.data(), loss_alone.data(), nullptr);
-          oracle().cross_entropy({}, rows, targets, z64.data(), loss64.data(), dz64.data());
+          cpu().cross_entropy({}, rows, targets, batch.z.data(), loss.data(), dz.data(), nullptr);
+          cpu().cross_entropy({}, rows, targets, batch.z.data(), loss_alone.data(), nullptr, nullptr);
+          oracle().cross_entropy({}, rows, targets, z64.data(), loss64.data(), dz64.data(), nullptr);
           const double lost = noise(batch, 100, 1);
           CHECK(worst(loss, loss64, [&](std::size_t i) { return test::rounding_tolerance(loss64[i], lost); }) <= 1);
           CHECK(worst(dz, dz64, [&](std::size_t i) { return test::rounding_tolerance(dz64[i], lost); }) <= 1);
@@ -134,8 +136,8 @@ TEST_CASE("cpu loss: a student that equals its teacher has soft loss 0 and gradi
     Batch batch(rows, 30);
     batch.v = batch.z;
     std::vector<float> loss = blank<float>(3), dz = blank<float>(100);
-    cpu().distillation({}, rows, {4, 0, Convention::convex}, {}, batch.z.data(), batch.v.data(), loss.data(),
-                       dz.data());
+    cpu().distillation({}, rows, {4, 0, Convention::convex}, {}, batch.z.data(), batch.v.data(), loss.data(), dz.data(),
+                       nullptr);
     CHECK(loss == std::vector<float>(3, 0));
     CHECK(dz == std::vector<float>(100, 0));
   });
@@ -152,17 +154,18 @@ TEST_CASE("loss: lambda 0 reads no labels, and a soft weight of 0 no teacher") {
       std::vector<float> loss = blank<float>(3), dz = blank<float>(57);
       for (const Convention convention : kConventions) {
         kernels.distillation({}, batch.rows, {2, 0, convention}, {}, batch.z.data(), batch.v.data(), loss.data(),
-                             dz.data());
+                             dz.data(), nullptr);
         CHECK(loss[0] == loss[2]);
         CHECK(loss[1] == 0);
         CHECK(loss[2] > 0);
       }
       kernels.distillation({}, batch.rows, {2, 1, Convention::convex}, batch.targets(false, 0), batch.z.data(), nullptr,
-                           loss.data(), dz.data());
+                           loss.data(), dz.data(), nullptr);
       CHECK(loss[0] == loss[1]);
       CHECK(loss[2] == 0);
       std::vector<float> hard = blank<float>(1), hard_dz = blank<float>(57);
-      kernels.cross_entropy({}, batch.rows, batch.targets(false, 0), batch.z.data(), hard.data(), hard_dz.data());
+      kernels.cross_entropy({}, batch.rows, batch.targets(false, 0), batch.z.data(), hard.data(), hard_dz.data(),
+                            nullptr);
       CHECK(hard[0] == loss[0]);
       CHECK(hard_dz == dz);
     }
@@ -175,7 +178,7 @@ TEST_CASE("cpu loss: the same bits whatever the threads") {
   test::for_each_cpu_setting([&] {
     std::vector<float> loss = blank<float>(3), dz = blank<float>(301 * 37);
     cpu().distillation({}, batch.rows, {3, 0.1, Convention::convex}, batch.targets(true, 0.1), batch.z.data(),
-                       batch.v.data(), loss.data(), dz.data());
+                       batch.v.data(), loss.data(), dz.data(), nullptr);
     if (num_threads() == 1) first = loss, first_dz = dz;
     CHECK(loss == first);
     CHECK(dz == first_dz);
@@ -194,7 +197,7 @@ TEST_CASE("loss: NaN in either net's logits makes the loss NaN, so that training
             (student ? batch.z : batch.v)[at] = nan;
             std::vector<float> loss(3, 0), dz(42, 0);
             kernels.distillation({}, batch.rows, {2, 0.5, convention}, batch.targets(false, 0), batch.z.data(),
-                                 batch.v.data(), loss.data(), dz.data());
+                                 batch.v.data(), loss.data(), dz.data(), nullptr);
             CHECK(std::isnan(loss[0]));
             CHECK(std::isnan(dz[at]));
           }
@@ -212,35 +215,38 @@ TEST_CASE("reference loss: formulas written out on three classes") {
   std::vector<double> loss = blank<double>(3), dz = blank<double>(3);
   const auto close = [](double found, double expected) { return std::fabs(found - expected) <= 16 * epsilon64; };
 
-  oracle().cross_entropy({}, rows, {&label}, z.data(), loss.data(), dz.data());
+  oracle().cross_entropy({}, rows, {&label}, z.data(), loss.data(), dz.data(), nullptr);
   CHECK(close(loss[0], std::log(4.0)));
   CHECK(close(dz[0], 0.125));
   CHECK(close(dz[1], 0.25 - 1));
   // t = 0.9 (0, 0.75, 0.25) + 0.1 / 3
-  oracle().cross_entropy({}, rows, {&label, &label2, &weight, 0.1}, z.data(), loss.data(), dz.data());
+  oracle().cross_entropy({}, rows, {&label, &label2, &weight, 0.1}, z.data(), loss.data(), dz.data(), nullptr);
   const double t0 = 0.1 / 3, t1 = 0.675 + t0, t2 = 0.225 + t0;
   CHECK(close(loss[0], t0 * std::log(8.0) + t1 * std::log(4.0) + t2 * std::log(1.6)));
   CHECK(close(dz[2], 0.625 - t2));
 
   const double cross = 0.5 * std::log(8.0) + 0.375 * std::log(4.0) + 0.125 * std::log(1.6);
   const double entropy = 0.5 * std::log(2.0) + 0.375 * std::log(8.0 / 3) + 0.125 * std::log(8.0);
-  oracle().distillation({}, rows, {1, 0.25, Convention::convex}, {&label}, z.data(), v.data(), loss.data(), dz.data());
+  oracle().distillation({}, rows, {1, 0.25, Convention::convex}, {&label}, z.data(), v.data(), loss.data(), dz.data(),
+                        nullptr);
   CHECK(close(loss[1], std::log(4.0)));
   CHECK(close(loss[2], cross - entropy));
   CHECK(close(loss[0], 0.25 * std::log(4.0) + 0.75 * (cross - entropy)));
   CHECK(close(dz[1], 0.25 * (0.25 - 1) + 0.75 * (0.25 - 0.375)));
-  oracle().distillation({}, rows, {1, 0.25, Convention::additive}, {&label}, z.data(), v.data(), loss.data(),
-                        dz.data());
+  oracle().distillation({}, rows, {1, 0.25, Convention::additive}, {&label}, z.data(), v.data(), loss.data(), dz.data(),
+                        nullptr);
   CHECK(close(loss[2], cross));
   CHECK(close(loss[0], 0.25 * std::log(4.0) + cross));
   CHECK(close(dz[1], 0.25 * (0.25 - 1) + (0.25 - 0.375)));
 
   // T = 1/2 squares the weights: q = (1, 4, 25) / 30, p = (16, 9, 1) / 26.
   const double p0 = 16 / 26.0, p1 = 9 / 26.0, p2 = 1 / 26.0, q0 = 1 / 30.0, q1 = 4 / 30.0, q2 = 25 / 30.0;
-  oracle().distillation({}, rows, {0.5, 0, Convention::convex}, {}, z.data(), v.data(), loss.data(), dz.data());
+  oracle().distillation({}, rows, {0.5, 0, Convention::convex}, {}, z.data(), v.data(), loss.data(), dz.data(),
+                        nullptr);
   CHECK(close(loss[0], 0.25 * (p0 * std::log(p0 / q0) + p1 * std::log(p1 / q1) + p2 * std::log(p2 / q2))));
   CHECK(close(dz[0], 0.5 * (q0 - p0)));
-  oracle().distillation({}, rows, {0.5, 0, Convention::additive}, {}, z.data(), v.data(), loss.data(), dz.data());
+  oracle().distillation({}, rows, {0.5, 0, Convention::additive}, {}, z.data(), v.data(), loss.data(), dz.data(),
+                        nullptr);
   CHECK(close(dz[0], 2 * (q0 - p0)));
 }
 
@@ -254,10 +260,10 @@ TEST_CASE("reference loss: the gradient is the loss's, by finite differences") {
         const DistillationSettings settings = {temperature, lambda, convention};
         const HardTargets targets = batch.targets(true, 0.1);
         std::vector<double> loss = blank<double>(3), dz = blank<double>(15);
-        oracle().distillation({}, batch.rows, settings, targets, z.data(), v.data(), loss.data(), dz.data());
+        oracle().distillation({}, batch.rows, settings, targets, z.data(), v.data(), loss.data(), dz.data(), nullptr);
         for (std::size_t i = 0; i < z.size(); ++i) {
           const double slope = test::finite_difference(z, i, 1e-4, [&] {
-            oracle().distillation({}, batch.rows, settings, targets, z.data(), v.data(), loss.data(), nullptr);
+            oracle().distillation({}, batch.rows, settings, targets, z.data(), v.data(), loss.data(), nullptr, nullptr);
             return loss[0];
           });
           CHECK(std::fabs(dz[i] - slope) <= test::difference_tolerance(1e-4, 100));

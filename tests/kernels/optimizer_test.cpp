@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/table.h"
@@ -19,6 +20,13 @@ using test::worst;
 
 const OptimizerKernels& cpu() { return kernels_for(Device::cpu, DType::f32).optimizer; }
 const OptimizerKernels& oracle() { return kernels_for(Device::reference, DType::f64).optimizer; }
+
+/// A step of one parameter; kept until the next call.
+ParameterSteps one(const ParameterStep& parameter) {
+  static ParameterStep kept;
+  kept = parameter;
+  return {&kept, 1};
+}
 
 constexpr std::int64_t kSizes[] = {1, 3, 8, 17, 31, 20011};
 
@@ -41,9 +49,9 @@ TEST_CASE("cpu sgd: one step equals the oracle's") {
           std::vector<float> m = step == 1 ? blank<float>(n) : uniform(n, 3);
           std::vector<double> w64 = test::widen(w), m64 = test::widen(m);
           const std::vector<double> g64 = test::widen(g), before = w64, m_before = m64;
-          cpu().sgd({}, n, settings, &scalars, w.data(), g.data(), settings.momentum != 0 ? m.data() : nullptr);
-          oracle().sgd({}, n, settings, &scalars, w64.data(), g64.data(),
-                       settings.momentum != 0 ? m64.data() : nullptr);
+          cpu().sgd({}, one({n, w.data(), g.data(), settings.momentum != 0 ? m.data() : nullptr}), settings, &scalars);
+          oracle().sgd({}, one({n, w64.data(), g64.data(), settings.momentum != 0 ? m64.data() : nullptr}), settings,
+                       &scalars);
           // Sums of three products, each with a rounded coefficient.
           const auto velocity = [&](std::size_t i) {
             return std::fabs(0.3 * g64[i]) + std::fabs(settings.weight_decay * before[i]) +
@@ -72,8 +80,8 @@ TEST_CASE("cpu adam and adamw: one step equals the oracle's") {
           const std::vector<float> g = uniform(n, 4);
           std::vector<double> w64 = test::widen(w), m64 = test::widen(m), v64 = test::widen(v);
           const std::vector<double> g64 = test::widen(g), before = w64, m_before = m64;
-          cpu().adam({}, n, settings, &scalars, w.data(), g.data(), m.data(), v.data());
-          oracle().adam({}, n, settings, &scalars, w64.data(), g64.data(), m64.data(), v64.data());
+          cpu().adam({}, one({n, w.data(), g.data(), m.data(), v.data()}), settings, &scalars);
+          oracle().adam({}, one({n, w64.data(), g64.data(), m64.data(), v64.data()}), settings, &scalars);
           const auto gradient = [&](std::size_t i) {
             return 0.5 * std::fabs(g64[i]) + (decoupled ? 0 : 0.02 * std::fabs(before[i]));
           };
@@ -99,26 +107,54 @@ TEST_CASE("cpu adamw: a decay below a weight's rounding unit is not rounded away
   test::for_each_cpu_setting([&] {
     std::vector<float> w = uniform(n, 5, 1, 2), m(w.size()), v(w.size());
     const std::vector<float> g(w.size()), before = w;
-    cpu().adam({}, n, settings, &scalars, w.data(), g.data(), m.data(), v.data());
+    cpu().adam({}, one({n, w.data(), g.data(), m.data(), v.data()}), settings, &scalars);
     for (std::size_t i = 0; i < w.size(); ++i)
       CHECK_FALSE(!(std::fabs(before[i] * (1 - 1e-7) - w[i]) <= epsilon32 / 2 * before[i]));
   });
 }
 
-TEST_CASE("cpu add_sum_of_squares: adds to what is there, the same bits whatever the threads") {
+TEST_CASE("cpu clip: the norm over all parameters, the same bits whatever the threads") {
   for (const std::int64_t n : {1, 7, 8, 17, 8191, 100003}) {
-    const std::vector<float> x = uniform(n, 6);
-    const std::vector<double> x64 = test::widen(x);
-    double expected = 3, first = 0;
-    oracle().add_sum_of_squares({}, n, x64.data(), &expected);
+    const std::vector<float> x = uniform(n, 6), y = uniform(5, 7);
+    const std::vector<double> x64 = test::widen(x), y64 = test::widen(y);
+    double expected = 0, first = 0;
+    StepScalars scalars;
+    const ParameterStep wide[] = {{.n = n, .g = x64.data()}, {.n = 5, .g = y64.data()}};
+    oracle().clip({}, wide, 1e9, &scalars, &expected, nullptr);
+    CHECK(scalars.grad_scale == 1);
     test::for_each_cpu_setting([&] {
       CAPTURE(n);
-      double sum = 3;
-      cpu().add_sum_of_squares({}, n, x.data(), &sum);
-      CHECK(std::fabs(sum - expected) <= static_cast<double>(n + 2) * epsilon64 * expected);
-      if (num_threads() == 1) first = sum;
-      CHECK(sum == first);
+      double norm = 0;
+      const ParameterStep both[] = {{.n = n, .g = x.data()}, {.n = 5, .g = y.data()}};
+      cpu().clip({}, both, 0.25, &scalars, &norm, nullptr);
+      CHECK(std::fabs(norm - expected) <= static_cast<double>(n + 7) * epsilon64 * expected);
+      CHECK(scalars.grad_scale == (norm > 0.25 ? 0.25 / norm : 1));
+      if (num_threads() == 1) first = norm;
+      CHECK(norm == first);
     });
+  }
+}
+
+TEST_CASE("optimizers find the first parameter that is not finite") {
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const double bad : {inf, -inf, std::nan("")}) {
+    std::vector<double> a(3, 1.0), b(70000, 2.0), c(4, 3.0);
+    std::vector<float> a32(3, 1.0f), b32(70000, 2.0f), c32(4, 3.0f);
+    const ParameterStep wide[] = {{.n = 3, .w = a.data()}, {.n = 70000, .w = b.data()}, {.n = 4, .w = c.data()}};
+    const ParameterStep narrow[] = {
+        {.n = 3, .w = a32.data()}, {.n = 70000, .w = b32.data()}, {.n = 4, .w = c32.data()}};
+    std::int32_t index = 7, index32 = 7;
+    const auto search = [&] {
+      oracle().find_not_finite({}, wide, &index, nullptr);
+      cpu().find_not_finite({}, narrow, &index32, nullptr);
+      CHECK(index == index32);
+      return index;
+    };
+    CHECK(search() == -1);
+    c[3] = bad, c32[3] = static_cast<float>(bad);
+    CHECK(search() == 2);
+    b[69999] = bad, b32[69999] = static_cast<float>(bad);
+    CHECK(search() == 1);
   }
 }
 
@@ -127,24 +163,24 @@ TEST_CASE("reference optimizers: by hand") {
   const double g = 2;
   StepScalars scalars = {.lr = 0.5, .grad_scale = 0.5, .step = 1};
   const SgdSettings nesterov = {.momentum = 0.5, .weight_decay = 1, .nesterov = true};
-  oracle().sgd({}, 1, nesterov, &scalars, &w, &g, &m);  // d = 1 + 1 = 2, m = 2, w -= 0.5 * (2 + 1)
+  oracle().sgd({}, one({1, &w, &g, &m}), nesterov, &scalars);  // d = 1 + 1 = 2, m = 2, w -= 0.5 * (2 + 1)
   CHECK(m == 2);
   CHECK(w == -0.5);
   scalars.step = 2;
-  oracle().sgd({}, 1, nesterov, &scalars, &w, &g, &m);  // d = 1 - 0.5 = 0.5, m = 1.5, w -= 0.5 * (0.5 + 0.75)
+  oracle().sgd({}, one({1, &w, &g, &m}), nesterov, &scalars);  // d = 1 - 0.5 = 0.5, m = 1.5, w -= 0.5 * (0.5 + 0.75)
   CHECK(m == 1.5);
   CHECK(w == -1.125);
 
   // Adam's first step moves by lr against the sign, whatever the gradient's size (eps aside).
   w = 1, m = 0, v = 0;
   scalars = {.lr = 0.25, .grad_scale = 1, .step = 1};
-  oracle().adam({}, 1, {.eps = 0}, &scalars, &w, &g, &m, &v);
+  oracle().adam({}, one({1, &w, &g, &m, &v}), {.eps = 0}, &scalars);
   CHECK(std::fabs(w - 0.75) <= 8 * epsilon64);
   CHECK(std::fabs(m - 0.2) <= 2 * epsilon64);
   CHECK(std::fabs(v - 0.004) <= 2 * epsilon64);
   // AdamW: w -= lr * decay * w first: 1 - 0.125 = 0.875, then the same step.
   w = 1, m = 0, v = 0;
-  oracle().adam({}, 1, {.eps = 0, .weight_decay = 0.5, .decoupled = true}, &scalars, &w, &g, &m, &v);
+  oracle().adam({}, one({1, &w, &g, &m, &v}), {.eps = 0, .weight_decay = 0.5, .decoupled = true}, &scalars);
   CHECK(std::fabs(w - 0.625) <= 8 * epsilon64);
 }
 

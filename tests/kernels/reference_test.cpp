@@ -136,7 +136,7 @@ TEST_CASE("reference batch_norm: by hand") {
   CHECK(close(y[6], 1));
   CHECK(y[7] == 0);
   const Values fixed_mean = {1, 0}, fixed_var = {0, 12};
-  oracle().batch_norm.forward_eval({}, g, f, fixed_mean.data(), fixed_var.data(), nullptr);
+  oracle().batch_norm.forward_eval({}, g, f, fixed_mean.data(), fixed_var.data(), nullptr, nullptr, nullptr);
   CHECK(y == Values{0, 3, 1, 3, 3, 3, 5, 0});
 }
 
@@ -155,7 +155,8 @@ TEST_CASE("reference batch_norm: gradients by finite differences, through the st
           oracle().batch_norm.forward_train({}, g, f, 0.1, mean.data(), inv_std.data(), moved_mean.data(),
                                             moved_var.data(), nullptr);
         else
-          oracle().batch_norm.forward_eval({}, g, f, running_mean.data(), running_var.data(), nullptr);
+          oracle().batch_norm.forward_eval({}, g, f, running_mean.data(), running_var.data(), nullptr, nullptr,
+                                           nullptr);
         return dot(y, dy);
       };
       loss();
@@ -176,12 +177,12 @@ TEST_CASE("reference batch_norm: gradients by finite differences, through the st
 TEST_CASE("reference elementwise: sums of rows by hand; float accumulates in double") {
   const Values x = {1, 2, 3, 10, 20, 30};
   Values y = blank<double>(3);
-  oracle().elementwise.sum_rows({}, 2, 3, x.data(), y.data());
+  oracle().elementwise.sum_rows({}, 2, 3, x.data(), y.data(), nullptr);
   CHECK(y == Values{11, 22, 33});
   // In float, 1 + 2^-24 is 1 however often it is added.
   std::vector<float> small(1 << 16, 0x1p-24f), sum(1);
   small[0] = 1;
-  kernels_for(Device::reference, DType::f32).elementwise.sum_rows({}, 1 << 16, 1, small.data(), sum.data());
+  kernels_for(Device::reference, DType::f32).elementwise.sum_rows({}, 1 << 16, 1, small.data(), sum.data(), nullptr);
   CHECK(std::fabs(sum[0] - (1 + 65535 * 0x1p-24)) <= test::epsilon32);
 }
 

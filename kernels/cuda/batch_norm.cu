@@ -1,0 +1,221 @@
+// Batch normalisation (contract: kernels/batch_norm.h).
+//
+// Training reads x twice: once for the statistics, once to apply them with residual and ReLU. Sums of squares are taken
+// about each chunk's first row and merged by Chan's formula in double (Chan, Golub & LeVeque 1983), so that a large
+// mean costs no digits.
+#include "kernels/cuda/batch_norm.h"
+
+#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/common.h"
+
+namespace retort::RETORT_BACKEND {
+namespace {
+
+constexpr int kThreads = 256;
+
+/// x - pivot and its square.
+template <class T>
+struct Shifted {
+  const T* x;
+  __device__ ColumnPair operator()(std::int64_t at, std::int64_t pivot, std::int64_t) const {
+    const float d = float(x[at]) - float(x[pivot]);
+    return {d, d * d};
+  }
+};
+
+template <class T>
+__global__ void finish_statistics(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, int chunks,
+                                  const ColumnPair* partial, const T* x, double momentum, double eps, float* mean_out,
+                                  float* inv_std_out, float* running_mean, float* running_var) {
+  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  double count = 0, mean = 0, squares = 0;
+  for (int i = 0; i < chunks; ++i) {
+    const std::int64_t first = i * per_chunk;
+    const double n = static_cast<double>(first + per_chunk < rows ? per_chunk : rows - first);
+    const double sum = double{partial[i * channels + c].first};
+    const double chunk_mean = double{float(x[first * channels + c])} + sum / n;
+    const double delta = chunk_mean - mean;
+    squares += double{partial[i * channels + c].second} - sum * sum / n + delta * delta * count * n / (count + n);
+    mean += delta * n / (count + n);
+    count += n;
+  }
+  squares = squares > 0 ? squares : squares < 0 ? 0 : squares;  // NaN stays
+  mean_out[c] = static_cast<float>(mean);
+  inv_std_out[c] = static_cast<float>(1 / sqrt(squares / count + eps));
+  running_mean[c] = static_cast<float>((1 - momentum) * running_mean[c] + momentum * mean);
+  running_var[c] =
+      static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (count > 1 ? count - 1 : 1));
+}
+
+__global__ void use_running_statistics(std::int64_t channels, const float* running_mean, const float* running_var,
+                                       double eps, float* mean, float* inv_std) {
+  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  mean[c] = running_mean[c];
+  inv_std[c] = static_cast<float>(1 / sqrt(double{running_var[c]} + eps));
+}
+
+/// y = act(gamma (x - mean) inv_std + beta + residual), kN channels at a time.
+template <class T, int kN>
+__global__ void apply(std::int64_t packs, std::int64_t channels, const T* x, const float* gamma, const float* beta,
+                      const float* mean, const float* inv_std, const T* residual, bool relu, T* y) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
+    const std::int64_t c = i % per_row * kN;
+    const auto in = dev::load<Pack<T, kN>>(x + i * kN);
+    Pack<T, kN> out, more{};
+    if (residual) more = dev::load<Pack<T, kN>>(residual + i * kN);
+    for (int j = 0; j < kN; ++j) {
+      float value = gamma[c + j] * inv_std[c + j] * (float(in.v[j]) - mean[c + j]) + beta[c + j];
+      if (residual) value += float(more.v[j]);
+      out.v[j] = T(relu && value < 0 ? 0 : value);
+    }
+    dev::store(y + i * kN, out);
+  }
+}
+
+/// dz and dz * xh, dz being what arrives before the activation and xh the normalised x.
+template <class T>
+struct Gradients {
+  const T *x, *y, *dy;
+  const float *mean, *inv_std;
+  bool relu;
+  __device__ ColumnPair operator()(std::int64_t at, std::int64_t, std::int64_t c) const {
+    const float dz = relu && !(float(y[at]) > 0) ? 0 : float(dy[at]);
+    return {dz, dz * ((float(x[at]) - mean[c]) * inv_std[c])};
+  }
+};
+
+/// sums[c] = (dbeta, dgamma); both are also written where they are wanted.
+__global__ void finish_gradients(std::int64_t channels, int chunks, const ColumnPair* partial, ColumnPair* sums,
+                                 float* dbeta, float* dgamma) {
+  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  double first = 0, second = 0;
+  for (int i = 0; i < chunks; ++i) {
+    first += double{partial[i * channels + c].first};
+    second += double{partial[i * channels + c].second};
+  }
+  sums[c] = {static_cast<float>(first), static_cast<float>(second)};
+  if (dbeta) dbeta[c] = static_cast<float>(first);
+  if (dgamma) dgamma[c] = static_cast<float>(second);
+}
+
+template <class T, int kN>
+__global__ void apply_gradients(std::int64_t packs, std::int64_t rows, std::int64_t channels, const T* x, const T* y,
+                                const T* dy, const float* gamma, const float* mean, const float* inv_std,
+                                const ColumnPair* sums, bool relu, bool train, T* dx, T* dresidual) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
+  const float share = 1 / static_cast<float>(rows);
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
+    const std::int64_t c = i % per_row * kN;
+    auto dz = dev::load<Pack<T, kN>>(dy + i * kN);
+    if (relu) {
+      const auto out = dev::load<Pack<T, kN>>(y + i * kN);
+      for (int j = 0; j < kN; ++j)
+        if (!(float(out.v[j]) > 0)) dz.v[j] = T(0.0f);
+    }
+    if (dresidual) dev::store(dresidual + i * kN, dz);
+    if (!dx) continue;
+    const auto in = dev::load<Pack<T, kN>>(x + i * kN);
+    Pack<T, kN> result;
+    for (int j = 0; j < kN; ++j) {
+      float value = float(dz.v[j]);
+      if (train) {
+        const float xh = (float(in.v[j]) - mean[c + j]) * inv_std[c + j];
+        value -= (sums[c + j].first + xh * sums[c + j].second) * share;
+      }
+      result.v[j] = T(gamma[c + j] * inv_std[c + j] * value);
+    }
+    dev::store(dx + i * kN, result);
+  }
+}
+
+template <class T>
+void launch_apply(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f, const float* mean,
+                  const float* inv_std) {
+  const bool wide = g.channels % kPack<T> == 0 && aligned16(f.x) && aligned16(f.y) && aligned16(f.residual);
+  const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
+  dev::launch("batch_norm_apply", wide ? apply<T, kPack<T>> : apply<T, 1>, {{blocks_for(packs, kThreads)}, {kThreads}},
+              stream, packs, g.channels, static_cast<const T*>(f.x), static_cast<const float*>(f.gamma),
+              static_cast<const float*>(f.beta), mean, inv_std, static_cast<const T*>(f.residual), f.relu,
+              static_cast<T*>(f.y));
+}
+
+template <class T>
+void backward(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace, bool train) {
+  auto* const sums = static_cast<ColumnPair*>(workspace);
+  auto* const partial = sums + g.channels;
+  const T *x = static_cast<const T*>(b.x), *y = static_cast<const T*>(b.y), *dy = static_cast<const T*>(b.dy);
+  const auto *mean = static_cast<const float*>(b.mean), *inv_std = static_cast<const float*>(b.inv_std);
+  if (b.dgamma || b.dbeta || (train && b.dx)) {
+    column_sums("batch_norm_gradients", stream, g.rows, g.channels, Gradients<T>{x, y, dy, mean, inv_std, b.relu},
+                partial);
+    dev::launch("batch_norm_gradients_finish", finish_gradients, {{blocks_for(g.channels, kThreads)}, {kThreads}},
+                stream, g.channels, column_chunks(g.rows), partial, sums, static_cast<float*>(b.dbeta),
+                static_cast<float*>(b.dgamma));
+  }
+  if (!b.dx && !b.dresidual) return;
+  const bool wide = g.channels % kPack<T> == 0 && aligned16(x) && aligned16(y) && aligned16(dy) && aligned16(b.dx) &&
+                    aligned16(b.dresidual);
+  const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
+  dev::launch("batch_norm_apply_gradients", wide ? apply_gradients<T, kPack<T>> : apply_gradients<T, 1>,
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, x, y, dy,
+              static_cast<const float*>(b.gamma), mean, inv_std, sums, b.relu, train, static_cast<T*>(b.dx),
+              static_cast<T*>(b.dresidual));
+}
+
+}  // namespace
+
+std::size_t batch_norm_workspace_bytes(const BatchNormGeometry& g) {
+  return static_cast<std::size_t>(g.channels) * sizeof(ColumnPair) + column_sums_bytes(g.rows, g.channels);
+}
+
+template <class T>
+void batch_norm_forward_train(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f, double momentum,
+                              void* mean, void* inv_std, void* running_mean, void* running_var, void* workspace) {
+  auto* const partial = static_cast<ColumnPair*>(workspace);
+  const T* const x = static_cast<const T*>(f.x);
+  column_sums("batch_norm_statistics", stream, g.rows, g.channels, Shifted<T>{x}, partial);
+  dev::launch("batch_norm_statistics_finish", finish_statistics<T>, {{blocks_for(g.channels, kThreads)}, {kThreads}},
+              stream, g.rows, g.channels, chunk_rows(g.rows), column_chunks(g.rows), partial, x, momentum, f.eps,
+              static_cast<float*>(mean), static_cast<float*>(inv_std), static_cast<float*>(running_mean),
+              static_cast<float*>(running_var));
+  launch_apply<T>(stream, g, f, static_cast<const float*>(mean), static_cast<const float*>(inv_std));
+}
+
+template <class T>
+void batch_norm_forward_eval(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f,
+                             const void* running_mean, const void* running_var, void* mean, void* inv_std,
+                             void* workspace) {
+  auto* const own_mean = static_cast<float*>(mean ? mean : workspace);
+  auto* const own_inv_std = inv_std ? static_cast<float*>(inv_std) : static_cast<float*>(workspace) + g.channels;
+  dev::launch("batch_norm_running", use_running_statistics, {{blocks_for(g.channels, kThreads)}, {kThreads}}, stream,
+              g.channels, static_cast<const float*>(running_mean), static_cast<const float*>(running_var), f.eps,
+              own_mean, own_inv_std);
+  launch_apply<T>(stream, g, f, own_mean, own_inv_std);
+}
+
+template <class T>
+void batch_norm_backward_train(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace) {
+  backward<T>(stream, g, b, workspace, true);
+}
+
+template <class T>
+void batch_norm_backward_eval(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace) {
+  backward<T>(stream, g, b, workspace, false);
+}
+
+#define RETORT_INSTANTIATE(T)                                                                                         \
+  template void batch_norm_forward_train<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, double, void*, \
+                                            void*, void*, void*, void*);                                              \
+  template void batch_norm_forward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,    \
+                                           const void*, void*, void*, void*);                                         \
+  template void batch_norm_backward_train<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);      \
+  template void batch_norm_backward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(BFloat16)
+#undef RETORT_INSTANTIATE
+
+}  // namespace retort::RETORT_BACKEND

@@ -1,0 +1,408 @@
+// From a convolution's geometry to launches of implicit_gemm. Included by one source per kind of arithmetic.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/implicit_gemm.h"
+
+namespace retort::RETORT_BACKEND {
+
+struct exact_f32 {
+  using Element = float;
+  static constexpr Math kMath = Math::exact;
+  using Large = Tile<128, 128, 4, 2, 3>;
+  using Narrow = Tile<128, 64, 4, 2, 3>;
+  using Small = Tile<64, 64, 4, 2, 3>;
+};
+struct tf32 {
+  using Element = float;
+  static constexpr Math kMath = Math::tf32;
+  using Large = Tile<128, 128, 2, 4, 4>;
+  using Narrow = Tile<128, 64, 4, 2, 4>;
+  using Small = Tile<64, 64, 2, 2, 4>;
+};
+struct bf16 {
+  using Element = BFloat16;
+  static constexpr Math kMath = Math::bf16;
+  using Large = Tile<128, 128, 2, 4, 4>;
+  using Narrow = Tile<128, 64, 4, 2, 4>;
+  using Small = Tile<64, 64, 2, 2, 4>;
+};
+
+namespace {
+
+/// Blocks that keep a large GPU busy: two for each of an H200's 132 multiprocessors.
+constexpr std::int64_t kBusy = 264;
+
+template <class Kind>
+constexpr int pack = kPack<typename Kind::Element>;
+
+template <class Kind>
+int padded(std::int64_t channels) {
+  return static_cast<int>((channels + pack<Kind> - 1) / pack<Kind> * pack<Kind>);
+}
+
+/// Hands out the workspace, or only adds up what would be handed out.
+class Scratch {
+ public:
+  /// Sizing: nothing is launched.
+  Scratch() = default;
+  explicit Scratch(void* memory) : memory_(static_cast<char*>(memory)), sizing_(false) {}
+  bool sizing() const { return sizing_; }
+  void* take(std::size_t bytes) {
+    void* const at = sizing_ ? nullptr : memory_ + used_;
+    used_ += (bytes + 255) / 256 * 256;
+    return at;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  char* memory_ = nullptr;
+  bool sizing_ = true;
+  std::size_t used_ = 0;
+};
+
+/// y [outer][rows padded][groups][inner padded] = x [outer][rows][groups][inner], zeros in the padding.
+template <class T>
+__global__ void pad_channels(std::int64_t n, int rows, int rows_padded, int groups, int inner, int inner_padded,
+                             const T* x, T* y) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
+    const int k = static_cast<int>(i % inner_padded);
+    const std::int64_t rest = i / inner_padded;
+    const int group = static_cast<int>(rest % groups), row = static_cast<int>(rest / groups % rows_padded);
+    const std::int64_t outer = rest / groups / rows_padded;
+    const bool exists = k < inner && row < rows;
+    y[i] = exists ? x[((outer * rows + row) * groups + group) * inner + k] : T(0.0f);
+  }
+}
+
+/// The operand with rows and runs of channels whose lengths are multiples of a pack: 16-byte copies need that.
+template <class Kind>
+const void* pad(Stream stream, Scratch& scratch, std::int64_t outer, std::int64_t rows, std::int64_t rows_padded,
+                std::int64_t groups, std::int64_t inner, const void* x) {
+  using T = typename Kind::Element;
+  const int inner_padded = padded<Kind>(inner);
+  if (rows == rows_padded && inner == inner_padded) return x;
+  const std::int64_t n = outer * rows_padded * groups * inner_padded;
+  void* const y = scratch.take(static_cast<std::size_t>(n) * sizeof(T));
+  if (!scratch.sizing() && n > 0)
+    dev::launch("pad_channels", pad_channels<T>, {{blocks_for(n, 256)}, {256}}, stream, n, static_cast<int>(rows),
+                static_cast<int>(rows_padded), static_cast<int>(groups), static_cast<int>(inner), inner_padded,
+                static_cast<const T*>(x), static_cast<T*>(y));
+  return y;
+}
+
+template <class Kind, Pass kPass, class Shape>
+void launch_tiles(const char* name, Stream stream, const GemmArguments& g, int splits) {
+  using T = typename Kind::Element;
+  const std::int64_t tiles = std::int64_t{(g.m + Shape::kM - 1) / Shape::kM} * ((g.n + Shape::kN - 1) / Shape::kN);
+  dev::launch(name, implicit_gemm<T, Kind::kMath, kPass, Shape>,
+              {{static_cast<unsigned>(tiles), static_cast<unsigned>(g.groups), static_cast<unsigned>(splits)},
+               {Shape::kThreads},
+               sizeof(Stage<T, kPass, Shape>) * Shape::kStages},
+              stream, g);
+}
+
+/// Chooses tile and splits for g's extents, and launches.
+template <class Kind, Pass kPass>
+void multiply(const char* name, Stream stream, Scratch& scratch, GemmArguments g) {
+  using T = typename Kind::Element;
+  if (std::int64_t{g.m} * g.n * g.groups == 0) return;
+  const auto tiles = [&](int m, int n) { return std::int64_t{(g.m + m - 1) / m} * ((g.n + n - 1) / n) * g.groups; };
+  const bool narrow = g.n <= 64 && g.m > 64, large = g.n > 64 && g.m > 64 && tiles(128, 128) >= kBusy / 4;
+  const std::int64_t blocks = large ? tiles(128, 128) : narrow ? tiles(128, 64) : tiles(64, 64);
+  // A product that is deep and has few tiles is cut along k; at least 16 slices each make up for adding the parts.
+  const std::int64_t slices = (g.k + kDepth<T> - 1) / kDepth<T>;
+  std::int64_t splits = blocks < kBusy / 2 ? kBusy / blocks : 1;
+  splits = splits < slices / 16 ? splits : slices / 16;
+  if (splits < 1) splits = 1;
+  const std::int64_t per_split = (slices + splits - 1) / splits;
+  splits = per_split > 0 ? (slices + per_split - 1) / per_split : 1;
+  g.k_slice = static_cast<int>(per_split * kDepth<T>);
+  if (splits > 1)
+    g.partial = static_cast<float*>(scratch.take(static_cast<std::size_t>(splits * g.groups) *
+                                                 static_cast<std::size_t>(g.m) * static_cast<std::size_t>(g.n) * 4));
+  if (scratch.sizing()) return;
+  const int parts = static_cast<int>(splits);
+  if (large)
+    launch_tiles<Kind, kPass, typename Kind::Large>(name, stream, g, parts);
+  else if (narrow)
+    launch_tiles<Kind, kPass, typename Kind::Narrow>(name, stream, g, parts);
+  else
+    launch_tiles<Kind, kPass, typename Kind::Small>(name, stream, g, parts);
+  if (splits > 1)
+    dev::launch("add_splits", add_splits<T, kPass>,
+                {{blocks_for(std::int64_t{g.m} * g.groups * ((g.n + 1) / 2), 256)}, {256}}, stream, g, parts);
+}
+
+int number(std::int64_t value) { return static_cast<int>(value); }
+
+/// The window of a convolution over x, whose channels are padded.
+template <class Kind>
+Gather window(const Conv2dGeometry& g, const void* x) {
+  const int channels = padded<Kind>(g.c_per_group());
+  return {.image = x,
+          .images = number(g.n),
+          .h = number(g.h),
+          .w = number(g.w),
+          .pitch = channels * number(g.groups),
+          .rows = number(g.p()),
+          .columns = number(g.q()),
+          .mul_h = number(g.stride_h),
+          .mul_w = number(g.stride_w),
+          .off_h = -number(g.pad_h),
+          .off_w = -number(g.pad_w),
+          .step_h = number(g.dilation_h),
+          .step_w = number(g.dilation_w),
+          .taps_h = number(g.r),
+          .taps_w = number(g.s),
+          .channels = channels};
+}
+
+template <class Kind>
+void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* x, const void* w, const void* bias,
+           bool relu, void* y) {
+  const int cp = padded<Kind>(g.c_per_group()), kp = padded<Kind>(g.k_per_group()), groups = number(g.groups);
+  x = pad<Kind>(stream, scratch, g.n * g.h * g.w, 1, 1, g.groups, g.c_per_group(), x);
+  w = pad<Kind>(stream, scratch, g.r * g.s, g.c_per_group(), cp, g.groups, g.k_per_group(), w);
+  GemmArguments a{};
+  a.a = window<Kind>(g, x);
+  a.b = {.data = w, .pitch = kp * groups};
+  a.c = {.data = y, .bias = static_cast<const float*>(bias), .relu = relu, .pitch = number(g.k)};
+  a.m = number(g.n * g.p() * g.q());
+  a.n = number(g.k_per_group());
+  a.k = number(g.r * g.s) * cp;
+  a.groups = groups;
+  a.a_group = cp;
+  a.b_group = kp;
+  a.n_group = a.n;
+  multiply<Kind, Pass::fprop>("conv2d_fprop", stream, scratch, a);
+}
+
+/// The taps of one axis that reach inputs of a residue class, as an arithmetic progression.
+struct Taps {
+  int first = 0, step = 1, count = 0;  ///< of the filter's taps
+  int offset = 0, move = 0;            ///< output = grid + offset + i * move
+};
+
+Taps taps_of_class(std::int64_t residue, std::int64_t pad, std::int64_t stride, std::int64_t dilation,
+                   std::int64_t extent) {
+  Taps taps;
+  const std::int64_t step = stride / std::gcd(stride, dilation);
+  for (std::int64_t r = 0; r < std::min(extent, step); ++r) {
+    if ((residue + pad - r * dilation) % stride != 0) continue;
+    taps.first = number(r);
+    taps.step = number(step);
+    taps.count = number((extent - r + step - 1) / step);
+    taps.offset = number((residue + pad - r * dilation) / stride);
+    taps.move = -number(step * dilation / stride);
+    break;
+  }
+  return taps;
+}
+
+/// dx, one residue class of the stride at a time: inputs (i * stride_h + row, j * stride_w + column) see the same taps,
+/// so each class is a convolution of stride 1 over dy and nothing is multiplied by the zeros between strided outputs.
+template <class Kind>
+void dgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* dy, const void* w, const void* bias,
+           bool relu, void* dx) {
+  const int kp = padded<Kind>(g.k_per_group()), groups = number(g.groups);
+  dy = pad<Kind>(stream, scratch, g.n * g.p() * g.q(), 1, 1, g.groups, g.k_per_group(), dy);
+  w = pad<Kind>(stream, scratch, g.r * g.s, g.c_per_group(), g.c_per_group(), g.groups, g.k_per_group(), w);
+  // The classes run one after another: they share the memory for their splits.
+  std::size_t most = scratch.used();
+  for (std::int64_t row = 0; row < std::min(g.stride_h, g.h); ++row)
+    for (std::int64_t column = 0; column < std::min(g.stride_w, g.w); ++column) {
+      const Taps down = taps_of_class(row, g.pad_h, g.stride_h, g.dilation_h, g.r);
+      const Taps across = taps_of_class(column, g.pad_w, g.stride_w, g.dilation_w, g.s);
+      const int rows = number((g.h - row + g.stride_h - 1) / g.stride_h);
+      const int columns = number((g.w - column + g.stride_w - 1) / g.stride_w);
+      const int taps_w = across.count > 0 ? across.count : 1;
+      GemmArguments a{};
+      a.a = {.image = dy,
+             .images = number(g.n),
+             .h = number(g.p()),
+             .w = number(g.q()),
+             .pitch = kp * groups,
+             .rows = rows,
+             .columns = columns,
+             .mul_h = 1,
+             .mul_w = 1,
+             .off_h = down.offset,
+             .off_w = across.offset,
+             .step_h = down.move,
+             .step_w = across.move,
+             .taps_h = down.count,
+             .taps_w = taps_w,
+             .channels = kp};
+      a.b = {.data = w,
+             .pitch = kp * groups,
+             .rows = number(g.c_per_group()),
+             .filter_s = number(g.s),
+             .first_r = down.first,
+             .first_s = across.first,
+             .step_r = down.step,
+             .step_s = across.step,
+             .taps_w = taps_w,
+             .channels = kp};
+      a.c = {.data = dx,
+             .bias = static_cast<const float*>(bias),
+             .relu = relu,
+             .pitch = number(g.c),
+             .rows = rows,
+             .columns = columns,
+             .h = number(g.h),
+             .w = number(g.w),
+             .mul_h = number(g.stride_h),
+             .mul_w = number(g.stride_w),
+             .off_h = number(row),
+             .off_w = number(column)};
+      a.m = number(g.n) * rows * columns;
+      a.n = number(g.c_per_group());
+      a.k = down.count * across.count * kp;
+      a.groups = groups;
+      a.a_group = kp;
+      a.b_group = kp;
+      a.n_group = a.n;
+      Scratch own = scratch;
+      multiply<Kind, Pass::dgrad>("conv2d_dgrad", stream, own, a);
+      most = std::max(most, own.used());
+    }
+  scratch.take(most - scratch.used());
+}
+
+template <class Kind>
+void wgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* x, const void* dy, const void* bias,
+           bool relu, bool f32, void* dw) {
+  const int cp = padded<Kind>(g.c_per_group()), kp = padded<Kind>(g.k_per_group()), groups = number(g.groups);
+  x = pad<Kind>(stream, scratch, g.n * g.h * g.w, 1, 1, g.groups, g.c_per_group(), x);
+  dy = pad<Kind>(stream, scratch, g.n * g.p() * g.q(), 1, 1, g.groups, g.k_per_group(), dy);
+  GemmArguments a{};
+  a.a = window<Kind>(g, x);
+  a.b = {.data = dy, .pitch = kp * groups};
+  a.c = {.data = dw,
+         .bias = static_cast<const float*>(bias),
+         .relu = relu,
+         .f32 = f32,
+         .pitch = number(g.k),
+         .channels = number(g.c_per_group()),
+         .padded = cp};
+  a.m = number(g.r * g.s) * cp;
+  a.n = number(g.k_per_group());
+  a.k = number(g.n * g.p() * g.q());
+  a.groups = groups;
+  a.a_group = cp;
+  a.b_group = kp;
+  a.n_group = a.n;
+  multiply<Kind, Pass::wgrad>("conv2d_wgrad", stream, scratch, a);
+}
+
+/// C = A^T B^T, A stored [k, m], B [n, k].
+template <class Kind>
+void both(Stream stream, Scratch& scratch, const GemmGeometry& g, const void* a_, const void* b_, const void* bias,
+          bool relu, void* c) {
+  const int mp = padded<Kind>(g.m), kp = padded<Kind>(g.k);
+  a_ = pad<Kind>(stream, scratch, g.k, 1, 1, 1, g.m, a_);
+  b_ = pad<Kind>(stream, scratch, g.n, 1, 1, 1, g.k, b_);
+  GemmArguments a{};
+  a.a = {.image = a_,
+         .images = number(g.k),
+         .h = 1,
+         .w = 1,
+         .pitch = mp,
+         .rows = 1,
+         .columns = 1,
+         .mul_h = 1,
+         .mul_w = 1,
+         .taps_h = 1,
+         .taps_w = 1,
+         .channels = mp};
+  a.b = {.data = b_,
+         .pitch = kp,
+         .rows = number(g.n),
+         .filter_s = 1,
+         .step_r = 1,
+         .step_s = 1,
+         .taps_w = 1,
+         .channels = kp};
+  a.c = {.data = c, .bias = static_cast<const float*>(bias), .relu = relu, .f32 = g.parameter_c, .pitch = number(g.n)};
+  a.m = number(g.m);
+  a.n = number(g.n);
+  a.k = number(g.k);
+  a.groups = 1;
+  multiply<Kind, Pass::both>("gemm", stream, scratch, a);
+}
+
+template <class Kind>
+void gemm(Stream stream, Scratch& scratch, const GemmGeometry& g, const void* a, const void* b, const void* bias,
+          bool relu, void* c) {
+  // A product is a convolution of 1 x 1 over images of one pixel.
+  if (g.transpose_a && g.transpose_b)
+    both<Kind>(stream, scratch, g, a, b, bias, relu, c);
+  else if (g.transpose_a)
+    wgrad<Kind>(stream, scratch, {.n = g.k, .c = g.m, .k = g.n}, a, b, bias, relu, g.parameter_c, c);
+  else if (g.transpose_b)
+    dgrad<Kind>(stream, scratch, {.n = g.m, .c = g.n, .k = g.k}, a, b, bias, relu, c);
+  else
+    fprop<Kind>(stream, scratch, {.n = g.m, .c = g.k, .k = g.n}, a, b, bias, relu, c);
+}
+
+}  // namespace
+
+template <class Kind>
+std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  Scratch scratch;
+  switch (pass) {
+    case ConvPass::fprop: fprop<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr); break;
+    case ConvPass::dgrad: dgrad<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr); break;
+    case ConvPass::wgrad: wgrad<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, true, nullptr); break;
+  }
+  return scratch.used();
+}
+
+template <class Kind>
+void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
+                  void* y, void* workspace) {
+  Scratch scratch(workspace);
+  fprop<Kind>(stream, scratch, g, x, w, bias, relu, y);
+}
+
+template <class Kind>
+void conv2d_dgrad(Stream stream, const Conv2dGeometry& g, const void* dy, const void* w, void* dx, void* workspace) {
+  Scratch scratch(workspace);
+  dgrad<Kind>(stream, scratch, g, dy, w, nullptr, false, dx);
+}
+
+template <class Kind>
+void conv2d_wgrad(Stream stream, const Conv2dGeometry& g, const void* x, const void* dy, void* dw, void* workspace) {
+  Scratch scratch(workspace);
+  wgrad<Kind>(stream, scratch, g, x, dy, nullptr, false, true, dw);
+}
+
+template <class Kind>
+std::size_t gemm_workspace_bytes(const GemmGeometry& g) {
+  Scratch scratch;
+  gemm<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr);
+  return scratch.used();
+}
+
+template <class Kind>
+void gemm_run(Stream stream, const GemmGeometry& g, const void* a, const void* b, const void* bias, bool relu, void* c,
+              void* workspace) {
+  Scratch scratch(workspace);
+  gemm<Kind>(stream, scratch, g, a, b, bias, relu, c);
+}
+
+#define RETORT_CONV2D(Kind)                                                                                           \
+  template std::size_t conv2d_workspace_bytes<Kind>(ConvPass, const Conv2dGeometry&);                                 \
+  template void conv2d_fprop<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*, \
+                                   void*);                                                                            \
+  template void conv2d_dgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);            \
+  template void conv2d_wgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);            \
+  template std::size_t gemm_workspace_bytes<Kind>(const GemmGeometry&);                                               \
+  template void gemm_run<Kind>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*, void*);
+
+}  // namespace retort::RETORT_BACKEND

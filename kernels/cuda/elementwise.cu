@@ -1,0 +1,215 @@
+// Maps over contiguous elements, copies of channels, option A's shortcut (contracts: kernels/elementwise.h). All are
+// bound by memory: 16 bytes an access wherever pointers and extents allow.
+#include "kernels/cuda/elementwise.h"
+
+#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/common.h"
+
+namespace retort::RETORT_BACKEND {
+namespace {
+
+constexpr int kThreads = 256;
+
+/// y[i] = f(a[i], b[i]); the first `packs` groups of kPack by wide accesses, the rest one by one. y may be a or b.
+template <class T, class F>
+__global__ void map(std::int64_t n, std::int64_t packs, const T* a, const T* b, T* y, F f) {
+  const std::int64_t first = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = first; i < packs; i += stride) {
+    const auto left = dev::load<Pack<T, kPack<T>>>(a + i * kPack<T>);
+    const auto right = dev::load<Pack<T, kPack<T>>>(b + i * kPack<T>);
+    Pack<T, kPack<T>> out;
+    for (int j = 0; j < kPack<T>; ++j) out.v[j] = T(f(float(left.v[j]), float(right.v[j])));
+    dev::store(y + i * kPack<T>, out);
+  }
+  for (std::int64_t i = packs * kPack<T> + first; i < n; i += stride) y[i] = T(f(float(a[i]), float(b[i])));
+}
+
+template <class T, class F>
+void launch_map(const char* name, Stream stream, std::int64_t n, const void* a, const void* b, void* y, F f) {
+  if (n == 0) return;
+  const std::int64_t packs = aligned16(a) && aligned16(b) && aligned16(y) ? n / kPack<T> : 0;
+  dev::launch(name, map<T, F>, {{blocks_for(n, kThreads * kPack<T>)}, {kThreads}}, stream, n, packs,
+              static_cast<const T*>(a), static_cast<const T*>(b), static_cast<T*>(y), f);
+}
+
+struct Add {
+  __device__ float operator()(float a, float b) const { return a + b; }
+};
+struct Scale {
+  float factor;
+  __device__ float operator()(float a, float) const { return factor * a; }
+};
+struct ScaleBy {
+  const float* factor;
+  __device__ float operator()(float a, float) const { return *factor * a; }
+};
+struct Relu {
+  __device__ float operator()(float a, float) const { return a < 0 ? 0 : a; }  // a NaN is not below 0
+};
+struct ReluGradient {
+  __device__ float operator()(float y, float dy) const { return y > 0 ? dy : 0; }
+};
+
+template <class T>
+__global__ void fill_kernel(std::int64_t n, float value, T* y) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) y[i] = T(value);
+}
+
+template <class From, class To>
+__global__ void convert_kernel(std::int64_t n, const From* x, To* y) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) y[i] = To(float(x[i]));
+}
+
+/// kN channels at a time: `count` and all offsets are multiples of it.
+template <class T, int kN>
+__global__ void copy_channels_kernel(ChannelCopy copy, const T* source, T* target) {
+  const std::int64_t per_row = copy.count / kN, n = copy.rows * per_row;
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
+    const std::int64_t row = i / per_row, c = i % per_row * kN;
+    const auto value = dev::load<Pack<T, kN>>(source + row * copy.source_channels + copy.source_begin + c);
+    dev::store(target + row * copy.target_channels + copy.target_begin + c, value);
+  }
+}
+
+template <class T>
+__global__ void shortcut_forward_kernel(ShortcutGeometry g, const T* x, T* y) {
+  const std::int64_t n = g.n * g.p() * g.q() * g.k, stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
+    const std::int64_t c = i % g.k - g.before(), pixel = i / g.k;
+    const std::int64_t q = pixel % g.q(), p = pixel / g.q() % g.p(), image = pixel / (g.q() * g.p());
+    const bool inside = c >= 0 && c < g.c;
+    y[i] = inside ? x[((image * g.h + p * g.stride) * g.w + q * g.stride) * g.c + c] : T(0.0f);
+  }
+}
+
+template <class T>
+__global__ void shortcut_backward_kernel(ShortcutGeometry g, const T* dy, T* dx) {
+  const std::int64_t n = g.n * g.h * g.w * g.c, stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
+    const std::int64_t c = i % g.c, pixel = i / g.c;
+    const std::int64_t column = pixel % g.w, row = pixel / g.w % g.h, image = pixel / (g.w * g.h);
+    const bool taken = row % g.stride == 0 && column % g.stride == 0;
+    dx[i] = taken ? dy[((image * g.p() + row / g.stride) * g.q() + column / g.stride) * g.k + g.before() + c] : T(0.0f);
+  }
+}
+
+/// The value itself, and nothing beside it.
+template <class T>
+struct Value {
+  const T* x;
+  __device__ ColumnPair operator()(std::int64_t at, std::int64_t, std::int64_t) const { return {float(x[at]), 0}; }
+};
+
+__global__ void sum_partials(int chunks, std::int64_t channels, const ColumnPair* partial, float* y) {
+  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  double sum = 0;
+  for (int i = 0; i < chunks; ++i) sum += double{partial[i * channels + c].first};
+  y[c] = static_cast<float>(sum);
+}
+
+}  // namespace
+
+template <class T>
+void fill(Stream stream, std::int64_t n, double value, void* y) {
+  if (n == 0) return;
+  dev::launch("fill", fill_kernel<T>, {{blocks_for(n, kThreads * 4)}, {kThreads}}, stream, n, static_cast<float>(value),
+              static_cast<T*>(y));
+}
+
+template <class T>
+void add(Stream stream, std::int64_t n, const void* a, const void* b, void* y) {
+  launch_map<T>("add", stream, n, a, b, y, Add{});
+}
+
+template <class T>
+void scale(Stream stream, std::int64_t n, double factor, const void* x, void* y) {
+  launch_map<T>("scale", stream, n, x, x, y, Scale{static_cast<float>(factor)});
+}
+
+template <class T>
+void scale_by(Stream stream, std::int64_t n, const void* factor, const void* x, void* y) {
+  launch_map<T>("scale_by", stream, n, x, x, y, ScaleBy{static_cast<const float*>(factor)});
+}
+
+template <class T>
+void relu_forward(Stream stream, std::int64_t n, const void* x, void* y) {
+  launch_map<T>("relu_forward", stream, n, x, x, y, Relu{});
+}
+
+template <class T>
+void relu_backward(Stream stream, std::int64_t n, const void* y, const void* dy, void* dx) {
+  launch_map<T>("relu_backward", stream, n, y, dy, dx, ReluGradient{});
+}
+
+void convert(Stream stream, std::int64_t n, DType from, const void* x, DType to, void* y) {
+  if (n == 0) return;
+  const dev::LaunchShape shape{{blocks_for(n, kThreads * 4)}, {kThreads}};
+  if (from == DType::f32 && to == DType::bf16)
+    dev::launch("convert", convert_kernel<float, BFloat16>, shape, stream, n, static_cast<const float*>(x),
+                static_cast<BFloat16*>(y));
+  else if (from == DType::bf16 && to == DType::f32)
+    dev::launch("convert", convert_kernel<BFloat16, float>, shape, stream, n, static_cast<const BFloat16*>(x),
+                static_cast<float*>(y));
+  else
+    throw std::invalid_argument("convert: the CUDA kernels know f32 and bf16");
+}
+
+template <class T>
+void copy_channels(Stream stream, const ChannelCopy& copy, const void* source, void* target) {
+  if (copy.rows * copy.count == 0) return;
+  constexpr int kWide = kPack<T>;
+  const std::int64_t extents =
+      copy.count | copy.source_channels | copy.source_begin | copy.target_channels | copy.target_begin;
+  const bool wide = extents % kWide == 0 && aligned16(source) && aligned16(target);
+  dev::launch("copy_channels", wide ? copy_channels_kernel<T, kWide> : copy_channels_kernel<T, 1>,
+              {{blocks_for(copy.rows * copy.count, kThreads * kWide)}, {kThreads}}, stream, copy,
+              static_cast<const T*>(source), static_cast<T*>(target));
+}
+
+std::size_t sum_rows_workspace_bytes(std::int64_t rows, std::int64_t channels) {
+  return column_sums_bytes(rows, channels);
+}
+
+template <class T>
+void sum_rows(Stream stream, std::int64_t rows, std::int64_t channels, const void* x, void* y, void* workspace) {
+  auto* const partial = static_cast<ColumnPair*>(workspace);
+  column_sums("sum_rows", stream, rows, channels, Value<T>{static_cast<const T*>(x)}, partial);
+  dev::launch("sum_rows_finish", sum_partials, {{blocks_for(channels, kThreads)}, {kThreads}}, stream,
+              column_chunks(rows), channels, partial, static_cast<float*>(y));
+}
+
+template <class T>
+void shortcut_forward(Stream stream, const ShortcutGeometry& g, const void* x, void* y) {
+  dev::launch("shortcut_forward", shortcut_forward_kernel<T>,
+              {{blocks_for(g.n * g.p() * g.q() * g.k, kThreads)}, {kThreads}}, stream, g, static_cast<const T*>(x),
+              static_cast<T*>(y));
+}
+
+template <class T>
+void shortcut_backward(Stream stream, const ShortcutGeometry& g, const void* dy, void* dx) {
+  dev::launch("shortcut_backward", shortcut_backward_kernel<T>,
+              {{blocks_for(g.n * g.h * g.w * g.c, kThreads)}, {kThreads}}, stream, g, static_cast<const T*>(dy),
+              static_cast<T*>(dx));
+}
+
+#define RETORT_INSTANTIATE(T)                                                               \
+  template void fill<T>(Stream, std::int64_t, double, void*);                               \
+  template void add<T>(Stream, std::int64_t, const void*, const void*, void*);              \
+  template void scale<T>(Stream, std::int64_t, double, const void*, void*);                 \
+  template void scale_by<T>(Stream, std::int64_t, const void*, const void*, void*);         \
+  template void relu_forward<T>(Stream, std::int64_t, const void*, void*);                  \
+  template void relu_backward<T>(Stream, std::int64_t, const void*, const void*, void*);    \
+  template void copy_channels<T>(Stream, const ChannelCopy&, const void*, void*);           \
+  template void sum_rows<T>(Stream, std::int64_t, std::int64_t, const void*, void*, void*); \
+  template void shortcut_forward<T>(Stream, const ShortcutGeometry&, const void*, void*);   \
+  template void shortcut_backward<T>(Stream, const ShortcutGeometry&, const void*, void*);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(BFloat16)
+#undef RETORT_INSTANTIATE
+
+}  // namespace retort::RETORT_BACKEND

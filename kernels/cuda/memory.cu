@@ -1,0 +1,99 @@
+// The GPU's memory, for kernels/memory.h.
+#include <cstring>
+#include <new>
+
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/table.h"
+
+namespace retort::cuda {
+namespace {
+
+cudaStream_t native(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
+
+void* allocate(std::size_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // the refusal is not to be found by the next call
+    throw std::bad_alloc();
+  }
+  check(status, "cudaMalloc");
+  return memory;
+}
+
+void release(void* memory) { cudaFree(memory); }
+
+/// Page-locked memory that uploads go through, so that the GPU fetches them while the CPU goes on.
+class Staging {
+ public:
+  void upload(cudaStream_t stream, void* device, const void* host, std::size_t bytes) {
+    Slot& slot = slots_[next_];
+    next_ = (next_ + 1) % kSlots;
+    if (!slot.done) check(cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    check(cudaEventSynchronize(slot.done), "cudaEventSynchronize");
+    if (slot.bytes < bytes) {
+      if (slot.memory) check(cudaFreeHost(slot.memory), "cudaFreeHost");
+      slot.memory = nullptr;
+      slot.bytes = 0;
+      check(cudaMallocHost(&slot.memory, bytes), "cudaMallocHost");
+      slot.bytes = bytes;
+    }
+    std::memcpy(slot.memory, host, bytes);
+    check(cudaMemcpyAsync(device, slot.memory, bytes, cudaMemcpyHostToDevice, stream), "cudaMemcpyAsync");
+    check(cudaEventRecord(slot.done, stream), "cudaEventRecord");
+  }
+
+ private:
+  static constexpr int kSlots = 4;
+  struct Slot {
+    void* memory = nullptr;
+    std::size_t bytes = 0;
+    cudaEvent_t done = nullptr;
+  };
+  Slot slots_[kSlots];
+  int next_ = 0;
+};
+
+void upload(Stream stream, void* device, const void* host, std::size_t bytes) {
+  if (bytes == 0) return;
+  // Never destroyed: CUDA may be gone when statics are.
+  static Staging& staging = *new Staging;
+  staging.upload(native(stream), device, host, bytes);
+}
+
+void download(Stream stream, void* host, const void* device, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(stream)), "cudaMemcpyAsync");
+  check(cudaStreamSynchronize(native(stream)), "cudaStreamSynchronize");
+}
+
+void copy(Stream stream, void* target, const void* source, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, native(stream)), "cudaMemcpyAsync");
+}
+
+void synchronize(Stream stream) { check(cudaStreamSynchronize(native(stream)), "cudaStreamSynchronize"); }
+
+}  // namespace
+
+const DeviceMemory& memory() {
+  static constexpr DeviceMemory instance = {.host_accessible = false,
+                                            .allocate = allocate,
+                                            .release = release,
+                                            .upload = upload,
+                                            .download = download,
+                                            .copy = copy,
+                                            .synchronize = synchronize};
+  return instance;
+}
+
+const char* unavailable() {
+  static const char* const reason = [] {
+    int count = 0;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    return status != cudaSuccess ? cudaGetErrorString(status) : count == 0 ? "no CUDA device" : "";
+  }();
+  return reason;
+}
+
+}  // namespace retort::cuda

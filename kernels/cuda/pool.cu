@@ -1,0 +1,250 @@
+// Pooling (contract: kernels/pool.h). One thread an output (forward) or an input (backward) of kN channels; backward
+// gathers, so that no two threads write one element and the sum's order is fixed.
+#include "kernels/cuda/pool.h"
+
+#include "kernels/cuda/common.h"
+
+namespace retort::RETORT_BACKEND {
+namespace {
+
+constexpr int kThreads = 256;
+
+/// The real input elements under one output along one axis, and how many the padded input has there.
+struct Span {
+  int begin, end, padded;
+};
+
+/// Fixed windows along one axis.
+struct Windows {
+  int in, out, kernel, stride, pad;
+  __device__ Span of(int p) const {
+    const int begin = p * stride - pad, padded_end = begin + kernel < in + pad ? begin + kernel : in + pad;
+    return {begin > 0 ? begin : 0, padded_end < in ? padded_end : in, padded_end - begin};
+  }
+  /// The first output whose window may hold input i, and the last.
+  __device__ int first(int i) const { return i + pad < kernel ? 0 : (i + pad - kernel) / stride + 1; }
+  __device__ int last(int i) const {
+    const int p = (i + pad) / stride;
+    return p < out ? p : out - 1;
+  }
+};
+
+/// Adaptive windows along one axis: output p covers [floor(p in / out), ceil((p + 1) in / out)).
+struct AdaptiveWindows {
+  int in, out;
+  __device__ Span of(int p) const {
+    const int begin = static_cast<int>(std::int64_t{p} * in / out);
+    const int end = static_cast<int>((std::int64_t{p + 1} * in + out - 1) / out);
+    return {begin, end, end - begin};
+  }
+  __device__ int first(int i) const { return static_cast<int>(std::int64_t{i} * out / in); }
+  __device__ int last(int i) const {
+    const int p = static_cast<int>((std::int64_t{i + 1} * out - 1) / in);
+    return p < out ? p : out - 1;
+  }
+};
+
+template <class T, int kN>
+__global__ void max_forward(std::int64_t packs, int channels, Windows rows, Windows columns, const T* x, T* y,
+                            std::int32_t* index) {
+  const int per_pixel = channels / kN;
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
+    const int c = static_cast<int>(i % per_pixel) * kN;
+    const std::int64_t pixel = i / per_pixel;
+    const int q = static_cast<int>(pixel % columns.out), p = static_cast<int>(pixel / columns.out % rows.out);
+    const std::int64_t image = pixel / columns.out / rows.out;
+    const Span v = rows.of(p), h = columns.of(q);
+    // No window is empty; the first element is the largest until another is.
+    float largest[kN];
+    std::int32_t at[kN];
+    for (int j = 0; j < kN; ++j) {
+      largest[j] = -INFINITY;
+      at[j] = v.begin * columns.in + h.begin;
+    }
+    for (int row = v.begin; row < v.end; ++row)
+      for (int column = h.begin; column < h.end; ++column) {
+        const int place = row * columns.in + column;
+        const auto in = dev::load<Pack<T, kN>>(x + (image * rows.in * columns.in + place) * channels + c);
+        for (int j = 0; j < kN; ++j) {
+          const float value = float(in.v[j]);
+          if (value > largest[j] || (value != value && largest[j] == largest[j])) {
+            largest[j] = value;
+            at[j] = place;
+          }
+        }
+      }
+    Pack<T, kN> out;
+    for (int j = 0; j < kN; ++j) out.v[j] = T(largest[j]);
+    dev::store(y + i * kN, out);
+    if (index)
+      for (int j = 0; j < kN; ++j) index[i * kN + j] = at[j];
+  }
+}
+
+template <class T, int kN>
+__global__ void max_backward(std::int64_t packs, int channels, Windows rows, Windows columns, const T* dy,
+                             const std::int32_t* index, T* dx) {
+  const int per_pixel = channels / kN;
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
+    const int c = static_cast<int>(i % per_pixel) * kN;
+    const std::int64_t pixel = i / per_pixel;
+    const int column = static_cast<int>(pixel % columns.in), row = static_cast<int>(pixel / columns.in % rows.in);
+    const std::int64_t image = pixel / columns.in / rows.in;
+    float sum[kN];
+    for (int j = 0; j < kN; ++j) sum[j] = 0;
+    for (int p = rows.first(row); p <= rows.last(row); ++p)
+      for (int q = columns.first(column); q <= columns.last(column); ++q) {
+        const std::int64_t out = ((image * rows.out + p) * columns.out + q) * channels + c;
+        const auto gradient = dev::load<Pack<T, kN>>(dy + out);
+        for (int j = 0; j < kN; ++j)
+          if (index[out + j] == row * columns.in + column) sum[j] += float(gradient.v[j]);
+      }
+    Pack<T, kN> result;
+    for (int j = 0; j < kN; ++j) result.v[j] = T(sum[j]);
+    dev::store(dx + i * kN, result);
+  }
+}
+
+/// By how much a sum over two spans is divided.
+__device__ inline float divisor(const Span& v, const Span& h, bool count_pad) {
+  return static_cast<float>(count_pad ? v.padded * h.padded : (v.end - v.begin) * (h.end - h.begin));
+}
+
+template <class T, int kN, class W>
+__global__ void average_forward(std::int64_t packs, int channels, W rows, W columns, bool count_pad, const T* x, T* y) {
+  const int per_pixel = channels / kN;
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
+    const int c = static_cast<int>(i % per_pixel) * kN;
+    const std::int64_t pixel = i / per_pixel;
+    const int q = static_cast<int>(pixel % columns.out), p = static_cast<int>(pixel / columns.out % rows.out);
+    const std::int64_t image = pixel / columns.out / rows.out;
+    const Span v = rows.of(p), h = columns.of(q);
+    float sum[kN];
+    for (int j = 0; j < kN; ++j) sum[j] = 0;
+    for (int row = v.begin; row < v.end; ++row)
+      for (int column = h.begin; column < h.end; ++column) {
+        const auto in = dev::load<Pack<T, kN>>(x + ((image * rows.in + row) * columns.in + column) * channels + c);
+        for (int j = 0; j < kN; ++j) sum[j] += float(in.v[j]);
+      }
+    Pack<T, kN> out;
+    for (int j = 0; j < kN; ++j) out.v[j] = T(sum[j] / divisor(v, h, count_pad));
+    dev::store(y + i * kN, out);
+  }
+}
+
+template <class T, int kN, class W>
+__global__ void average_backward(std::int64_t packs, int channels, W rows, W columns, bool count_pad, const T* dy,
+                                 T* dx) {
+  const int per_pixel = channels / kN;
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
+    const int c = static_cast<int>(i % per_pixel) * kN;
+    const std::int64_t pixel = i / per_pixel;
+    const int column = static_cast<int>(pixel % columns.in), row = static_cast<int>(pixel / columns.in % rows.in);
+    const std::int64_t image = pixel / columns.in / rows.in;
+    float sum[kN];
+    for (int j = 0; j < kN; ++j) sum[j] = 0;
+    for (int p = rows.first(row); p <= rows.last(row); ++p)
+      for (int q = columns.first(column); q <= columns.last(column); ++q) {
+        const Span v = rows.of(p), h = columns.of(q);
+        if (row < v.begin || row >= v.end || column < h.begin || column >= h.end) continue;
+        const auto gradient = dev::load<Pack<T, kN>>(dy + ((image * rows.out + p) * columns.out + q) * channels + c);
+        for (int j = 0; j < kN; ++j) sum[j] += float(gradient.v[j]) / divisor(v, h, count_pad);
+      }
+    Pack<T, kN> result;
+    for (int j = 0; j < kN; ++j) result.v[j] = T(sum[j]);
+    dev::store(dx + i * kN, result);
+  }
+}
+
+Windows rows_of(const Pool2dGeometry& g) {
+  return {static_cast<int>(g.h), static_cast<int>(g.p()), static_cast<int>(g.kernel_h), static_cast<int>(g.stride_h),
+          static_cast<int>(g.pad_h)};
+}
+Windows columns_of(const Pool2dGeometry& g) {
+  return {static_cast<int>(g.w), static_cast<int>(g.q()), static_cast<int>(g.kernel_w), static_cast<int>(g.stride_w),
+          static_cast<int>(g.pad_w)};
+}
+AdaptiveWindows rows_of(const AdaptivePoolGeometry& g) { return {static_cast<int>(g.h), static_cast<int>(g.p)}; }
+AdaptiveWindows columns_of(const AdaptivePoolGeometry& g) { return {static_cast<int>(g.w), static_cast<int>(g.q)}; }
+
+template <class T>
+bool wide(std::int64_t channels, const void* a, const void* b) {
+  return channels % kPack<T> == 0 && aligned16(a) && aligned16(b);
+}
+
+template <class T, class W>
+void launch_average_forward(Stream stream, std::int64_t images, std::int64_t channels, W rows, W columns,
+                            bool count_pad, const void* x, void* y) {
+  const bool by_packs = wide<T>(channels, x, y);
+  const std::int64_t packs = images * rows.out * columns.out * channels / (by_packs ? kPack<T> : 1);
+  dev::launch("average_pool_forward", by_packs ? average_forward<T, kPack<T>, W> : average_forward<T, 1, W>,
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(channels), rows, columns,
+              count_pad, static_cast<const T*>(x), static_cast<T*>(y));
+}
+
+template <class T, class W>
+void launch_average_backward(Stream stream, std::int64_t images, std::int64_t channels, W rows, W columns,
+                             bool count_pad, const void* dy, void* dx) {
+  const bool by_packs = wide<T>(channels, dy, dx);
+  const std::int64_t packs = images * rows.in * columns.in * channels / (by_packs ? kPack<T> : 1);
+  dev::launch("average_pool_backward", by_packs ? average_backward<T, kPack<T>, W> : average_backward<T, 1, W>,
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(channels), rows, columns,
+              count_pad, static_cast<const T*>(dy), static_cast<T*>(dx));
+}
+
+}  // namespace
+
+template <class T>
+void max_pool_forward(Stream stream, const Pool2dGeometry& g, const void* x, void* y, std::int32_t* index) {
+  const bool by_packs = wide<T>(g.c, x, y);
+  const std::int64_t packs = g.n * g.p() * g.q() * g.c / (by_packs ? kPack<T> : 1);
+  dev::launch("max_pool_forward", by_packs ? max_forward<T, kPack<T>> : max_forward<T, 1>,
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),
+              columns_of(g), static_cast<const T*>(x), static_cast<T*>(y), index);
+}
+
+template <class T>
+void max_pool_backward(Stream stream, const Pool2dGeometry& g, const void* dy, const std::int32_t* index, void* dx) {
+  const bool by_packs = wide<T>(g.c, dy, dx);
+  const std::int64_t packs = g.n * g.h * g.w * g.c / (by_packs ? kPack<T> : 1);
+  dev::launch("max_pool_backward", by_packs ? max_backward<T, kPack<T>> : max_backward<T, 1>,
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),
+              columns_of(g), static_cast<const T*>(dy), index, static_cast<T*>(dx));
+}
+
+template <class T>
+void average_pool_forward(Stream stream, const Pool2dGeometry& g, const void* x, void* y) {
+  launch_average_forward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), g.count_include_pad, x, y);
+}
+
+template <class T>
+void average_pool_backward(Stream stream, const Pool2dGeometry& g, const void* dy, void* dx) {
+  launch_average_backward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), g.count_include_pad, dy, dx);
+}
+
+template <class T>
+void adaptive_pool_forward(Stream stream, const AdaptivePoolGeometry& g, const void* x, void* y) {
+  launch_average_forward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), true, x, y);
+}
+
+template <class T>
+void adaptive_pool_backward(Stream stream, const AdaptivePoolGeometry& g, const void* dy, void* dx) {
+  launch_average_backward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), true, dy, dx);
+}
+
+#define RETORT_INSTANTIATE(T)                                                                                 \
+  template void max_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*, std::int32_t*);        \
+  template void max_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, const std::int32_t*, void*); \
+  template void average_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*);                   \
+  template void average_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, void*);                  \
+  template void adaptive_pool_forward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);            \
+  template void adaptive_pool_backward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(BFloat16)
+#undef RETORT_INSTANTIATE
+
+}  // namespace retort::RETORT_BACKEND

@@ -1,0 +1,76 @@
+// Softmax with temperature (contract: kernels/softmax.h): one read and one write of each element up to 1024 classes.
+#include "kernels/cuda/softmax.h"
+
+#include "kernels/cuda/rows.h"
+
+namespace retort::RETORT_BACKEND {
+namespace {
+
+template <class T, class Kind>
+__global__ void forward(std::int64_t rows, int classes, float inverse_temperature, const T* x, T* y) {
+  using Row = typename Kind::Row;
+  const auto group = make_group<typename Kind::Group>();
+  const std::int64_t row = row_of_group<typename Kind::Group>();
+  if (row >= rows) return;
+  const Row values(x + row * classes, classes);
+  float largest = -INFINITY;
+  values.each([&](int, float value) { largest = Max{}(largest, value); });
+  largest = group.max(largest);
+  float sum = 0;
+  values.each([&](int, float value) { sum += expf((value - largest) * inverse_temperature); });
+  const float scale = 1 / group.sum(sum);
+  values.map(values, y + row * classes,
+             [&](int, float value, float) { return expf((value - largest) * inverse_temperature) * scale; });
+}
+
+template <class T, class Kind>
+__global__ void backward(std::int64_t rows, int classes, float inverse_temperature, const T* y, const T* dy, T* dx) {
+  using Row = typename Kind::Row;
+  const auto group = make_group<typename Kind::Group>();
+  const std::int64_t row = row_of_group<typename Kind::Group>();
+  if (row >= rows) return;
+  const Row outputs(y + row * classes, classes), gradients(dy + row * classes, classes);
+  float dot = 0;
+  outputs.each(gradients, [&](int, float p, float d) { dot += p * d; });
+  dot = group.sum(dot);
+  outputs.map(gradients, dx + row * classes,
+              [&](int, float p, float d) { return p * (d - dot) * inverse_temperature; });
+}
+
+template <class T>
+bool wide(Rows rows, const void* a, const void* b, const void* c) {
+  return rows.classes % kPack<T> == 0 && aligned16(a) && aligned16(b) && aligned16(c);
+}
+
+}  // namespace
+
+template <class T>
+void softmax_forward(Stream stream, Rows rows, double temperature, const void* x, void* y) {
+  if (rows.rows * rows.classes == 0) return;
+  with_rows<T>(rows.classes, wide<T>(rows, x, y, nullptr), [&](auto kind) {
+    using Kind = decltype(kind);
+    dev::launch("softmax_forward", forward<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
+                static_cast<int>(rows.classes), static_cast<float>(1 / temperature), static_cast<const T*>(x),
+                static_cast<T*>(y));
+  });
+}
+
+template <class T>
+void softmax_backward(Stream stream, Rows rows, double temperature, const void* y, const void* dy, void* dx) {
+  if (rows.rows * rows.classes == 0) return;
+  with_rows<T>(rows.classes, wide<T>(rows, y, dy, dx), [&](auto kind) {
+    using Kind = decltype(kind);
+    dev::launch("softmax_backward", backward<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
+                static_cast<int>(rows.classes), static_cast<float>(1 / temperature), static_cast<const T*>(y),
+                static_cast<const T*>(dy), static_cast<T*>(dx));
+  });
+}
+
+#define RETORT_INSTANTIATE(T)                                                 \
+  template void softmax_forward<T>(Stream, Rows, double, const void*, void*); \
+  template void softmax_backward<T>(Stream, Rows, double, const void*, const void*, void*);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(BFloat16)
+#undef RETORT_INSTANTIATE
+
+}  // namespace retort::RETORT_BACKEND

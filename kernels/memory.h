@@ -1,0 +1,39 @@
+// The memory of a device, for those who hold buffers: where kernels run, what is allocated, and copies to and from the
+// host. Copies and kernels on one stream run in the order in which they were asked for.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/types.h"
+
+namespace retort {
+
+struct DeviceMemory {
+  /// True where the CPU reads and writes the device's memory as its own.
+  bool host_accessible;
+  /// Aligned to 256 bytes, contents undefined. Throws std::bad_alloc when there is no more.
+  Required<void*(std::size_t bytes)> allocate;
+  /// Null is allowed. Work that was asked for before still finds the memory.
+  Required<void(void* memory)> release;
+  /// host may be changed as soon as the call returns; device holds its bytes for all later work on the stream.
+  Required<void(Stream, void* device, const void* host, std::size_t bytes)> upload;
+  /// Waits until host holds what all earlier work on the stream left in device.
+  Required<void(Stream, void* host, const void* device, std::size_t bytes)> download;
+  Required<void(Stream, void* target, const void* source, std::size_t bytes)> copy;
+  /// Waits for all work on the stream.
+  Required<void(Stream)> synchronize;
+};
+
+/// True if this build has the device and this machine can run it.
+bool device_available(Device device);
+/// Why not; an empty string if it is.
+const char* device_missing(Device device);
+
+/// Throws std::invalid_argument for a device that this build has not, std::runtime_error with CUDA's text where its
+/// driver will not start.
+const DeviceMemory& memory_of(Device device);
+
+/// "cpu", "reference", "cuda", "simt"
+const char* to_string(Device device);
+
+}  // namespace retort
