@@ -115,12 +115,12 @@ TEST_CASE("conv2d: shapes that do not fit are named") {
   const Tensor x = Tensor::zeros({1, 5, 5, 4}), weight = Tensor::zeros({3, 3, 4, 8});
   CHECK(error_message([&] {
           conv2d(Tensor::zeros({5, 5, 4}), weight, {}, {});
-        }) == "[conv2d] the input is f32 [5, 5, 4]; give f32 or f64 [n, h, w, c]");
+        }) == "[conv2d] the input is f32 [5, 5, 4]; give f32, f64 or bf16 [n, h, w, c]");
   CHECK(error_message([&] {
           conv2d(Tensor::zeros({1, 5, 5, 4}, DType::i64), weight, {}, {});
-        }) == "[conv2d] the input is i64 [1, 5, 5, 4]; give f32 or f64 [n, h, w, c]");
+        }) == "[conv2d] the input is i64 [1, 5, 5, 4]; give f32, f64 or bf16 [n, h, w, c]");
   CHECK(error_message([&] { conv2d(x, {}, {}, {}); }) ==
-        "[conv2d] the input is empty; give f32 or f64 [r, s, c / groups, k] for the weight");
+        "[conv2d] the input is empty; give f32, f64 or bf16 [r, s, c / groups, k] for the weight");
   CHECK(error_message([&] {
           conv2d(x, Tensor::zeros({3, 3, 3, 8}), {}, {});
         }) ==

@@ -20,6 +20,6 @@ TEST_CASE("flatten: a view in memory order, and its gradient") {
 TEST_CASE("flatten: takes an image of four axes only") {
   CHECK(error_message([] {
           flatten(Tensor::zeros({2, 3}));
-        }) == "[flatten] the input is f32 [2, 3]; give f32 or f64 [n, h, w, c]");
-  CHECK(error_message([] { flatten({}); }) == "[flatten] the input is empty; give f32 or f64 [n, h, w, c]");
+        }) == "[flatten] the input is f32 [2, 3]; give f32, f64 or bf16 [n, h, w, c]");
+  CHECK(error_message([] { flatten({}); }) == "[flatten] the input is empty; give f32, f64 or bf16 [n, h, w, c]");
 }

@@ -50,9 +50,9 @@ TEST_CASE("linear: shapes that do not fit are named") {
   const Tensor x = Tensor::zeros({2, 5}), weight = Tensor::zeros({5, 3});
   CHECK(error_message([&] {
           linear(Tensor::zeros({2, 5, 1}), weight, {});
-        }) == "[linear] the input is f32 [2, 5, 1]; give f32 or f64 [n, in]");
+        }) == "[linear] the input is f32 [2, 5, 1]; give f32, f64 or bf16 [n, in]");
   CHECK(error_message([&] { linear(x, Tensor::zeros({3}), {}); }) ==
-        "[linear] the input is f32 [3]; give f32 or f64 [in, out] for the weight");
+        "[linear] the input is f32 [3]; give f32, f64 or bf16 [in, out] for the weight");
   CHECK(error_message([&] {
           linear(x, Tensor::zeros({4, 3}), {});
         }) == "[linear] the weight is f32 [4, 3]; give f32 [5, 3]");

@@ -152,7 +152,7 @@ TEST_CASE("losses: what does not fit is named") {
   targets.weight = Tensor::full({2}, 1.5);
   CHECK(hard(targets) == "[cross_entropy] a mixup weight is 1.5; give one in [0, 1]");
   CHECK(error_message([] { cross_entropy(Tensor::zeros({3}), {}); }) ==
-        "[cross_entropy] the input is f32 [3]; give f32 or f64 [n, classes]");
+        "[cross_entropy] the input is f32 [3]; give f32, f64 or bf16 [n, classes]");
   CHECK(error_message([] {
           cross_entropy(Tensor::zeros({0, 3}), {});
         }) == "[cross_entropy] the logits are [0, 3]; give at least one row and one class");

@@ -94,13 +94,13 @@ TEST_CASE("pooling: windows that do not fit are named") {
       "[average_pool] window 2, stride 0, padding 0; give at least 1, 1 and 0, and padding of at most half the window");
   CHECK(error_message([&] {
           max_pool(Tensor::zeros({3, 3}), {});
-        }) == "[max_pool] the input is f32 [3, 3]; give f32 or f64 [n, h, w, c]");
+        }) == "[max_pool] the input is f32 [3, 3]; give f32, f64 or bf16 [n, h, w, c]");
   CHECK(error_message([&] {
           average_pool(Tensor::zeros({3, 3}), {});
-        }) == "[average_pool] the input is f32 [3, 3]; give f32 or f64 [n, h, w, c]");
+        }) == "[average_pool] the input is f32 [3, 3]; give f32, f64 or bf16 [n, h, w, c]");
   CHECK(error_message([&] {
           adaptive_average_pool(Tensor::zeros({3, 3}), 1, 1);
-        }) == "[adaptive_average_pool] the input is f32 [3, 3]; give f32 or f64 [n, h, w, c]");
+        }) == "[adaptive_average_pool] the input is f32 [3, 3]; give f32, f64 or bf16 [n, h, w, c]");
   CHECK(error_message([&] { adaptive_average_pool(x, 0, 1); }) ==
         "[adaptive_average_pool] [1, 3, 8, 4] to 0 x 1; both need at least one row and column");
 }

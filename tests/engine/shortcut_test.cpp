@@ -41,5 +41,5 @@ TEST_CASE("shortcut: fewer channels, a stride below 1 or another rank are refuse
   CHECK(error_message([&] { shortcut(x, 16, 0); }) == "[shortcut] 16 channels at stride 0" + expected);
   CHECK(error_message([&] {
           shortcut(Tensor::zeros({4, 8}), 16, 2);
-        }) == "[shortcut] the input is f32 [4, 8]; give f32 or f64 [n, h, w, c]");
+        }) == "[shortcut] the input is f32 [4, 8]; give f32, f64 or bf16 [n, h, w, c]");
 }

@@ -36,5 +36,5 @@ TEST_CASE("softmax: a temperature or a shape out of range is refused") {
   CHECK(error_message([&] { softmax(x, -2); }) == "[softmax] the temperature is -2; give one above 0");
   CHECK(error_message([&] { softmax(x, std::nan("")); }) == "[softmax] the temperature is nan; give one above 0");
   CHECK(error_message([&] { softmax(Tensor::zeros({3})); }) ==
-        "[softmax] the input is f32 [3]; give f32 or f64 [n, classes]");
+        "[softmax] the input is f32 [3]; give f32, f64 or bf16 [n, classes]");
 }

@@ -16,7 +16,7 @@ TEST_CASE("table: cpu f32 is the fast one, everything else the oracle") {
 
 TEST_CASE("table: i64 is refused with what to do") {
   CHECK_THROWS_WITH_AS(kernels_for(Device::cpu, DType::i64),
-                       "kernels_for: i64 holds labels only; compute in f32 or f64", std::invalid_argument);
+                       "kernels_for: cpu computes in f32, f64 or bf16; integers hold labels", std::invalid_argument);
 }
 
 TEST_CASE("table: a variant is a copy with one entry replaced") {
