@@ -95,7 +95,7 @@ TEST_CASE("to converts between f32 and f64, and nothing else") {
   CHECK(y.data<float>()[0] == 0.1f);
   CHECK(y.to(DType::f64).data<double>()[0] == double{0.1f});
   CHECK(x.to(DType::f64).raw() != x.raw());
-  CHECK(error_message([&] { x.to(DType::i64); }) == "[to] f64 to i64; only f32 and f64 convert");
+  CHECK(error_message([&] { x.to(DType::i64); }) == "[to] f64 to i64; only f32, f64 and bf16 convert");
 }
 
 TEST_CASE("a gradient slot is shared by copies, and dropped by detached and clone") {
@@ -154,7 +154,7 @@ TEST_CASE("ScopedKernels swaps the table of one dtype while it lives") {
     CHECK(slot.grad.item() == 42);
   }
   CHECK(&kernels(DType::f32) == usual);
-  CHECK(error_message([] { kernels(DType::i64); }) == "[kernels] i64 has no kernels; compute in f32 or f64");
+  CHECK(error_message([] { kernels(DType::i64); }) == "[kernels] i64 has no kernels; compute in f32, f64 or bf16");
 }
 
 TEST_CASE("tensors and workspaces give their memory back") {
