@@ -21,6 +21,15 @@ void copy_bytes(Stream, void* target, const void* source, std::size_t bytes) {
   if (bytes) std::memcpy(target, source, bytes);
 }
 void synchronize(Stream) {}
+void* record_mark(Stream) { return nullptr; }
+void wait_mark(void*) {}
+
+// Work on the host is done when it is asked for: there is nothing to write down.
+[[noreturn]] void no_graphs() { throw std::invalid_argument("graphs: the CPU has none; run the step itself"); }
+void begin_capture(Stream) { no_graphs(); }
+void* end_capture(Stream) { no_graphs(); }
+void replay(Stream, void*) { no_graphs(); }
+void release_graph(void*) {}
 
 constexpr DeviceMemory host_memory = {.host_accessible = true,
                                       .allocate = allocate,
@@ -28,7 +37,16 @@ constexpr DeviceMemory host_memory = {.host_accessible = true,
                                       .upload = copy_bytes,
                                       .download = copy_bytes,
                                       .copy = copy_bytes,
-                                      .synchronize = synchronize};
+                                      .synchronize = synchronize,
+                                      .allocate_host = allocate,
+                                      .release_host = release,
+                                      .begin_download = copy_bytes,
+                                      .record_mark = record_mark,
+                                      .wait_mark = wait_mark,
+                                      .begin_capture = begin_capture,
+                                      .end_capture = end_capture,
+                                      .replay = replay,
+                                      .release_graph = release_graph};
 
 }  // namespace
 

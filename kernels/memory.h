@@ -22,6 +22,23 @@ struct DeviceMemory {
   Required<void(Stream, void* target, const void* source, std::size_t bytes)> copy;
   /// Waits for all work on the stream.
   Required<void(Stream)> synchronize;
+
+  /// Host memory that the device reaches by itself: begin_download into it does not hold up the CPU.
+  Required<void*(std::size_t bytes)> allocate_host;
+  Required<void(void* memory)> release_host;
+  /// As download, but returns at once: host holds the bytes when a mark recorded afterwards has been waited for.
+  Required<void(Stream, void* host, const void* device, std::size_t bytes)> begin_download;
+  /// A mark behind all work asked for so far; wait_mark waits until the device gets there, and ends the mark.
+  Required<void*(Stream)> record_mark;
+  Required<void(void* mark)> wait_mark;
+
+  /// From begin_capture to end_capture kernels and copies are not run but written down, as a graph that replay runs any
+  /// number of times with one call, on the same addresses. Nothing may wait for the device in between. Throws
+  /// std::invalid_argument for devices without graphs.
+  Required<void(Stream)> begin_capture;
+  Required<void*(Stream)> end_capture;
+  Required<void(Stream, void* graph)> replay;
+  Required<void(void* graph)> release_graph;
 };
 
 /// True if this build has the device and this machine can run it.

@@ -15,6 +15,7 @@ const char* numpy_name(DType dtype) {
     case DType::f64: return "float64";
     case DType::i64: return "int64";
     case DType::i32: return "int32";
+    case DType::bf16: return "bfloat16";
   }
   return "";
 }

@@ -68,7 +68,8 @@ Guidance cached_guidance(const Options& options, const TrainingData& data) {
   LogitStore store = read_logit_store(options.logits, data.train->classes());
   std::vector<std::int64_t> rows = match_logit_store(store, options.logits, *data.train);
   follow_store(options, store, guidance);
-  if (!options.teacher.empty()) check_store_teacher(store, options.logits, load_teachers(options.teacher));
+  if (!options.teacher.empty())
+    check_store_teacher(store, options.logits, load_teachers(options.teacher, compute_device(options.common)));
   guidance.classes = store.classes;
   guidance.notes["teacher"] = store.teacher;
   guidance.fingerprint["--logits"] = content_hash_of(store.logits);
@@ -88,7 +89,7 @@ Guidance cached_guidance(const Options& options, const TrainingData& data) {
 
 Guidance live_guidance(const Options& options, const TrainingData& data) {
   Guidance guidance;
-  std::vector<Model> models = load_teachers(options.teacher);
+  std::vector<Model> models = load_teachers(options.teacher, compute_device(options.common));
   guidance.classes = models.front().spec.classes;
   if (data.train->labelled()) check_teacher_classes(models.front(), options.teacher, data.train->classes());
   guidance.notes["teacher"] = teacher_hashes(models);

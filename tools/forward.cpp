@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
+#include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
 #include "engine/io/layout.h"
 #include "engine/io/npy.h"
@@ -36,8 +37,7 @@ void run(const Options& options) {
     for (std::int64_t begin = 0; begin < n; begin += kBatch) {
       if (interrupted()) throw Interrupted{};
       const std::int64_t end = std::min(begin + kBatch, n);
-      ForwardContext context;
-      const Tensor part = model.network->forward(nchw_to_nhwc(copy_rows(images, begin, end)), context);
+      const Tensor part = infer(*model.network, nchw_to_nhwc(copy_rows(images, begin, end)));
       std::memcpy(logits.data<float>() + begin * classes, part.data<float>(), part.bytes());
       bar.update(end);
     }

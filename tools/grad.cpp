@@ -64,16 +64,17 @@ Tensor read_teacher(const std::string& path, std::int64_t n, std::int64_t classe
 }
 
 /// Forward and backward; the gradients are then in the network's parameters.
-Losses compute(const Options& options, Model& model, const Tensor& images, const Targets& targets,
-               const Tensor& teacher) {
+Losses compute(const Options& options, Model& model, const Tensor& images, Targets targets, const Tensor& teacher) {
   for (Parameter* parameter : parameters(*model.network))
     if (!parameter->buffer && !parameter->value.requires_grad()) parameter->value.require_grad();
+  const Device device = device_of(*model.network);
   Tape tape;
   ForwardContext context;
   context.training = options.mode == "train";
-  context.dropout_key = dropout_key(options.common.seed, 0);
+  context.dropout_key = dropout_key(options.common.seed, 0, device);
   context.dropout = options.dropout;
-  const Tensor logits = model.network->forward(nchw_to_nhwc(images), context);
+  const Tensor logits = model.network->forward(nchw_to_nhwc(images).to(device), context);
+  targets.labels = targets.labels.to(device);
   if (!teacher) {
     const Tensor loss = cross_entropy(logits, targets);
     tape.backward(loss);
@@ -82,10 +83,10 @@ Losses compute(const Options& options, Model& model, const Tensor& images, const
   const double lambda = options.lambda.value_or(targets.labels ? kDefaultLambda : 0);
   const DistillationSettings settings{options.temperature, lambda,
                                       options.convention == "convex" ? Convention::convex : Convention::additive};
-  const DistillationLoss loss = distillation_loss(logits, teacher, targets, settings);
+  const DistillationLoss loss = distillation_loss(logits, teacher.to(device), targets, settings);
   tape.backward(loss.total);
-  const float* parts = loss.parts.data<float>();
-  return {parts[0], parts[1], parts[2]};
+  const Tensor parts = loss.parts.to(Device::cpu);
+  return {parts.data<float>()[0], parts.data<float>()[1], parts.data<float>()[2]};
 }
 
 void run(const Options& options) {

@@ -51,7 +51,7 @@ void run_logits(const LogitsOptions& options) {
 
   const auto dataset =
       open_data(options.data, options.data.split == "val" ? Split::val : Split::train, /*allow_unlabelled=*/true);
-  std::vector<Model> models = load_teachers(options.model);
+  std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   LogitStore store = describe(options, *dataset, models);
   const std::int64_t classes = static_cast<std::int64_t>(store.classes.size());

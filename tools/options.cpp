@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "engine/core/check.h"
+#include "kernels/memory.h"
 #include "tools/progress.h"
 
 namespace retort {
@@ -87,9 +88,19 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->type_name("FILE");
 }
 
+Device compute_device(const CommonOptions& options) {
+  if (options.device == "auto") return device_available(Device::cuda) ? Device::cuda : Device::cpu;
+  for (const Device device : {Device::cuda, Device::simt}) {
+    if (options.device != to_string(device)) continue;
+    if (!device_available(device))
+      throw UsageError(text("--device: ", options.device, ": ", device_missing(device), "; use --device cpu"));
+    return device;
+  }
+  return Device::cpu;
+}
+
 void apply_common_options(const CommonOptions& options) {
-  if (options.device == "cuda" || options.device == "simt")
-    throw UsageError(text("--device: this build has no ", options.device, " backend; use --device cpu"));
+  compute_device(options);
   if (options.threads > 0) set_num_threads(options.threads);
 }
 
@@ -161,7 +172,9 @@ Model open_model(const std::string& model, const std::string& weights, const Dat
     if (!is_architecture(model))
       throw UsageError(text("--weights: goes with --model ARCH such as resnet50, and '", model,
                             "' is no architecture; leave --weights out for a model file"));
-    return build_and_load(model, weights, data, dataset, common);
+    Model built = build_and_load(model, weights, data, dataset, common);
+    to_device(*built.network, compute_device(common));
+    return built;
   }
   if (is_architecture(model))
     throw UsageError(text("--model: ", model, " is an architecture without weights; add --weights FILE"));
@@ -169,6 +182,7 @@ Model open_model(const std::string& model, const std::string& weights, const Dat
   Model loaded = load_model(model);
   loaded.spec.preprocessing = preprocessing_for(data, loaded.spec.preprocessing);
   if (dataset && dataset->labelled()) check_classes(loaded, model, *dataset, data.path);
+  to_device(*loaded.network, compute_device(common));
   return loaded;
 }
 

@@ -30,7 +30,10 @@ struct CommonOptions {
 
 /// Adds the flags to a command.
 void add_common_options(CLI::App& command, CommonOptions& options);
-/// Sets the threads; throws UsageError for a device that this build or machine does not have.
+/// Where --device says to compute; auto is a CUDA device if there is one. Throws UsageError for a device that this
+/// build or machine does not have.
+Device compute_device(const CommonOptions& options);
+/// Sets the threads; throws as compute_device does.
 void apply_common_options(const CommonOptions& options);
 
 /// --data, --split, --val-split, --classes, --limit, --skip-bad, --image-size, --mean, --std.

@@ -9,6 +9,7 @@
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/data/loader.h"
+#include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
 #include "engine/ops/softmax.h"
 #include "tools/commands.h"
@@ -120,8 +121,7 @@ std::vector<std::vector<Candidate>> predict(const Model& model, const Dataset& d
   std::int64_t done = 0;
   for (Batch batch; loader.next(batch);) {
     if (interrupted()) throw Interrupted{};
-    ForwardContext context;
-    const Tensor probabilities = softmax(model.network->forward(batch.inputs[0], context));
+    const Tensor probabilities = softmax(infer(*model.network, batch.inputs[0]));
     for (std::size_t row = 0; row < batch.indices.size(); ++row) {
       const float* p = probabilities.data<float>() + static_cast<std::int64_t>(row) * classes;
       check(std::none_of(p, p + classes, [](float value) { return value != value; }), dataset.name(batch.indices[row]),

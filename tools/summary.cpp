@@ -68,7 +68,8 @@ void run(const Options& options) {
     const NoGrad no_grad;
     ForwardContext context;
     context.report = &layers;
-    model.network->forward(Tensor::zeros({1, input.image_size, input.image_size, input.channels}), context);
+    model.network->forward(
+        Tensor::zeros({1, input.image_size, input.image_size, input.channels}).to(device_of(*model.network)), context);
   }
   for (const LayerReport& layer : layers) macs += layer.macs;
 

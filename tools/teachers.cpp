@@ -6,10 +6,11 @@
 
 namespace retort {
 
-std::vector<Model> load_teachers(const std::string& files) {
+std::vector<Model> load_teachers(const std::string& files, Device device) {
   std::vector<Model> models;
   for (const std::string& file : split_commas(files)) {
     models.push_back(load_model(file));
+    to_device(*models.back().network, device);
     if (models.size() > 1) check_teacher_classes(models.back(), file, models.front().spec.classes);
   }
   return models;

@@ -10,8 +10,8 @@
 
 namespace retort {
 
-/// Loads FILE[,FILE...]. Throws Error if their classes differ.
-std::vector<Model> load_teachers(const std::string& files);
+/// Loads FILE[,FILE...] onto a device. Throws Error if their classes differ.
+std::vector<Model> load_teachers(const std::string& files, Device device);
 
 /// Their files' hashes, joined by commas.
 std::string teacher_hashes(const std::vector<Model>& models);

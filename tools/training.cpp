@@ -88,6 +88,7 @@ Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec
   print["--dropout"] = options.dropout ? exact(*options.dropout) : "";
   print["--max-norm"] = exact(options.max_norm);
   print["--seed"] = std::to_string(options.common.seed);
+  print["--precision"] = options.precision == "fp32" ? "" : options.precision;
   print["--aux"] = options.auxiliary ? "on" : "off";
   return print;
 }
@@ -224,6 +225,7 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
     for (const std::string& line : load_weights(*network, spec, options.weights, /*replace_head=*/true).lines)
       say(quiet, line);
   freeze(*network, options.freeze, quiet);
+  to_device(*network, compute_device(options.common));
 
   TrainingOutcome outcome;
   outcome.model = options.out;
@@ -259,7 +261,8 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
                             .train = train,
                             .val = data.val.get(),
                             .teacher = guidance.teacher.get(),
-                            .val_teacher = guidance.val};
+                            .val_teacher = guidance.val,
+                            .precision = options.precision == "bf16" ? DType::bf16 : DType::f32};
   Trainer trainer(parts, settings_of(options, guidance), hooks, state, fingerprint_of(options, spec, data, guidance));
   if (options.resume && std::filesystem::exists(state)) {
     trainer.resume();

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "engine/core/check.h"
 #include "kernels/memory.h"
@@ -223,17 +224,32 @@ Arena& cuda_arena() {
 
 }  // namespace
 
-void* allocate(Device device, std::size_t bytes) {
-  if (device == Device::simt) return memory_of(device).allocate(bytes);
-  return (device == Device::cuda ? cuda_arena() : cpu_arena()).allocate(bytes);
+namespace {
+
+/// The arena in scope on this thread, or null.
+Arena*& scoped_arena(Device device) {
+  thread_local Arena* arenas[4] = {};
+  return arenas[static_cast<int>(device)];
 }
 
-void release(Device device, void* block) noexcept {
-  if (device == Device::simt)
-    memory_of(device).release(block);
-  else
-    (device == Device::cuda ? cuda_arena() : cpu_arena()).release(block);
+}  // namespace
+
+MemoryBlock::MemoryBlock(Device device, std::size_t bytes) : device_(device), arena_(scoped_arena(device)) {
+  if (!arena_ && device != Device::simt) arena_ = device == Device::cuda ? &cuda_arena() : &cpu_arena();
+  data_ = arena_ ? arena_->allocate(bytes) : memory_of(device).allocate(bytes);
 }
+
+MemoryBlock::~MemoryBlock() {
+  if (arena_)
+    arena_->release(data_);
+  else if (data_)
+    memory_of(device_).release(data_);
+}
+
+ArenaScope::ArenaScope(Device device, Arena& arena)
+    : device_(device), previous_(std::exchange(scoped_arena(device), &arena)) {}
+
+ArenaScope::~ArenaScope() { scoped_arena(device_) = previous_; }
 
 Arena::Statistics memory_statistics(Device device) {
   if (device == Device::simt) return {};

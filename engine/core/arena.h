@@ -65,11 +65,37 @@ class Arena {
 /// The arena of the CPU's tensors; lives until the program ends.
 Arena& cpu_arena();
 
-/// A block of the device's memory, from its arena. The simulator's devices have none: there every block is a buffer of
-/// its own, so that the simulator sees where it ends. Throws Error when memory runs out.
-void* allocate(Device device, std::size_t bytes);
-/// Null is allowed.
-void release(Device device, void* block) noexcept;
+/// A block of a device's memory, given back when it is destroyed.
+class MemoryBlock {
+ public:
+  MemoryBlock() = default;
+  /// From the device's arena, or the one in scope. The simulator has none of its own: there every block is a buffer, so
+  /// that the simulator sees where it ends. Throws Error when memory runs out.
+  MemoryBlock(Device device, std::size_t bytes);
+  ~MemoryBlock();
+  MemoryBlock(const MemoryBlock&) = delete;
+  MemoryBlock& operator=(const MemoryBlock&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  Device device_ = Device::cpu;
+  Arena* arena_ = nullptr;  ///< null: a buffer of the simulator's
+  void* data_ = nullptr;
+};
+
+/// While it lives, this thread's blocks on a device come from another arena, which must outlive them.
+class ArenaScope {
+ public:
+  ArenaScope(Device device, Arena& arena);
+  ~ArenaScope();
+  ArenaScope(const ArenaScope&) = delete;
+  ArenaScope& operator=(const ArenaScope&) = delete;
+
+ private:
+  Device device_;
+  Arena* previous_;
+};
+
 /// What tensors on the device hold; zeros for the simulator.
 Arena::Statistics memory_statistics(Device device);
 

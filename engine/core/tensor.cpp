@@ -51,8 +51,8 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   tensor.shape_ = shape;
   tensor.dtype_ = dtype;
   tensor.device_ = device;
-  tensor.storage_ =
-      std::shared_ptr<void>(allocate(device, tensor.bytes()), [device](void* block) { release(device, block); });
+  const auto block = std::make_shared<MemoryBlock>(device, tensor.bytes());
+  tensor.storage_ = std::shared_ptr<void>(block, block->data());
   return tensor;
 }
 
@@ -178,11 +178,6 @@ ScopedKernels::ScopedKernels(DType dtype, const KernelTable& table, Device devic
     : dtype_(dtype), device_(device), previous_(std::exchange(current_table(dtype, device), &table)) {}
 
 ScopedKernels::~ScopedKernels() { current_table(dtype_, device_) = previous_; }
-
-Workspace::Workspace(std::size_t bytes, Device device)
-    : data_(bytes ? allocate(device, bytes) : nullptr), device_(device) {}
-
-Workspace::~Workspace() { release(device_, data_); }
 
 #define RETORT_INSTANTIATE(T)                                        \
   template Tensor Tensor::from<T>(const Shape&, std::span<const T>); \

@@ -6,8 +6,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
+#include "engine/core/arena.h"
 #include "engine/core/shape.h"
 #include "kernels/table.h"
 
@@ -119,15 +121,13 @@ class ScopedKernels {
 /// Scratch memory for one kernel call, from the device's arena. Empty for 0 bytes.
 class Workspace {
  public:
-  explicit Workspace(std::size_t bytes, Device device = Device::cpu);
-  ~Workspace();
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  void* data() const { return data_; }
+  explicit Workspace(std::size_t bytes, Device device = Device::cpu) {
+    if (bytes) block_.emplace(device, bytes);
+  }
+  void* data() const { return block_ ? block_->data() : nullptr; }
 
  private:
-  void* data_;
-  Device device_;
+  std::optional<MemoryBlock> block_;
 };
 
 }  // namespace retort

@@ -7,9 +7,14 @@
 
 namespace retort {
 
+Tensor infer(Network& network, const Tensor& images) {
+  const NoGrad no_grad;
+  ForwardContext context;
+  return network.forward(images.to(device_of(network)), context).to(Device::cpu);
+}
+
 Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,
                     const EvaluateOptions& options) {
-  const NoGrad no_grad;
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.workers = options.workers;
@@ -17,12 +22,10 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
   if (options.teacher) options.teacher->request_inputs(loading.preprocessings);
   Loader loader(dataset, loading);
   Metrics metrics(classes, options.temperature);
-  const Device device = device_of(network);
   std::int64_t done = 0;
   loader.start(0, 0);
   for (Batch batch; loader.next(batch);) {
-    ForwardContext context;
-    const Tensor logits = network.forward(batch.inputs[0].to(device), context).to(Device::cpu);
+    const Tensor logits = infer(network, batch.inputs[0]);
     metrics.add(logits, batch.labels, options.teacher ? options.teacher->logits(batch, 0) : Tensor());
     done += static_cast<std::int64_t>(batch.indices.size());
     if (options.progress) options.progress(done);

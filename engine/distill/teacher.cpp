@@ -6,6 +6,7 @@
 
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
+#include "engine/distill/evaluate.h"
 
 namespace retort {
 
@@ -51,14 +52,9 @@ void LiveTeacher::request_inputs(std::vector<Preprocessing>& preprocessings) {
 }
 
 Tensor LiveTeacher::logits(const Batch& batch, std::uint64_t) {
-  const NoGrad no_grad;
   std::vector<Tensor> outputs;
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    ForwardContext context;
-    Network& network = *members_[i].network;
-    const Tensor x = batch.inputs.at(inputs_.at(i)).to(device_of(network));
-    outputs.push_back(network.forward(x, context).to(Device::cpu));
-  }
+  for (std::size_t i = 0; i < members_.size(); ++i)
+    outputs.push_back(infer(*members_[i].network, batch.inputs.at(inputs_.at(i))));
   return combine_logits(outputs, combine_);
 }
 

@@ -2,13 +2,13 @@
 
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "engine/core/check.h"
-#include "engine/core/tape.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/mixup.h"
 #include "engine/ops/dropout.h"
-#include "engine/ops/elementwise.h"
+#include "kernels/memory.h"
 
 namespace retort {
 namespace {
@@ -32,8 +32,10 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
       hooks_(std::move(hooks)),
       state_path_(std::move(state_path)),
       fingerprint_(std::move(fingerprint)),
-      device_(device_of(parts.network)),
-      optimizer_(parameters(parts.network), settings.optimizer) {
+      optimizer_(parameters(parts.network), settings.optimizer),
+      step_(parts.network, optimizer_,
+            {settings.distillation, settings.label_smoothing, settings.dropout, settings.auxiliary_weight,
+             parts.precision, settings.capture || device_of(parts.network) == Device::cuda}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
 }
 
@@ -68,85 +70,69 @@ bool Trainer::run_epoch(Loader& loader) {
   const double samples_before = progress_.sums.samples;
   const auto start = std::chrono::steady_clock::now();
   loader.start(epoch, view, progress_.batch);
+  // A device computes one step while the CPU reads the results of the one before and prepares the next.
+  const bool late = !memory_of(device_of(parts_.network)).host_accessible;
+  std::optional<PendingStep> pending;
+  const auto finish = [&] {
+    if (pending) finish_step(*std::exchange(pending, std::nullopt));
+  };
   for (Batch batch; loader.next(batch);) {
-    const double loss = train_step(batch);
-    ++progress_.batch;
-    if (hooks_.step_done) hooks_.step_done(progress_.epoch, static_cast<std::int64_t>(progress_.sums.samples), loss);
+    PendingStep next = start_step(batch);
+    finish();
+    pending = std::move(next);
+    if (!late) finish();
     if (hooks_.should_stop && hooks_.should_stop()) {
+      finish();
       check_weights();
       save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_);
       return false;
     }
   }
+  finish();
   const double seconds = seconds_since(start);
   finish_epoch((progress_.sums.samples - samples_before) / seconds, seconds);
   return true;
 }
 
-/// One optimizer step; adds to the epoch's sums and returns the loss.
-double Trainer::train_step(Batch& batch) {
+/// Asks for one optimizer step; its results come with finish_step.
+Trainer::PendingStep Trainer::start_step(Batch& batch) {
   Targets targets;
   if (settings_.mixup > 0) mixup(batch, targets, settings_.mixup, settings_.seed, progress_.epoch, parts_.train);
-  targets.labels = batch.labels;
-  targets.smoothing = settings_.label_smoothing;
-  for (Tensor* tensor : {&targets.labels, &targets.labels2, &targets.weight}) *tensor = tensor->to(device_);
-  Tensor teacher;
+  StepInputs inputs{.x = batch.inputs[0], .labels = batch.labels, .labels2 = targets.labels2, .weight = targets.weight};
   if (parts_.teacher) {
     const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
-    teacher = parts_.teacher->logits(batch, view);
+    inputs.teacher = parts_.teacher->logits(batch, view);
   }
-
-  const Tensor soft_targets = teacher.to(device_);
-
-  Tape tape;
-  Tensor auxiliary;
-  ForwardContext context;
-  context.training = true;
-  context.dropout_key = dropout_key(settings_.seed, static_cast<std::uint64_t>(progress_.step) << 16, device_);
-  context.dropout = settings_.dropout;
-  if (settings_.auxiliary_weight > 0) context.auxiliary = &auxiliary;
-  const Tensor x = batch.inputs[0].to(device_);
-  const Tensor logits = cast(parts_.network.forward(cast(x, parts_.precision), context), DType::f32);
-  double hard = 0, soft = 0;
-  const auto loss_of = [&](const Tensor& z) {
-    if (!teacher) {
-      const Tensor loss = cross_entropy(z, targets);
-      hard = loss.item();
-      return loss;
-    }
-    const DistillationLoss loss = distillation_loss(z, soft_targets, targets, settings_.distillation);
-    const Tensor parts = loss.parts.to(Device::cpu);
-    hard = parts.data<float>()[1];
-    soft = parts.data<float>()[2];
-    return loss.total;
-  };
-  Tensor total;
-  if (auxiliary) total = scale(loss_of(cast(auxiliary, DType::f32)), settings_.auxiliary_weight);
-  const Tensor main = loss_of(logits);  // last: hard and soft are the main head's
-  total = total ? add(main, total) : main;
-
+  inputs.dropout_key = dropout_key(settings_.seed, static_cast<std::uint64_t>(progress_.step) << 16);
   // The middle of the step: a warm-up does not begin with a rate of 0.
   const double epochs_done = progress_.epoch + (progress_.batch + 0.5) / batches_;
   lr_ = learning_rate(settings_.schedule, epochs_done) * plateau_.factor();
-  const double loss = total.item();
-  check_loss(loss, "loss");
-  tape.backward(total);
-  optimizer_.step(lr_);
+  const StepResults results = step_.run(inputs, lr_);
   ++progress_.step;
+  ++progress_.batch;
+  return {progress_.step, batch.labels, inputs.teacher,
+          std::make_unique<Readback>(std::vector{results.logits, results.total, results.parts})};
+}
 
-  const std::int64_t classes = logits.shape()[1];
-  Metrics metrics(classes, settings_.distillation.temperature);
-  metrics.add(logits.to(Device::cpu), batch.labels, teacher);
+/// Adds a step's results to the epoch's sums.
+void Trainer::finish_step(PendingStep step) {
+  const std::vector<Tensor> results = step.results->wait();
+  const Tensor &logits = results[0], &parts = results[2];
+  const double loss = results[1].item();
+  check_loss(loss, "loss", step.number);
+  const bool taught = static_cast<bool>(step.teacher);
+  Metrics metrics(logits.shape()[1], settings_.distillation.temperature);
+  metrics.add(logits, step.labels, step.teacher);
   const Evaluation evaluation = metrics.result();
-  const double n = static_cast<double>(batch.indices.size());
+  const double n = static_cast<double>(logits.shape()[0]);
   progress_.sums.samples += n;
   progress_.sums.loss += n * loss;
-  progress_.sums.hard += n * hard;
-  progress_.sums.soft += n * soft;
+  progress_.sums.hard += n * parts.data<float>()[taught ? 1 : 0];
+  if (taught) progress_.sums.soft += n * parts.data<float>()[2];
   progress_.sums.accuracy += n * evaluation.accuracy;
   progress_.sums.top5 += n * evaluation.top5_accuracy;
   progress_.sums.kl += n * evaluation.kl;
-  return loss;
+  if (hooks_.step_done) hooks_.step_done(progress_.epoch, static_cast<std::int64_t>(progress_.sums.samples), loss);
 }
 
 /// Validates, selects, and writes the checkpoint; then the next epoch begins.
@@ -162,7 +148,7 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   report.images_per_second = images_per_second;
   report.seconds = seconds;
   report.val = validate();
-  if (report.val) check_loss(report.val->loss, "validation loss");
+  if (report.val) check_loss(report.val->loss, "validation loss", progress_.step);
   const EpochMetrics& watched = report.val ? *report.val : report.train;
   if (report.val && select(*report.val)) {
     report.selected = true;
@@ -219,8 +205,8 @@ bool Trainer::select(const EpochMetrics& val) {
   return val.loss < progress_.selected_loss;
 }
 
-void Trainer::check_loss(double loss, const char* name) const {
-  if (!std::isfinite(loss)) throw diverged(text(name, ": is ", loss));
+void Trainer::check_loss(double loss, const char* name, std::int64_t step) const {
+  if (!std::isfinite(loss)) throw diverged(text(name, ": is ", loss), step);
 }
 
 /// A step may leave a weight infinite while its loss was finite: look before anything is saved over.
@@ -233,16 +219,19 @@ void Trainer::check_weights() {
     steps.push_back({.n = parameter->value.count(), .w = parameter->value.raw()});
     searched.push_back(parameter);
   }
-  const OptimizerKernels& kernel = kernels(DType::f32, device_).optimizer;
-  const Tensor index = Tensor::empty({1}, DType::i32, device_);
-  const Workspace workspace(kernel.workspace_bytes(steps), device_);
+  const Device device = device_of(parts_.network);
+  const OptimizerKernels& kernel = kernels(DType::f32, device).optimizer;
+  const Tensor index = Tensor::empty({1}, DType::i32, device);
+  const Workspace workspace(kernel.workspace_bytes(steps), device);
   kernel.find_not_finite({}, steps, static_cast<std::int32_t*>(index.raw()), workspace.data());
   const std::int32_t found = index.to(Device::cpu).data<std::int32_t>()[0];
-  if (found >= 0) throw diverged(text("weights: ", searched[static_cast<std::size_t>(found)]->name, " is not finite"));
+  if (found >= 0)
+    throw diverged(text("weights: ", searched[static_cast<std::size_t>(found)]->name, " is not finite"),
+                   progress_.step);
 }
 
-Error Trainer::diverged(const std::string& what) const {
-  return Error(text(what, " after step ", progress_.step, " (epoch ", progress_.epoch + 1, ") with learning rate ", lr_,
+Error Trainer::diverged(const std::string& what, std::int64_t step) const {
+  return Error(text(what, " after step ", step, " (epoch ", progress_.epoch + 1, ") with learning rate ", lr_,
                     "; the last good checkpoint is kept: try a lower --lr, --warmup-epochs or --max-norm"));
 }
 

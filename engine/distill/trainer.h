@@ -9,6 +9,7 @@
 #include "engine/data/loader.h"
 #include "engine/distill/teacher.h"
 #include "engine/distill/training_state.h"
+#include "engine/distill/training_step.h"
 #include "engine/nn/module.h"
 #include "engine/nn/optimizer.h"
 #include "engine/nn/schedule.h"
@@ -32,6 +33,7 @@ struct TrainSettings {
   std::int64_t views = 0;       ///< epoch e sees view e % views; 0: a new view every epoch
   int workers = 1;
   DistillationSettings distillation;  ///< with a teacher
+  bool capture = false;               ///< replay steps as graphs; always on CUDA
 };
 
 /// What a run reads and trains. val and the teachers may be null.
@@ -85,21 +87,28 @@ class Trainer {
 
  private:
   bool run_epoch(Loader& loader);
-  double train_step(Batch& batch);
+  /// A step that was asked for and whose results are on their way.
+  struct PendingStep {
+    std::int64_t number;     ///< from 1
+    Tensor labels, teacher;  ///< on the CPU
+    std::unique_ptr<Readback> results;
+  };
+  PendingStep start_step(Batch& batch);
+  void finish_step(PendingStep step);
   void finish_epoch(double images_per_second, double seconds);
   std::optional<EpochMetrics> validate();
   bool select(const EpochMetrics& val);
-  void check_loss(double loss, const char* name) const;
+  void check_loss(double loss, const char* name, std::int64_t step) const;
   void check_weights();
-  Error diverged(const std::string& what) const;
+  Error diverged(const std::string& what, std::int64_t step) const;
 
   TrainingParts parts_;
   TrainSettings settings_;
   TrainHooks hooks_;
   std::string state_path_;
   Fingerprint fingerprint_;
-  Device device_;
   Optimizer optimizer_;
+  TrainingStep step_;
   Plateau plateau_;
   TrainingProgress progress_;
   std::int64_t batches_ = 1;

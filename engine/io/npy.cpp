@@ -57,6 +57,7 @@ void write_npy(const std::string& path, const Tensor& tensor) {
     case DType::f64: descr = "<f8"; break;
     case DType::i64: descr = "<i8"; break;
     case DType::i32: break;
+    case DType::bf16: throw Error(text(path, ": NumPy has no bf16; convert to f32 first"));
   }
   std::string extents;
   for (int axis = 0; axis < tensor.shape().rank(); ++axis) extents += text(axis ? ", " : "", tensor.shape()[axis]);

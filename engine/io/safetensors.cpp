@@ -139,9 +139,10 @@ const char* file_dtype(const Tensor& tensor, const std::string& where) {
     case DType::f32: return "F32";
     case DType::f64: return "F64";
     case DType::i64: return "I64";
-    case DType::i32: break;
+    case DType::i32:
+    case DType::bf16: break;
   }
-  throw Error(text(where, "is i32, expected f32, f64 or i64; convert it"));
+  throw Error(text(where, "is ", to_string(tensor.dtype()), ", expected f32, f64 or i64; convert it"));
 }
 
 /// A JSON string.

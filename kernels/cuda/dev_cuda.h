@@ -30,7 +30,7 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& 
   config.gridDim = shape.grid;
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.shared_bytes;
-  config.stream = static_cast<cudaStream_t>(stream.handle);
+  config.stream = cuda::native(stream);
   cuda::check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
 }
 

@@ -6,9 +6,17 @@
 #include "kernels/cuda/table.h"
 
 namespace retort::cuda {
-namespace {
 
-cudaStream_t native(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
+cudaStream_t native(Stream stream) {
+  static const cudaStream_t own = [] {
+    cudaStream_t created = nullptr;
+    check(cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    return created;
+  }();
+  return stream.handle ? static_cast<cudaStream_t>(stream.handle) : own;
+}
+
+namespace {
 
 void* allocate(std::size_t bytes) {
   void* memory = nullptr;
@@ -74,6 +82,52 @@ void copy(Stream stream, void* target, const void* source, std::size_t bytes) {
 
 void synchronize(Stream stream) { check(cudaStreamSynchronize(native(stream)), "cudaStreamSynchronize"); }
 
+void* allocate_host(std::size_t bytes) {
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+  return memory;
+}
+
+void release_host(void* memory) { cudaFreeHost(memory); }
+
+void begin_download(Stream stream, void* host, const void* device, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(stream)), "cudaMemcpyAsync");
+}
+
+void* record_mark(Stream stream) {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  check(cudaEventRecord(event, native(stream)), "cudaEventRecord");
+  return event;
+}
+
+void wait_mark(void* mark) {
+  const auto event = static_cast<cudaEvent_t>(mark);
+  check(cudaEventSynchronize(event), "cudaEventSynchronize");
+  check(cudaEventDestroy(event), "cudaEventDestroy");
+}
+
+void begin_capture(Stream stream) {
+  // Relaxed: the arena may ask for memory meanwhile, which is no work on the stream.
+  check(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+}
+
+void* end_capture(Stream stream) {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(native(stream), &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  check(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
+  check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+  return executable;
+}
+
+void replay(Stream stream, void* graph) {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), native(stream)), "cudaGraphLaunch");
+}
+
+void release_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
 }  // namespace
 
 const DeviceMemory& memory() {
@@ -83,7 +137,16 @@ const DeviceMemory& memory() {
                                             .upload = upload,
                                             .download = download,
                                             .copy = copy,
-                                            .synchronize = synchronize};
+                                            .synchronize = synchronize,
+                                            .allocate_host = allocate_host,
+                                            .release_host = release_host,
+                                            .begin_download = begin_download,
+                                            .record_mark = record_mark,
+                                            .wait_mark = wait_mark,
+                                            .begin_capture = begin_capture,
+                                            .end_capture = end_capture,
+                                            .replay = replay,
+                                            .release_graph = release_graph};
   return instance;
 }
 

@@ -6,11 +6,16 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/types.h"
+
 namespace retort::cuda {
 
 /// Throws std::runtime_error "<what>: <CUDA's text>" unless the call went well; `what` is the call or the kernel.
 inline void check(cudaError_t status, const char* what) {
   if (status != cudaSuccess) throw std::runtime_error(std::string("cuda: ") + what + ": " + cudaGetErrorString(status));
 }
+
+/// The CUDA stream behind a Stream; null is the backend's own, which can be captured (CUDA's default stream cannot).
+cudaStream_t native(Stream stream);
 
 }  // namespace retort::cuda

@@ -86,7 +86,10 @@ template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, Stream,
             const Arguments&... arguments) {
   const ThreadBody<Parameters...> body{kernel, {static_cast<Parameters>(arguments)...}};
-  simt::launch(name, shape.grid, shape.block, shape.shared_bytes, body);
+  if (simt::capturing())
+    simt::keep([=] { simt::launch(name, shape.grid, shape.block, shape.shared_bytes, body); });
+  else
+    simt::launch(name, shape.grid, shape.block, shape.shared_bytes, body);
 }
 
 template <class T>

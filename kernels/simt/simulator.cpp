@@ -3,6 +3,7 @@
 #include <atomic>
 #include <mutex>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "kernels/philox.h"
@@ -13,7 +14,28 @@ namespace {
 
 std::atomic<std::uint64_t> order_seed{1};
 
+struct Capture {
+  bool active = false;
+  std::vector<std::function<void()>> work;
+};
+thread_local Capture capture;
+
 }  // namespace
+
+void begin_capture() {
+  if (capture.active) throw Error("capture: begun while another is under way; end that first");
+  capture.active = true;
+}
+
+std::vector<std::function<void()>> end_capture() {
+  if (!capture.active) throw Error("capture: ended, but none was begun");
+  capture.active = false;
+  return std::exchange(capture.work, {});
+}
+
+bool capturing() { return capture.active; }
+
+void keep(std::function<void()> work) { capture.work.push_back(std::move(work)); }
 
 void set_seed(std::uint64_t seed) { order_seed = seed; }
 

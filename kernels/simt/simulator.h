@@ -14,8 +14,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "kernels/cpu/parallel.h"
 
@@ -41,6 +43,14 @@ void release(void* buffer) noexcept;
 
 /// The most shared memory a block may have, static and dynamic together: that of sm_90.
 inline constexpr std::size_t kSharedBytes = 227 * 1024;
+
+/// Between begin_capture and end_capture, work is kept instead of done. Throws Error if a capture is under way (or
+/// none).
+void begin_capture();
+std::vector<std::function<void()>> end_capture();
+bool capturing();
+/// Keeps work for the capture under way.
+void keep(std::function<void()> work);
 
 /// Runs body once for every thread of every block. Throws Error, after which the buffers' contents are undefined, or
 /// std::invalid_argument for a geometry that no GPU takes.

@@ -8,8 +8,8 @@
 namespace retort {
 namespace {
 
-using test::DeviceBuffer;
 using test::device_kernels;
+using test::DeviceBuffer;
 
 struct Setting {
   bool train, relu, residual;
@@ -47,16 +47,27 @@ Results reference(const BatchNormGeometry& g, const Inputs& in, const Setting& s
   const auto x = test::widen(in.x), residual = test::widen(in.residual), dy = test::widen(in.dy),
              gamma = test::widen(in.gamma), beta = test::widen(in.beta);
   const std::size_t n = x.size(), c = gamma.size();
-  Results r{std::vector<double>(n), std::vector<double>(c), std::vector<double>(c), test::widen(in.running_mean),
-            test::widen(in.running_var), std::vector<double>(n), std::vector<double>(c), std::vector<double>(c),
-            std::vector<double>(n)};
-  const BatchNormForward f{x.data(), gamma.data(), beta.data(), s.residual ? residual.data() : nullptr, s.relu, kEps, r.y.data()};
+  Results r{std::vector<double>(n),       std::vector<double>(c),      std::vector<double>(c),
+            test::widen(in.running_mean), test::widen(in.running_var), std::vector<double>(n),
+            std::vector<double>(c),       std::vector<double>(c),      std::vector<double>(n)};
+  const BatchNormForward f{x.data(), gamma.data(), beta.data(), s.residual ? residual.data() : nullptr,
+                           s.relu,   kEps,         r.y.data()};
   if (s.train)
-    norm.forward_train({}, g, f, kMomentum, r.mean.data(), r.inv_std.data(), r.running_mean.data(), r.running_var.data(), nullptr);
+    norm.forward_train({}, g, f, kMomentum, r.mean.data(), r.inv_std.data(), r.running_mean.data(),
+                       r.running_var.data(), nullptr);
   else
     norm.forward_eval({}, g, f, r.running_mean.data(), r.running_var.data(), r.mean.data(), r.inv_std.data(), nullptr);
-  const BatchNormBackward b{x.data(), r.y.data(), dy.data(), gamma.data(), r.mean.data(), r.inv_std.data(), s.relu,
-                            r.dx.data(), r.dgamma.data(), r.dbeta.data(), s.residual ? r.dresidual.data() : nullptr};
+  const BatchNormBackward b{x.data(),
+                            r.y.data(),
+                            dy.data(),
+                            gamma.data(),
+                            r.mean.data(),
+                            r.inv_std.data(),
+                            s.relu,
+                            r.dx.data(),
+                            r.dgamma.data(),
+                            r.dbeta.data(),
+                            s.residual ? r.dresidual.data() : nullptr};
   (s.train ? norm.backward_train : norm.backward_eval)({}, g, b, nullptr);
   return r;
 }
@@ -70,17 +81,34 @@ Results on_device(const BatchNormGeometry& g, const Inputs& in, const Setting& s
   const DeviceBuffer<T> y(n), dx(n), dresidual(n);
   const DeviceBuffer<float> mean(c), inv_std(c), dgamma(c), dbeta(c);
   const DeviceBuffer<char> workspace(norm.workspace_bytes(g));
-  const BatchNormForward f{x.get(), gamma.get(), beta.get(), s.residual ? residual.get() : nullptr, s.relu, kEps, y.get()};
+  const BatchNormForward f{x.get(), gamma.get(), beta.get(), s.residual ? residual.get() : nullptr,
+                           s.relu,  kEps,        y.get()};
   if (s.train)
-    norm.forward_train({}, g, f, kMomentum, mean.get(), inv_std.get(), running_mean.get(), running_var.get(), workspace.get());
+    norm.forward_train({}, g, f, kMomentum, mean.get(), inv_std.get(), running_mean.get(), running_var.get(),
+                       workspace.get());
   else
     norm.forward_eval({}, g, f, running_mean.get(), running_var.get(), mean.get(), inv_std.get(), workspace.get());
-  const BatchNormBackward b{x.get(), s.relu ? y.get() : nullptr, dy.get(), gamma.get(), mean.get(), inv_std.get(), s.relu,
-                            dx.get(), dgamma.get(), dbeta.get(), s.residual ? dresidual.get() : nullptr};
+  const BatchNormBackward b{x.get(),
+                            s.relu ? y.get() : nullptr,
+                            dy.get(),
+                            gamma.get(),
+                            mean.get(),
+                            inv_std.get(),
+                            s.relu,
+                            dx.get(),
+                            dgamma.get(),
+                            dbeta.get(),
+                            s.residual ? dresidual.get() : nullptr};
   (s.train ? norm.backward_train : norm.backward_eval)({}, g, b, workspace.get());
-  return {test::wide(y.values()), test::wide(mean.values()), test::wide(inv_std.values()), test::wide(running_mean.values()),
-          test::wide(running_var.values()), test::wide(dx.values()), test::wide(dgamma.values()),
-          test::wide(dbeta.values()), s.residual ? test::wide(dresidual.values()) : std::vector<double>(n)};
+  return {test::wide(y.values()),
+          test::wide(mean.values()),
+          test::wide(inv_std.values()),
+          test::wide(running_mean.values()),
+          test::wide(running_var.values()),
+          test::wide(dx.values()),
+          test::wide(dgamma.values()),
+          test::wide(dbeta.values()),
+          s.residual ? test::wide(dresidual.values()) : std::vector<double>(n)};
 }
 
 }  // namespace
@@ -90,7 +118,8 @@ TEST_CASE("device batch norm: forward and backward, in training and evaluation, 
     using T = decltype(zero);
     const double eps = test::epsilon_of<T>;
     for (const BatchNormGeometry& g : {BatchNormGeometry{2, 1}, {6, 8}, {65, 33}, {130, 3}, {700, 16}})
-      for (const Setting& s : {Setting{true, false, false}, {true, true, true}, {false, true, false}, {false, false, true}}) {
+      for (const Setting& s :
+           {Setting{true, false, false}, {true, true, true}, {false, true, false}, {false, false, true}}) {
         CAPTURE(g.rows);
         CAPTURE(g.channels);
         CAPTURE(s.train);
@@ -101,8 +130,9 @@ TEST_CASE("device batch norm: forward and backward, in training and evaluation, 
         double sharpest = 1;
         for (const double inv_std : expected.inv_std) sharpest = std::max(sharpest, inv_std);
         const double rows = static_cast<double>(g.rows);
-        // Statistics: sums of 8 + 8 terms in float, magnitudes of about 2; then elementwise in float, rounded to T. Where
-        // y is within rounding of 0, ReLU may decide otherwise than the oracle: such elements may be off by their gradient.
+        // Statistics: sums of 8 + 8 terms in float, magnitudes of about 2; then elementwise in float, rounded to T.
+        // Where y is within rounding of 0, ReLU may decide otherwise than the oracle: such elements may be off by their
+        // gradient.
         const auto within = [&](const std::vector<double>& a, const std::vector<double>& b, double tolerance) {
           return test::worst(a, b, [&](std::size_t i) { return tolerance * (1 + std::fabs(b[i])); }) <= 1;
         };
@@ -117,7 +147,8 @@ TEST_CASE("device batch norm: forward and backward, in training and evaluation, 
           for (const double y : expected.y) undecided += y != 0 && y < eps + statistics * sharpest;
         const double loose = undecided ? 1.0 : 0.0;
         CHECK(within(found.dbeta, expected.dbeta, eps + statistics * rows + loose * static_cast<double>(undecided)));
-        CHECK(within(found.dgamma, expected.dgamma, eps + statistics * rows * sharpest + loose * 4 * static_cast<double>(undecided)));
+        CHECK(within(found.dgamma, expected.dgamma,
+                     eps + statistics * rows * sharpest + loose * 4 * static_cast<double>(undecided)));
         if (undecided == 0) {
           CHECK(within(found.dx, expected.dx, 4 * (eps + statistics * sharpest * sharpest)));
           CHECK(within(found.dresidual, expected.dresidual, eps));
@@ -129,9 +160,11 @@ TEST_CASE("device batch norm: forward and backward, in training and evaluation, 
 TEST_CASE("device batch norm: a mean far from zero costs no digits of the variance") {
   const BatchNormGeometry g{300, 4};
   const Inputs in = inputs<float>(g, 1000);
-  const Results expected = reference(g, in, {true, false, false}), found = on_device<float>(g, in, {true, false, false});
+  const Results expected = reference(g, in, {true, false, false}),
+                found = on_device<float>(g, in, {true, false, false});
   // x itself holds values near 1000 in steps of 2^-14; shifted by a row the sums are exact to a few units of 1e-7.
-  for (std::size_t c = 0; c < 4; ++c) CHECK(std::fabs(found.inv_std[c] - expected.inv_std[c]) <= 1e-5 * expected.inv_std[c]);
+  for (std::size_t c = 0; c < 4; ++c)
+    CHECK(std::fabs(found.inv_std[c] - expected.inv_std[c]) <= 1e-5 * expected.inv_std[c]);
 }
 
 TEST_CASE("device batch norm: the same bits in every order of threads") {

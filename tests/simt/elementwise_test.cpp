@@ -8,8 +8,8 @@
 namespace retort {
 namespace {
 
-using test::DeviceBuffer;
 using test::device_kernels;
+using test::DeviceBuffer;
 using test::for_each_element_type;
 
 const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
@@ -95,7 +95,8 @@ TEST_CASE("device copy_channels and shortcuts move the right elements") {
     using T = decltype(zero);
     const ElementwiseKernels &device = device_kernels<T>().elementwise, &reference = oracle().elementwise;
     for (const ChannelCopy& copy : {ChannelCopy{5, 3, 7, 2, 9, 4}, ChannelCopy{6, 16, 32, 8, 24, 8}}) {
-      const auto source = random<T>(copy.rows * copy.source_channels, 1), target = random<T>(copy.rows * copy.target_channels, 2);
+      const auto source = random<T>(copy.rows * copy.source_channels, 1),
+                 target = random<T>(copy.rows * copy.target_channels, 2);
       std::vector<double> expected = test::wide(target);
       reference.copy_channels({}, copy, test::wide(source).data(), expected.data());
       const DeviceBuffer<T> from(source), to(target);
@@ -119,7 +120,8 @@ TEST_CASE("device copy_channels and shortcuts move the right elements") {
 TEST_CASE("device sum_rows: any number of rows, the same bits in every order") {
   for_each_element_type([](auto zero) {
     using T = decltype(zero);
-    for (const auto& [rows, channels] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {63, 33}, {64, 3}, {65, 64}, {5000, 5}}) {
+    for (const auto& [rows, channels] :
+         {std::pair<std::int64_t, std::int64_t>{1, 1}, {63, 33}, {64, 3}, {65, 64}, {5000, 5}}) {
       CAPTURE(rows);
       CAPTURE(channels);
       const std::vector<T> x = random<T>(rows * channels, 3);
@@ -136,7 +138,8 @@ TEST_CASE("device sum_rows: any number of rows, the same bits in every order") {
         device.sum_rows({}, rows, channels, in.get(), y.get(), workspace.get());
         const std::vector<float> found = y.values();
         // A thread adds an eighth of a chunk of at least 64 rows in float, eight such sums follow, then double.
-        CHECK(test::error_of(found, expected, [&](std::size_t i) { return test::dot_tolerance(64 / 8 + 8, magnitude[i]); }) <= 1);
+        CHECK(test::error_of(found, expected,
+                             [&](std::size_t i) { return test::dot_tolerance(64 / 8 + 8, magnitude[i]); }) <= 1);
         if (first.empty()) first = found;
         CHECK(found == first);
       });
@@ -156,7 +159,8 @@ TEST_CASE("device dropout: keeps what the oracle keeps, on seeds read from the d
         oracle().dropout.apply({}, n, p, host.data(), 5, test::wide(x).data(), expected.data());
         const DeviceBuffer<T> in(x), out(x.size());
         device_kernels<T>().dropout.apply({}, n, p, seed.get(), 5, in.get(), out.get());
-        CHECK(test::error_of(out.values(), expected, [&](std::size_t i) { return test::epsilon32 * std::fabs(expected[i]); }) <= 1);
+        CHECK(test::error_of(out.values(), expected,
+                             [&](std::size_t i) { return test::epsilon32 * std::fabs(expected[i]); }) <= 1);
         device_kernels<T>().dropout.apply({}, n, p, seed.get(), 5, in.get(), in.get());
         CHECK(test::count_different(test::wide(in.values()), test::wide(out.values())) == 0);
       }
@@ -167,17 +171,30 @@ TEST_CASE("device pooling: windows that overlap, leave gaps or hang over the edg
   const Pool2dGeometry shapes[] = {
       {.n = 2, .h = 4, .w = 6, .c = 3},
       {.n = 1, .h = 7, .w = 5, .c = 8, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1},
-      {.n = 1, .h = 7, .w = 7, .c = 16, .kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1, .pad_h = 1, .pad_w = 1, .count_include_pad = false},
+      {.n = 1,
+       .h = 7,
+       .w = 7,
+       .c = 16,
+       .kernel_h = 3,
+       .kernel_w = 3,
+       .stride_h = 1,
+       .stride_w = 1,
+       .pad_h = 1,
+       .pad_w = 1,
+       .count_include_pad = false},
       {.n = 2, .h = 6, .w = 7, .c = 5, .kernel_h = 3, .kernel_w = 2, .stride_h = 2, .stride_w = 3, .ceil_mode = true},
       {.n = 1, .h = 9, .w = 9, .c = 2, .kernel_h = 2, .kernel_w = 2, .stride_h = 3, .stride_w = 3},
       {.n = 1, .h = 1, .w = 1, .c = 1, .kernel_h = 1, .kernel_w = 1, .stride_h = 1, .stride_w = 1}};
-  const AdaptivePoolGeometry adaptive[] = {{2, 7, 5, 8, 1, 1}, {1, 7, 7, 3, 3, 2}, {1, 2, 3, 4, 7, 7}, {1, 8, 8, 16, 8, 8}};
+  const AdaptivePoolGeometry adaptive[] = {
+      {2, 7, 5, 8, 1, 1}, {1, 7, 7, 3, 3, 2}, {1, 2, 3, 4, 7, 7}, {1, 8, 8, 16, 8, 8}};
   for_each_element_type([&](auto zero) {
     using T = decltype(zero);
     const PoolKernels &device = device_kernels<T>().pool, &reference = oracle().pool;
     // Sums of as many terms as a window has, in float.
     const auto close = [](const std::vector<T>& found, const std::vector<double>& expected, std::int64_t terms) {
-      return test::error_of(found, expected, [&](std::size_t) { return test::dot_tolerance(2 * terms, 2 * static_cast<double>(terms)); }) <= 1;
+      return test::error_of(found, expected, [&](std::size_t) {
+               return test::dot_tolerance(2 * terms, 2 * static_cast<double>(terms));
+             }) <= 1;
     };
     for (const Pool2dGeometry& g : shapes) {
       CAPTURE(g.kernel_h);

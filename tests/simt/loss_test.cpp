@@ -8,8 +8,8 @@
 namespace retort {
 namespace {
 
-using test::DeviceBuffer;
 using test::device_kernels;
+using test::DeviceBuffer;
 
 const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
 
@@ -56,7 +56,8 @@ TEST_CASE("device softmax: forward and backward at every width") {
         const double noise = sum_noise(classes, 16 / temperature);
         CHECK(test::error_of(y.values(), y64, [&](std::size_t i) { return 2 * noise * y64[i]; }) <= 1);
         // Backward from the device's own y, so that its rounding is no part of this.
-        oracle().softmax.backward({}, rows, temperature, test::wide(y.values()).data(), test::wide(batch.v).data(), dx64.data());
+        oracle().softmax.backward({}, rows, temperature, test::wide(y.values()).data(), test::wide(batch.v).data(),
+                                  dx64.data());
         device.backward({}, rows, temperature, y.get(), dy.get(), dx.get());
         const auto probabilities = test::wide(y.values());
         CHECK(test::error_of(dx.values(), dx64, [&](std::size_t i) {
@@ -74,9 +75,9 @@ TEST_CASE("device distillation and cross-entropy: every width, convention and ki
       bool mixup;
       double smoothing;
     };
-    const Kind kinds[] = {{{4, 0.1, Convention::convex}, false, 0},   {{4, 0, Convention::convex}, false, 0},
-                          {{1, 1, Convention::convex}, false, 0},     {{20, 0.5, Convention::convex}, true, 0.1},
-                          {{3, 0.3, Convention::additive}, true, 0},  {{0.5, 0, Convention::additive}, false, 0}};
+    const Kind kinds[] = {{{4, 0.1, Convention::convex}, false, 0},  {{4, 0, Convention::convex}, false, 0},
+                          {{1, 1, Convention::convex}, false, 0},    {{20, 0.5, Convention::convex}, true, 0.1},
+                          {{3, 0.3, Convention::additive}, true, 0}, {{0.5, 0, Convention::additive}, false, 0}};
     for (const std::int64_t classes : kClasses)
       for (const Kind& kind : kinds) {
         const DistillationSettings& s = kind.settings;
@@ -91,7 +92,8 @@ TEST_CASE("device distillation and cross-entropy: every width, convention and ki
         const bool labelled = s.lambda > 0;
         HardTargets host;
         if (labelled)
-          host = {batch.labels.data(), kind.mixup ? batch.labels2.data() : nullptr, kind.mixup ? batch.weight.data() : nullptr, kind.smoothing};
+          host = {batch.labels.data(), kind.mixup ? batch.labels2.data() : nullptr,
+                  kind.mixup ? batch.weight.data() : nullptr, kind.smoothing};
         oracle().loss.distillation({}, rows, s, host, z64.data(), v64.data(), loss64.data(), dz64.data(), nullptr);
 
         const DeviceBuffer<T> z(batch.z), v(batch.v), dz(batch.z.size());
@@ -99,31 +101,37 @@ TEST_CASE("device distillation and cross-entropy: every width, convention and ki
         const DeviceBuffer<float> weight(batch.weight), loss(3);
         HardTargets there;
         if (labelled)
-          there = {labels.get(), kind.mixup ? labels2.get() : nullptr, kind.mixup ? weight.get() : nullptr, kind.smoothing};
+          there = {labels.get(), kind.mixup ? labels2.get() : nullptr, kind.mixup ? weight.get() : nullptr,
+                   kind.smoothing};
         const LossKernels& device = device_kernels<T>().loss;
         const DeviceBuffer<char> workspace(device.workspace_bytes(rows));
         // lambda = 1 under convex reads no teacher.
         const bool taught = s.convention == Convention::additive || s.lambda < 1;
-        device.distillation({}, rows, s, there, z.get(), taught ? v.get() : nullptr, loss.get(), dz.get(), workspace.get());
-        const double spread = 2 * range / s.temperature, noise = sum_noise(classes, spread), hard_noise = sum_noise(classes, 2 * range);
+        device.distillation({}, rows, s, there, z.get(), taught ? v.get() : nullptr, loss.get(), dz.get(),
+                            workspace.get());
+        const double spread = 2 * range / s.temperature, noise = sum_noise(classes, spread),
+                     hard_noise = sum_noise(classes, 2 * range);
         const bool convex = s.convention == Convention::convex;
         const double t2 = convex ? s.temperature * s.temperature : 1;
         const double soft_error = t2 * 4 * noise * (1 + spread + std::log(static_cast<double>(classes) + 1)),
                      hard_error = 4 * hard_noise * (1 + 2 * range + std::log(static_cast<double>(classes) + 1));
         const double bounds[] = {soft_error + hard_error, hard_error, soft_error};
         const std::vector<float> parts = loss.values();
-        for (std::size_t i = 0; i < 3; ++i) CHECK_FALSE(!(std::fabs(parts[i] - loss64[i]) <= bounds[i] + test::epsilon32 * std::fabs(loss64[i])));
+        for (std::size_t i = 0; i < 3; ++i)
+          CHECK_FALSE(!(std::fabs(parts[i] - loss64[i]) <= bounds[i] + test::epsilon32 * std::fabs(loss64[i])));
         const double soft_scale = convex ? (1 - s.lambda) * s.temperature : 1 / s.temperature;
         CHECK(test::error_of(dz.values(), dz64, [&](std::size_t) {
                 return (4 * s.lambda * hard_noise + 4 * soft_scale * noise) / static_cast<double>(rows.rows);
               }) <= 1);
-        device.distillation({}, rows, s, there, z.get(), taught ? v.get() : nullptr, loss.get(), nullptr, workspace.get());
+        device.distillation({}, rows, s, there, z.get(), taught ? v.get() : nullptr, loss.get(), nullptr,
+                            workspace.get());
         CHECK(loss.values() == parts);
         if (!labelled) continue;
         oracle().loss.cross_entropy({}, rows, host, z64.data(), loss64.data(), dz64.data(), nullptr);
         device.cross_entropy({}, rows, there, z.get(), loss.get(), dz.get(), workspace.get());
         CHECK_FALSE(!(std::fabs(loss.values()[0] - loss64[0]) <= hard_error));
-        CHECK(test::error_of(dz.values(), dz64, [&](std::size_t) { return 4 * hard_noise / static_cast<double>(rows.rows); }) <= 1);
+        CHECK(test::error_of(dz.values(), dz64,
+                             [&](std::size_t) { return 4 * hard_noise / static_cast<double>(rows.rows); }) <= 1);
       }
   });
 }
@@ -137,7 +145,8 @@ TEST_CASE("device losses: extreme logits stay finite, and the same bits come in 
   const DeviceBuffer<char> workspace(device.workspace_bytes(rows));
   std::vector<float> first;
   test::for_each_order([&] {
-    device.distillation({}, rows, {0.5, 0.2, Convention::convex}, {labels.get()}, z.get(), v.get(), loss.get(), dz.get(), workspace.get());
+    device.distillation({}, rows, {0.5, 0.2, Convention::convex}, {labels.get()}, z.get(), v.get(), loss.get(),
+                        dz.get(), workspace.get());
     std::vector<float> all = loss.values();
     for (const float value : dz.values()) all.push_back(value);
     for (const float value : all) REQUIRE(std::isfinite(value));

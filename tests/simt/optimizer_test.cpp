@@ -45,12 +45,13 @@ struct Parameters {
   double error(double roundings) const {
     double worst = 0;
     for (std::size_t i = 0; i < w.size(); ++i)
-      for (const auto& [found, expected] : {std::pair{dw[i]->values(), &w[i]}, {dm[i]->values(), &m[i]}, {dv[i]->values(), &v[i]}})
-        worst = std::max(worst, test::worst(found, *expected, [&](std::size_t) { return roundings * test::epsilon32; }));
+      for (const auto& [found, expected] :
+           {std::pair{dw[i]->values(), &w[i]}, {dm[i]->values(), &m[i]}, {dv[i]->values(), &v[i]}})
+        worst =
+            std::max(worst, test::worst(found, *expected, [&](std::size_t) { return roundings * test::epsilon32; }));
     return worst;
   }
 };
-
 
 }  // namespace
 
@@ -76,7 +77,8 @@ TEST_CASE("device adam and adamw: one step equals the oracle's") {
       const DeviceBuffer<StepScalars> there({scalars});
       oracle().adam({}, p.host, settings, &scalars);
       device().adam({}, p.there, settings, there.get());
-      // The step m / sqrt(v) is at most 1e-3 * 10 / 0.003 of a weight at step 1: a few roundings of that, and of w, m, v.
+      // The step m / sqrt(v) is at most 1e-3 * 10 / 0.003 of a weight at step 1: a few roundings of that, and of w, m,
+      // v.
       CHECK(p.error(64) <= 1);
     }
 }

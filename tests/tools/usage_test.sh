@@ -21,7 +21,6 @@ expect_error 2 "--threads: '-2' is not allowed" summary --model resnet20 --threa
 expect_error 2 "--threads: 'two' is not allowed" summary --model resnet20 --threads two
 expect_error 2 "--seed: '-1' is not allowed" summary --model resnet20 --seed -1
 expect_error 2 "--device" summary --model resnet20 --device tpu
-expect_error 2 "--device: this build has no" summary --model resnet20 --device simt
 expect_error 2 "--model: " summary --model
 expect_error 2 "--image-size: '0' is not allowed" summary --model resnet20 --image-size 0
 expect_error 2 "--split" eval --model m --data . --split both

@@ -1,0 +1,85 @@
+#include "engine/distill/training_step.h"
+
+#include <array>
+
+#include "engine/core/tape.h"
+#include "engine/ops/elementwise.h"
+
+namespace retort {
+namespace {
+
+auto members(auto& inputs) {
+  return std::array{&inputs.x, &inputs.labels, &inputs.labels2, &inputs.weight, &inputs.teacher, &inputs.dropout_key};
+}
+
+StepInputs to(Device device, const StepInputs& inputs) {
+  StepInputs moved = inputs;
+  for (Tensor* tensor : members(moved)) *tensor = tensor->to(device);
+  return moved;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings)
+    : network_(network), optimizer_(optimizer), settings_(settings), device_(device_of(network)) {}
+
+StepResults TrainingStep::run(const StepInputs& inputs, double lr) {
+  optimizer_.prepare(lr);
+  // The first step runs as it is: it finds what is wrong, and memory and kernels are then at hand. A last batch that is
+  // shorter than the others has no graph either.
+  const bool full = first_shape_ && inputs.x.shape() == *first_shape_;
+  if (!first_shape_) first_shape_ = inputs.x.shape();
+  if (!settings_.capture || !full) return compute(to(device_, inputs));
+  if (!graph_) {
+    capture(inputs);
+  } else {
+    const auto from = members(inputs);
+    const auto into = members(captured_);
+    for (std::size_t i = 0; i < from.size(); ++i)
+      if (*from[i]) into[i]->copy_from(*from[i]);
+    for (Tensor& counter : counters_) ++*counter.data<std::int64_t>();
+  }
+  graph_->replay();
+  ++replays_;
+  return results_;
+}
+
+void TrainingStep::capture(const StepInputs& inputs) {
+  captured_ = to(device_, inputs);
+  std::vector<std::pair<Tensor, std::int64_t>> before;
+  for (Parameter* parameter : parameters(network_))
+    if (parameter->value.dtype() == DType::i64)
+      before.emplace_back(parameter->value, *parameter->value.data<std::int64_t>());
+  graph_.emplace(device_);
+  graph_->capture([this] { results_ = compute(captured_); });
+  for (const auto& [counter, value] : before)
+    if (*counter.data<std::int64_t>() != value) counters_.push_back(counter);
+}
+
+StepResults TrainingStep::compute(const StepInputs& inputs) {
+  Tape tape;
+  Tensor auxiliary;
+  ForwardContext context;
+  context.training = true;
+  context.dropout_key = inputs.dropout_key;
+  context.dropout = settings_.dropout;
+  if (settings_.auxiliary_weight > 0) context.auxiliary = &auxiliary;
+  const Targets targets{inputs.labels, inputs.labels2, inputs.weight, settings_.label_smoothing};
+  StepResults results;
+  results.logits = cast(network_.forward(cast(inputs.x, settings_.precision), context), DType::f32);
+  const auto loss_of = [&](const Tensor& z) {
+    if (!inputs.teacher) return results.parts = cross_entropy(z, targets);
+    const DistillationLoss loss = distillation_loss(z, inputs.teacher, targets, settings_.distillation);
+    results.parts = loss.parts;
+    return loss.total;
+  };
+  if (auxiliary) results.total = scale(loss_of(cast(auxiliary, DType::f32)), settings_.auxiliary_weight);
+  const Tensor main = loss_of(results.logits);  // last: the parts are the main head's
+  results.total = results.total ? add(main, results.total) : main;
+  tape.backward(results.total);
+  optimizer_.apply();
+  for (Tensor* tensor : {&results.logits, &results.total, &results.parts}) *tensor = tensor->detached();
+  return results;
+}
+
+}  // namespace retort

@@ -1,0 +1,65 @@
+// One optimizer step: forward, loss, backward, update. Nothing in it waits for the device, so that on one that can the
+// whole of it becomes a graph after the first step.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "engine/core/graph.h"
+#include "engine/nn/module.h"
+#include "engine/nn/optimizer.h"
+#include "engine/ops/loss.h"
+
+namespace retort {
+
+struct StepSettings {
+  DistillationSettings distillation;  ///< with a teacher
+  double label_smoothing = 0;
+  std::optional<double> dropout;  ///< overrides the network's own
+  double auxiliary_weight = 0;    ///< of the auxiliary head's loss; 0: the head is not run
+  DType precision = DType::f32;   ///< of activations
+  bool capture = false;           ///< make graphs of steps
+};
+
+/// What a step is computed from, all on the CPU. What is not used is empty.
+struct StepInputs {
+  Tensor x = {};                                  ///< f32 [n, h, w, c]
+  Tensor labels = {}, labels2 = {}, weight = {};  ///< as in Targets
+  Tensor teacher = {};                            ///< logits f32 [n, classes]
+  Tensor dropout_key = {};
+};
+
+/// What a step gives, on its device: valid until the next step.
+struct StepResults {
+  Tensor logits;  ///< f32 [n, classes]
+  Tensor total;   ///< f32 [1], the auxiliary head's loss included
+  Tensor parts;   ///< of the main head: f32 [3] = total, hard, soft with a teacher, else f32 [1] = hard
+};
+
+class TrainingStep {
+ public:
+  /// Steps where the network lies. The network and the optimizer must outlive it.
+  TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings);
+
+  /// Asks the device for a step with the learning rate. Throws what the ops throw.
+  StepResults run(const StepInputs& inputs, double lr);
+  /// Steps that ran as replays of a graph.
+  std::int64_t replays() const { return replays_; }
+
+ private:
+  StepResults compute(const StepInputs& inputs);
+  void capture(const StepInputs& inputs);
+
+  Network& network_;
+  Optimizer& optimizer_;
+  StepSettings settings_;
+  Device device_;
+  std::optional<Graph> graph_;  ///< before what lives in its memory: it is destroyed last
+  StepInputs captured_;         ///< on the device: what the graph reads
+  StepResults results_;
+  std::vector<Tensor> counters_;  ///< batch counters that a step moves on the CPU, where no replay goes
+  std::optional<Shape> first_shape_;
+  std::int64_t replays_ = 0;
+};
+
+}  // namespace retort

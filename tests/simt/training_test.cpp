@@ -1,0 +1,188 @@
+// Whole training steps through the engine on the device's kernels, against the CPU's and the double reference's.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "engine/core/graph.h"
+#include "engine/core/tape.h"
+#include "engine/distill/training_step.h"
+#include "engine/nn/optimizer.h"
+#include "engine/ops/dropout.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/loss.h"
+#include "models/registry.h"
+#include "tests/simt/device_buffer.h"
+
+namespace retort {
+namespace {
+
+ModelSpec spec_of(const std::string& architecture, std::int64_t image_size, std::size_t classes) {
+  ModelSpec spec;
+  spec.architecture = architecture;
+  for (std::size_t i = 0; i < classes; ++i) spec.classes.push_back(std::to_string(i));
+  spec.preprocessing.image_size = image_size;
+  spec.preprocessing.channels = 3;
+  return spec;
+}
+
+struct Step {
+  double loss = 0;
+  std::vector<std::vector<double>> gradients;
+};
+
+/// Where and in what a step is computed. Parameters are f64 for f64, else f32.
+struct Place {
+  Device device;
+  DType precision;
+};
+
+std::vector<double> on_host(const Tensor& tensor) {
+  const Tensor here = tensor.to(Device::cpu);
+  if (here.dtype() == DType::i64) return {here.data<std::int64_t>(), here.data<std::int64_t>() + here.count()};
+  const Tensor wide = here.to(DType::f64);
+  return {wide.data<double>(), wide.data<double>() + wide.count()};
+}
+
+/// One distillation step of a fresh network: forward, loss, backward. The same images, labels and teacher everywhere.
+Step distillation_step(const ModelSpec& spec, std::int64_t batch, const Place& place) {
+  const std::unique_ptr<Network> network = make_network(spec, 3);
+  for (Parameter* parameter : parameters(*network)) {
+    if (place.precision != DType::f64 || parameter->value.dtype() != DType::f32) continue;
+    const bool trained = parameter->value.requires_grad();
+    parameter->value = parameter->value.to(DType::f64);
+    if (trained) parameter->value.require_grad();
+  }
+  to_device(*network, place.device);
+  const std::int64_t size = spec.preprocessing.image_size, classes = static_cast<std::int64_t>(spec.classes.size());
+  const std::vector<float> pixels = test::uniform(batch * size * size * 3, 1, -2, 2),
+                           v = test::uniform(batch * classes, 2, -3, 3);
+  const DType losses = parameter_dtype(place.precision);
+  const Tensor x = Tensor::from<float>({batch, size, size, 3}, pixels).to(losses).to(place.device);
+  const Tensor teacher = Tensor::from<float>({batch, classes}, v).to(losses).to(place.device);
+  Targets targets;
+  targets.labels =
+      Tensor::from<std::int64_t>({batch}, test::integers<std::int64_t>(batch, 3, 0, static_cast<int>(classes) - 1))
+          .to(place.device);
+
+  Tape tape;
+  ForwardContext context;
+  context.training = true;
+  context.dropout_key = dropout_key(5, 0, place.device);
+  const Tensor logits = cast(network->forward(cast(x, place.precision), context), losses);
+  const DistillationLoss loss = distillation_loss(logits, teacher, targets, {4, 0.2, Convention::convex});
+  tape.backward(loss.total);
+  Step step{loss.total.item(), {}};
+  for (const Parameter* parameter : parameters(*network))
+    if (parameter->value.requires_grad()) step.gradients.push_back(on_host(parameter->value.grad()));
+  return step;
+}
+
+/// ||a - b|| / ||b|| over all gradients.
+double distance(const Step& a, const Step& b) {
+  double difference = 0, length = 0;
+  REQUIRE(a.gradients.size() == b.gradients.size());
+  for (std::size_t i = 0; i < a.gradients.size(); ++i) {
+    REQUIRE(a.gradients[i].size() == b.gradients[i].size());
+    for (std::size_t j = 0; j < a.gradients[i].size(); ++j) {
+      const double d = a.gradients[i][j] - b.gradients[i][j];
+      difference += d * d;
+      length += b.gradients[i][j] * b.gradients[i][j];
+    }
+  }
+  return std::sqrt(difference / length);
+}
+
+/// Losses and logits of a few steps of the same small network on changing batches, the last batch shorter.
+std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector<double>* weights) {
+  const ModelSpec spec = spec_of("resnet20", 8, 3);
+  const std::unique_ptr<Network> network = make_network(spec, 1);
+  to_device(*network, test::device_under_test());
+  Optimizer optimizer(parameters(*network), {.kind = OptimizerKind::adamw, .weight_decay = 0.01, .max_norm = 1});
+  TrainingStep step(*network, optimizer,
+                    {.distillation = {4, 0.3, Convention::convex}, .dropout = 0.5, .capture = capture});
+  std::vector<double> seen;
+  for (std::uint64_t i = 0; i < 11; ++i) {
+    const std::int64_t n = i == 10 ? 3 : 4;
+    const StepInputs inputs{.x = Tensor::from<float>({n, 8, 8, 3}, test::uniform(n * 8 * 8 * 3, i, -2, 2)),
+                            .labels = Tensor::from<std::int64_t>({n}, test::integers<std::int64_t>(n, i, 0, 2)),
+                            .teacher = Tensor::from<float>({n, 3}, test::uniform(n * 3, 100 + i, -3, 3)),
+                            .dropout_key = dropout_key(7, i << 16)};
+    const StepResults results = step.run(inputs, 0.05 / static_cast<double>(i + 1));
+    Readback readback({results.total, results.logits});
+    for (const Tensor& tensor : readback.wait())
+      for (const double value : on_host(tensor)) seen.push_back(value);
+  }
+  *replays = step.replays();
+  for (const Parameter* parameter : parameters(*network))
+    for (const double value : on_host(parameter->value)) weights->push_back(value);
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("simt training: steps replayed from a graph give the bits of steps run one by one") {
+  std::int64_t none = 0, replays = 0;
+  std::vector<double> weights, captured_weights;
+  const std::vector<double> eager = train_steps(false, &none, &weights);
+  const std::vector<double> captured = train_steps(true, &replays, &captured_weights);
+  CHECK(none == 0);
+  CHECK(replays == 9);  // all but the first and the short one
+  CHECK(captured == eager);
+  // Running statistics and batch counters too.
+  CHECK(captured_weights == weights);
+}
+
+TEST_CASE("simt training: a graph refuses what would wait for the device") {
+  if (test::device_under_test() != Device::simt) return;
+  const Tensor x = Tensor::full({4}, 2, DType::f32, Device::simt);
+  Graph graph(Device::simt);
+  CHECK_THROWS_WITH(graph.capture([&] { x.to(Device::cpu); }),
+                    "download: asked for while a graph is captured; do it before or after");
+  CHECK_FALSE(graph.captured());
+  Tensor y;
+  graph.capture([&] { y = scale(x, 3); });
+  graph.replay();
+  CHECK(on_host(y) == std::vector<double>{6, 6, 6, 6});
+}
+
+TEST_CASE("simt training: a distillation step of small networks is as near the double reference as the CPU's") {
+  for (const auto& [architecture, size] : {std::pair<const char*, std::int64_t>{"resnet20", 16}, {"vgg13_cifar", 32}}) {
+    CAPTURE(std::string(architecture));
+    const ModelSpec spec = spec_of(architecture, size, 5);
+    const Step reference = distillation_step(spec, 3, {Device::cpu, DType::f64});
+    const Step cpu = distillation_step(spec, 3, {Device::cpu, DType::f32});
+    const Step device = distillation_step(spec, 3, {test::device_under_test(), DType::f32});
+    // Both round every product of the network once or more; only the order of sums differs. Four times allows for luck.
+    CHECK_FALSE(!(std::fabs(device.loss - reference.loss) <=
+                  4 * std::fabs(cpu.loss - reference.loss) + 64 * test::epsilon32 * reference.loss));
+    CHECK_FALSE(!(distance(device, reference) <= 4 * distance(cpu, reference) + 64 * test::epsilon32));
+  }
+}
+
+TEST_CASE("simt training: a step in bf16 is near the one in f32") {
+  const ModelSpec spec = spec_of("resnet20", 16, 5);
+  const Step exact = distillation_step(spec, 4, {Device::cpu, DType::f32});
+  const Step mixed = distillation_step(spec, 4, {test::device_under_test(), DType::bf16});
+  MESSAGE("loss ", mixed.loss, " against ", exact.loss, ", gradients off by ", distance(mixed, exact));
+  // 20 layers of batch norm on few pixels multiply roundings: PyTorch's autocast to bf16 on this network, images of
+  // this size and batches of 4 is off by 0.28 to 0.31 (four seeds).
+  CHECK_FALSE(!(std::fabs(mixed.loss - exact.loss) <= 0.025 * exact.loss));
+  CHECK_FALSE(!(distance(mixed, exact) <= 0.45));
+}
+
+TEST_CASE("simt training: a distillation step of a tiny InceptionV3 equals the CPU's") {
+  const ModelSpec spec = spec_of("inception_v3", 75, 4);
+  const Step reference = distillation_step(spec, 4, {Device::cpu, DType::f64});
+  const Step cpu = distillation_step(spec, 4, {Device::cpu, DType::f32});
+  const Step device = distillation_step(spec, 4, {test::device_under_test(), DType::f32});
+  MESSAGE("loss ", device.loss, ", the CPU's ", cpu.loss, ", in double ", reference.loss, "; gradients off by ",
+          distance(device, reference), ", the CPU's by ", distance(cpu, reference));
+  // Its last maps are single pixels: batch norm over the four images multiplies each rounding by thousands, the CPU's
+  // too. The device adds up to 2048 products in one f32 chain where the CPU adds in 16 or more, so it may err more.
+  CHECK_FALSE(
+      !(std::fabs(device.loss - reference.loss) <= 16 * std::fabs(cpu.loss - reference.loss) + 1e-4 * reference.loss));
+  CHECK_FALSE(!(distance(device, reference) <= 16 * distance(cpu, reference)));
+}
+
+}  // namespace retort

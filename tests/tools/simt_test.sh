@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The program on the simulator of CUDA kernels: train, logits, distil, eval and forward, beside the CPU.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+"$RETORT" summary --model resnet8x4 --image-size 32 --device simt >stdout 2>stderr || {
+  grep -q "is not in this build" stderr || fail "--device simt"
+  echo "skipped: $(cat stderr)"
+  exit 77
+}
+
+mkdir -p data/blue data/red
+for i in 1 2 3 4 5 6; do
+  ppm 8 $((150 + 10 * i)) $((20 * i)) 30 >data/red/$i.ppm
+  ppm 8 30 $((20 * i)) $((150 + 10 * i)) >data/blue/$i.ppm
+done
+net=(--data data --image-size 8 --val-split 0.25 --batch-size 4 --epochs 3 --lr 0.05 --seed 3)
+
+# Near the CPU's numbers, and the same bits again.
+for device in cpu simt; do
+  expect 0 train "${net[@]}" --model mlp:6 --dropout 0.2 --device $device --out $device.safetensors --log $device.jsonl
+done
+loss() { tail -n 1 "$1.jsonl" | sed -E 's/.*"train_loss":([^,]*).*/\1/'; }
+holds "$(awk -v a="$(loss cpu)" -v b="$(loss simt)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')" '<' 1e-4 ||
+  fail "training loss $(loss simt) on simt, $(loss cpu) on the CPU"
+expect 0 train "${net[@]}" --model mlp:6 --dropout 0.2 --device simt --out again.safetensors
+cmp -s simt.safetensors again.safetensors || fail "simt: other bits the second time"
+
+# A teacher on the simulator, its logits, a student from them; a file made there is a file like any other.
+for split in train val; do
+  expect 0 logits --model simt.safetensors --data data --val-split 0.25 --split $split --device simt --out $split.npy
+done
+expect 0 distill "${net[@]}" --teacher simt.safetensors --student mlp:4 --device simt --out live.safetensors
+expect 0 distill "${net[@]}" --logits train.npy --val-logits val.npy --student mlp:4 --device simt --out cached.safetensors
+cmp -s live.safetensors cached.safetensors || fail "cached and live teacher give different bits on simt"
+for device in cpu simt; do
+  expect 0 eval --model live.safetensors --data data --device $device --json
+  json accuracy >accuracy.$device
+done
+cmp -s accuracy.cpu accuracy.simt || fail "accuracy differs between devices"
+
+# Mixed precision.
+expect 0 train "${net[@]}" --model mlp:6 --device simt --precision bf16 --out bf16.safetensors --log bf16.jsonl
+holds "$(awk -v a="$(loss cpu)" -v b="$(loss bf16)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')" '<' 0.1 ||
+  fail "training loss $(loss bf16) in bf16, $(loss cpu) in f32"
+expect_error 2 "--precision: bf16 needs --device cuda or simt" train "${net[@]}" --model mlp:6 --device cpu --precision bf16 \
+  --out never.safetensors
+
+# No GPU here, or none in this build: one line says so.
+if ! command -v nvidia-smi >/dev/null; then
+  expect_error 2 "--device: cuda: " summary --model resnet20 --device cuda
+fi
