@@ -23,7 +23,8 @@ struct DeviceMemory {
   /// Waits for all work on the stream.
   Required<void(Stream)> synchronize;
 
-  /// Host memory that the device reaches by itself: begin_download into it does not hold up the CPU.
+  /// Host memory that the device reaches by itself: begin_download into it does not hold up the CPU. One thread at a
+  /// time.
   Required<void*(std::size_t bytes)> allocate_host;
   Required<void(void* memory)> release_host;
   /// As download, but returns at once: host holds the bytes when a mark recorded afterwards has been waited for.
