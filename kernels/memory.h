@@ -9,8 +9,8 @@
 namespace retort {
 
 struct DeviceMemory {
-  /// True where the CPU reads and writes the device's memory as its own.
-  bool host_accessible;
+  /// True where work goes on after the call that asked for it. The simulator's does not, but is used as if it did.
+  bool asynchronous;
   /// Aligned to 256 bytes, contents undefined. Throws std::bad_alloc when there is no more.
   Required<void*(std::size_t bytes)> allocate;
   /// Null is allowed. Work that was asked for before still finds the memory.

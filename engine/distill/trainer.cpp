@@ -71,7 +71,7 @@ bool Trainer::run_epoch(Loader& loader) {
   const auto start = std::chrono::steady_clock::now();
   loader.start(epoch, view, progress_.batch);
   // A device computes one step while the CPU reads the results of the one before and prepares the next.
-  const bool late = !memory_of(device_of(parts_.network)).host_accessible;
+  const bool late = memory_of(device_of(parts_.network)).asynchronous;
   std::optional<PendingStep> pending;
   const auto finish = [&] {
     if (pending) finish_step(*std::exchange(pending, std::nullopt));

@@ -154,7 +154,7 @@ void release_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec
 }  // namespace
 
 const DeviceMemory& memory() {
-  static constexpr DeviceMemory instance = {.host_accessible = false,
+  static constexpr DeviceMemory instance = {.asynchronous = true,
                                             .allocate = allocate,
                                             .release = release,
                                             .upload = upload,
