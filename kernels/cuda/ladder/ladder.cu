@@ -48,6 +48,11 @@ LadderStep loss_step(const char* name, decltype(&loss_1_composed) distillation,
 std::span<const LadderStep> conv2d_fprop_ladder() {
   static const LadderStep steps[] = {
       conv2d_step<exact_f32>("conv2d.1_naive", table_f32(), conv2d_fprop_1_naive),
+      conv2d_step<exact_f32>("conv2d.2_tiled", table_f32(), conv2d_fprop_2_tiled),
+      conv2d_step<exact_f32>("conv2d.3_registers", table_f32(), conv2d_fprop_3_registers),
+      conv2d_step<tf32>("conv2d.4_tensor_cores", table_tf32(), conv2d_fprop_4_tensor_cores),
+      shipping("conv2d.5_multistage", DType::f32, table_tf32()),
+      shipping("conv2d.6_bf16", DType::bf16, table_bf16()),
   };
   return steps;
 }
@@ -55,6 +60,8 @@ std::span<const LadderStep> conv2d_fprop_ladder() {
 std::span<const LadderStep> softmax_ladder() {
   static const LadderStep steps[] = {
       softmax_step("softmax.1_thread_per_row", softmax_1_thread_per_row),
+      softmax_step("softmax.2_block_per_row", softmax_2_block_per_row),
+      softmax_step("softmax.3_warp_per_row", softmax_3_warp_per_row),
       shipping("softmax.4_registers", DType::f32, table_f32()),
   };
   return steps;
@@ -63,6 +70,8 @@ std::span<const LadderStep> softmax_ladder() {
 std::span<const LadderStep> loss_ladder() {
   static const LadderStep steps[] = {
       loss_step("loss.1_composed", loss_1_composed, loss_1_composed_workspace_bytes),
+      loss_step("loss.2_fused_block", loss_2_fused_block, loss_workspace_bytes),
+      loss_step("loss.3_warp_registers", loss_3_warp_registers, loss_workspace_bytes),
       shipping("loss.4_wide_loads", DType::f32, table_f32()),
   };
   return steps;
