@@ -182,4 +182,15 @@ const char* unavailable() {
   return reason;
 }
 
+const char* device_name() {
+  static const cudaDeviceProp properties = [] {
+    int device = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    cudaDeviceProp found{};
+    check(cudaGetDeviceProperties(&found, device), "cudaGetDeviceProperties");
+    return found;
+  }();
+  return properties.name;
+}
+
 }  // namespace retort::cuda

@@ -13,6 +13,8 @@ const KernelTable& table_bf16();
 const DeviceMemory& memory();
 /// An empty string if CUDA's driver finds a device, else CUDA's text.
 const char* unavailable();
+/// "NVIDIA H200", ...: of the device in use.
+const char* device_name();
 
 }  // namespace retort::cuda
 

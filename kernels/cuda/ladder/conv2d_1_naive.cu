@@ -1,0 +1,38 @@
+// Step 1, naive: the formula as it stands, a thread for each element of y.
+//
+// Neighbouring threads make neighbouring channels: they read the same element of x, which a warp fetches once, and
+// neighbouring elements of w, which come in one piece. What limits it: every multiply-add waits for two loads. The
+// whole window of x is read again for each output channel, all of w for each pixel, and the caches must bear it.
+#include "kernels/cuda/ladder/conv2d_product.h"
+#include "kernels/cuda/ladder/steps.h"
+
+namespace retort::RETORT_BACKEND {
+namespace {
+
+__global__ void naive(ConvProduct g, const float* x, const float* w, const float* bias, bool relu, float* y) {
+  const std::int64_t outputs = std::int64_t{g.m} * g.k, stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < outputs; i += stride) {
+    const int row = static_cast<int>(i / g.k), channel = static_cast<int>(i % g.k);
+    const int group = channel / g.n, column = channel % g.n;
+    float sum = 0;
+    for (int d = 0; d < g.depth; ++d) {
+      const std::int64_t at = g.patch(group, row, d);
+      if (at >= 0) sum += x[at] * w[g.filter(group, d, column)];
+    }
+    g.write(group, row, column, sum, bias, relu, y);
+  }
+}
+
+}  // namespace
+
+void conv2d_fprop_1_naive(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w, const void* bias,
+                          bool relu, void* y, void*) {
+  const ConvProduct g(geometry);
+  const std::int64_t outputs = std::int64_t{g.m} * g.k;
+  if (outputs == 0) return;
+  dev::launch("conv2d_fprop_1_naive", naive, {{blocks_for(outputs, 256)}, {256}}, stream, g,
+              static_cast<const float*>(x), static_cast<const float*>(w), static_cast<const float*>(bias), relu,
+              static_cast<float*>(y));
+}
+
+}  // namespace retort::RETORT_BACKEND

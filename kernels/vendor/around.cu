@@ -1,0 +1,66 @@
+#include "kernels/vendor/around.h"
+
+#include "kernels/cuda/common.h"
+
+namespace retort::vendor {
+namespace {
+
+constexpr int kThreads = 256, kTile = 32, kTileRows = 8;
+
+template <class T>
+__global__ void add_bias_relu_kernel(std::int64_t n, std::int64_t channels, const float* bias, bool relu, T* y) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
+    const float value = float(y[i]) + (bias ? bias[i % channels] : 0.0f);
+    y[i] = T(relu && value < 0 ? 0.0f : value);  // a NaN is not below 0
+  }
+}
+
+struct Tile {
+  float v[kTile][kTile + 1];  // a column more: no bank conflict when columns are read
+};
+
+template <class From, class To>
+__global__ void transpose_kernel(std::int64_t rows, std::int64_t columns, const From* source, To* target) {
+  Tile& tile = dev::shared<Tile>();
+  const std::int64_t column = std::int64_t{blockIdx.x} * kTile, row = std::int64_t{blockIdx.y} * kTile;
+  const int x = static_cast<int>(threadIdx.x);
+  for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows)
+    if (row + y < rows && column + x < columns) tile.v[y][x] = float(source[(row + y) * columns + column + x]);
+  dev::syncthreads();
+  for (int y = static_cast<int>(threadIdx.y); y < kTile; y += kTileRows)
+    if (column + y < columns && row + x < rows) target[(column + y) * rows + row + x] = To(tile.v[x][y]);
+}
+
+template <class T>
+void launch_add_bias_relu(Stream stream, std::int64_t rows, std::int64_t channels, const void* bias, bool relu,
+                          void* y) {
+  const std::int64_t n = rows * channels;
+  dev::launch("add_bias_relu", add_bias_relu_kernel<T>, {{cuda::blocks_for(n, kThreads)}, {kThreads}}, stream, n,
+              channels, static_cast<const float*>(bias), relu, static_cast<T*>(y));
+}
+
+template <class From, class To>
+void launch_transpose(Stream stream, std::int64_t rows, std::int64_t columns, const void* source, void* target) {
+  const auto tiles = [](std::int64_t extent) { return static_cast<unsigned>((extent + kTile - 1) / kTile); };
+  dev::launch("transpose", transpose_kernel<From, To>, {{tiles(columns), tiles(rows)}, {kTile, kTileRows}}, stream,
+              rows, columns, static_cast<const From*>(source), static_cast<To*>(target));
+}
+
+}  // namespace
+
+void add_bias_relu(Stream stream, std::int64_t rows, std::int64_t channels, const void* bias, bool relu, DType dtype,
+                   void* y) {
+  if (!bias && !relu) return;
+  (dtype == DType::bf16 ? launch_add_bias_relu<BFloat16> : launch_add_bias_relu<float>)(stream, rows, channels, bias,
+                                                                                        relu, y);
+}
+
+void transpose(Stream stream, std::int64_t rows, std::int64_t columns, DType from, const void* source, DType to,
+               void* target) {
+  (from == DType::f32 ? launch_transpose<float, float>
+   : to == DType::f32 ? launch_transpose<BFloat16, float>
+                      : launch_transpose<BFloat16, BFloat16>)(stream, rows, columns, source, target);
+}
+
+}  // namespace retort::vendor

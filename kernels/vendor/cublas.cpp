@@ -1,0 +1,86 @@
+#include "kernels/vendor/cublas.h"
+
+#include <cublas_v2.h>
+
+#include <stdexcept>
+
+#include "kernels/cuda/runtime.h"
+#include "kernels/vendor/around.h"
+#include "kernels/vendor/library.h"
+
+namespace retort::vendor {
+namespace {
+
+// cublasGemmEx is overloaded in C++; this is the one that the library exports.
+using GemmEx = cublasStatus_t (*)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int, const void*,
+                                  const void*, cudaDataType, int, const void*, cudaDataType, int, const void*, void*,
+                                  cudaDataType, int, cublasComputeType_t, cublasGemmAlgo_t);
+
+struct Cublas {
+  Library library{"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
+  template <class Function>
+  Function find(const char* name) {
+    return reinterpret_cast<Function>(library.find(name));
+  }
+  decltype(&cublasCreate_v2) create = find<decltype(create)>("cublasCreate_v2");
+  decltype(&cublasSetStream_v2) set_stream = find<decltype(set_stream)>("cublasSetStream_v2");
+  GemmEx gemm_ex = find<GemmEx>("cublasGemmEx");
+  decltype(&cublasGetStatusString) status_string = find<decltype(status_string)>("cublasGetStatusString");
+};
+
+/// Never destroyed: CUDA may be gone when statics are.
+Cublas& cublas() {
+  static Cublas& instance = *new Cublas;
+  return instance;
+}
+
+void check(cublasStatus_t status, const char* call, int line) {
+  if (status != CUBLAS_STATUS_SUCCESS)
+    throw std::runtime_error(failed_call(call, "kernels/vendor/cublas.cpp", line, cublas().status_string(status)));
+}
+#define RETORT_CHECK(call) check(call, #call, __LINE__)
+
+cublasHandle_t handle() {
+  static const cublasHandle_t instance = [] {
+    if (*cublas_unavailable()) throw std::runtime_error(std::string("cublas: ") + cublas_unavailable());
+    cublasHandle_t created = nullptr;
+    RETORT_CHECK(cublas().create(&created));
+    return created;
+  }();
+  return instance;
+}
+
+}  // namespace
+
+const char* cublas_unavailable() { return cublas().library.why_not().c_str(); }
+
+std::size_t gemm_workspace_bytes(const GemmGeometry&) { return 0; }
+
+template <Arithmetic kArithmetic>
+void gemm_run(Stream stream, const GemmGeometry& g, const void* a, const void* b, const void* bias, bool relu, void* c,
+              void*) {
+  constexpr bool kBf16 = kArithmetic == Arithmetic::bf16;
+  constexpr cudaDataType kElement = kBf16 ? CUDA_R_16BF : CUDA_R_32F;
+  constexpr cublasComputeType_t kCompute =
+      kArithmetic == Arithmetic::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  const DType c_dtype = kBf16 && !g.parameter_c ? DType::bf16 : DType::f32;
+  const auto extent = [](std::int64_t value) { return static_cast<int>(value); };
+  const float one = 1, zero = 0;
+  RETORT_CHECK(cublas().set_stream(handle(), cuda::native(stream)));
+  // cuBLAS counts by columns: our C is its C transposed, so B^T A^T is asked for.
+  RETORT_CHECK(
+      cublas().gemm_ex(handle(), g.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, g.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                       extent(g.n), extent(g.m), extent(g.k), &one, b, kElement, extent(g.transpose_b ? g.k : g.n), a,
+                       kElement, extent(g.transpose_a ? g.m : g.k), &zero, c,
+                       c_dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F, extent(g.n), kCompute, CUBLAS_GEMM_DEFAULT));
+  add_bias_relu(stream, g.m, g.n, bias, relu, c_dtype, c);
+}
+
+template void gemm_run<Arithmetic::f32>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*,
+                                        void*);
+template void gemm_run<Arithmetic::tf32>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool,
+                                         void*, void*);
+template void gemm_run<Arithmetic::bf16>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool,
+                                         void*, void*);
+
+}  // namespace retort::vendor
