@@ -73,6 +73,7 @@ export out
 
 echo "$gpu"
 if ! phase build 240 bash -c build; then
+  grep "is not installed" "$out/build.log" >&2
   tail -n 20 "$out/build.log" >&2
   fail "no program that runs on the GPU; the whole log is in $out/build.log"
 fi
