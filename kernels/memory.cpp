@@ -31,7 +31,7 @@ void* end_capture(Stream) { no_graphs(); }
 void replay(Stream, void*) { no_graphs(); }
 void release_graph(void*) {}
 
-constexpr DeviceMemory host_memory = {.host_accessible = true,
+constexpr DeviceMemory host_memory = {.asynchronous = false,
                                       .allocate = allocate,
                                       .release = release,
                                       .upload = copy_bytes,

@@ -9,8 +9,8 @@
 namespace retort {
 
 struct DeviceMemory {
-  /// True where the CPU reads and writes the device's memory as its own.
-  bool host_accessible;
+  /// True where work goes on after the call that asked for it. The simulator's does not, but is used as if it did.
+  bool asynchronous;
   /// Aligned to 256 bytes, contents undefined. Throws std::bad_alloc when there is no more.
   Required<void*(std::size_t bytes)> allocate;
   /// Null is allowed. Work that was asked for before still finds the memory.
@@ -23,7 +23,8 @@ struct DeviceMemory {
   /// Waits for all work on the stream.
   Required<void(Stream)> synchronize;
 
-  /// Host memory that the device reaches by itself: begin_download into it does not hold up the CPU.
+  /// Host memory that the device reaches by itself: begin_download into it does not hold up the CPU. One thread at a
+  /// time.
   Required<void*(std::size_t bytes)> allocate_host;
   Required<void(void* memory)> release_host;
   /// As download, but returns at once: host holds the bytes when a mark recorded afterwards has been waited for.

@@ -37,7 +37,7 @@ void run(const Options& options) {
     for (std::int64_t begin = 0; begin < n; begin += kBatch) {
       if (interrupted()) throw Interrupted{};
       const std::int64_t end = std::min(begin + kBatch, n);
-      const Tensor part = infer(*model.network, nchw_to_nhwc(copy_rows(images, begin, end)));
+      const Tensor part = infer(*model.network, nchw_to_nhwc(copy_rows(images, begin, end))).to(Device::cpu);
       std::memcpy(logits.data<float>() + begin * classes, part.data<float>(), part.bytes());
       bar.update(end);
     }

@@ -121,7 +121,7 @@ std::vector<std::vector<Candidate>> predict(const Model& model, const Dataset& d
   std::int64_t done = 0;
   for (Batch batch; loader.next(batch);) {
     if (interrupted()) throw Interrupted{};
-    const Tensor probabilities = softmax(infer(*model.network, batch.inputs[0]));
+    const Tensor probabilities = softmax(infer(*model.network, batch.inputs[0])).to(Device::cpu);
     for (std::size_t row = 0; row < batch.indices.size(); ++row) {
       const float* p = probabilities.data<float>() + static_cast<std::int64_t>(row) * classes;
       check(std::none_of(p, p + classes, [](float value) { return value != value; }), dataset.name(batch.indices[row]),

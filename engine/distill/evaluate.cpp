@@ -10,7 +10,7 @@ namespace retort {
 Tensor infer(Network& network, const Tensor& images) {
   const NoGrad no_grad;
   ForwardContext context;
-  return network.forward(images.to(device_of(network)), context).to(Device::cpu);
+  return network.forward(images.to(device_of(network)), context);
 }
 
 Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,
@@ -25,8 +25,9 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
   std::int64_t done = 0;
   loader.start(0, 0);
   for (Batch batch; loader.next(batch);) {
-    const Tensor logits = infer(network, batch.inputs[0]);
-    metrics.add(logits, batch.labels, options.teacher ? options.teacher->logits(batch, 0) : Tensor());
+    const Tensor logits = infer(network, batch.inputs[0]).to(Device::cpu);
+    const Tensor taught = options.teacher ? options.teacher->logits(batch, 0) : Tensor();
+    metrics.add(logits, batch.labels, taught.to(Device::cpu));
     done += static_cast<std::int64_t>(batch.indices.size());
     if (options.progress) options.progress(done);
   }
@@ -45,7 +46,7 @@ Tensor collect_logits(Teacher& teacher, const Dataset& dataset, std::int64_t cla
   for (std::int64_t view = 0; view < views; ++view) {
     loader.start(0, view);
     for (Batch batch; loader.next(batch);) {
-      const Tensor logits = teacher.logits(batch, view);
+      const Tensor logits = teacher.logits(batch, view).to(Device::cpu);
       check(logits.shape()[1] == classes, "teacher: gives ", logits.shape()[1], " logits where ", classes,
             " classes were expected");
       std::memcpy(result.data<float>() + done * classes, logits.raw(), logits.bytes());

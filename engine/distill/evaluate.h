@@ -19,8 +19,8 @@ struct EvaluateOptions {
   std::function<void(std::int64_t done)> progress;
 };
 
-/// The logits f32 [n, classes], on the CPU, of images [n, h, w, c] in evaluation mode, computed where the network lies.
-/// Nothing is recorded.
+/// The logits f32 [n, classes], on the network's device, of images [n, h, w, c] in evaluation mode, computed where the
+/// network lies. Nothing is recorded.
 Tensor infer(Network& network, const Tensor& images);
 
 /// Centred views, no dropout, running statistics. Throws what the loader throws.

@@ -70,8 +70,10 @@ double log_sum_exp(const float* row, std::int64_t classes) {
 
 }  // namespace
 
-Tensor combine_logits(const std::vector<Tensor>& logits, Combine combine) {
-  if (logits.size() == 1) return logits.front();
+Tensor combine_logits(const std::vector<Tensor>& members, Combine combine) {
+  if (members.size() == 1) return members.front();
+  std::vector<Tensor> logits;
+  for (const Tensor& member : members) logits.push_back(member.to(Device::cpu));
   const std::int64_t rows = logits.front().shape()[0], classes = logits.front().shape()[1];
   const double share = 1.0 / static_cast<double>(logits.size());
   Tensor result = Tensor::empty({rows, classes});

@@ -16,7 +16,7 @@ class Teacher {
   virtual ~Teacher() = default;
   /// Appends the preprocessings whose inputs logits() will want in each batch, reusing equal ones already there.
   virtual void request_inputs(std::vector<Preprocessing>& preprocessings) = 0;
-  /// Logits f32 [n, classes] of a batch that was loaded for `view`.
+  /// Logits f32 [n, classes] of a batch that was loaded for `view`, on the CPU or on the teacher's device.
   virtual Tensor logits(const Batch& batch, std::uint64_t view) = 0;
 };
 
@@ -60,7 +60,7 @@ class LiveTeacher : public Teacher {
   Combine combine_;
 };
 
-/// Combines logits of several models, all [n, classes].
+/// Combines logits of several models, all [n, classes]; of one alone they stay where they are, else the CPU does it.
 Tensor combine_logits(const std::vector<Tensor>& logits, Combine combine);
 
 }  // namespace retort

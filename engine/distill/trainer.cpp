@@ -71,7 +71,7 @@ bool Trainer::run_epoch(Loader& loader) {
   const auto start = std::chrono::steady_clock::now();
   loader.start(epoch, view, progress_.batch);
   // A device computes one step while the CPU reads the results of the one before and prepares the next.
-  const bool late = !memory_of(device_of(parts_.network)).host_accessible;
+  const bool late = memory_of(device_of(parts_.network)).asynchronous;
   std::optional<PendingStep> pending;
   const auto finish = [&] {
     if (pending) finish_step(*std::exchange(pending, std::nullopt));
@@ -110,8 +110,10 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
   const StepResults results = step_.run(inputs, lr_);
   ++progress_.step;
   ++progress_.batch;
-  return {progress_.step, batch.labels, inputs.teacher,
-          std::make_unique<Readback>(std::vector{results.logits, results.total, results.parts})};
+  std::vector<Tensor> wanted{results.logits, results.total, results.parts};
+  const bool reads_teacher = inputs.teacher && inputs.teacher.device() != Device::cpu;
+  if (reads_teacher) wanted.push_back(inputs.teacher);
+  return {progress_.step, batch.labels, reads_teacher ? Tensor() : inputs.teacher, std::make_unique<Readback>(wanted)};
 }
 
 /// Adds a step's results to the epoch's sums.
@@ -120,9 +122,10 @@ void Trainer::finish_step(PendingStep step) {
   const Tensor &logits = results[0], &parts = results[2];
   const double loss = results[1].item();
   check_loss(loss, "loss", step.number);
-  const bool taught = static_cast<bool>(step.teacher);
+  const Tensor teacher = results.size() > 3 ? results[3] : step.teacher;
+  const bool taught = static_cast<bool>(teacher);
   Metrics metrics(logits.shape()[1], settings_.distillation.temperature);
-  metrics.add(logits, step.labels, step.teacher);
+  metrics.add(logits, step.labels, teacher);
   const Evaluation evaluation = metrics.result();
   const double n = static_cast<double>(logits.shape()[0]);
   progress_.sums.samples += n;

@@ -90,7 +90,7 @@ class Trainer {
   /// A step that was asked for and whose results are on their way.
   struct PendingStep {
     std::int64_t number;     ///< from 1
-    Tensor labels, teacher;  ///< on the CPU
+    Tensor labels, teacher;  ///< on the CPU; a teacher on the device is among the results
     std::unique_ptr<Readback> results;
   };
   PendingStep start_step(Batch& batch);

@@ -21,7 +21,7 @@ struct StepSettings {
   bool capture = false;           ///< make graphs of steps
 };
 
-/// What a step is computed from, all on the CPU. What is not used is empty.
+/// What a step is computed from, on the CPU or the step's device. What is not used is empty.
 struct StepInputs {
   Tensor x = {};                                  ///< f32 [n, h, w, c]
   Tensor labels = {}, labels2 = {}, weight = {};  ///< as in Targets

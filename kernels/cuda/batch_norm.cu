@@ -17,9 +17,14 @@ constexpr int kThreads = 256;
 template <class T>
 struct Shifted {
   const T* x;
-  __device__ ColumnPair operator()(std::int64_t at, std::int64_t pivot, std::int64_t) const {
-    const float d = float(x[at]) - float(x[pivot]);
-    return {d, d * d};
+  template <int kN>
+  __device__ void add(std::int64_t at, std::int64_t pivot, std::int64_t, ColumnPair (&sums)[kN]) const {
+    const auto values = dev::load<Pack<T, kN>>(x + at), pivots = dev::load<Pack<T, kN>>(x + pivot);
+    for (int j = 0; j < kN; ++j) {
+      const float d = float(values.v[j]) - float(pivots.v[j]);
+      sums[j].first += d;
+      sums[j].second += d * d;
+    }
   }
 };
 
@@ -27,25 +32,30 @@ template <class T>
 __global__ void finish_statistics(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, int chunks,
                                   const ColumnPair* partial, const T* x, double momentum, double eps, float* mean_out,
                                   float* inv_std_out, float* running_mean, float* running_var) {
-  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (c >= channels) return;
-  double count = 0, mean = 0, squares = 0;
-  for (int i = 0; i < chunks; ++i) {
-    const std::int64_t first = i * per_chunk;
-    const double n = static_cast<double>(first + per_chunk < rows ? per_chunk : rows - first);
-    const double sum = double{partial[i * channels + c].first};
-    const double chunk_mean = double{float(x[first * channels + c])} + sum / n;
-    const double delta = chunk_mean - mean;
-    squares += double{partial[i * channels + c].second} - sum * sum / n + delta * delta * count * n / (count + n);
-    mean += delta * n / (count + n);
-    count += n;
-  }
-  squares = squares > 0 ? squares : squares < 0 ? 0 : squares;  // NaN stays
+  ColumnFinish finish;
+  const std::int64_t c = finish.channel();
+  const auto count = [&](int chunk) {
+    const std::int64_t first = chunk * per_chunk;
+    return static_cast<double>(first + per_chunk < rows ? per_chunk : rows - first);
+  };
+  const auto mean_of = [&](int chunk) {
+    return double{float(x[chunk * per_chunk * channels + c])} +
+           double{partial[chunk * channels + c].first} / count(chunk);
+  };
+  const double all = static_cast<double>(rows);
+  const double mean = finish.sum(chunks, channels, [&](int chunk) { return count(chunk) * mean_of(chunk); }) / all;
+  // Within chunks, and of the chunks' means about the mean.
+  double squares = finish.sum(chunks, channels, [&](int chunk) {
+    const ColumnPair sums = partial[chunk * channels + c];
+    const double delta = mean_of(chunk) - mean;
+    return double{sums.second} - double{sums.first} * double{sums.first} / count(chunk) + delta * delta * count(chunk);
+  });
+  if (!finish.writes(channels)) return;
+  squares = squares < 0 ? 0 : squares;  // NaN stays
   mean_out[c] = static_cast<float>(mean);
-  inv_std_out[c] = static_cast<float>(1 / sqrt(squares / count + eps));
+  inv_std_out[c] = static_cast<float>(1 / sqrt(squares / all + eps));
   running_mean[c] = static_cast<float>((1 - momentum) * running_mean[c] + momentum * mean);
-  running_var[c] =
-      static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (count > 1 ? count - 1 : 1));
+  running_var[c] = static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (rows > 1 ? all - 1 : 1));
 }
 
 __global__ void use_running_statistics(std::int64_t channels, const float* running_mean, const float* running_var,
@@ -81,22 +91,27 @@ struct Gradients {
   const T *x, *y, *dy;
   const float *mean, *inv_std;
   bool relu;
-  __device__ ColumnPair operator()(std::int64_t at, std::int64_t, std::int64_t c) const {
-    const float dz = relu && !(float(y[at]) > 0) ? 0 : float(dy[at]);
-    return {dz, dz * ((float(x[at]) - mean[c]) * inv_std[c])};
+  template <int kN>
+  __device__ void add(std::int64_t at, std::int64_t, std::int64_t c, ColumnPair (&sums)[kN]) const {
+    const auto in = dev::load<Pack<T, kN>>(x + at), gradient = dev::load<Pack<T, kN>>(dy + at);
+    Pack<T, kN> out = in;
+    if (relu) out = dev::load<Pack<T, kN>>(y + at);
+    for (int j = 0; j < kN; ++j) {
+      const float dz = relu && !(float(out.v[j]) > 0) ? 0 : float(gradient.v[j]);
+      sums[j].first += dz;
+      sums[j].second += dz * ((float(in.v[j]) - mean[c + j]) * inv_std[c + j]);
+    }
   }
 };
 
 /// sums[c] = (dbeta, dgamma); both are also written where they are wanted.
 __global__ void finish_gradients(std::int64_t channels, int chunks, const ColumnPair* partial, ColumnPair* sums,
                                  float* dbeta, float* dgamma) {
-  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (c >= channels) return;
-  double first = 0, second = 0;
-  for (int i = 0; i < chunks; ++i) {
-    first += double{partial[i * channels + c].first};
-    second += double{partial[i * channels + c].second};
-  }
+  ColumnFinish finish;
+  const std::int64_t c = finish.channel();
+  const double first = finish.sum(chunks, channels, [&](int i) { return double{partial[i * channels + c].first}; });
+  const double second = finish.sum(chunks, channels, [&](int i) { return double{partial[i * channels + c].second}; });
+  if (!finish.writes(channels)) return;
   sums[c] = {static_cast<float>(first), static_cast<float>(second)};
   if (dbeta) dbeta[c] = static_cast<float>(first);
   if (dgamma) dgamma[c] = static_cast<float>(second);
@@ -149,16 +164,15 @@ void backward(Stream stream, const BatchNormGeometry& g, const BatchNormBackward
   auto* const partial = sums + g.channels;
   const T *x = static_cast<const T*>(b.x), *y = static_cast<const T*>(b.y), *dy = static_cast<const T*>(b.dy);
   const auto *mean = static_cast<const float*>(b.mean), *inv_std = static_cast<const float*>(b.inv_std);
+  const bool by_packs = g.channels % kPack<T> == 0 && aligned16(x) && aligned16(y) && aligned16(dy);
   if (b.dgamma || b.dbeta || (train && b.dx)) {
-    column_sums("batch_norm_gradients", stream, g.rows, g.channels, Gradients<T>{x, y, dy, mean, inv_std, b.relu},
-                partial);
-    dev::launch("batch_norm_gradients_finish", finish_gradients, {{blocks_for(g.channels, kThreads)}, {kThreads}},
-                stream, g.channels, column_chunks(g.rows), partial, sums, static_cast<float*>(b.dbeta),
-                static_cast<float*>(b.dgamma));
+    column_sums<kPack<T>>("batch_norm_gradients", stream, g.rows, g.channels, by_packs,
+                          Gradients<T>{x, y, dy, mean, inv_std, b.relu}, partial);
+    dev::launch("batch_norm_gradients_finish", finish_gradients, finish_grid(g.channels), stream, g.channels,
+                column_chunks(g.rows), partial, sums, static_cast<float*>(b.dbeta), static_cast<float*>(b.dgamma));
   }
   if (!b.dx && !b.dresidual) return;
-  const bool wide = g.channels % kPack<T> == 0 && aligned16(x) && aligned16(y) && aligned16(dy) && aligned16(b.dx) &&
-                    aligned16(b.dresidual);
+  const bool wide = by_packs && aligned16(b.dx) && aligned16(b.dresidual);
   const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
   dev::launch("batch_norm_apply_gradients", wide ? apply_gradients<T, kPack<T>> : apply_gradients<T, 1>,
               {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, x, y, dy,
@@ -177,11 +191,11 @@ void batch_norm_forward_train(Stream stream, const BatchNormGeometry& g, const B
                               void* mean, void* inv_std, void* running_mean, void* running_var, void* workspace) {
   auto* const partial = static_cast<ColumnPair*>(workspace);
   const T* const x = static_cast<const T*>(f.x);
-  column_sums("batch_norm_statistics", stream, g.rows, g.channels, Shifted<T>{x}, partial);
-  dev::launch("batch_norm_statistics_finish", finish_statistics<T>, {{blocks_for(g.channels, kThreads)}, {kThreads}},
-              stream, g.rows, g.channels, chunk_rows(g.rows), column_chunks(g.rows), partial, x, momentum, f.eps,
-              static_cast<float*>(mean), static_cast<float*>(inv_std), static_cast<float*>(running_mean),
-              static_cast<float*>(running_var));
+  column_sums<kPack<T>>("batch_norm_statistics", stream, g.rows, g.channels, g.channels % kPack<T> == 0 && aligned16(x),
+                        Shifted<T>{x}, partial);
+  dev::launch("batch_norm_statistics_finish", finish_statistics<T>, finish_grid(g.channels), stream, g.rows, g.channels,
+              chunk_rows(g.rows), column_chunks(g.rows), partial, x, momentum, f.eps, static_cast<float*>(mean),
+              static_cast<float*>(inv_std), static_cast<float*>(running_mean), static_cast<float*>(running_var));
   launch_apply<T>(stream, g, f, static_cast<const float*>(mean), static_cast<const float*>(inv_std));
 }
 

@@ -1,7 +1,8 @@
 // Sums over the rows of [rows, channels], two values at once: bias gradients, batch statistics and their gradients.
 //
-// Stage one, here: the rows are cut into chunks, and each block adds those of one chunk for a few channels. Stage two
-// is the caller's: it adds the chunks' partial sums in double, in order, so the result never depends on the schedule.
+// Stage one: the rows are cut into chunks; a block adds those of one chunk for a few channels, each thread in float, 16
+// bytes of channels at a time. Stage two: ColumnFinish adds the chunks' partial sums in double. Both in a fixed order,
+// so the result never depends on the schedule.
 #pragma once
 
 #include "kernels/cuda/common.h"
@@ -12,8 +13,8 @@ struct ColumnPair {
   float first, second;
 };
 
-inline constexpr int kColumnLanes = 32, kRowLanes = 8;  ///< of a block
-inline constexpr std::int64_t kMinChunkRows = 64, kMaxChunks = 1024;
+inline constexpr int kColumnLanes = 8, kRowLanes = 32;  ///< of a block of stage one
+inline constexpr std::int64_t kMinChunkRows = 64, kMaxChunks = 512;
 
 inline std::int64_t chunk_rows(std::int64_t rows) {
   const std::int64_t wanted = (rows + kMaxChunks - 1) / kMaxChunks;
@@ -26,42 +27,81 @@ inline std::size_t column_sums_bytes(std::int64_t rows, std::int64_t channels) {
   return static_cast<std::size_t>(column_chunks(rows)) * static_cast<std::size_t>(channels) * sizeof(ColumnPair);
 }
 
-/// partial[chunk][c] = the sum over the chunk's rows of f(row * channels + c, first * channels + c, c), `first` being
-/// the chunk's first row.
-template <class F>
+/// partial[chunk][c] = the sum over the chunk's rows of what f adds. f.add<kN>(at, pivot, c, sums) adds to sums[0..kN)
+/// for the kN channels from c on, at the element `at` = row * channels + c; `pivot` is that of the chunk's first row.
+template <class F, int kN>
 __global__ void column_sums_kernel(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, F f,
                                    ColumnPair* partial) {
   struct Shared {
-    ColumnPair sums[kRowLanes][kColumnLanes + 1];
+    ColumnPair sums[kRowLanes][kColumnLanes * kN + 1];
   };
   Shared& shared = dev::shared<Shared>();
   const int column = static_cast<int>(threadIdx.x), lane = static_cast<int>(threadIdx.y);
-  const std::int64_t c = std::int64_t{blockIdx.x} * kColumnLanes + column;
+  const std::int64_t c = (std::int64_t{blockIdx.x} * kColumnLanes + column) * kN;
   const std::int64_t first = std::int64_t{blockIdx.y} * per_chunk;
   const std::int64_t end = first + per_chunk < rows ? first + per_chunk : rows;
-  ColumnPair sum{0, 0};
+  ColumnPair sums[kN];
+  for (int j = 0; j < kN; ++j) sums[j] = {0, 0};
   if (c < channels)
-    for (std::int64_t row = first + lane; row < end; row += kRowLanes) {
-      const ColumnPair value = f(row * channels + c, first * channels + c, c);
-      sum.first += value.first;
-      sum.second += value.second;
-    }
-  shared.sums[lane][column] = sum;
+    for (std::int64_t row = first + lane; row < end; row += kRowLanes)
+      f.template add<kN>(row * channels + c, first * channels + c, c, sums);
+  for (int j = 0; j < kN; ++j) shared.sums[lane][column * kN + j] = sums[j];
   dev::syncthreads();
-  if (lane != 0 || c >= channels) return;
-  for (int i = 1; i < kRowLanes; ++i) {
-    sum.first += shared.sums[i][column].first;
-    sum.second += shared.sums[i][column].second;
+  const int mine = lane * kColumnLanes + column;  // one thread a channel from here on
+  const std::int64_t channel = std::int64_t{blockIdx.x} * kColumnLanes * kN + mine;
+  if (mine >= kColumnLanes * kN || channel >= channels) return;
+  ColumnPair total{0, 0};
+  for (int i = 0; i < kRowLanes; ++i) {
+    total.first += shared.sums[i][mine].first;
+    total.second += shared.sums[i][mine].second;
   }
-  partial[blockIdx.y * channels + c] = sum;
+  partial[blockIdx.y * channels + channel] = total;
 }
 
-template <class F>
-void column_sums(const char* name, Stream stream, std::int64_t rows, std::int64_t channels, F f, ColumnPair* partial) {
-  const unsigned columns = static_cast<unsigned>((channels + kColumnLanes - 1) / kColumnLanes);
-  dev::launch(name, column_sums_kernel<F>,
+/// kWide: channels that one access takes where their number and the pointers allow.
+template <int kWide, class F>
+void column_sums(const char* name, Stream stream, std::int64_t rows, std::int64_t channels, bool wide, F f,
+                 ColumnPair* partial) {
+  const int n = wide ? kWide : 1;
+  const unsigned columns = static_cast<unsigned>((channels + kColumnLanes * n - 1) / (kColumnLanes * n));
+  dev::launch(name, wide ? column_sums_kernel<F, kWide> : column_sums_kernel<F, 1>,
               {{columns, static_cast<unsigned>(column_chunks(rows))}, {kColumnLanes, kRowLanes}}, stream, rows,
               channels, chunk_rows(rows), f, partial);
+}
+
+/// Stage two, in a block of kFinishLanes x kFinishLanes threads: x a channel, y a share of the chunks.
+inline constexpr int kFinishLanes = 32;
+class ColumnFinish {
+ public:
+  __device__ ColumnFinish() : shared_(dev::shared<Shared>()) {}
+  __device__ static std::int64_t channel() { return std::int64_t{blockIdx.x} * kFinishLanes + threadIdx.x; }
+
+  /// The sum of f(chunk) over all chunks, for the thread's channel; f is not called for channels that do not exist. All
+  /// threads of the block call it, and all threads of a channel get the sum.
+  template <class F>
+  __device__ double sum(int chunks, std::int64_t channels, const F& f) {
+    double value = 0;
+    if (channel() < channels)
+      for (int chunk = static_cast<int>(threadIdx.y); chunk < chunks; chunk += kFinishLanes) value += f(chunk);
+    shared_.values[threadIdx.y][threadIdx.x] = value;
+    dev::syncthreads();
+    value = 0;
+    for (int i = 0; i < kFinishLanes; ++i) value += shared_.values[i][threadIdx.x];
+    dev::syncthreads();
+    return value;
+  }
+  /// True for the one thread that writes a channel's result.
+  __device__ static bool writes(std::int64_t channels) { return threadIdx.y == 0 && channel() < channels; }
+
+ private:
+  struct Shared {
+    double values[kFinishLanes][kFinishLanes + 1];
+  };
+  Shared& shared_;
+};
+
+inline dev::LaunchShape finish_grid(std::int64_t channels) {
+  return {{static_cast<unsigned>((channels + kFinishLanes - 1) / kFinishLanes)}, {kFinishLanes, kFinishLanes}};
 }
 
 }  // namespace retort::RETORT_BACKEND

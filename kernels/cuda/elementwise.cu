@@ -101,15 +101,19 @@ __global__ void shortcut_backward_kernel(ShortcutGeometry g, const T* dy, T* dx)
 template <class T>
 struct Value {
   const T* x;
-  __device__ ColumnPair operator()(std::int64_t at, std::int64_t, std::int64_t) const { return {float(x[at]), 0}; }
+  template <int kN>
+  __device__ void add(std::int64_t at, std::int64_t, std::int64_t, ColumnPair (&sums)[kN]) const {
+    const auto values = dev::load<Pack<T, kN>>(x + at);
+    for (int j = 0; j < kN; ++j) sums[j].first += float(values.v[j]);
+  }
 };
 
 __global__ void sum_partials(int chunks, std::int64_t channels, const ColumnPair* partial, float* y) {
-  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (c >= channels) return;
-  double sum = 0;
-  for (int i = 0; i < chunks; ++i) sum += double{partial[i * channels + c].first};
-  y[c] = static_cast<float>(sum);
+  ColumnFinish finish;
+  const std::int64_t c = finish.channel();
+  const double sum =
+      finish.sum(chunks, channels, [&](int chunk) { return double{partial[chunk * channels + c].first}; });
+  if (finish.writes(channels)) y[c] = static_cast<float>(sum);
 }
 
 }  // namespace
@@ -178,9 +182,10 @@ std::size_t sum_rows_workspace_bytes(std::int64_t rows, std::int64_t channels) {
 template <class T>
 void sum_rows(Stream stream, std::int64_t rows, std::int64_t channels, const void* x, void* y, void* workspace) {
   auto* const partial = static_cast<ColumnPair*>(workspace);
-  column_sums("sum_rows", stream, rows, channels, Value<T>{static_cast<const T*>(x)}, partial);
-  dev::launch("sum_rows_finish", sum_partials, {{blocks_for(channels, kThreads)}, {kThreads}}, stream,
-              column_chunks(rows), channels, partial, static_cast<float*>(y));
+  column_sums<kPack<T>>("sum_rows", stream, rows, channels, channels % kPack<T> == 0 && aligned16(x),
+                        Value<T>{static_cast<const T*>(x)}, partial);
+  dev::launch("sum_rows_finish", sum_partials, finish_grid(channels), stream, column_chunks(rows), channels, partial,
+              static_cast<float*>(y));
 }
 
 template <class T>

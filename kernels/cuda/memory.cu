@@ -1,5 +1,6 @@
 // The GPU's memory, for kernels/memory.h.
 #include <cstring>
+#include <map>
 #include <new>
 
 #include "kernels/cuda/runtime.h"
@@ -82,13 +83,35 @@ void copy(Stream stream, void* target, const void* source, std::size_t bytes) {
 
 void synchronize(Stream stream) { check(cudaStreamSynchronize(native(stream)), "cudaStreamSynchronize"); }
 
-void* allocate_host(std::size_t bytes) {
-  void* memory = nullptr;
-  check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+/// Page-locked memory is slow to get: what is given back waits for the next who needs as much.
+std::multimap<std::size_t, void*>& free_host_memory() {
+  static auto& memory = *new std::multimap<std::size_t, void*>;
+  return memory;
+}
+std::map<void*, std::size_t>& host_memory_in_use() {
+  static auto& memory = *new std::map<void*, std::size_t>;
   return memory;
 }
 
-void release_host(void* memory) { cudaFreeHost(memory); }
+void* allocate_host(std::size_t bytes) {
+  auto& free = free_host_memory();
+  const auto found = free.find(bytes);
+  void* memory = nullptr;
+  if (found != free.end()) {
+    memory = found->second;
+    free.erase(found);
+  } else {
+    check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+  }
+  host_memory_in_use()[memory] = bytes;
+  return memory;
+}
+
+void release_host(void* memory) {
+  const auto used = host_memory_in_use().find(memory);
+  free_host_memory().emplace(used->second, memory);
+  host_memory_in_use().erase(used);
+}
 
 void begin_download(Stream stream, void* host, const void* device, std::size_t bytes) {
   if (bytes == 0) return;
@@ -131,7 +154,7 @@ void release_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec
 }  // namespace
 
 const DeviceMemory& memory() {
-  static constexpr DeviceMemory instance = {.host_accessible = false,
+  static constexpr DeviceMemory instance = {.asynchronous = true,
                                             .allocate = allocate,
                                             .release = release,
                                             .upload = upload,

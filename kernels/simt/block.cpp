@@ -23,6 +23,11 @@ std::string position(Dim3 at) {
   return text.append(",").append(std::to_string(at.z)).append(")");
 }
 
+/// An access of a machine word that does not lie at a multiple of its size; others are ranges.
+bool misaligned(std::uintptr_t address, std::size_t bytes) {
+  return bytes <= 16 && (bytes & (bytes - 1)) == 0 && address % bytes != 0;
+}
+
 std::byte* map_memory(std::size_t bytes) {
   void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -195,7 +200,7 @@ void Block::access(std::uintptr_t address, std::size_t bytes, AccessKind kind) {
     if (offset + bytes > shared_used_)
       fail(std::string(verb) + " " + std::to_string(bytes) + " bytes of shared memory at byte " +
            std::to_string(offset) + ", beyond the block's " + std::to_string(shared_used_) + " bytes");
-    if (bytes <= 16 && address % bytes != 0)
+    if (misaligned(address, bytes))
       fail(std::string(verb) + " " + std::to_string(bytes) + " bytes of shared memory at byte " +
            std::to_string(offset) + ": misaligned");
     const auto conflict = races_.access(warp(), lane(), offset, bytes, kind);
@@ -211,7 +216,7 @@ void Block::access(std::uintptr_t address, std::size_t bytes, AccessKind kind) {
     fail(std::string(verb) + " " + std::to_string(bytes) + " bytes " +
          (other_stack ? "of another thread's local memory" : describe_address(address)));
   }
-  if (bytes <= 16 && address % bytes != 0)
+  if (misaligned(address, bytes))
     fail(std::string(verb) + " " + std::to_string(bytes) + " bytes at byte " + std::to_string(address - buffer.begin) +
          " of a buffer: misaligned");
   last_buffer_ = buffer;

@@ -54,7 +54,7 @@ void release_graph(void* graph) { delete static_cast<Graph*>(graph); }
 }  // namespace
 
 const DeviceMemory& memory() {
-  static constexpr DeviceMemory instance = {.host_accessible = true,
+  static constexpr DeviceMemory instance = {.asynchronous = true,
                                             .allocate = allocate,
                                             .release = release_buffer,
                                             .upload = upload,
