@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
+#include "kernels/memory.h"
 #include "tools/bench_machine.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
@@ -19,10 +20,27 @@ namespace {
 constexpr double kShortestTurn = 2e-3;  // seconds; far above the clock's grain
 constexpr double kMostCalls = 1e5;
 
-double time_calls(const std::function<void()>& call, std::int64_t calls) {
+constexpr double kColdBytes = 128e6;  // more than twice the L2 cache of any GPU so far
+constexpr double kMostSets = 256;
+
+/// Seconds of all calls together, from an idle device to an idle device.
+double time_calls(const Candidate& candidate, std::int64_t calls) {
+  const DeviceMemory& memory = memory_of(candidate.device);
+  memory.synchronize({});
   const auto start = std::chrono::steady_clock::now();
-  for (std::int64_t i = 0; i < calls; ++i) call();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(calls);
+  for (std::int64_t i = 0; i < calls; ++i) candidate.call();
+  memory.synchronize({});
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Calls that fill the shortest turn. A single call says too little of short ones: starting and waiting count in it.
+std::int64_t calls_a_turn(const Candidate& candidate) {
+  double calls = 1;
+  for (;;) {
+    const double seconds = time_calls(candidate, static_cast<std::int64_t>(calls));
+    if (seconds >= 0.9 * kShortestTurn || calls >= kMostCalls) return static_cast<std::int64_t>(calls);
+    calls = std::min(kMostCalls, std::ceil(calls * std::min(kShortestTurn / seconds, 100.0)));
+  }
 }
 
 /// Linear interpolation between the order statistics; `sorted` is not empty.
@@ -38,7 +56,7 @@ std::vector<BenchResult> sum_over_layers(const std::vector<BenchResult>& results
   std::vector<BenchResult> sums;
   for (const BenchResult& result : results) {
     auto sum = std::find_if(sums.begin(), sums.end(), [&](const BenchResult& candidate) {
-      return candidate.name == result.name && candidate.backend == result.backend;
+      return candidate.name == result.name && candidate.backend.name == result.backend.name;
     });
     if (sum == sums.end()) {
       sums.push_back({.name = result.name, .backend = result.backend, .shape = "all layers"});
@@ -55,10 +73,30 @@ std::vector<BenchResult> sum_over_layers(const std::vector<BenchResult>& results
   return sums;
 }
 
+/// Of the limit that bandwidth and arithmetic set where the backend runs; the simulator is measured as the CPU it is.
+double roofline_share(const BenchResult& result, const Machine& machine) {
+  const double flops_rate = result.flops / result.seconds;
+  if (result.backend.device != Device::cuda)
+    return flops_rate / roofline(machine.peak_flops, machine.bandwidth, result.flops, result.bytes);
+  const DeviceLimits& limits = cuda_limits(result.backend.precision);
+  return flops_rate / roofline(limits.peak_flops, limits.bandwidth, result.flops, result.bytes);
+}
+
+/// The precisions that were measured on a CUDA device.
+std::vector<std::string> cuda_precisions(const std::vector<BenchResult>& results) {
+  std::vector<std::string> precisions;
+  for (const BenchResult& result : results)
+    if (result.backend.device == Device::cuda &&
+        std::find(precisions.begin(), precisions.end(), result.backend.precision) == precisions.end())
+      precisions.push_back(result.backend.precision);
+  return precisions;
+}
+
 nlohmann::ordered_json to_json(const BenchResult& result, const Machine& machine) {
   const double flops_rate = result.flops / result.seconds;
   nlohmann::ordered_json json = {{"name", result.name},
-                                 {"backend", result.backend},
+                                 {"backend", result.backend.name},
+                                 {"precision", result.backend.precision},
                                  {"shape", result.shape},
                                  {"seconds", result.seconds},
                                  {"spread", result.spread},
@@ -66,7 +104,7 @@ nlohmann::ordered_json to_json(const BenchResult& result, const Machine& machine
                                  {"bytes", result.bytes},
                                  {"gflops", flops_rate / 1e9},
                                  {"gbps", result.bytes / result.seconds / 1e9},
-                                 {"roofline_share", flops_rate / roofline(machine, result.flops, result.bytes)}};
+                                 {"roofline_share", roofline_share(result, machine)}};
   if (result.count > 0) json["count"] = result.count;
   if (result.images > 0) {
     json["images_per_second"] = result.images / result.seconds;
@@ -75,12 +113,15 @@ nlohmann::ordered_json to_json(const BenchResult& result, const Machine& machine
   return json;
 }
 
-void print_row(const BenchResult& result, const Machine& machine, int name_width, int shape_width) {
-  const double flops_rate = result.flops / result.seconds;
-  std::printf("%-*s  %-9s  %-*s  %10.3f  %5.1f%%  %8.1f  %7.1f  %7.1f%%", name_width, result.name.c_str(),
-              result.backend.c_str(), shape_width, result.shape.c_str(), 1e3 * result.seconds, 100 * result.spread,
-              flops_rate / 1e9, result.bytes / result.seconds / 1e9,
-              100 * flops_rate / roofline(machine, result.flops, result.bytes));
+struct Widths {
+  int name = 4, backend = 9, shape = 10;
+};
+
+void print_row(const BenchResult& result, const Machine& machine, const Widths& widths) {
+  std::printf("%-*s  %-*s  %-*s  %10.3f  %5.1f%%  %8.1f  %7.1f  %7.1f%%", widths.name, result.name.c_str(),
+              widths.backend, result.backend.name.c_str(), widths.shape, result.shape.c_str(), 1e3 * result.seconds,
+              100 * result.spread, result.flops / result.seconds / 1e9, result.bytes / result.seconds / 1e9,
+              100 * roofline_share(result, machine));
   if (result.count > 0) std::printf("  x%lld", static_cast<long long>(result.count));
   if (result.images > 0)
     std::printf("  %.2f images/s, peak %.0f MiB (arena %.0f MiB)", result.images / result.seconds,
@@ -93,38 +134,45 @@ void print_row(const BenchResult& result, const Machine& machine, int name_width
 
 void add_bench_options(CLI::App& command, BenchOptions& options) {
   add_common_options(command, options.common);
-  as_list(command.add_option("--backend", options.backends, "cpu or reference; several are measured in turns"))
+  as_list(command.add_option("--backend", options.backends,
+                             "cpu, reference, cuda, simt, cublas, cudnn, ... (default: --device's); several are "
+                             "measured in turns"));
+  command.add_option("--precision", options.precision, "fp32, tf32 or bf16")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
       ->capture_default_str();
   command.add_option("--repeats", options.repeats, "Measurements, of which the median counts")
       ->check(whole_number(1, 100000))
       ->capture_default_str();
 }
 
-std::vector<Backend> chosen_backends(const BenchOptions& options) {
-  std::vector<Backend> backends;
-  for (const std::string& name : options.backends) {
-    if (name == "cpu")
-      backends.push_back({name, &kernels_for(Device::cpu, DType::f32)});
-    else if (name == "reference")
-      backends.push_back({name, &kernels_for(Device::reference, DType::f32)});
-    else
-      throw UsageError(text("--backend: this build has no '", name, "'; use cpu or reference"));
-  }
-  return backends;
+std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject) {
+  if (!options.backends.empty()) return find_backends(options.backends, options.precision, subject);
+  return find_backends({to_string(compute_device(options.common))}, options.precision, subject);
 }
 
-std::vector<Timing> measure(const std::vector<std::function<void()>>& candidates, int repeats) {
+Candidate in_rotation(Device device, double bytes, const std::function<std::function<void()>()>& make) {
+  const double sets = device == Device::cuda ? std::clamp(std::ceil(kColdBytes / bytes), 1.0, kMostSets) : 1;
+  std::vector<std::function<void()>> calls;
+  for (int i = 0; i < static_cast<int>(sets); ++i) calls.push_back(make());
+  return {[calls = std::move(calls), next = std::size_t{0}]() mutable {
+            calls[next]();
+            next = (next + 1) % calls.size();
+          },
+          device};
+}
+
+std::vector<Timing> measure(const std::vector<Candidate>& candidates, int repeats) {
   std::vector<std::int64_t> calls;
-  for (const auto& candidate : candidates) {
-    candidate();
-    const double once = time_calls(candidate, 1);
-    calls.push_back(static_cast<std::int64_t>(std::clamp(std::ceil(kShortestTurn / once), 1.0, kMostCalls)));
+  for (const Candidate& candidate : candidates) {
+    candidate.call();
+    calls.push_back(calls_a_turn(candidate));
   }
   std::vector<std::vector<double>> seconds(candidates.size());
   for (int repeat = 0; repeat < repeats; ++repeat) {
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
+    for (std::size_t turn = 0; turn < candidates.size(); ++turn) {
       if (interrupted()) throw Interrupted{};
-      seconds[i].push_back(time_calls(candidates[i], calls[i]));
+      const std::size_t i = repeat % 2 == 0 ? turn : candidates.size() - 1 - turn;
+      seconds[i].push_back(time_calls(candidates[i], calls[i]) / static_cast<double>(calls[i]));
     }
   }
   std::vector<Timing> timings;
@@ -136,8 +184,17 @@ std::vector<Timing> measure(const std::vector<std::function<void()>>& candidates
   return timings;
 }
 
+void measure(const std::vector<Candidate>& candidates, int repeats, std::vector<BenchResult>& results) {
+  const std::vector<Timing> timings = measure(candidates, repeats);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    results[i].seconds = timings[i].seconds;
+    results[i].spread = timings[i].spread;
+  }
+}
+
 void print_results(const BenchOptions& options, const std::vector<BenchResult>& results, bool totals) {
   const Machine machine = measure_machine();
+  const std::vector<std::string> precisions = cuda_precisions(results);
   const std::vector<BenchResult> sums = totals ? sum_over_layers(results) : std::vector<BenchResult>{};
   if (options.common.json) {
     nlohmann::ordered_json json = {{"results", nlohmann::ordered_json::array()}};
@@ -149,21 +206,36 @@ void print_results(const BenchOptions& options, const std::vector<BenchResult>& 
                        {"simd", machine.simd},
                        {"peak_gflops", machine.peak_flops / 1e9},
                        {"bandwidth_gbps", machine.bandwidth / 1e9}};
+    for (const std::string& precision : precisions) {
+      const DeviceLimits& limits = cuda_limits(precision);
+      json["machine"]["device"] = limits.name;
+      json["machine"]["device_bandwidth_gbps"] = limits.bandwidth / 1e9;
+      json["machine"]["device_peak_gflops"][precision] = limits.peak_flops / 1e9;
+      json["machine"]["device_peak_backend"] = limits.peak_backend;
+    }
     std::cout << json.dump() << std::endl;
     return;
   }
-  std::size_t name_width = 4, shape_width = 5;
+  Widths widths;
+  const auto widen = [](int& width, const std::string& word) {
+    width = std::max(width, static_cast<int>(word.size()));
+  };
   for (const BenchResult& result : results) {
-    name_width = std::max(name_width, result.name.size());
-    shape_width = std::max({shape_width, result.shape.size(), std::size_t{10}});
+    widen(widths.name, result.name);
+    widen(widths.backend, result.backend.name);
+    widen(widths.shape, result.shape);
   }
-  const int name = static_cast<int>(name_width), shape = static_cast<int>(shape_width);
   std::printf("%s, %d cores, %d threads, %s: peak %.1f GFLOP/s, copy %.1f GB/s\n", machine.cpu.c_str(), machine.cores,
               machine.threads, machine.simd.c_str(), machine.peak_flops / 1e9, machine.bandwidth / 1e9);
-  std::printf("%-*s  %-9s  %-*s  %10s  %6s  %8s  %7s  %8s\n", name, "name", "backend", shape, "shape", "ms", "spread",
-              "GFLOP/s", "GB/s", "roofline");
-  for (const BenchResult& result : results) print_row(result, machine, name, shape);
-  for (const BenchResult& sum : sums) print_row(sum, machine, name, shape);
+  for (const std::string& precision : precisions) {
+    const DeviceLimits& limits = cuda_limits(precision);
+    std::printf("%s, %s: peak %.1f GFLOP/s by %s, copy %.1f GB/s\n", limits.name.c_str(), precision.c_str(),
+                limits.peak_flops / 1e9, limits.peak_backend.c_str(), limits.bandwidth / 1e9);
+  }
+  std::printf("%-*s  %-*s  %-*s  %10s  %6s  %8s  %7s  %8s\n", widths.name, "name", widths.backend, "backend",
+              widths.shape, "shape", "ms", "spread", "GFLOP/s", "GB/s", "roofline");
+  for (const BenchResult& result : results) print_row(result, machine, widths);
+  for (const BenchResult& sum : sums) print_row(sum, machine, widths);
   std::fflush(stdout);
 }
 
@@ -172,6 +244,7 @@ void add_bench_command(CLI::App& app) {
   bench->require_subcommand(1);
   add_bench_conv(*bench);
   add_bench_gemm(*bench);
+  add_bench_softmax(*bench);
   add_bench_loss(*bench);
   add_bench_step(*bench);
 }

@@ -9,19 +9,22 @@
 #include <string>
 #include <vector>
 
-#include "kernels/table.h"
+#include "tools/bench_backends.h"
 #include "tools/options.h"
 
 namespace retort {
 
 struct BenchOptions {
   CommonOptions common;
-  std::vector<std::string> backends = {"cpu"};
+  std::vector<std::string> backends;  ///< none: --device's
+  std::string precision = "fp32";
   int repeats = 10;
 };
 
 struct BenchResult {
-  std::string name, backend, shape;
+  std::string name;
+  Backend backend;
+  std::string shape;
   double seconds = 0;      ///< median of one call
   double spread = 0;       ///< (90th - 10th percentile) / median
   double flops = 0;        ///< of one call; a multiply-add counts two
@@ -32,21 +35,27 @@ struct BenchResult {
   std::size_t peak_process_bytes = 0, peak_arena_bytes = 0;
 };
 
-/// --device, --threads, ... --backend, --repeats.
+/// --device, --threads, ... --backend, --precision, --repeats.
 void add_bench_options(CLI::App& command, BenchOptions& options);
+/// What --backend and --precision name; throws as find_backends does.
+std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject);
 
-struct Backend {
-  std::string name;
-  const KernelTable* table;  ///< of f32
+/// Something to time, and the device that has to be waited for.
+struct Candidate {
+  std::function<void()> call;
+  Device device;
 };
-/// Throws UsageError for a backend that this build does not have.
-std::vector<Backend> chosen_backends(const BenchOptions& options);
+/// Calls in turn on buffers of their own, so many that on a CUDA device each finds its L2 cache cold: `make` gives one
+/// with new buffers, of which it moves `bytes`.
+Candidate in_rotation(Device device, double bytes, const std::function<std::function<void()>()>& make);
 
 struct Timing {
   double seconds = 0, spread = 0;
 };
-/// Times the candidates in turns, after a warm-up of each.
-std::vector<Timing> measure(const std::vector<std::function<void()>>& candidates, int repeats);
+/// Times the candidates in turns (A B B A), after a warm-up of each.
+std::vector<Timing> measure(const std::vector<Candidate>& candidates, int repeats);
+/// Times the candidates into the results, one each.
+void measure(const std::vector<Candidate>& candidates, int repeats, std::vector<BenchResult>& results);
 
 /// Measures the machine and prints everything: a table, or one JSON object. With `totals` a line (an entry of "totals")
 /// per name and backend that sums seconds and flops over the network's layers.
@@ -54,6 +63,7 @@ void print_results(const BenchOptions& options, const std::vector<BenchResult>& 
 
 void add_bench_conv(CLI::App& bench);
 void add_bench_gemm(CLI::App& bench);
+void add_bench_softmax(CLI::App& bench);
 void add_bench_loss(CLI::App& bench);
 void add_bench_step(CLI::App& bench);
 

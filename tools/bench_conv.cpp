@@ -106,37 +106,45 @@ std::vector<Noted> convolutions_of(const std::string& architecture, std::int64_t
 
 // ---- Measuring
 
+/// A call on buffers of its own.
+std::function<void()> conv_call(ConvPass pass, const Conv2dGeometry& g, const Backend& backend, void* workspace,
+                                std::uint64_t seed) {
+  const auto drawn = [&](const Shape& shape, std::uint64_t index) {
+    return random_tensor(shape, backend.dtype, backend.device, 1, Random::of(seed, "bench", index));
+  };
+  const Tensor x = drawn({g.n, g.h, g.w, g.c}, 0), y = drawn({g.n, g.p(), g.q(), g.k}, 2);
+  const Shape filter = {g.r, g.s, g.c_per_group(), g.k};
+  const Tensor w = pass == ConvPass::wgrad ? Tensor::empty(filter, parameter_dtype(backend.dtype), backend.device)
+                                           : drawn(filter, 1);
+  return [=, &kernel = backend.table->conv2d] {
+    switch (pass) {
+      case ConvPass::fprop: return kernel.fprop({}, g, x.raw(), w.raw(), nullptr, false, y.raw(), workspace);
+      case ConvPass::dgrad: return kernel.dgrad({}, g, y.raw(), w.raw(), x.raw(), workspace);
+      case ConvPass::wgrad: return kernel.wgrad({}, g, x.raw(), y.raw(), w.raw(), workspace);
+    }
+  };
+}
+
 std::vector<BenchResult> measure_conv(ConvPass pass, const Conv2dGeometry& g, const std::vector<Backend>& backends,
                                       const BenchOptions& options) {
-  const Tensor x = Tensor::empty({g.n, g.h, g.w, g.c}), w = Tensor::empty({g.r, g.s, g.c_per_group(), g.k}),
-               y = Tensor::empty({g.n, g.p(), g.q(), g.k});
-  std::uint64_t index = 0;
-  for (Tensor tensor : {x, w, y}) fill_uniform(tensor, -1, 1, Random::of(options.common.seed, "bench", index++));
-
-  std::vector<std::function<void()>> candidates;
+  std::vector<Candidate> candidates;
+  std::vector<BenchResult> results;
   std::vector<std::unique_ptr<Workspace>> workspaces;
   for (const Backend& backend : backends) {
-    const Conv2dKernels& kernel = backend.table->conv2d;
-    workspaces.push_back(std::make_unique<Workspace>(kernel.workspace_bytes(pass, g)));
-    void* workspace = workspaces.back()->data();
-    candidates.push_back([=, &kernel] {
-      switch (pass) {
-        case ConvPass::fprop: return kernel.fprop({}, g, x.raw(), w.raw(), nullptr, false, y.raw(), workspace);
-        case ConvPass::dgrad: return kernel.dgrad({}, g, y.raw(), w.raw(), x.raw(), workspace);
-        case ConvPass::wgrad: return kernel.wgrad({}, g, x.raw(), y.raw(), w.raw(), workspace);
-      }
-    });
-  }
-  const std::vector<Timing> timings = measure(candidates, options.repeats);
-  std::vector<BenchResult> results;
-  for (std::size_t i = 0; i < backends.size(); ++i)
+    workspaces.push_back(std::make_unique<Workspace>(backend.table->conv2d.workspace_bytes(pass, g), backend.device));
+    const DType filter = pass == ConvPass::wgrad ? parameter_dtype(backend.dtype) : backend.dtype;
+    const double bytes = static_cast<double>(x_count(g) + y_count(g)) * static_cast<double>(size_of(backend.dtype)) +
+                         static_cast<double>(w_count(g)) * static_cast<double>(size_of(filter));
+    candidates.push_back(in_rotation(backend.device, bytes, [&] {
+      return conv_call(pass, g, backend, workspaces.back()->data(), options.common.seed);
+    }));
     results.push_back({.name = text("conv.", pass_name(pass)),
-                       .backend = backends[i].name,
+                       .backend = backend,
                        .shape = shape_text(g),
-                       .seconds = timings[i].seconds,
-                       .spread = timings[i].spread,
                        .flops = 2.0 * static_cast<double>(g.macs()),
-                       .bytes = static_cast<double>(x.bytes() + w.bytes() + y.bytes())});
+                       .bytes = bytes});
+  }
+  measure(candidates, options.repeats, results);
   return results;
 }
 
@@ -148,7 +156,7 @@ void check_geometry(const Conv2dGeometry& g) {
 void run(Options options) {
   apply_common_options(options.common);
   catch_interrupts();
-  const std::vector<Backend> backends = chosen_backends(options);
+  const std::vector<Backend> backends = chosen_backends(options, Subject::conv);
   std::vector<Noted> wanted;
   if (options.net.empty()) {
     Conv2dGeometry& g = options.geometry;

@@ -14,31 +14,29 @@ struct Options : BenchOptions {
 void run(const Options& options) {
   apply_common_options(options.common);
   catch_interrupts();
-  const std::vector<Backend> backends = chosen_backends(options);
   const GemmGeometry& g = options.geometry;
-  Tensor a = Tensor::empty({g.m, g.k}), b = Tensor::empty({g.k, g.n});
-  const Tensor c = Tensor::empty({g.m, g.n});
-  fill_uniform(a, -1, 1, Random::of(options.common.seed, "bench", 0));
-  fill_uniform(b, -1, 1, Random::of(options.common.seed, "bench", 1));
-
-  std::vector<std::function<void()>> candidates;
-  std::vector<std::unique_ptr<Workspace>> workspaces;
-  for (const Backend& backend : backends) {
-    const GemmKernels& kernel = backend.table->gemm;
-    workspaces.push_back(std::make_unique<Workspace>(kernel.workspace_bytes(g)));
-    void* workspace = workspaces.back()->data();
-    candidates.push_back([=, &kernel] { kernel.run({}, g, a.raw(), b.raw(), nullptr, false, c.raw(), workspace); });
-  }
-  const std::vector<Timing> timings = measure(candidates, options.repeats);
+  std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
-  for (std::size_t i = 0; i < backends.size(); ++i)
+  for (const Backend& backend : chosen_backends(options, Subject::gemm)) {
+    const GemmKernels& kernel = backend.table->gemm;
+    const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(g), backend.device);
+    const double bytes =
+        static_cast<double>(g.m * g.k + g.k * g.n + g.m * g.n) * static_cast<double>(size_of(backend.dtype));
+    candidates.push_back(in_rotation(backend.device, bytes, [&] {
+      const Tensor a =
+          random_tensor({g.m, g.k}, backend.dtype, backend.device, 1, Random::of(options.common.seed, "bench", 0));
+      const Tensor b =
+          random_tensor({g.k, g.n}, backend.dtype, backend.device, 1, Random::of(options.common.seed, "bench", 1));
+      const Tensor c = Tensor::empty_like(a, {g.m, g.n});
+      return [=, &kernel, &g] { kernel.run({}, g, a.raw(), b.raw(), nullptr, false, c.raw(), workspace->data()); };
+    }));
     results.push_back({.name = "gemm",
-                       .backend = backends[i].name,
+                       .backend = backend,
                        .shape = text("m", g.m, " n", g.n, " k", g.k),
-                       .seconds = timings[i].seconds,
-                       .spread = timings[i].spread,
                        .flops = 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k),
-                       .bytes = static_cast<double>(a.bytes() + b.bytes() + c.bytes())});
+                       .bytes = bytes});
+  }
+  measure(candidates, options.repeats, results);
   print_results(options, results, /*totals=*/false);
 }
 

@@ -23,45 +23,52 @@ void run(const Options& options) {
   if (!(options.temperature > 0) || !std::isfinite(options.temperature))
     throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
   catch_interrupts();
-  const std::vector<Backend> backends = chosen_backends(options);
   const Rows rows{options.rows, options.classes};
-  Tensor z = Tensor::empty({rows.rows, rows.classes}), v = Tensor::empty(z.shape());
-  const Tensor dz = Tensor::empty(z.shape()), loss = Tensor::empty({3});
-  fill_normal(z, 0, 3, Random::of(options.common.seed, "bench", 0));
-  fill_normal(v, 0, 3, Random::of(options.common.seed, "bench", 1));
-  const Tensor labels = Tensor::empty({rows.rows}, DType::i64);
-  for (std::int64_t i = 0; i < rows.rows; ++i) labels.data<std::int64_t>()[i] = i % rows.classes;
-  const HardTargets targets{.labels = labels.data<std::int64_t>()};
   const DistillationSettings settings{.temperature = options.temperature, .lambda = 0.1};
+  Tensor labels = Tensor::empty({rows.rows}, DType::i64);
+  for (std::int64_t i = 0; i < rows.rows; ++i) labels.data<std::int64_t>()[i] = i % rows.classes;
 
-  std::vector<std::function<void()>> candidates;
+  std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
-  const auto elements = static_cast<double>(z.count());
-  for (const Backend& backend : backends) {
+  const double elements = static_cast<double>(rows.rows) * static_cast<double>(rows.classes);
+  for (const Backend& backend : chosen_backends(options, Subject::loss)) {
     const LossKernels& kernel = backend.table->loss;
-    const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(rows));
-    const std::string shape = text("rows", rows.rows, " classes", rows.classes);
-    candidates.push_back([=, &kernel] {
-      kernel.distillation({}, rows, settings, targets, z.raw(), v.raw(), loss.raw(), dz.raw(), workspace->data());
+    const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(rows), backend.device);
+    const Tensor targets = labels.to(backend.device);
+    const auto logits = [&](std::uint64_t index) {
+      return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, 3,
+                           Random::of(options.common.seed, "bench", index));
+    };
+    const auto add = [&](const char* name, double flops, double tensors,
+                         const std::function<std::function<void()>()>& make) {
+      const double bytes =
+          tensors * elements * static_cast<double>(size_of(backend.dtype)) + static_cast<double>(labels.bytes());
+      candidates.push_back(in_rotation(backend.device, bytes, make));
+      results.push_back({.name = name,
+                         .backend = backend,
+                         .shape = text("rows", rows.rows, " classes", rows.classes),
+                         .flops = flops * elements,
+                         .bytes = bytes});
+    };
+    const DType parameters = parameter_dtype(backend.dtype);
+    add("loss.distillation", kDistillationFlops, 3, [&] {
+      const Tensor z = logits(0), v = logits(1), dz = Tensor::empty_like(z, z.shape()),
+                   loss = Tensor::empty({3}, parameters, backend.device);
+      return [=, &kernel] {
+        const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
+        kernel.distillation({}, rows, settings, hard, z.raw(), v.raw(), loss.raw(), dz.raw(), workspace->data());
+      };
     });
-    results.push_back({.name = "loss.distillation",
-                       .backend = backend.name,
-                       .shape = shape,
-                       .flops = kDistillationFlops * elements,
-                       .bytes = static_cast<double>(z.bytes() + v.bytes() + dz.bytes() + labels.bytes())});
-    candidates.push_back(
-        [=, &kernel] { kernel.cross_entropy({}, rows, targets, z.raw(), loss.raw(), dz.raw(), workspace->data()); });
-    results.push_back({.name = "loss.cross_entropy",
-                       .backend = backend.name,
-                       .shape = shape,
-                       .flops = kCrossEntropyFlops * elements,
-                       .bytes = static_cast<double>(z.bytes() + dz.bytes() + labels.bytes())});
+    add("loss.cross_entropy", kCrossEntropyFlops, 2, [&] {
+      const Tensor z = logits(0), dz = Tensor::empty_like(z, z.shape()),
+                   loss = Tensor::empty({1}, parameters, backend.device);
+      return [=, &kernel] {
+        const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
+        kernel.cross_entropy({}, rows, hard, z.raw(), loss.raw(), dz.raw(), workspace->data());
+      };
+    });
   }
-  const std::vector<Timing> timings = measure(candidates, options.repeats);
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    results[i].seconds = timings[i].seconds;
-    results[i].spread = timings[i].spread;
-  }
+  measure(candidates, options.repeats, results);
   print_results(options, results, /*totals=*/false);
 }
 

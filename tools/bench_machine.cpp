@@ -120,8 +120,8 @@ Machine measure_machine() {
           .bandwidth = measure_bandwidth()};
 }
 
-double roofline(const Machine& machine, double flops, double bytes) {
-  return std::min(machine.peak_flops, flops / bytes * machine.bandwidth);
+double roofline(double peak_flops, double bandwidth, double flops, double bytes) {
+  return std::min(peak_flops, flops / bytes * bandwidth);
 }
 
 }  // namespace retort

@@ -18,6 +18,6 @@ Machine measure_machine();
 
 /// Williams, Waterman & Patterson 2009: the attainable flop/s at an arithmetic intensity, min(peak, intensity *
 /// bandwidth).
-double roofline(const Machine& machine, double flops, double bytes);
+double roofline(double peak_flops, double bandwidth, double flops, double bytes);
 
 }  // namespace retort

@@ -8,9 +8,10 @@
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "engine/core/tape.h"
+#include "engine/distill/training_step.h"
 #include "engine/nn/optimizer.h"
 #include "engine/ops/dropout.h"
-#include "engine/ops/loss.h"
+#include "engine/ops/elementwise.h"
 #include "tools/bench.h"
 #include "tools/progress.h"
 #include "tools/stock_model.h"
@@ -21,18 +22,20 @@ namespace {
 constexpr double kLearningRate = 1e-4;  // small: the weights stay what they are, in size
 
 struct Options : BenchOptions {
-  std::string model, mode = "train", precision = "fp32";
+  std::string model, mode = "train";
   std::int64_t image_size = 0, batch_size = 8;
 };
 
 /// The work that a step cannot avoid.
 struct Work {
   double flops = 0;  ///< multiply-adds twice: one forward pass; in training the two gradients of each layer too
-  double bytes =
-      0;  ///< each layer's output written and read; in training its gradient too; parameters read (and moved)
+  /// each layer's output written and read; in training its gradient too; parameters read (and moved)
+  double bytes = 0;
 };
 
-Work work_of(const Model& model, const Tensor& x, bool train) {
+Work work_of(const Options& options, DType activations) {
+  const Model model = stock_model(options.model, options.image_size, 0);
+  const Preprocessing& input = model.spec.preprocessing;
   std::vector<LayerReport> layers;
   double parameter_bytes = 0;
   for (const Parameter* parameter : parameters(*model.network))
@@ -41,22 +44,22 @@ Work work_of(const Model& model, const Tensor& x, bool train) {
     const NoGrad no_grad;
     ForwardContext context;
     context.report = &layers;
-    model.network->forward(x, context);
+    model.network->forward(Tensor::zeros({1, input.image_size, input.image_size, input.channels}), context);
   }
   Work work;
   double first_macs = 0;  // the images' own gradient is not needed
   for (const LayerReport& layer : layers) {
     if (first_macs == 0) first_macs = static_cast<double>(layer.macs);
     work.flops += 2.0 * static_cast<double>(layer.macs);
-    work.bytes += 2.0 * sizeof(float) * static_cast<double>(layer.output.count());
+    work.bytes += 2.0 * static_cast<double>(size_of(activations)) * static_cast<double>(layer.output.count());
   }
-  if (train) {
+  if (options.mode == "train") {
     work.flops = 3 * work.flops - 2 * first_macs;
     work.bytes *= 3;           // outputs are read again, and their gradients written and read
     parameter_bytes *= 2 + 5;  // read twice; gradient written; the optimizer reads three and writes two
   }
-  work.bytes += parameter_bytes;
-  return work;
+  const auto batch = static_cast<double>(options.batch_size);
+  return {batch * work.flops, batch * work.bytes + parameter_bytes};
 }
 
 std::size_t peak_process_bytes() {
@@ -65,63 +68,82 @@ std::size_t peak_process_bytes() {
   return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
 }
 
+/// A network of a backend's own, and the images it sees, on the backend's device.
+class Steps {
+ public:
+  Steps(const Options& options, const Backend& backend)
+      : backend_(backend),
+        seed_(options.common.seed),
+        arena_(backend.device == Device::cpu ? std::make_unique<Arena>() : std::make_unique<Arena>(backend.device)) {
+    const ArenaScope scope(backend.device, *arena_);
+    model_ = stock_model(options.model, options.image_size, seed_);
+    to_device(*model_.network, backend.device);
+    const Preprocessing& input = model_.spec.preprocessing;
+    inputs_.x = random_tensor({options.batch_size, input.image_size, input.image_size, input.channels}, DType::f32,
+                              backend.device, 1, Random::of(seed_, "bench"));
+    Tensor labels = Tensor::empty({options.batch_size}, DType::i64);
+    for (std::int64_t i = 0; i < options.batch_size; ++i)
+      labels.data<std::int64_t>()[i] = i % static_cast<std::int64_t>(model_.spec.classes.size());
+    inputs_.labels = labels.to(backend.device);
+    optimizer_.emplace(parameters(*model_.network), OptimizerSettings{});
+    StepSettings settings;
+    settings.precision = backend.dtype;
+    settings.capture = backend.device == Device::cuda;
+    step_.emplace(*model_.network, *optimizer_, settings);
+  }
+
+  void train() {
+    const ScopedKernels kernels(backend_.dtype, *backend_.table, backend_.device);
+    const ArenaScope scope(backend_.device, *arena_);
+    inputs_.dropout_key = dropout_key(seed_, number_++ << 16);
+    step_->run(inputs_, kLearningRate);
+  }
+  void infer() {
+    const ScopedKernels kernels(backend_.dtype, *backend_.table, backend_.device);
+    const ArenaScope scope(backend_.device, *arena_);
+    const NoGrad no_grad;
+    ForwardContext context;
+    model_.network->forward(cast(inputs_.x, backend_.dtype), context);
+  }
+  std::int64_t image_size() const { return model_.spec.preprocessing.image_size; }
+  /// Of network, images and a step that is not replayed.
+  std::size_t peak_bytes() const { return arena_->statistics().peak_bytes; }
+
+ private:
+  Backend backend_;
+  std::uint64_t seed_, number_ = 0;
+  std::unique_ptr<Arena> arena_;
+  Model model_;
+  StepInputs inputs_;
+  std::optional<Optimizer> optimizer_;
+  std::optional<TrainingStep> step_;
+};
+
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (options.precision == "bf16") throw UsageError("--precision: bf16 needs the cuda backend; use fp32 on the CPU");
   if (!is_architecture(options.model))
     throw UsageError(text("--model: '", options.model, "' is no architecture; give one such as resnet50"));
   catch_interrupts();
-  const std::vector<Backend> backends = chosen_backends(options);
-  const bool train = options.mode == "train";
-  const Model model = stock_model(options.model, options.image_size, options.common.seed);
-  const Preprocessing& input = model.spec.preprocessing;
-  Tensor x = Tensor::empty({options.batch_size, input.image_size, input.image_size, input.channels});
-  fill_normal(x, 0, 1, Random::of(options.common.seed, "bench"));
-  Targets targets;
-  targets.labels = Tensor::empty({options.batch_size}, DType::i64);
-  for (std::int64_t i = 0; i < options.batch_size; ++i)
-    targets.labels.data<std::int64_t>()[i] = i % static_cast<std::int64_t>(model.spec.classes.size());
-  const Work work = work_of(model, x, train);
-
-  Optimizer optimizer(parameters(*model.network), {});
-  std::uint64_t step = 0;
-  const auto train_step = [&] {
-    Tape tape;
-    ForwardContext context;
-    context.training = true;
-    context.dropout_key = dropout_key(options.common.seed, step++ << 16);
-    const Tensor loss = cross_entropy(model.network->forward(x, context), targets);
-    tape.backward(loss);
-    optimizer.step(kLearningRate);
-  };
-  const auto infer = [&] {
-    const NoGrad no_grad;
-    ForwardContext context;
-    model.network->forward(x, context);
-  };
-
-  std::vector<std::size_t> peaks(backends.size(), 0);
-  std::vector<std::function<void()>> candidates;
-  for (std::size_t i = 0; i < backends.size(); ++i)
-    candidates.push_back([&, i] {
-      const ScopedKernels scoped(DType::f32, *backends[i].table);
-      cpu_arena().reset_peak();
-      train ? train_step() : infer();
-      peaks[i] = std::max(peaks[i], cpu_arena().statistics().peak_bytes);
-    });
-  const std::vector<Timing> timings = measure(candidates, options.repeats);
+  std::vector<std::unique_ptr<Steps>> steps;
+  std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
-  for (std::size_t i = 0; i < backends.size(); ++i)
+  for (const Backend& backend : chosen_backends(options, Subject::step)) {
+    Steps& own = *steps.emplace_back(std::make_unique<Steps>(options, backend));
+    candidates.push_back(
+        {[&own, train = options.mode == "train"] { train ? own.train() : own.infer(); }, backend.device});
+    const Work work = work_of(options, backend.dtype);
     results.push_back({.name = text("step.", options.mode),
-                       .backend = backends[i].name,
-                       .shape = text(options.model, " size", input.image_size, " batch", options.batch_size),
-                       .seconds = timings[i].seconds,
-                       .spread = timings[i].spread,
+                       .backend = backend,
+                       .shape = text(options.model, " size", own.image_size(), " batch", options.batch_size),
                        .flops = work.flops,
                        .bytes = work.bytes,
-                       .images = static_cast<double>(options.batch_size),
-                       .peak_process_bytes = peak_process_bytes(),
-                       .peak_arena_bytes = peaks[i]});
+                       .images = static_cast<double>(options.batch_size)});
+  }
+  measure(candidates, options.repeats, results);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    results[i].peak_process_bytes = peak_process_bytes();
+    results[i].peak_arena_bytes = steps[i]->peak_bytes();
+  }
   print_results(options, results, /*totals=*/false);
 }
 
@@ -140,9 +162,6 @@ void add_bench_step(CLI::App& bench) {
       ->capture_default_str();
   command->add_option("--mode", options->mode, "train (forward, loss, backward, SGD) or infer")
       ->check(CLI::IsMember({"train", "infer"}))
-      ->capture_default_str();
-  command->add_option("--precision", options->precision, "fp32 or bf16")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   command->callback([options] { run(*options); });
 }

@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 check_report() {
   expect_json_alone
-  for key in name backend shape seconds spread flops bytes gflops gbps roofline_share cpu threads simd peak_gflops bandwidth_gbps; do
+  for key in name backend precision shape seconds spread flops bytes gflops gbps roofline_share cpu threads simd peak_gflops bandwidth_gbps; do
     [[ -n $(json $key) ]] || fail "no \"$key\""
   done
   for key in seconds flops bytes gflops gbps roofline_share peak_gflops bandwidth_gbps; do
@@ -57,3 +57,35 @@ holds "${flops[0]}" '<' "$((3 * ${flops[1]%.*}))" && holds "${flops[0]}" '>' "$(
 
 expect 0 bench gemm --m 8 --n 8 --k 8 --repeats 1
 grep -q 'GFLOP/s' stdout && grep -qE '^gemm +cpu +m8 n8 k8' stdout || fail "the table"
+
+# The kernels for CUDA, in the simulator: every subject, every precision, beside the CPU, and steps of the ladder.
+"$RETORT" bench gemm --m 2 --n 2 --k 2 --repeats 1 --backend simt >stdout 2>stderr || {
+  grep -q "is not in this build" stderr || fail "--backend simt"
+  exit 0
+}
+small=(--repeats 1 --json)
+backends=(--backend cpu --backend simt --backend simt_tf32)
+expect 0 bench gemm --m 5 --n 8 --k 9 "${backends[@]}" "${small[@]}"
+check_report
+[[ $(grep -oE '"precision":"[a-z0-9]*"' stdout | tr '\n' ' ') == '"precision":"fp32" "precision":"fp32" "precision":"tf32" ' ]] ||
+  fail "precisions"
+expect 0 bench gemm --m 4 --n 8 --k 8 --backend simt --precision bf16 "${small[@]}"
+check_report
+holds "$(json bytes)" == 256 || fail "2 (m k + k n + m n)"
+expect 0 bench conv --n 1 --c 3 --h 5 --k 4 --r 3 --pad 1 "${backends[@]}" "${small[@]}"
+check_report
+expect 0 bench conv --n 1 --c 8 --h 4 --k 8 --r 1 --pad 0 --backend simt --precision bf16 "${small[@]}"
+check_report
+expect 0 bench softmax --rows 3 --classes 10 --temperature 2 "${backends[@]}" "${small[@]}"
+check_report
+expect 0 bench loss --rows 3 --classes 10 --backend cpu --backend simt "${small[@]}"
+check_report
+expect 0 bench step --model mlp:4 --batch-size 2 --backend cpu --backend simt --repeats 1 --json
+check_report
+expect 0 bench step --model mlp:4 --batch-size 2 --backend simt --precision bf16 --mode infer --repeats 1 --json
+check_report
+
+expect 0 bench conv --n 1 --c 3 --h 5 --k 4 --r 3 --pad 1 --pass fprop --backend simt:conv2d.1_naive "${small[@]}"
+check_report
+expect_json backend simt:conv2d.1_naive
+expect_error 2 "--backend: 'simt:conv2d.0_none' is not known" bench conv --backend simt:conv2d.0_none

@@ -34,8 +34,15 @@ expect_error 2 "--labels: missing" grad --model m --input x.npy --out g.safetens
 expect_error 2 "--lambda: 2 is not allowed" grad --model m --input x.npy --labels y.npy --lambda 2 --out g.safetensors
 expect_error 2 "--mode" grad --model m --input x.npy --labels y.npy --mode test --out g.safetensors
 expect_error 2 "--dropout: 1 is not allowed" grad --model m --input x.npy --labels y.npy --dropout 1 --out g.safetensors
-expect_error 2 "--backend: this build has no 'cublas'" bench gemm --backend cublas
-expect_error 2 "--precision: bf16 needs the cuda backend" bench step --model resnet20 --precision bf16
+expect_error 2 "--backend: 'tpu' is not known; give cpu, reference, cuda" bench gemm --backend tpu
+expect_error 2 "--precision: bf16 needs a backend on cuda or simt; cpu has fp32 alone" bench step --model resnet20 \
+  --backend cpu --precision bf16
+expect_error 2 "--precision" bench conv --precision fp8
+if ! command -v nvidia-smi >/dev/null; then
+  for backend in cuda cuda_tf32 cublas cuda:conv2d.1_naive; do
+    expect_error 2 "--backend: $backend: " bench gemm --backend cpu --backend $backend
+  done
+fi
 expect_error 2 "--r: a filter" bench conv --h 2 --r 7 --pad 0
 expect_error 2 "retort bench" bench
 expect_error 2 "extra: unknown argument" summary --model resnet20 extra
