@@ -104,6 +104,8 @@ __device__ __forceinline__ void store(void* address, const V& value) {
     *static_cast<V*>(address) = value;
 }
 
+__device__ __forceinline__ float fast_exp(float x) { return __expf(x); }
+
 __device__ __forceinline__ int atomic_add(int* address, int value) { return atomicAdd(address, value); }
 __device__ __forceinline__ float atomic_add(float* address, float value) { return atomicAdd(address, value); }
 __device__ __forceinline__ int atomic_or(int* address, int value) { return atomicOr(address, value); }

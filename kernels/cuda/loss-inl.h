@@ -28,21 +28,31 @@ struct RowLoss {
 
 /// The hard target of class i in a row, as kernels/loss.h defines it.
 struct RowTarget {
-  std::int64_t label, label2;
-  float weight, smoothing, uniform;
+  int label = -1, label2 = -1;
+  float at_label = 0, at_label2 = 0, elsewhere = 0;
+  bool valid = true;  ///< the labels are classes
   /// Without labels every target is 0 (or uniform).
   __device__ RowTarget(const HardTargets& targets, std::int64_t row, int classes)
-      : label(targets.labels ? targets.labels[row] : -1),
-        label2(targets.labels2 ? targets.labels2[row] : -1),
-        weight(targets.weight ? targets.weight[row] : 1),
-        smoothing(static_cast<float>(targets.smoothing)),
-        uniform(smoothing / static_cast<float>(classes)) {}
-  __device__ float operator()(int i) const {
-    float onehot = i == label ? weight : 0;
-    if (i == label2) onehot += 1 - weight;
-    return (1 - smoothing) * onehot + uniform;
+      : elsewhere(static_cast<float>(targets.smoothing) / static_cast<float>(classes)) {
+    const float weight = targets.weight ? targets.weight[row] : 1, rest = 1 - static_cast<float>(targets.smoothing);
+    if (targets.labels) label = checked(targets.labels[row], classes);
+    if (targets.labels2) label2 = checked(targets.labels2[row], classes);
+    at_label = rest * weight;
+    at_label2 = rest * (1 - weight);
   }
-  __device__ bool valid(int classes) const { return label >= 0 && label < classes && label2 < classes; }
+  __device__ float operator()(int i) const {
+    float target = elsewhere;
+    if (i == label) target += at_label;
+    if (i == label2) target += at_label2;
+    return target;
+  }
+
+ private:
+  __device__ int checked(std::int64_t found, int classes) {
+    const bool exists = found >= 0 && found < classes;
+    valid = valid && exists;
+    return exists ? static_cast<int>(found) : -1;
+  }
 };
 
 /// The terms of kernels/loss.h.

@@ -8,67 +8,86 @@ namespace retort::RETORT_BACKEND {
 namespace {
 
 template <class T, class Kind>
-__global__ void loss_kernel(std::int64_t rows, int classes, Terms terms, HardTargets targets, const T* z, const T* v,
-                            RowLoss* losses, T* dz) {
+__global__ void __launch_bounds__(kRowThreads)
+    loss_kernel(std::int64_t rows, int classes, Terms terms, HardTargets targets, const T* z, const T* v,
+                RowLoss* losses, T* dz) {
   using Row = typename Kind::Row;
   const auto group = make_group<typename Kind::Group>();
   const std::int64_t row = row_of_group<typename Kind::Group>();
   if (row >= rows) return;
   const bool hard = terms.hard(), soft = terms.soft();
   const float inverse = 1 / terms.temperature;
-  const Row student(z + row * classes, classes);
-  const Row teacher((soft ? v : z) + row * classes, classes);
+  Row student(z + row * classes, classes);
+  Row teacher((soft ? v : z) + row * classes, classes);
   float top_z = -INFINITY, top_v = -INFINITY;
-  student.each(teacher, [&](int, float a, float b) {
-    top_z = Max{}(top_z, a);
-    top_v = Max{}(top_v, b);
-  });
+  student.each(
+      [&](int, float a, float b) {
+        top_z = Max{}(top_z, a);
+        top_v = Max{}(top_v, b);
+      },
+      teacher);
   top_z = group.max(top_z);
   top_v = group.max(top_v);
 
+  // Exponentials cost more than all else that is done to an element. Where the row is held in registers each is
+  // computed once: those of z / T and v / T take the logits' places, those of z a row of their own.
+  const RowTarget target(hard ? targets : HardTargets{}, row, classes);
+  const auto power = [&](float a) { return hard ? exponential<T>(a - top_z) : 0; };
+  const auto power_q = [&](float a) { return soft ? exponential<T>((a - top_z) * inverse) : 0; };
+  const auto power_p = [&](float b) { return soft ? exponential<T>((b - top_v) * inverse) : 0; };
+  Row predicted(classes);
+  float sum = 0, dot = 0, sum_q = 0, sum_p = 0, cross = 0;
+  student.update(
+      [&](int i, float& a, float& b, float& e) {
+        e = power(a);
+        const float q = power_q(a), p = power_p(b);
+        if (hard) {
+          sum += e;
+          const float t = target(i);
+          if (t != 0) dot += t * (a - top_z);
+        }
+        if (soft) {
+          sum_q += q;
+          sum_p += p;
+          // log p - log q is a difference of scaled logits: exact enough where the quotient of two tiny numbers is not.
+          const float zs = (a - top_z) * inverse, vs = (b - top_v) * inverse;
+          if (p != 0) cross += p * (terms.convex ? vs - zs : -zs);
+        }
+        a = q;
+        b = p;
+      },
+      teacher, predicted);
   RowLoss loss{0, 0};
-  float log_sum = 0, log_q = 0, log_p = 0;
+  float share = 0, share_q = 0, share_p = 0;  // 1 / the sums
   if (hard) {
-    const RowTarget target(targets, row, classes);
-    float sum = 0, dot = 0;
-    student.each([&](int i, float a) {
-      sum += expf(a - top_z);
-      const float t = target(i);
-      if (t != 0) dot += t * (a - top_z);
-    });
-    log_sum = logf(group.sum(sum));
+    sum = group.sum(sum);
     dot = group.sum(dot);
+    share = 1 / sum;
     // The targets of a row add up to 1.
-    loss.hard = target.valid(classes) ? log_sum - dot : NAN;
+    loss.hard = target.valid ? logf(sum) - dot : NAN;
   }
   if (soft) {
-    float sum_q = 0, sum_p = 0, cross = 0;
-    student.each(teacher, [&](int, float a, float b) {
-      const float zs = (a - top_z) * inverse, vs = (b - top_v) * inverse, p = expf(vs);
-      sum_q += expf(zs);
-      sum_p += p;
-      // log p - log q is a difference of scaled logits: exact enough where the quotient of two tiny numbers is not.
-      if (p != 0) cross += p * (terms.convex ? vs - zs : -zs);
-    });
     sum_q = group.sum(sum_q);
     sum_p = group.sum(sum_p);
     cross = group.sum(cross);
-    log_q = logf(sum_q);
-    log_p = logf(sum_p);
-    loss.soft = terms.soft_loss_scale() * (cross / sum_p - (terms.convex ? log_p : 0) + log_q);
+    share_q = 1 / sum_q;
+    share_p = 1 / sum_p;
+    loss.soft = terms.soft_loss_scale() * (cross * share_p - (terms.convex ? logf(sum_p) : 0) + logf(sum_q));
   }
   if (group.rank() == 0) losses[row] = loss;
   if (!dz) return;
-  const float share = 1 / static_cast<float>(rows);
-  const float hard_scale = terms.hard_weight * share;
-  const float soft_scale = terms.soft_gradient_scale() * share;
-  const RowTarget target(hard ? targets : HardTargets{}, row, classes);
-  student.map(teacher, dz + row * classes, [&](int i, float a, float b) {
-    float gradient = 0;
-    if (hard) gradient += hard_scale * (expf(a - top_z - log_sum) - target(i));
-    if (soft) gradient += soft_scale * (expf((a - top_z) * inverse - log_q) - expf((b - top_v) * inverse - log_p));
-    return gradient;
-  });
+  const float hard_scale = terms.hard_weight / static_cast<float>(rows);
+  const float soft_scale = terms.soft_gradient_scale() / static_cast<float>(rows);
+  student.map(
+      dz + row * classes,
+      [&](int i, float a, float b, float e) {
+        const float q = Row::kHeld ? a : power_q(a), p = Row::kHeld ? b : power_p(b);
+        float gradient = 0;
+        if (hard) gradient += hard_scale * ((Row::kHeld ? e : power(a)) * share - target(i));
+        if (soft) gradient += soft_scale * (q * share_q - p * share_p);
+        return gradient;
+      },
+      teacher, predicted);
 }
 
 template <class T>

@@ -1,8 +1,9 @@
 // Rows of logits, held so that each element is read from memory once where that is possible: up to 1024 classes lie in
 // one warp's registers; longer rows belong to a block, which reads them again for each pass (then from the L2 cache).
 //
-// Both kinds offer each(f): f(index, value) for the elements of the calling thread, and a group offers sum and max over
-// its threads. An algorithm written against them serves both.
+// Both kinds offer each(f): f(index, value) for the elements of the calling thread; update(f), whose changes a row in
+// registers keeps; and map(out, f). A group offers sum and max over its threads. An algorithm written against them
+// serves both.
 #pragma once
 
 #include "kernels/cuda/common.h"
@@ -26,47 +27,66 @@ struct BlockGroup {
   __device__ float max(float value) const { return block_reduce<kRowThreads>(value, Max{}, scratch); }
 };
 
+/// exp(x). For bf16 elements the hardware's fast exponential: its error, 25 units in the last place of a float at
+/// x = -20, is a thousandth of theirs.
+template <class T>
+__device__ __forceinline__ float exponential(float x) {
+  if constexpr (sizeof(T) == 2)
+    return dev::fast_exp(x);
+  else
+    return expf(x);
+}
+
 /// A row in the registers of a warp: kItems elements a lane, read kN at a time.
 template <class T, int kItems, int kN>
 class RegisterRow {
  public:
-  static constexpr int kWide = kN;
-
   __device__ RegisterRow(const T* row, int classes) : classes_(classes) {
 #pragma unroll
     for (int j = 0; j < kItems; j += kN) {
       const int i = index(j);
-      if (i < classes) {
-        const auto pack = dev::load<Pack<T, kN>>(row + i);
-        for (int k = 0; k < kN; ++k) values_[j + k] = float(pack.v[k]);
-      }
+      if (i >= classes) continue;
+      const auto pack = dev::load<Pack<T, kN>>(row + i);
+      for (int k = 0; k < kN; ++k) values_[j + k] = float(pack.v[k]);
     }
   }
 
-  template <class F>
-  __device__ __forceinline__ void each(const F& f) const {
+  static constexpr bool kHeld = true;
+
+  /// A row of the same extent, its values still to be written.
+  __device__ explicit RegisterRow(int classes) : classes_(classes) {}
+
+  /// f(i, this row's value, the others') for the thread's elements; what f writes to the values stays.
+  template <class F, class... Rows>
+  __device__ __forceinline__ void update(const F& f, Rows&... others) {
 #pragma unroll
-    for (int j = 0; j < kItems; ++j)
-      if (index(j - j % kN) < classes_) f(index(j - j % kN) + j % kN, values_[j]);
+    for (int j = 0; j < kItems; ++j) {
+      const int i = index(j - j % kN);
+      if (i < classes_) f(i + j % kN, values_[j], others.values_[j]...);
+    }
   }
 
-  /// out[i] = f(i, this row's value, the other's), written as it was read.
-  template <class F>
-  __device__ __forceinline__ void map(const RegisterRow& other, T* out, const F& f) const {
+  /// f(i, this row's value, the others' values) for the thread's elements.
+  template <class F, class... Rows>
+  __device__ __forceinline__ void each(const F& f, const Rows&... others) const {
+#pragma unroll
+    for (int j = 0; j < kItems; ++j) {
+      const int i = index(j - j % kN);
+      if (i < classes_) f(i + j % kN, values_[j], others.values_[j]...);
+    }
+  }
+
+  /// out[i] = f(i, this row's value, the others'), written as it was read.
+  template <class F, class... Rows>
+  __device__ __forceinline__ void map(T* out, const F& f, const Rows&... others) const {
 #pragma unroll
     for (int j = 0; j < kItems; j += kN) {
       const int i = index(j);
       if (i >= classes_) continue;
       Pack<T, kN> pack;
-      for (int k = 0; k < kN; ++k) pack.v[k] = T(f(i + k, values_[j + k], other.values_[j + k]));
+      for (int k = 0; k < kN; ++k) pack.v[k] = T(f(i + k, values_[j + k], others.values_[j + k]...));
       dev::store(out + i, pack);
     }
-  }
-  template <class F>
-  __device__ __forceinline__ void each(const RegisterRow& other, const F& f) const {
-#pragma unroll
-    for (int j = 0; j < kItems; ++j)
-      if (index(j - j % kN) < classes_) f(index(j - j % kN) + j % kN, values_[j], other.values_[j]);
   }
 
  private:
@@ -76,38 +96,54 @@ class RegisterRow {
   int classes_;
 };
 
-/// A row in memory, read kN at a time by a block.
+/// A row in memory, read kN at a time by a block, for every pass again.
 template <class T, int kN>
 class MemoryRow {
  public:
   __device__ MemoryRow(const T* row, int classes) : row_(row), classes_(classes) {}
 
-  template <class F>
-  __device__ __forceinline__ void each(const F& f) const {
-    for (int i = BlockGroup::rank() * kN; i < classes_; i += BlockGroup::kSize * kN) {
-      const auto pack = dev::load<Pack<T, kN>>(row_ + i);
-      for (int k = 0; k < kN; ++k) f(i + k, float(pack.v[k]));
-    }
+  static constexpr bool kHeld = false;
+
+  /// A row of the same extent that holds nothing.
+  __device__ explicit MemoryRow(int classes) : classes_(classes) {}
+
+  /// As each; f gets copies, and what it writes to them is lost.
+  template <class F, class... Rows>
+  __device__ __forceinline__ void update(const F& f, Rows&... others) {
+    each([&](int i, auto... values) { f(i, values...); }, others...);
   }
-  template <class F>
-  __device__ __forceinline__ void each(const MemoryRow& other, const F& f) const {
-    for (int i = BlockGroup::rank() * kN; i < classes_; i += BlockGroup::kSize * kN) {
-      const auto pack = dev::load<Pack<T, kN>>(row_ + i), beside = dev::load<Pack<T, kN>>(other.row_ + i);
-      for (int k = 0; k < kN; ++k) f(i + k, float(pack.v[k]), float(beside.v[k]));
-    }
+
+  template <class F, class... Rows>
+  __device__ __forceinline__ void each(const F& f, const Rows&... others) const {
+    for (int i = BlockGroup::rank() * kN; i < classes_; i += BlockGroup::kSize * kN)
+      visit([&](int k, auto... values) { f(i + k, values...); }, at(i), others.at(i)...);
   }
-  template <class F>
-  __device__ __forceinline__ void map(const MemoryRow& other, T* out, const F& f) const {
+  template <class F, class... Rows>
+  __device__ __forceinline__ void map(T* out, const F& f, const Rows&... others) const {
     for (int i = BlockGroup::rank() * kN; i < classes_; i += BlockGroup::kSize * kN) {
-      const auto pack = dev::load<Pack<T, kN>>(row_ + i), beside = dev::load<Pack<T, kN>>(other.row_ + i);
       Pack<T, kN> result;
-      for (int k = 0; k < kN; ++k) result.v[k] = T(f(i + k, float(pack.v[k]), float(beside.v[k])));
+      visit([&](int k, auto... values) { result.v[k] = T(f(i + k, values...)); }, at(i), others.at(i)...);
       dev::store(out + i, result);
     }
   }
 
  private:
-  const T* row_;
+  struct Values {
+    float v[kN];
+  };
+  __device__ __forceinline__ Values at(int i) const {
+    if (!row_) return {};
+    const auto pack = dev::load<Pack<T, kN>>(row_ + i);
+    Values values;
+    for (int k = 0; k < kN; ++k) values.v[k] = float(pack.v[k]);
+    return values;
+  }
+  template <class F, class... V>
+  __device__ __forceinline__ static void visit(const F& f, const V&... rows) {
+    for (int k = 0; k < kN; ++k) f(k, rows.v[k]...);
+  }
+
+  const T* row_ = nullptr;
   int classes_;
 };
 

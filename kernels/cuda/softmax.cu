@@ -12,15 +12,19 @@ __global__ void forward(std::int64_t rows, int classes, float inverse_temperatur
   const auto group = make_group<typename Kind::Group>();
   const std::int64_t row = row_of_group<typename Kind::Group>();
   if (row >= rows) return;
-  const Row values(x + row * classes, classes);
+  Row values(x + row * classes, classes);
   float largest = -INFINITY;
   values.each([&](int, float value) { largest = Max{}(largest, value); });
   largest = group.max(largest);
+  const auto power = [&](float value) { return exponential<T>((value - largest) * inverse_temperature); };
   float sum = 0;
-  values.each([&](int, float value) { sum += expf((value - largest) * inverse_temperature); });
+  values.update([&](int, float& value) {
+    const float e = power(value);
+    value = e;
+    sum += e;
+  });
   const float scale = 1 / group.sum(sum);
-  values.map(values, y + row * classes,
-             [&](int, float value, float) { return expf((value - largest) * inverse_temperature) * scale; });
+  values.map(y + row * classes, [&](int, float value) { return (Row::kHeld ? value : power(value)) * scale; });
 }
 
 template <class T, class Kind>
@@ -31,10 +35,10 @@ __global__ void backward(std::int64_t rows, int classes, float inverse_temperatu
   if (row >= rows) return;
   const Row outputs(y + row * classes, classes), gradients(dy + row * classes, classes);
   float dot = 0;
-  outputs.each(gradients, [&](int, float p, float d) { dot += p * d; });
+  outputs.each([&](int, float p, float d) { dot += p * d; }, gradients);
   dot = group.sum(dot);
-  outputs.map(gradients, dx + row * classes,
-              [&](int, float p, float d) { return p * (d - dot) * inverse_temperature; });
+  outputs.map(
+      dx + row * classes, [&](int, float p, float d) { return p * (d - dot) * inverse_temperature; }, gradients);
 }
 
 template <class T>

@@ -165,6 +165,8 @@ RETORT_UNSEEN void store(void* address, const V& value) {
   std::memcpy(address, &value, sizeof(V));
 }
 
+inline float fast_exp(float x) { return expf(x); }
+
 using simt::atomic_add;
 using simt::atomic_max;
 using simt::atomic_or;

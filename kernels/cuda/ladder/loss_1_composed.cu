@@ -43,7 +43,7 @@ __global__ void row_losses(int classes, Terms terms, HardTargets targets, LogSof
     for (int i = threadIdx.x; i < classes; i += kThreads)
       if (const float t = target(i); t != 0) cross -= t * logs.hard[first + i];
     cross = block_reduce<kThreads>(cross, Sum{}, scratch);
-    loss.hard = target.valid(classes) ? cross : NAN;
+    loss.hard = target.valid ? cross : NAN;
   }
   if (terms.soft()) {
     float cross = 0;

@@ -56,7 +56,7 @@ __global__ void fused_block(std::int64_t rows, int classes, Terms terms, HardTar
   if (hard) {
     log_z = logf(sum(sum_z));
     dot = sum(dot);
-    loss.hard = target.valid(classes) ? log_z - dot : NAN;
+    loss.hard = target.valid ? log_z - dot : NAN;
   }
   if (soft) {
     log_q = logf(sum(sum_q));

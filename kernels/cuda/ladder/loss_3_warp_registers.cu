@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kRowsPerBlock* kWarp)
   if (hard) {
     log_z = logf(sum(sum_z));
     dot = sum(dot);
-    loss.hard = target.valid(classes) ? log_z - dot : NAN;
+    loss.hard = target.valid ? log_z - dot : NAN;
   }
   if (soft) {
     log_q = logf(sum(sum_q));
