@@ -4,8 +4,9 @@
     gpu_check.py --retort build/retort --seconds 240 --out DIR    # measures, into DIR/measured.json
     gpu_check.py --report --out DIR                               # writes DIR/report.md and DIR/report.json
 
-Retort and the libraries take turns within one run of `retort bench`; PyTorch (eager and compiled, channels_last, bf16 by
-autocast, cuDNN's autotuning on) follows at once on the same shapes. A ratio is their time by ours: above 1 we are faster.
+Retort and the libraries take turns within one run of `retort bench`; PyTorch (eager and compiled, channels_last, bf16
+by autocast, cuDNN's autotuning on) follows at once on the same shapes, and in whole steps takes turns with Retort. A
+ratio is their time by ours: above 1 we are faster.
 """
 
 import argparse
@@ -234,7 +235,7 @@ def attempt(clock, what, measure):
     try:
         return measure()
     except Exception as error:
-        clock.skipped.append(f"{what}: {type(error).__name__}: {str(error).splitlines()[0][:150] if str(error) else ''}")
+        clock.skipped.append(f"{what}: {type(error).__name__}: {str(error).partition(chr(10))[0][:150]}")
         return None
 
 

@@ -85,7 +85,7 @@ share=$(($(remaining) - 60))
 phase measure $((share + 10)) bash -c "measure $share"
 phase memcheck 25 bash -c 'sanitizer memcheck "*elementwise_test.cpp,*vendor_test.cpp"'
 phase racecheck 25 bash -c 'sanitizer racecheck "*loss_test.cpp"'
-phase ctest 120 ctest --preset release -LE package
+phase ctest 120 ctest --preset release -LE package --parallel "$(nproc)"
 
 python3 tools/gpu_check.py --report --out "$out" || fail "no report; see the logs in $out"
 echo "$out/report.md, $out/report.json, after $SECONDS s"

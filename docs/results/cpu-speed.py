@@ -51,7 +51,7 @@ def main():
         ours, theirs = [], []
         for _ in range(options.rounds):
             out = subprocess.run([options.retort, "bench", "step", "--model", name, "--image-size", str(size), "--batch-size",
-                                  str(BATCH), "--mode", "train", "--repeats", str(options.repeats), "--json"],
+                                  str(BATCH), "--mode", "train", "--backend", "cpu", "--repeats", str(options.repeats), "--json"],
                                  check=True, capture_output=True, text=True, cwd=root).stdout
             report = json.loads(out)
             machine = report["machine"]
