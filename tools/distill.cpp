@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "engine/core/check.h"
+#include "engine/data/pick.h"
 #include "engine/io/file.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
@@ -16,6 +17,7 @@ struct Options : TrainingOptions {
   std::string combine = "logit", convention = "convex", loss = "kd";
   double temperature = 4, soft_weight = 1, soft_ramp_epochs = 0;
   std::optional<double> lambda;
+  std::vector<std::string> omit_classes;
   std::int64_t views = 0;
   bool standardize_logits = false;
 };
@@ -77,6 +79,11 @@ Guidance cached_guidance(const Options& options, const TrainingData& data) {
   Guidance guidance;
   LogitStore store = read_logit_store(options.logits, data.train->classes());
   std::vector<std::int64_t> rows = match_logit_store(store, options.logits, *data.train);
+  if (!options.omit_classes.empty()) {
+    std::vector<std::int64_t> kept;
+    for (const std::int64_t sample : samples_without(*data.train, options.omit_classes)) kept.push_back(rows[sample]);
+    rows = std::move(kept);
+  }
   follow_store(options, store, guidance);
   if (!options.teacher.empty())
     check_store_teacher(store, options.logits, load_teachers(options.teacher, compute_device(options.common)));
@@ -146,11 +153,18 @@ void run(const Options& options) {
   apply_common_options(options.common);
   validate_distillation(options);
   check_writable(options.out);
-  const TrainingData data = open_training_data(options, /*allow_unlabelled=*/true);
+  TrainingData data = open_training_data(options, /*allow_unlabelled=*/true);
   if (!data.train->labelled() && options.lambda.value_or(0) != 0)
     throw UsageError(
         text("--lambda: ", *options.lambda, " weighs labels, and ", options.data.path, " has none; use --lambda 0"));
   Guidance guidance = options.logits.empty() ? live_guidance(options, data) : cached_guidance(options, data);
+  if (!options.omit_classes.empty()) {
+    std::vector<std::int64_t> kept = samples_without(*data.train, options.omit_classes);
+    data.train = pick_samples(std::move(data.train), std::move(kept));
+    for (const std::string& name : options.omit_classes) guidance.notes["omitted"] += "," + name;
+    guidance.notes["omitted"].erase(0, 1);
+    guidance.fingerprint["--omit-classes"] = guidance.notes["omitted"];
+  }
   guidance.settings.temperature = options.temperature;
   guidance.settings.lambda = options.lambda.value_or(data.train->labelled() ? kDefaultLambda : 0);
   guidance.settings.convention = options.convention == "convex" ? Convention::convex : Convention::additive;
@@ -187,6 +201,8 @@ void add_distill_command(CLI::App& app) {
   command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
   command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)");
   command->add_option("--convention", options->convention, "convex or additive")->capture_default_str();
+  as_list(command->add_option("--omit-classes", options->omit_classes,
+                              "Train on no image of these classes; the student keeps them"));
   command->add_option("--loss", options->loss, "kd, mse, dkd, nkd, dist, ttm or wttm")->capture_default_str();
   command->add_flag("--standardize-logits", options->standardize_logits,
                     "Standardise both networks' logits in the soft term");
