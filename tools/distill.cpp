@@ -41,12 +41,13 @@ void validate_distillation(const Options& options) {
     throw UsageError(text("--soft-ramp-epochs: ", options.soft_ramp_epochs, " is not allowed; give a number from 0"));
   if (options.mixup > 0 && soft_reads_labels(loss))
     throw UsageError(text("--mixup: ", options.loss, " takes one label an image; use another --loss"));
-  const bool device = compute_device(options.common) != Device::cpu;
-  if (device && (loss != SoftLoss::kd || options.standardize_logits || options.soft_ramp_epochs > 0))
-    throw UsageError(text(loss != SoftLoss::kd         ? "--loss"
-                          : options.standardize_logits ? "--standardize-logits"
-                                                       : "--soft-ramp-epochs",
-                          ": a device computes the plain kd loss alone so far; use --device cpu"));
+  const char* const beyond_plain = loss != SoftLoss::kd           ? "--loss"
+                                   : options.standardize_logits   ? "--standardize-logits"
+                                   : options.soft_weight != 1     ? "--soft-weight"
+                                   : options.soft_ramp_epochs > 0 ? "--soft-ramp-epochs"
+                                                                  : nullptr;
+  if (beyond_plain && compute_device(options.common) != Device::cpu)
+    throw UsageError(text(beyond_plain, ": a device computes the plain kd loss alone so far; use --device cpu"));
   if (options.logits.empty() && options.teacher.empty())
     throw UsageError("distill: needs a teacher; give --logits FILE.npy (see `retort logits`) or --teacher FILE");
   if (!options.val_logits.empty() && options.logits.empty())

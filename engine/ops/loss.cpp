@@ -81,9 +81,10 @@ DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher,
   check(settings.lambda >= 0 && settings.lambda <= 1, "[", op, "] lambda is ", settings.lambda, "; give one in [0, 1]");
   check(settings.soft_weight >= 0 && std::isfinite(settings.soft_weight), "[", op, "] the soft weight is ",
         settings.soft_weight, "; give one from 0");
-  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
-  check(plain || student.device() == Device::cpu, "[", op,
-        "] a device has the plain kd loss alone; compute on the CPU, or take kd without standardisation");
+  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize && settings.soft_weight == 1;
+  check(
+      plain || student.device() == Device::cpu, "[", op,
+      "] a device has the plain kd loss alone; compute on the CPU, or take kd without standardisation or soft weight");
   check(!settings.standardize || rows.classes > 1, "[", op, "] standardised logits need two classes or more; there is ",
         rows.classes);
   const bool soft_labels = soft_reads_labels(settings.loss);

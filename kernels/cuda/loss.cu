@@ -159,7 +159,7 @@ template <class T>
 void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
                   const void* z, const void* v, void* loss, void* dz, void* workspace) {
   const bool convex = settings.convention == Convention::convex;
-  const Terms terms{static_cast<float>(settings.lambda), static_cast<float>(weight_of_soft(settings)),
+  const Terms terms{static_cast<float>(settings.lambda), static_cast<float>(convex ? 1 - settings.lambda : 1),
                     static_cast<float>(settings.temperature), convex};
   run<T>("distillation", stream, rows, terms, targets, z, v, loss, 3, dz, workspace);
 }
