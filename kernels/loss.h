@@ -8,6 +8,28 @@
 //   additive  loss = lambda * hard + soft                  dz = lambda (softmax(z) - t) + (q - p) / T
 // Each is averaged over the rows (Hinton et al., arXiv 1503.02531). A weight of exactly 0 removes its term: lambda = 0
 // reads no labels.
+//
+// That is `kd`. Other losses put another soft term in its place; the convention then says no more than the weights:
+//   loss = lambda * hard + w * soft,   w = soft_weight * (1 - lambda) under convex, soft_weight under additive.
+// Per row, with s = softmax(z), y = the row's label, C classes, and hats for what remains when class y is taken out and
+// the rest made to add up to 1:  p^_i = p_i / (1 - p_y),  q^_i = q_i / (1 - q_y),  i != y.
+//   mse    1 / (2 C) sum_i (z_i - v_i)^2                                     d/dz_i = (z_i - v_i) / C
+//          The limit of T^2 KL(p || q) for T -> infinity and zero-mean logits (Ba & Caruana, 1312.6184); no T.
+//   dkd    T^2 [KL(b_v || b_z) + 8 KL(p^ || q^)],  b_v = (p_y, 1 - p_y),  b_z = (q_y, 1 - q_y)  (Zhao, 2203.08679)
+//          d/dz_y = T (q_y - p_y)     d/dz_i = T [8 (q^_i - p^_i) - (q_y - p_y) q^_i]
+//   nkd    -s'_y log s_y - 1.5 T^2 sum_{i != y} p^_i log q^_i,  s' = softmax(v)  (Yang, 2303.13005)
+//          d/dz_y = s'_y (s_y - 1)    d/dz_i = s'_y s_i + 1.5 T (q^_i - p^_i)
+//   ttm    KL(p || s): a temperature for the teacher alone (Zheng & Yang, 2402.11148)      d/dz_i = s_i - p_i
+//   wttm   U KL(p || s),  U = sum_k softmax(v)_k^(1 / T), large where the teacher is unsure (the same paper)
+//   dist   (1 - mean over rows of r(p, q)) + (1 - mean over classes of r(P_j, Q_j)), where P_j, Q_j are class j's
+//   column
+//          over the batch (Huang, 2205.10536), and r is Pearson's correlation: with a, b less their means,
+//          r = a.b / sqrt((a.a + e)(b.b + e)),  dr/db_i = a_i / sqrt((a.a + e)(b.b + e)) - r b_i / (b.b + e),
+//          where e = 1e-8 keeps a constant row harmless;  d/dz_i = q_i (g_i - sum_j q_j g_j) / T for g = d/dq.
+//          No T^2 here; soft_weight can put one.
+// `standardize` (Sun, 2403.01427) gives any soft term z <- (z - mean) / (std + 1e-7) of each row and net, std with C -
+// 1 in its denominator. With g = d/dz of the standardised z, c = z - mean and k = std + 1e-7, the gradient becomes
+//          (g_i - mean(g)) / k - c_i (g.c) / (k^2 (C - 1) std).
 #pragma once
 
 #include "kernels/softmax.h"
@@ -26,19 +48,35 @@ struct HardTargets {
 
 enum class Convention : std::uint8_t { convex, additive };
 
+enum class SoftLoss : std::uint8_t { kd, mse, dkd, nkd, dist, ttm, wttm };
+
+/// Constants of the formulas above, as their papers have them.
+inline constexpr double kDkdOthers = 8, kNkdOthers = 1.5, kPearsonFloor = 1e-8, kStandardFloor = 1e-7;
+
 struct DistillationSettings {
   double temperature = 1;
   double lambda = 0;
   Convention convention = Convention::convex;
+  SoftLoss loss = SoftLoss::kd;
+  bool standardize = false;
+  double soft_weight = 1;
 };
 
+/// What multiplies the soft term.
+constexpr double weight_of_soft(const DistillationSettings& settings) {
+  return settings.soft_weight * (settings.convention == Convention::convex ? 1 - settings.lambda : 1);
+}
+
+/// Whether the soft term itself reads the labels, lambda aside. It then takes one class a row: mixup has none.
+constexpr bool soft_reads_labels(SoftLoss loss) { return loss == SoftLoss::dkd || loss == SoftLoss::nkd; }
+
 struct LossKernels {
-  /// Bytes of workspace for either entry.
+  /// Bytes of workspace for either entry and every loss.
   Required<std::size_t(Rows)> workspace_bytes;
   /// loss[0] = mean CE; dz (may be null) = its gradient, 1 / rows included.
   Required<void(Stream, Rows, const HardTargets&, const void* z, void* loss, void* dz, void* workspace)> cross_entropy;
-  /// loss[0..2] = total, hard, soft, each a mean over the rows; dz (may be null) = the total's gradient, 1 / rows
-  /// included.
+  /// loss[0..2] = total, hard, soft, each a mean over the rows (dist: a value of the batch); dz (may be null) = the
+  /// total's gradient, 1 / rows included.
   Required<void(Stream, Rows, const DistillationSettings&, const HardTargets&, const void* z, const void* v, void* loss,
                 void* dz, void* workspace)>
       distillation;

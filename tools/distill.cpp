@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "engine/core/check.h"
+#include "engine/data/pick.h"
 #include "engine/io/file.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
@@ -14,8 +15,9 @@ namespace {
 struct Options : TrainingOptions {
   std::string student, logits, val_logits, teacher;
   std::string combine = "logit", convention = "convex", loss = "kd";
-  double temperature = 4;
+  double temperature = 4, soft_weight = 1, soft_ramp_epochs = 0;
   std::optional<double> lambda;
+  std::vector<std::string> omit_classes;
   std::int64_t views = 0;
   bool standardize_logits = false;
 };
@@ -32,9 +34,20 @@ void validate_distillation(const Options& options) {
     throw UsageError(text("--lambda: ", *options.lambda, " is not allowed; give a number in [0, 1]"));
   if (options.convention != "convex" && options.convention != "additive")
     throw UsageError(text("--convention: '", options.convention, "' is not known; give convex or additive"));
-  if (options.loss != "kd" || options.standardize_logits)
-    throw UsageError(text(options.standardize_logits ? "--standardize-logits" : "--loss",
-                          ": this version has the plain distillation loss alone; use --loss kd"));
+  const SoftLoss loss = parse_soft_loss(options.loss);
+  if (!(options.soft_weight > 0) || !std::isfinite(options.soft_weight))
+    throw UsageError(text("--soft-weight: ", options.soft_weight, " is not allowed; give a number above 0"));
+  if (!(options.soft_ramp_epochs >= 0) || !std::isfinite(options.soft_ramp_epochs))
+    throw UsageError(text("--soft-ramp-epochs: ", options.soft_ramp_epochs, " is not allowed; give a number from 0"));
+  if (options.mixup > 0 && soft_reads_labels(loss))
+    throw UsageError(text("--mixup: ", options.loss, " takes one label an image; use another --loss"));
+  const char* const beyond_plain = loss != SoftLoss::kd           ? "--loss"
+                                   : options.standardize_logits   ? "--standardize-logits"
+                                   : options.soft_weight != 1     ? "--soft-weight"
+                                   : options.soft_ramp_epochs > 0 ? "--soft-ramp-epochs"
+                                                                  : nullptr;
+  if (beyond_plain && compute_device(options.common) != Device::cpu)
+    throw UsageError(text(beyond_plain, ": a device computes the plain kd loss alone so far; use --device cpu"));
   if (options.logits.empty() && options.teacher.empty())
     throw UsageError("distill: needs a teacher; give --logits FILE.npy (see `retort logits`) or --teacher FILE");
   if (!options.val_logits.empty() && options.logits.empty())
@@ -67,6 +80,11 @@ Guidance cached_guidance(const Options& options, const TrainingData& data) {
   Guidance guidance;
   LogitStore store = read_logit_store(options.logits, data.train->classes());
   std::vector<std::int64_t> rows = match_logit_store(store, options.logits, *data.train);
+  if (!options.omit_classes.empty()) {
+    std::vector<std::int64_t> kept;
+    for (const std::int64_t sample : samples_without(*data.train, options.omit_classes)) kept.push_back(rows[sample]);
+    rows = std::move(kept);
+  }
   follow_store(options, store, guidance);
   if (!options.teacher.empty())
     check_store_teacher(store, options.logits, load_teachers(options.teacher, compute_device(options.common)));
@@ -106,27 +124,64 @@ Guidance live_guidance(const Options& options, const TrainingData& data) {
   return guidance;
 }
 
+/// What the student's file and the fingerprint keep of the loss; of the newer flags only what differs from the default.
+void note_settings(const Options& options, Guidance& guidance) {
+  std::map<std::string, std::string> notes = {{"temperature", text(options.temperature)},
+                                              {"lambda", text(guidance.settings.lambda)},
+                                              {"convention", options.convention}};
+  if (options.loss != "kd") notes["loss"] = options.loss;
+  if (options.standardize_logits) notes["standardize-logits"] = "on";
+  if (options.soft_weight != 1) notes["soft-weight"] = text(options.soft_weight);
+  if (options.soft_ramp_epochs > 0) notes["soft-ramp-epochs"] = text(options.soft_ramp_epochs);
+  for (const auto& [key, value] : notes) {
+    guidance.notes[key] = value;
+    guidance.fingerprint["--" + key] = value;
+  }
+}
+
+/// Plain kd's gradients can be compared beforehand; of the others only the weights are known.
+std::string objective_line(const Options& options, const DistillationSettings& settings) {
+  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
+  const std::string start =
+      text("loss: ", plain ? "" : options.loss + (settings.standardize ? " standardised, " : ", "), options.convention,
+           ", T = ", settings.temperature, ", lambda = ", settings.lambda);
+  if (!plain) return text(start, "; weights: hard ", settings.lambda, ", soft ", weight_of_soft(settings));
+  const double hard = 100 * effective_hard_share(settings);
+  return text(start, "; effective share: hard ", hard, "%, soft ", 100 - hard, "%");
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
   validate_distillation(options);
   check_writable(options.out);
-  const TrainingData data = open_training_data(options, /*allow_unlabelled=*/true);
+  TrainingData data = open_training_data(options, /*allow_unlabelled=*/true);
   if (!data.train->labelled() && options.lambda.value_or(0) != 0)
     throw UsageError(
         text("--lambda: ", *options.lambda, " weighs labels, and ", options.data.path, " has none; use --lambda 0"));
   Guidance guidance = options.logits.empty() ? live_guidance(options, data) : cached_guidance(options, data);
+  if (!options.omit_classes.empty()) {
+    std::vector<std::int64_t> kept = samples_without(*data.train, options.omit_classes);
+    data.train = pick_samples(std::move(data.train), std::move(kept));
+    for (const std::string& name : options.omit_classes) guidance.notes["omitted"] += "," + name;
+    guidance.notes["omitted"].erase(0, 1);
+    guidance.fingerprint["--omit-classes"] = guidance.notes["omitted"];
+  }
   guidance.settings.temperature = options.temperature;
   guidance.settings.lambda = options.lambda.value_or(data.train->labelled() ? kDefaultLambda : 0);
   guidance.settings.convention = options.convention == "convex" ? Convention::convex : Convention::additive;
-  const std::string temperature = text(options.temperature), lambda = text(guidance.settings.lambda);
-  for (const auto& [key, value] :
-       {std::pair{"temperature", temperature}, {"lambda", lambda}, {"convention", options.convention}}) {
-    guidance.notes[key] = value;
-    guidance.fingerprint[std::string("--") + key] = value;
-  }
-  const double hard = 100 * effective_hard_share(guidance.settings);
-  say(options.common.quiet, text("loss: ", options.convention, ", T = ", temperature, ", lambda = ", lambda,
-                                 "; effective share: hard ", hard, "%, soft ", 100 - hard, "%"));
+  guidance.settings.loss = parse_soft_loss(options.loss);
+  guidance.settings.standardize = options.standardize_logits;
+  guidance.settings.soft_weight = options.soft_weight;
+  guidance.soft_ramp = options.soft_ramp_epochs;
+  if (!data.train->labelled() && soft_reads_labels(guidance.settings.loss))
+    throw UsageError(text("--loss: ", options.loss, " reads labels, and ", options.data.path,
+                          " has none; use kd, mse, dist, ttm or wttm"));
+  const auto classes =
+      static_cast<std::int64_t>(data.train->labelled() ? data.train->classes().size() : guidance.classes.size());
+  const std::string warning = binary_trap(guidance.settings, options.loss, classes);
+  if (!warning.empty()) say(options.common.quiet, text("warning: ", warning));
+  note_settings(options, guidance);
+  say(options.common.quiet, objective_line(options, guidance.settings));
   const TrainingOutcome outcome = run_training(options, options.student, data, std::move(guidance));
   if (options.common.json) print_outcome_json(outcome);
 }
@@ -147,8 +202,14 @@ void add_distill_command(CLI::App& app) {
   command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
   command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)");
   command->add_option("--convention", options->convention, "convex or additive")->capture_default_str();
-  command->add_option("--loss", options->loss, "kd")->capture_default_str();
-  command->add_flag("--standardize-logits", options->standardize_logits, "Standardise both networks' logits");
+  as_list(command->add_option("--omit-classes", options->omit_classes,
+                              "Train on no image of these classes; the student keeps them"));
+  command->add_option("--loss", options->loss, "kd, mse, dkd, nkd, dist, ttm or wttm")->capture_default_str();
+  command->add_flag("--standardize-logits", options->standardize_logits,
+                    "Standardise both networks' logits in the soft term");
+  command->add_option("--soft-weight", options->soft_weight, "Multiplies the soft term")->capture_default_str();
+  command->add_option("--soft-ramp-epochs", options->soft_ramp_epochs, "Epochs over which the soft term's weight rises")
+      ->capture_default_str();
   command->callback([options] { run(*options); });
 }
 

@@ -59,7 +59,9 @@ int run(int argc, char** argv) {
   app.config_formatter(std::make_shared<CommandConfig>(app));
   add_train_command(app);
   add_logits_command(app);
+  add_combine_command(app);
   add_distill_command(app);
+  add_bias_command(app);
   add_eval_command(app);
   add_predict_command(app);
   add_summary_command(app);

@@ -62,6 +62,7 @@ TrainSettings settings_of(const TrainingOptions& options, const Guidance& guidan
   settings.views = guidance.views;
   settings.workers = std::clamp(num_threads(), 1, 4);
   settings.distillation = guidance.settings;
+  settings.soft_ramp = guidance.soft_ramp;
   return settings;
 }
 

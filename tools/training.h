@@ -39,6 +39,7 @@ struct Guidance {
   std::unique_ptr<Teacher> teacher, val_teacher;
   Teacher* val = nullptr;  ///< val_teacher, or the live teacher itself
   DistillationSettings settings;
+  double soft_ramp = 0;  ///< epochs
   Augmentation augmentation;
   std::int64_t views = 0;
   std::uint64_t view_seed = 0;

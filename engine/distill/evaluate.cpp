@@ -13,6 +13,18 @@ Tensor infer(Network& network, const Tensor& images) {
   return network.forward(images.to(device_of(network)), context);
 }
 
+namespace {
+
+double soft_term(const Tensor& student, const Tensor& teacher, const Tensor& labels, DistillationSettings settings) {
+  const NoGrad no_grad;
+  settings.lambda = 0;  // the soft term alone, and labels only where it reads them itself
+  Targets targets;
+  targets.labels = labels;
+  return distillation_loss(student, teacher, targets, settings).parts.data<float>()[2];
+}
+
+}  // namespace
+
 Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,
                     const EvaluateOptions& options) {
   LoaderOptions loading;
@@ -23,15 +35,20 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
   Loader loader(dataset, loading);
   Metrics metrics(classes, options.temperature);
   std::int64_t done = 0;
+  double soft = 0;
   loader.start(0, 0);
   for (Batch batch; loader.next(batch);) {
     const Tensor logits = infer(network, batch.inputs[0]).to(Device::cpu);
-    const Tensor taught = options.teacher ? options.teacher->logits(batch, 0) : Tensor();
-    metrics.add(logits, batch.labels, taught.to(Device::cpu));
+    const Tensor taught = options.teacher ? options.teacher->logits(batch, 0).to(Device::cpu) : Tensor();
+    metrics.add(logits, batch.labels, taught);
+    if (taught && options.distillation)
+      soft += static_cast<double>(logits.shape()[0]) * soft_term(logits, taught, batch.labels, *options.distillation);
     done += static_cast<std::int64_t>(batch.indices.size());
     if (options.progress) options.progress(done);
   }
-  return metrics.result();
+  Evaluation result = metrics.result();
+  if (done > 0) result.soft_loss = soft / static_cast<double>(done);
+  return result;
 }
 
 Tensor collect_logits(Teacher& teacher, const Dataset& dataset, std::int64_t classes, const LoaderOptions& loading,

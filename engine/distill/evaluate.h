@@ -2,19 +2,22 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "engine/data/loader.h"
 #include "engine/distill/metrics.h"
 #include "engine/distill/teacher.h"
 #include "engine/nn/module.h"
+#include "engine/ops/loss.h"
 
 namespace retort {
 
 struct EvaluateOptions {
   std::int64_t batch_size = 32;
   int workers = 1;
-  Teacher* teacher = nullptr;  ///< adds the soft metrics
-  double temperature = 1;      ///< of the soft metrics
+  Teacher* teacher = nullptr;                        ///< adds the soft metrics
+  double temperature = 1;                            ///< of the soft metrics
+  std::optional<DistillationSettings> distillation;  ///< with a teacher: adds Evaluation::soft_loss
   /// Called after each batch with the samples done so far; may throw to stop.
   std::function<void(std::int64_t done)> progress;
 };

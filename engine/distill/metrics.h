@@ -18,6 +18,7 @@ struct Evaluation {
   // Against a teacher, p = softmax(v / T), q = softmax(z / T); 0 without one.
   double soft_cross_entropy = 0;  ///< mean CE(p, q)
   double kl = 0;                  ///< mean KL(p || q): soft cross-entropy less the teacher's entropy
+  double soft_loss = 0;           ///< mean soft term of the loss that was asked for
   double agreement = 0;           ///< share of samples with the same most probable class
 };
 

@@ -70,17 +70,24 @@ double log_sum_exp(const float* row, std::int64_t classes) {
 
 }  // namespace
 
-Tensor combine_logits(const std::vector<Tensor>& members, Combine combine) {
+Tensor combine_logits(const std::vector<Tensor>& members, Combine combine, const std::vector<double>& weights) {
   if (members.size() == 1) return members.front();
   std::vector<Tensor> logits;
   for (const Tensor& member : members) logits.push_back(member.to(Device::cpu));
   const std::int64_t rows = logits.front().shape()[0], classes = logits.front().shape()[1];
-  const double share = 1.0 / static_cast<double>(logits.size());
+  check(weights.empty() || weights.size() == logits.size(), "teachers: ", weights.size(), " weights for ",
+        logits.size(), " teachers; give one each");
+  double all = 0;
+  std::vector<double> shares = weights.empty() ? std::vector<double>(logits.size(), 1) : weights;
+  for (const double share : shares) all += share;
+  for (double& share : shares) share /= all;
   Tensor result = Tensor::empty({rows, classes});
   std::vector<double> mean(classes);
   for (std::int64_t row = 0; row < rows; ++row) {
     std::fill(mean.begin(), mean.end(), 0.0);
-    for (const Tensor& member : logits) {
+    for (std::size_t k = 0; k < logits.size(); ++k) {
+      const Tensor& member = logits[k];
+      const double share = shares[k];
       check(member.shape() == result.shape(), "teachers: logits of shape ", member.shape(), " beside ", result.shape(),
             "; all teachers must have the same classes");
       const float* z = member.data<float>() + row * classes;

@@ -61,6 +61,7 @@ class LiveTeacher : public Teacher {
 };
 
 /// Combines logits of several models, all [n, classes]; of one alone they stay where they are, else the CPU does it.
-Tensor combine_logits(const std::vector<Tensor>& logits, Combine combine);
+/// The result is in proportion to `weights`: one each, above 0; empty: equal.
+Tensor combine_logits(const std::vector<Tensor>& logits, Combine combine, const std::vector<double>& weights = {});
 
 }  // namespace retort

@@ -19,12 +19,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-double effective_hard_share(const DistillationSettings& settings) {
-  if (settings.convention == Convention::convex) return settings.lambda;
-  const double hard = settings.lambda * settings.temperature * settings.temperature;
-  return hard / (1 + hard);
-}
-
 Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
                  Fingerprint fingerprint)
     : parts_(parts),
@@ -107,6 +101,7 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
   // The middle of the step: a warm-up does not begin with a rate of 0.
   const double epochs_done = progress_.epoch + (progress_.batch + 0.5) / batches_;
   lr_ = learning_rate(settings_.schedule, epochs_done) * plateau_.factor();
+  if (settings_.soft_ramp > 0) step_.distil_by(ramped(settings_.distillation, settings_.soft_ramp, epochs_done));
   const StepResults results = step_.run(inputs, lr_);
   ++progress_.step;
   ++progress_.batch;
@@ -185,6 +180,7 @@ std::optional<EpochMetrics> Trainer::validate() {
   options.workers = settings_.workers;
   options.teacher = parts_.val_teacher;
   options.temperature = settings_.distillation.temperature;
+  options.distillation = settings_.distillation;
   options.progress = hooks_.validation_step_done;
   const Evaluation result = evaluate(parts_.network, *parts_.val, parts_.preprocessing, parts_.classes, options);
   EpochMetrics metrics;
@@ -195,9 +191,8 @@ std::optional<EpochMetrics> Trainer::validate() {
   metrics.loss = metrics.hard;
   if (parts_.val_teacher) {
     const DistillationSettings& kd = settings_.distillation;
-    const bool convex = kd.convention == Convention::convex;
-    metrics.soft = convex ? kd.temperature * kd.temperature * result.kl : result.soft_cross_entropy;
-    metrics.loss = kd.lambda * metrics.hard + (convex ? 1 - kd.lambda : 1) * metrics.soft;
+    metrics.soft = result.soft_loss;
+    metrics.loss = kd.lambda * metrics.hard + weight_of_soft(kd) * metrics.soft;
   }
   return metrics;
 }

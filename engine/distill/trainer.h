@@ -7,6 +7,7 @@
 
 #include "engine/core/check.h"
 #include "engine/data/loader.h"
+#include "engine/distill/objective.h"
 #include "engine/distill/teacher.h"
 #include "engine/distill/training_state.h"
 #include "engine/distill/training_step.h"
@@ -33,6 +34,7 @@ struct TrainSettings {
   std::int64_t views = 0;       ///< epoch e sees view e % views; 0: a new view every epoch
   int workers = 1;
   DistillationSettings distillation;  ///< with a teacher
+  double soft_ramp = 0;               ///< epochs over which the soft term's weight rises from 0; 0: none
   bool capture = false;               ///< replay steps as graphs; always on CUDA
 };
 
@@ -114,9 +116,5 @@ class Trainer {
   std::int64_t batches_ = 1;
   double lr_ = 0;
 };
-
-/// Share of the hard term in the gradient at start, in [0, 1]: lambda under convex (T^2 makes up for the softening);
-/// lambda T^2 / (1 + lambda T^2) under additive.
-double effective_hard_share(const DistillationSettings& settings);
 
 }  // namespace retort

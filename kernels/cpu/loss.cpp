@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/soft_loss.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/loss.cpp"
@@ -183,21 +184,26 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
 
 }  // namespace
 
-std::size_t loss_workspace_bytes(Rows) { return 0; }
+std::size_t loss_workspace_bytes(Rows rows) { return soft_loss_workspace_bytes(rows); }
 
 void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz, void*) {
   *static_cast<float*>(loss) = static_cast<float>(mean_loss(rows, {}, targets, z, nullptr, dz).hard);
 }
 
 void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z,
-                  const void* v, void* loss, void* dz, void*) {
+                  const void* v, void* loss, void* dz, void* workspace) {
+  const double soft_weight = weight_of_soft(settings);
+  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
   const LossTerms terms = {.hard_weight = settings.lambda,
-                           .soft_weight = settings.convention == Convention::convex ? 1 - settings.lambda : 1,
+                           .soft_weight = plain ? soft_weight : 0,
                            .temperature = settings.temperature,
                            .convention = settings.convention};
-  const RowLoss mean = mean_loss(rows, terms, targets, z, v, dz);
+  RowLoss mean = mean_loss(rows, terms, targets, z, v, dz);
+  if (!plain && soft_weight != 0)
+    mean.soft = add_soft_loss(rows, settings, targets.labels, static_cast<const float*>(z),
+                              static_cast<const float*>(v), static_cast<float*>(dz), static_cast<double*>(workspace));
   float* parts = static_cast<float*>(loss);
-  parts[0] = static_cast<float>(terms.hard_weight * mean.hard + terms.soft_weight * mean.soft);
+  parts[0] = static_cast<float>(settings.lambda * mean.hard + soft_weight * mean.soft);
   parts[1] = static_cast<float>(mean.hard);
   parts[2] = static_cast<float>(mean.soft);
 }

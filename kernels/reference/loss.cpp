@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
+
+#include "kernels/reference/soft_loss.h"
 
 namespace retort::reference {
 namespace {
@@ -31,6 +34,11 @@ double hard_target(const HardTargets& targets, std::int64_t row, std::int64_t i,
   return (1 - targets.smoothing) * t + targets.smoothing / static_cast<double>(classes);
 }
 
+template <class T>
+std::vector<double> widen(const T* values, std::size_t n) {
+  return {values, values + n};
+}
+
 }  // namespace
 
 std::size_t loss_workspace_bytes(Rows) { return 0; }
@@ -56,15 +64,21 @@ void distillation(Stream, Rows rows, const DistillationSettings& settings, const
                   const void* v_, void* loss, void* dz, void*) {
   const double temperature = settings.temperature, lambda = settings.lambda;
   const bool convex = settings.convention == Convention::convex;
-  const double soft_weight = convex ? 1 - lambda : 1;
+  const double soft_weight = weight_of_soft(settings);
+  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
   double hard = 0, soft = 0;
+  std::vector<double> other(!plain && soft_weight != 0 ? rows.rows * rows.classes : 0);
+  if (!other.empty())
+    soft = soft_loss(rows, settings, targets.labels, widen(static_cast<const T*>(z_), other.size()),
+                     widen(static_cast<const T*>(v_), other.size()), other) *
+           static_cast<double>(rows.rows);
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     const T* z = static_cast<const T*>(z_) + row * rows.classes;
     const LogSoftmax<T> log_prediction(z, rows.classes, 1);
     const LogSoftmax<T> log_q(z, rows.classes, temperature);
     // A soft term without weight must not look at the teacher; any row stands in.
-    const LogSoftmax<T> log_p(soft_weight != 0 ? static_cast<const T*>(v_) + row * rows.classes : z, rows.classes,
-                              temperature);
+    const LogSoftmax<T> log_p(plain && soft_weight != 0 ? static_cast<const T*>(v_) + row * rows.classes : z,
+                              rows.classes, temperature);
     for (std::int64_t i = 0; i < rows.classes; ++i) {
       double gradient = 0;
       if (lambda != 0) {
@@ -72,14 +86,15 @@ void distillation(Stream, Rows rows, const DistillationSettings& settings, const
         if (t != 0) hard -= t * log_prediction(i);
         gradient += lambda * (std::exp(log_prediction(i)) - t);
       }
-      if (soft_weight != 0) {
+      if (!other.empty()) gradient += soft_weight * other[row * rows.classes + i] * static_cast<double>(rows.rows);
+      if (plain && soft_weight != 0) {
         const double p = std::exp(log_p(i)), q = std::exp(log_q(i));
         if (convex) {
           soft += temperature * temperature * p * (log_p(i) - log_q(i));
           gradient += soft_weight * temperature * (q - p);
         } else {
           soft -= p * log_q(i);
-          gradient += (q - p) / temperature;
+          gradient += soft_weight * (q - p) / temperature;
         }
       }
       if (dz) static_cast<T*>(dz)[row * rows.classes + i] = static_cast<T>(gradient / static_cast<double>(rows.rows));

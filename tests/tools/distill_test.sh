@@ -46,6 +46,27 @@ expect 0 distill "${student[@]}" --teacher teacher.safetensors --convention addi
 grep -q "hard 64.28[0-9]*%, soft 35.7" stderr || fail "the effective share under additive"
 expect 0 distill "${student[@]}" --teacher teacher.safetensors --augment flip --mixup 0.4 --out mixup.safetensors
 
+# Every loss; what two classes take from it is said by name.
+for loss in mse ttm wttm; do
+  expect 0 distill "${student[@]}" --logits train.npy --val-logits val.npy --loss $loss --out $loss.safetensors
+  grep -q "loss: $loss" stderr || fail "the loss $loss is not named"
+  grep -q "warning" stderr && fail "$loss: a warning without a reason"
+  cmp -s cached.safetensors $loss.safetensors && fail "$loss is kd"
+done
+for loss in dkd nkd dist; do
+  expect 0 distill "${student[@]}" --logits train.npy --val-logits val.npy --loss $loss --out $loss.safetensors
+  grep -q "warning: --loss $loss: with two classes" stderr || fail "the binary trap of $loss is not named"
+done
+expect_error 2 "--standardize-logits" distill "${student[@]}" --logits train.npy --standardize-logits --out x.safetensors --quiet
+expect_error 2 "--mixup" distill "${student[@]}" --teacher teacher.safetensors --loss dkd --mixup 0.3 --out x.safetensors
+expect_error 2 "--soft-weight" distill "${student[@]}" --logits train.npy --soft-weight 0 --out x.safetensors
+expect_error 2 "--soft-ramp-epochs" distill "${student[@]}" --logits train.npy --soft-ramp-epochs -1 --out x.safetensors
+expect 0 distill "${student[@]}" --logits train.npy --convention additive --lambda 1 --soft-weight 2 --soft-ramp-epochs 3 --loss mse --out ramped.safetensors
+grep -q "weights: hard 1, soft 2" stderr || fail "the weights of a loss are not said"
+mv ramped.safetensors whole.safetensors
+expect 0 distill "${student[@]}" --logits train.npy --convention additive --lambda 1 --soft-weight 2 --loss mse --out flat.safetensors
+cmp -s whole.safetensors flat.safetensors && fail "the ramp does nothing"
+
 # Several teachers.
 expect 0 train --model resnet8x4 "${part[@]}" --image-size 12 --epochs 1 --seed 5 --out second.safetensors
 for combine in logit arithmetic geometric; do
@@ -58,6 +79,7 @@ expect 0 distill "${student[@]}" --logits both-geometric.npy --out both.safetens
 mkdir pile && for i in 1 2 3 4; do cp data/red/$i.ppm pile/r$i.ppm; cp data/blue/$i.ppm pile/b$i.ppm; done
 expect 0 distill --student mlp: --data pile --image-size 8 --epochs 2 --batch-size 4 --lambda 0 --teacher teacher.safetensors --out unlabelled.safetensors
 expect_error 2 "--lambda" distill --student mlp: --data pile --image-size 8 --lambda 0.5 --teacher teacher.safetensors --out x.safetensors
+expect_error 2 "--loss" distill --student mlp: --data pile --image-size 8 --loss dkd --teacher teacher.safetensors --out x.safetensors
 expect 0 predict --model unlabelled.safetensors data/red/1.ppm --json
 grep -qE '"class":"(red|blue)"' stdout || fail "an unlabelled student does not know its teacher's classes"
 

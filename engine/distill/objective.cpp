@@ -1,0 +1,47 @@
+#include "engine/distill/objective.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "engine/core/check.h"
+
+namespace retort {
+
+SoftLoss parse_soft_loss(const std::string& word) {
+  static const char* const words[] = {"kd", "mse", "dkd", "nkd", "dist", "ttm", "wttm"};
+  const auto found = std::find(std::begin(words), std::end(words), word);
+  if (found == std::end(words))
+    throw UsageError(text("--loss: '", word, "' is not known; give kd, mse, dkd, nkd, dist, ttm or wttm"));
+  return static_cast<SoftLoss>(found - std::begin(words));
+}
+
+std::string binary_trap(const DistillationSettings& settings, const std::string& word, std::int64_t classes) {
+  if (classes > 2) return {};
+  if (settings.standardize)
+    throw UsageError(
+        "--standardize-logits: two standardised logits are always 0.71 and -0.71, so nothing can be learnt from them; "
+        "leave it out");
+  switch (settings.loss) {
+    case SoftLoss::dkd:
+      return text("--loss ", word, ": with two classes its non-target term is 0, and what is left is kd's");
+    case SoftLoss::nkd:
+      return text("--loss ", word, ": with two classes its non-target term is 0, and only the labels' part is left");
+    case SoftLoss::dist:
+      return text("--loss ", word,
+                  ": with two classes every row correlates fully, so only the part within classes is left");
+    default: return {};
+  }
+}
+
+double effective_hard_share(const DistillationSettings& settings) {
+  const double t = settings.temperature;
+  const double soft = weight_of_soft(settings) / (settings.convention == Convention::convex ? 1 : t * t);
+  return settings.lambda + soft > 0 ? settings.lambda / (settings.lambda + soft) : 0;
+}
+
+DistillationSettings ramped(DistillationSettings settings, double ramp, double epochs_done) {
+  if (ramp > 0) settings.soft_weight *= std::min(1.0, epochs_done / ramp);
+  return settings;
+}
+
+}  // namespace retort

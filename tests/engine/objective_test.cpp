@@ -1,0 +1,101 @@
+#include "engine/distill/objective.h"
+
+#include <doctest/doctest.h>
+
+#include "engine/ops/loss.h"
+#include "tests/error_message.h"
+#include "tests/gradcheck.h"
+
+using namespace retort;
+using namespace retort::test;
+
+namespace {
+
+DistillationSettings with(SoftLoss loss, bool standardize = false) {
+  DistillationSettings settings;
+  settings.temperature = 4;
+  settings.lambda = 0.25;
+  settings.loss = loss;
+  settings.standardize = standardize;
+  return settings;
+}
+
+Targets labels(std::vector<std::int64_t> values) {
+  Targets targets;
+  targets.labels = Tensor::from<std::int64_t>({static_cast<std::int64_t>(values.size())}, values);
+  return targets;
+}
+
+}  // namespace
+
+TEST_CASE("objective: losses by name") {
+  CHECK(parse_soft_loss("kd") == SoftLoss::kd);
+  CHECK(parse_soft_loss("nkd") == SoftLoss::nkd);
+  CHECK(parse_soft_loss("dist") == SoftLoss::dist);
+  CHECK(parse_soft_loss("wttm") == SoftLoss::wttm);
+  CHECK(error_message([] { parse_soft_loss("l1"); }) ==
+        "--loss: 'l1' is not known; give kd, mse, dkd, nkd, dist, ttm or wttm");
+}
+
+TEST_CASE("objective: the binary trap is named for the losses that fall into it, at two classes alone") {
+  for (const SoftLoss loss : {SoftLoss::kd, SoftLoss::mse, SoftLoss::ttm, SoftLoss::wttm})
+    CHECK(binary_trap(with(loss), "x", 2).empty());
+  for (const SoftLoss loss : {SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist}) {
+    CHECK(binary_trap(with(loss), "x", 2).starts_with("--loss x: with two classes"));
+    CHECK(binary_trap(with(loss, true), "x", 3).empty());
+  }
+  CHECK(error_message([] { binary_trap(with(SoftLoss::kd, true), "kd", 2); }).starts_with("--standardize-logits: two"));
+}
+
+TEST_CASE("objective: the effective share of plain kd") {
+  DistillationSettings settings{5, 0.07, Convention::additive};
+  CHECK(effective_hard_share(settings) == doctest::Approx(1.75 / 2.75).epsilon(1e-14));
+  settings.convention = Convention::convex;
+  CHECK(effective_hard_share(settings) == doctest::Approx(0.07).epsilon(1e-14));
+  settings.soft_weight = 2;
+  CHECK(effective_hard_share(settings) == doctest::Approx(0.07 / (0.07 + 1.86)).epsilon(1e-14));
+  CHECK(effective_hard_share({4, 0}) == 0);
+}
+
+TEST_CASE("objective: a ramp raises the soft weight in a line and then leaves it") {
+  DistillationSettings settings;
+  settings.soft_weight = 3;
+  CHECK(ramped(settings, 0, 0).soft_weight == 3);
+  CHECK(ramped(settings, 4, 1).soft_weight == 0.75);
+  CHECK(ramped(settings, 4, 4).soft_weight == 3);
+  CHECK(ramped(settings, 4, 9).soft_weight == 3);
+}
+
+TEST_CASE("distillation_loss: every loss has its gradient on the tape") {
+  for (const SoftLoss loss :
+       {SoftLoss::mse, SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist, SoftLoss::ttm, SoftLoss::wttm})
+    for (const bool standardize : {false, true}) {
+      CAPTURE(static_cast<int>(loss));
+      const Tensor z = random_tensor({3, 4}, 1, -2, 2), teacher = random_tensor({3, 4}, 2, -2, 2);
+      const Function function = [&](const auto& in) {
+        return distillation_loss(in[0], teacher.to(in[0].dtype()), labels({0, 3, 1}), with(loss, standardize)).total;
+      };
+      CHECK(gradient_error(function, {z}) <= 1);
+    }
+}
+
+TEST_CASE("distillation_loss: what does not go together is named") {
+  const Tensor z = Tensor::zeros({2, 3});
+  const auto message = [&](const Targets& targets, const DistillationSettings& settings) {
+    return error_message([&] { distillation_loss(z, z, targets, settings); });
+  };
+  DistillationSettings settings = with(SoftLoss::dkd);
+  settings.lambda = 0;
+  CHECK(message({}, settings) == "[distillation_loss] labels is empty; give i64 [2]");
+  Targets mixed = labels({0, 1});
+  mixed.labels2 = mixed.labels;
+  mixed.weight = Tensor::full({2}, 0.5);
+  CHECK(message(mixed, settings) ==
+        "[distillation_loss] dkd and nkd take one label a row, and mixup gives two; take another loss");
+  settings.soft_weight = -1;
+  CHECK(message(labels({0, 1}), settings) == "[distillation_loss] the soft weight is -1; give one from 0");
+  const Tensor one = Tensor::zeros({2, 1});
+  CHECK(error_message([&] {
+          distillation_loss(one, one, labels({0, 0}), with(SoftLoss::kd, true));
+        }) == "[distillation_loss] standardised logits need two classes or more; there is 1");
+}

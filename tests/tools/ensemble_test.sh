@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# combine: an ensemble from stores equals the live one. distill --omit-classes and bias: classes that are never seen.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+mkdir -p data/blue data/green data/red
+for i in 1 2 3 4 5 6 7 8 9; do
+  ppm 8 $((150 + 10 * i)) $((20 * i)) 30 >data/red/$i.ppm
+  ppm 8 30 $((150 + 10 * i)) $((20 * i)) >data/green/$i.ppm
+  ppm 8 $((20 * i)) 30 $((150 + 10 * i)) >data/blue/$i.ppm
+done
+part=(--data data --val-split 0.25 --image-size 8)
+for seed in 1 2; do
+  expect 0 train --model mlp:8 "${part[@]}" --epochs 20 --batch-size 5 --lr 0.05 --seed $seed --out teacher$seed.safetensors
+  expect 0 logits --model teacher$seed.safetensors "${part[@]}" --split train --out store$seed.npy
+done
+
+# The same bits as the teachers run together, whatever the mean.
+for combine in logit arithmetic geometric; do
+  expect 0 logits --model teacher1.safetensors,teacher2.safetensors --combine $combine "${part[@]}" --split train --out live.npy
+  expect 0 combine store1.npy store2.npy --combine $combine --out stored.npy --json
+  expect_json_alone
+  expect_json stores 2
+  cmp -s live.npy stored.npy || fail "$combine: stores and live teachers give other bits"
+  cmp -s live.json stored.json || fail "$combine: stores and live teachers give other indices"
+done
+expect 0 combine store1.npy store2.npy --weights 3,1 --out weighted.npy --csv weighted.csv
+cmp -s weighted.npy stored.npy && fail "weights change nothing"
+expect 0 combine store1.npy store1.npy --weights 3,1 --out same.npy
+cmp -s same.npy store1.npy || fail "a store combined with itself is another"
+expect_error 2 "--weights" combine store1.npy store2.npy --weights 1 --out x.npy
+expect_error 2 "--weights" combine store1.npy store2.npy --weights 1,0 --out x.npy
+expect_error 2 "two stores" combine store1.npy --out x.npy
+expect_error 2 "--combine" combine store1.npy store2.npy --combine median --out x.npy
+expect_error 2 "--out" combine store1.npy store2.npy --out x.txt
+expect 0 logits --model teacher2.safetensors "${part[@]}" --split val --out val.npy
+expect_error 1 "val.npy: has other image names than store1.npy" combine store1.npy val.npy --out x.npy
+
+# A class that the student never sees, from a store and live, to the same bits; its bias then wins some of it back.
+student=(--student mlp:8 "${part[@]}" --epochs 30 --batch-size 5 --lr 0.05 --lambda 0 --temperature 4)
+expect 0 distill "${student[@]}" --logits store1.npy --omit-classes red --out blind.safetensors
+expect 0 distill "${student[@]}" --teacher teacher1.safetensors --omit-classes red --out live.safetensors
+cmp -s blind.safetensors live.safetensors || fail "cached and live teacher give other bits with a class left out"
+grep -q '"omitted":"red"' blind.safetensors || fail "the student's file does not say what it has not seen"
+expect 0 distill "${student[@]}" --logits store1.npy --out seeing.safetensors
+cmp -s blind.safetensors seeing.safetensors && fail "--omit-classes leaves nothing out"
+expect 0 bias --model blind.safetensors "${part[@]}" --shift red --out shifted.safetensors --json
+expect_json_alone
+expect_json samples 6
+holds "$(json errors)" '<=' "$(json errors_before)" || fail "the shift costs errors"
+expect 0 bias --model shifted.safetensors "${part[@]}" --shift red --out again.safetensors --json
+expect_json shift 0.0
+expect_error 2 "--omit-classes: no class 'pink'" distill "${student[@]}" --logits store1.npy --omit-classes pink --out x.safetensors --quiet
+expect_error 2 "--omit-classes: leaves no image" distill "${student[@]}" --logits store1.npy --omit-classes red,green,blue --out x.safetensors --quiet
+expect_error 2 "--shift: no class 'pink'" bias --model blind.safetensors "${part[@]}" --shift pink --out x.safetensors
+expect_error 2 "--shift: names every class" bias --model blind.safetensors "${part[@]}" --shift red,green,blue --out x.safetensors
+expect_error 2 "--out" bias --model blind.safetensors "${part[@]}" --shift red --out x.npy
+mkdir pile && cp data/red/1.ppm data/blue/2.ppm pile
+expect_error 2 "--omit-classes: the images have no labels" distill --student mlp: --data pile --image-size 8 --lambda 0 --teacher teacher1.safetensors --omit-classes red --out x.safetensors --quiet
+[[ ! -e x.safetensors && ! -e x.npy ]] || fail "a failed command left a file"
