@@ -50,7 +50,7 @@ __device__ __forceinline__ void fetch(const ConvProduct& g, int group, int m0, i
   }
 }
 
-/// Launches kernel<true> where runs of four channels, in and out, are contiguous and aligned, else kernel<false>.
+/// Launches kernel<true> where runs of four channels of x and of w are contiguous and aligned, else kernel<false>.
 template <class Kernel>
 void launch_tile_kernel(const char* name, Kernel wide, Kernel narrow, Stream stream, const Conv2dGeometry& geometry,
                         const void* x, const void* w, const void* bias, bool relu, void* y) {

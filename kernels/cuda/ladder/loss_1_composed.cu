@@ -2,7 +2,7 @@
 // kernel adds up each row's losses from them, another makes the gradient, a third the means.
 //
 // What limits it: memory. Each log-softmax reads its row three times and writes it, and the two kernels after read all
-// three again: 18 times rows x classes elements move (docs/ladder/loss.md) where 3 would do, and 6 kernels start.
+// three again: 19 times rows x classes elements move (docs/ladder/loss.md) where 3 would do, and 6 kernels start.
 #include "kernels/cuda/ladder/steps.h"
 #include "kernels/cuda/loss-inl.h"
 

@@ -2,7 +2,7 @@
 // normalised probabilities: sums of exp and of p (log p - log q) before normalising suffice.
 //
 // What it fixes: nothing of the size of the logits is stored on the way. z and v are read three times, mostly from
-// the caches after the first, and dz is written. What limits it: five or six reductions of a block, two barriers
+// the caches after the first, and dz is written. What limits it: up to seven reductions of a block, two barriers
 // each, over 4 elements a thread at 1000 classes; and the second and third pass wait for loads of what was just there.
 #include "kernels/cuda/ladder/steps.h"
 #include "kernels/cuda/loss-inl.h"

@@ -2,7 +2,7 @@
 // reduced by a tree in shared memory.
 //
 // What it fixes: a warp's 32 loads are 128 contiguous bytes, and every row brings 8 warps. What limits it: each of the
-// two trees takes 9 barriers of the whole block, mostly to add numbers within one warp; with 1000 classes a thread has
+// two trees takes 10 barriers of the whole block, mostly to add numbers within one warp; with 1000 classes a thread has
 // 4 elements to show for them, with 10 most threads have none. And the row is still read three times.
 #include "kernels/cuda/common.h"
 #include "kernels/cuda/ladder/steps.h"
