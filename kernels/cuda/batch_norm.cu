@@ -29,9 +29,10 @@ struct Shifted {
 };
 
 template <class T>
-__global__ void finish_statistics(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, int chunks,
-                                  const ColumnPair* partial, const T* x, double momentum, double eps, float* mean_out,
-                                  float* inv_std_out, float* running_mean, float* running_var) {
+__global__ void __launch_bounds__(kFinishThreads)
+    finish_statistics(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, int chunks,
+                      const ColumnPair* partial, const T* x, double momentum, double eps, float* mean_out,
+                      float* inv_std_out, float* running_mean, float* running_var) {
   ColumnFinish finish;
   const std::int64_t c = finish.channel();
   const auto count = [&](int chunk) {
@@ -105,8 +106,9 @@ struct Gradients {
 };
 
 /// sums[c] = (dbeta, dgamma); both are also written where they are wanted.
-__global__ void finish_gradients(std::int64_t channels, int chunks, const ColumnPair* partial, ColumnPair* sums,
-                                 float* dbeta, float* dgamma) {
+__global__ void __launch_bounds__(kFinishThreads)
+    finish_gradients(std::int64_t channels, int chunks, const ColumnPair* partial, ColumnPair* sums, float* dbeta,
+                     float* dgamma) {
   ColumnFinish finish;
   const std::int64_t c = finish.channel();
   const double first = finish.sum(chunks, channels, [&](int i) { return double{partial[i * channels + c].first}; });

@@ -70,7 +70,7 @@ void column_sums(const char* name, Stream stream, std::int64_t rows, std::int64_
 }
 
 /// Stage two, in a block of kFinishLanes x kFinishLanes threads: x a channel, y a share of the chunks.
-inline constexpr int kFinishLanes = 32;
+inline constexpr int kFinishLanes = 32, kFinishThreads = kFinishLanes * kFinishLanes;
 class ColumnFinish {
  public:
   __device__ ColumnFinish() : shared_(dev::shared<Shared>()) {}

@@ -108,7 +108,8 @@ struct Value {
   }
 };
 
-__global__ void sum_partials(int chunks, std::int64_t channels, const ColumnPair* partial, float* y) {
+__global__ void __launch_bounds__(kFinishThreads)
+    sum_partials(int chunks, std::int64_t channels, const ColumnPair* partial, float* y) {
   ColumnFinish finish;
   const std::int64_t c = finish.channel();
   const double sum =
