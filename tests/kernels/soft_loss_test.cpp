@@ -138,11 +138,13 @@ TEST_CASE("reference soft losses: the gradient is the loss's, by finite differen
 }
 
 TEST_CASE("cpu soft losses equal the oracle, whatever the threads and SIMD") {
-  for (const auto& [rows, range] : {std::pair{Rows{2, 2}, 5.0},
-                                    {Rows{3, 3}, 10.0},
-                                    {Rows{1, 10}, 3.0},
-                                    {Rows{67, 17}, 4.0},
-                                    {Rows{5, 1000}, 8.0}}) {
+  for (const auto& shape : {std::pair{Rows{2, 2}, 5.0},
+                            {Rows{3, 3}, 10.0},
+                            {Rows{1, 10}, 3.0},
+                            {Rows{67, 17}, 4.0},
+                            {Rows{5, 1000}, 8.0}}) {
+    const Rows rows = shape.first;
+    const double range = shape.second;
     const Batch batch(rows, range);
     for (const SoftLoss loss : kAll)
       for (const bool standardize : {false, true})
