@@ -266,10 +266,11 @@ TEST_CASE("device gemm: every transposition, small integers exact") {
   const GemmKernels& oracle = kernels_for(Device::reference, DType::f64).gemm;
   const std::int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 7}, {64, 64, 32}, {65, 130, 40}, {10, 9, 700}};
   for (const Arithmetic& arithmetic : kArithmetics)
-    for (const auto& [m, n, k] : sizes)
+    for (const auto& size : sizes)
       for (const bool ta : {false, true})
         for (const bool tb : {false, true})
           for (const bool parameter : {false, true}) {
+            const std::int64_t m = size[0], n = size[1], k = size[2];
             // Only gradients of weights, A transposed, are parameters.
             if (parameter && !(ta && !tb)) continue;
             CAPTURE(std::string(arithmetic.name));

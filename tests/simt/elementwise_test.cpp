@@ -120,8 +120,8 @@ TEST_CASE("device copy_channels and shortcuts move the right elements") {
 TEST_CASE("device sum_rows: any number of rows, the same bits in every order") {
   for_each_element_type([](auto zero) {
     using T = decltype(zero);
-    for (const auto& [rows, channels] :
-         {std::pair<std::int64_t, std::int64_t>{1, 1}, {63, 33}, {64, 3}, {65, 64}, {5000, 5}}) {
+    for (const auto& shape : {std::pair<std::int64_t, std::int64_t>{1, 1}, {63, 33}, {64, 3}, {65, 64}, {5000, 5}}) {
+      const std::int64_t rows = shape.first, channels = shape.second;
       CAPTURE(rows);
       CAPTURE(channels);
       const std::vector<T> x = random<T>(rows * channels, 3);

@@ -143,8 +143,12 @@ const LossCase kLosses[] = {
 
 /// Losses and gradient of one step, labels or teacher left out where their weight is 0.
 void check_loss(const LadderStep& step, const Batch& batch, const LossCase& loss_case) {
-  const auto& [settings, mixup, smoothing] = loss_case;
-  const auto& [rows, range, z, v, weight, labels, labels2] = batch;
+  const DistillationSettings& settings = loss_case.settings;
+  const bool mixup = loss_case.mixup;
+  const double smoothing = loss_case.smoothing, range = batch.range;
+  const Rows rows = batch.rows;
+  const std::vector<float>&z = batch.z, &v = batch.v, &weight = batch.weight;
+  const std::vector<std::int64_t>&labels = batch.labels, &labels2 = batch.labels2;
   CAPTURE(std::string(step.name));
   CAPTURE(rows.rows);
   CAPTURE(rows.classes);
