@@ -147,9 +147,9 @@ TEST_CASE("simt training: a graph refuses what would wait for the device") {
 }
 
 TEST_CASE("simt training: a distillation step of small networks is as near the double reference as the CPU's") {
-  for (const auto& [architecture, size] : {std::pair<const char*, std::int64_t>{"resnet20", 16}, {"vgg8", 32}}) {
-    CAPTURE(std::string(architecture));
+  for (const auto& [architecture, size] : {std::pair<std::string, std::int64_t>{"resnet20", 16}, {"vgg8", 32}}) {
     const ModelSpec spec = spec_of(architecture, size, 5);
+    CAPTURE(spec.architecture);
     const Step reference = distillation_step(spec, 3, {Device::cpu, DType::f64});
     const Step cpu = distillation_step(spec, 3, {Device::cpu, DType::f32});
     const Step device = distillation_step(spec, 3, {test::device_under_test(), DType::f32});
