@@ -61,6 +61,7 @@ int run(int argc, char** argv) {
   add_logits_command(app);
   add_combine_command(app);
   add_distill_command(app);
+  add_sweep_command(app);
   add_bias_command(app);
   add_eval_command(app);
   add_predict_command(app);

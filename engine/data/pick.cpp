@@ -1,15 +1,18 @@
 #include "engine/data/pick.h"
 
 #include <algorithm>
+#include <cmath>
+#include <span>
 
 #include "engine/core/check.h"
+#include "engine/io/file.h"
 
 namespace retort {
 namespace {
 
 class Picked : public Dataset {
  public:
-  Picked(std::unique_ptr<Dataset> source, std::vector<std::int64_t> samples)
+  Picked(std::shared_ptr<const Dataset> source, std::vector<std::int64_t> samples)
       : source_(std::move(source)), samples_(std::move(samples)) {
     classes_ = source_->classes();
     native_size_ = source_->native_size();
@@ -24,7 +27,7 @@ class Picked : public Dataset {
  private:
   std::int64_t at(std::int64_t index) const { return samples_[static_cast<std::size_t>(index)]; }
 
-  std::unique_ptr<Dataset> source_;
+  std::shared_ptr<const Dataset> source_;
   std::vector<std::int64_t> samples_;
 };
 
@@ -47,7 +50,29 @@ std::vector<std::int64_t> samples_without(const Dataset& dataset, const std::vec
   return kept;
 }
 
-std::unique_ptr<Dataset> pick_samples(std::unique_ptr<Dataset> source, std::vector<std::int64_t> samples) {
+HeldOut hold_out(const Dataset& dataset, double share) {
+  std::vector<std::vector<std::pair<std::string, std::int64_t>>> groups(dataset.classes().size());
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    const std::string& name = dataset.name(i);
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(name.data()), name.size());
+    groups[static_cast<std::size_t>(dataset.label(i))].emplace_back(content_hash(bytes), i);
+  }
+  HeldOut parts;
+  for (std::size_t c = 0; c < groups.size(); ++c) {
+    auto& group = groups[c];
+    const auto n = static_cast<std::int64_t>(group.size());
+    check(n >= 2, "class ", dataset.classes()[c], ": ", n,
+          " images to train on, and holding some out takes two; add more or leave the class out");
+    std::ranges::sort(group);
+    const auto taken = std::clamp<std::int64_t>(std::llround(share * static_cast<double>(n)), 1, n - 1);
+    for (std::int64_t i = 0; i < n; ++i) (i < taken ? parts.held : parts.kept).push_back(group[i].second);
+  }
+  std::ranges::sort(parts.kept);
+  std::ranges::sort(parts.held);
+  return parts;
+}
+
+std::unique_ptr<Dataset> pick_samples(std::shared_ptr<const Dataset> source, std::vector<std::int64_t> samples) {
   return std::make_unique<Picked>(std::move(source), std::move(samples));
 }
 
