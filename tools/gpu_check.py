@@ -53,11 +53,11 @@ def bench(retort, clock, what, arguments, most_seconds):
     command = [retort, "bench", what, *arguments, "--json", "--quiet"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=min(most_seconds, clock.left()))
+        failure = done.stderr.strip() if done.returncode else ""
     except subprocess.TimeoutExpired:
-        clock.skipped.append(f"{name}: not finished in its time")
-        return [], {}
-    if done.returncode != 0:
-        clock.skipped.append(f"{name}: {done.stderr.strip()}")
+        failure = "not finished in its time"
+    if failure:
+        clock.skipped.append(f"{name}: {failure}")
         peers = [i for i, word in enumerate(arguments) if word in ("cublas", "cudnn")]
         if not peers:
             return [], {}
@@ -74,8 +74,11 @@ def backends(peer, has):
 def usable(retort, what, peer):
     """Whether the library can be opened: asked of the program, on the smallest shape."""
     small = {"gemm": ["--m", "8", "--n", "8", "--k", "8"], "conv": ["--n", "1", "--h", "8", "--pass", "fprop"]}[what]
-    done = subprocess.run([retort, "bench", what, *small, "--precision", "bf16", "--backend", peer, "--repeats", "1",
-                           "--quiet"], capture_output=True, text=True)
+    command = [retort, "bench", what, *small, "--precision", "bf16", "--backend", peer, "--repeats", "1", "--quiet"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        return False, "not opened within 20 s"
     return done.returncode == 0, done.stderr.strip()
 
 

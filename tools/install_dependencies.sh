@@ -37,7 +37,7 @@ if ((EUID != 0)); then
     echo "install_dependencies.sh: neither root nor sudo; ask an administrator to run: apt-get install ${missing[*]}" >&2
     exit 1
   fi
-  sudo=(sudo)
+  sudo=(sudo -n)
 fi
 echo "Installing ${missing[*]}"
 ${sudo[@]+"${sudo[@]}"} apt-get update -qq

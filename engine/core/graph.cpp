@@ -1,6 +1,7 @@
 #include "engine/core/graph.h"
 
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include "kernels/memory.h"
@@ -11,7 +12,11 @@ Graph::Graph(Device device) : device_(device), memory_(std::make_unique<Arena>(d
 
 Graph::~Graph() {
   if (!graph_) return;
-  memory_of(device_).synchronize({});  // the last replay may still run
+  try {
+    memory_of(device_).synchronize({});  // the last replay may still run
+  } catch (const std::exception&) {
+    // After a fault every call to the device fails; the one that met it first has said so.
+  }
   memory_of(device_).release_graph(graph_);
 }
 
@@ -22,7 +27,11 @@ void Graph::capture(const std::function<void()>& work) {
   try {
     work();
   } catch (...) {
-    device.release_graph(device.end_capture({}));
+    try {
+      device.release_graph(device.end_capture({}));
+    } catch (const std::exception&) {
+      // What went wrong in the work has ended the capture as well, and is what the caller is to read.
+    }
     throw;
   }
   graph_ = device.end_capture({});
@@ -41,7 +50,11 @@ Readback::Readback(const std::vector<Tensor>& tensors) : device_(tensors.front()
 }
 
 Readback::~Readback() {
-  wait();
+  try {
+    if (mark_) memory_of(device_).wait_mark(std::exchange(mark_, nullptr));
+  } catch (const std::exception&) {
+    // As in ~Graph.
+  }
   for (const Copy& copy : copies_) memory_of(device_).release_host(copy.host);
 }
 

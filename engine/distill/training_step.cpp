@@ -51,7 +51,12 @@ void TrainingStep::capture(const StepInputs& inputs) {
     if (parameter->value.dtype() == DType::i64)
       before.emplace_back(parameter->value, *parameter->value.data<std::int64_t>());
   graph_.emplace(device_);
-  graph_->capture([this] { results_ = compute(captured_); });
+  try {
+    graph_->capture([this] { results_ = compute(captured_); });
+  } catch (...) {
+    graph_.reset();
+    throw;
+  }
   for (const auto& [counter, value] : before)
     if (*counter.data<std::int64_t>() != value) counters_.push_back(counter);
 }

@@ -140,8 +140,9 @@ void* end_capture(Stream stream) {
   cudaGraph_t graph = nullptr;
   check(cudaStreamEndCapture(native(stream), &graph), "cudaStreamEndCapture");
   cudaGraphExec_t executable = nullptr;
-  check(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
   check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+  check(status, "cudaGraphInstantiate");
   return executable;
 }
 

@@ -116,7 +116,8 @@ void choose(Plan& plan, Arithmetic arithmetic, int algorithms, const Find& find,
   tried.resize(count);
   for (const Performance& candidate : tried) {
     if (candidate.status != CUDNN_STATUS_SUCCESS) continue;
-    // Exact f32 stays on FMA whatever was tried.
+    // Exact f32 stays on FMA; a time that tensor cores reached says nothing of it.
+    if (arithmetic == Arithmetic::f32 && candidate.mathType != CUDNN_FMA_MATH) continue;
     if (arithmetic != Arithmetic::f32) RETORT_CHECK(cudnnSetConvolutionMathType, plan.convolution, candidate.mathType);
     std::size_t bytes = 0;
     if (size(candidate.algo, &bytes) != CUDNN_STATUS_SUCCESS || bytes > kMostWorkspace) continue;
