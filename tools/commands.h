@@ -14,6 +14,7 @@ void add_bias_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_summary_command(CLI::App& app);
+void add_graph_command(CLI::App& app);
 void add_forward_command(CLI::App& app);
 void add_grad_command(CLI::App& app);
 void add_bench_command(CLI::App& app);

@@ -8,14 +8,7 @@
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "engine/io/file.h"
-
-#define STB_IMAGE_WRITE_STATIC
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#include <stb_image_write.h>
-#pragma GCC diagnostic pop
+#include "engine/io/png.h"
 
 namespace retort {
 namespace {
@@ -38,12 +31,6 @@ bool inside(Shape2d shape, double x, double y) {
 
 Colour random_colour(Random& random, double low, double high) {
   return {random.uniform(low, high), random.uniform(low, high), random.uniform(low, high)};
-}
-
-void append_bytes(void* bytes, void* data, int size) {
-  const auto* first = static_cast<const std::uint8_t*>(data);
-  static_cast<std::vector<std::uint8_t>*>(bytes)->insert(static_cast<std::vector<std::uint8_t>*>(bytes)->end(), first,
-                                                         first + size);
 }
 
 }  // namespace
@@ -90,13 +77,10 @@ void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::
   for (std::size_t shape = 0; shape < shape_names().size(); ++shape) {
     for (std::int64_t i = 0; i < train_per_class + val_per_class; ++i) {
       const Image image = draw_shape(shape, size, seed, i);
-      std::vector<std::uint8_t> png;
-      check(stbi_write_png_to_func(append_bytes, &png, size, size, 3, image.pixels.data(), size * 3) != 0, folder,
-            ": cannot encode a picture; free some memory");
       char name[32];
       const bool train = i < train_per_class;
       std::snprintf(name, sizeof name, "/%04lld.png", static_cast<long long>(train ? i + 1 : i + 1 - train_per_class));
-      write_atomic(folder + (train ? "/train/" : "/val/") + shape_names()[shape] + name, png);
+      write_atomic(folder + (train ? "/train/" : "/val/") + shape_names()[shape] + name, encode_png(image));
     }
   }
 }

@@ -66,6 +66,7 @@ int run(int argc, char** argv) {
   add_eval_command(app);
   add_predict_command(app);
   add_summary_command(app);
+  add_graph_command(app);
   add_forward_command(app);
   add_grad_command(app);
   add_bench_command(app);

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
-#include "engine/core/tape.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/stock_model.h"
@@ -51,26 +50,12 @@ void print_table(const std::vector<LayerReport>& layers, const nlohmann::ordered
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  Model model;
-  if (is_architecture(options.model)) {
-    model = stock_model(options.model, options.image_size, options.common.seed);
-  } else {
-    model = open_model(options.model, "", {}, nullptr, options.common);
-    if (options.image_size > 0) model.spec.preprocessing.image_size = options.image_size;
-  }
-
+  Model model = stock_or_saved_model(options.model, options.image_size, options.common);
   const Preprocessing& input = model.spec.preprocessing;
   std::int64_t parameter_count = 0, macs = 0;
-  for (const Parameter* parameter : parameters(*model.network))  // names the layers, too
+  for (const Parameter* parameter : parameters(*model.network))
     if (!parameter->buffer) parameter_count += parameter->value.count();
-  std::vector<LayerReport> layers;
-  {
-    const NoGrad no_grad;
-    ForwardContext context;
-    context.report = &layers;
-    model.network->forward(
-        Tensor::zeros({1, input.image_size, input.image_size, input.channels}).to(device_of(*model.network)), context);
-  }
+  const std::vector<LayerReport> layers = layers_of(model);
   for (const LayerReport& layer : layers) macs += layer.macs;
 
   nlohmann::ordered_json json = {{"model", options.model},

@@ -11,6 +11,7 @@
 #include "engine/data/pick.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
+#include "engine/report/charts.h"
 #include "kernels/cpu/parallel.h"
 #include "tools/commands.h"
 #include "tools/distillation.h"
@@ -128,6 +129,19 @@ std::string table(const Options& options, const std::vector<Cell>& cells, double
   return lines;
 }
 
+std::string picture(const Options& options, const std::vector<Cell>& cells) {
+  std::vector<std::string> rows, columns;
+  std::vector<std::vector<double>> values;
+  for (const double lambda : options.lambdas) columns.push_back(text(lambda));
+  auto cell = cells.begin();
+  for (const double temperature : options.temperatures) {
+    rows.push_back(text(temperature));
+    values.emplace_back();
+    for (std::size_t i = 0; i < columns.size(); ++i) values.back().push_back(100 * (cell++)->mean(&Run::held_accuracy));
+  }
+  return heat_map("accuracy in % on the images held out", "T", rows, "lambda", columns, values);
+}
+
 std::string csv(const std::vector<Cell>& cells) {
   std::string lines = "temperature,lambda,seed,held_out_accuracy,held_out_cross_entropy,accuracy\n";
   for (const Cell& cell : cells)
@@ -194,6 +208,7 @@ void run(const Options& options) {
   write_atomic((folder / "sweep.csv").string(), csv(cells));
   const std::string result = page(options, cells, held, whole.val->size());
   write_atomic((folder / "sweep.md").string(), result);
+  write_atomic((folder / "sweep.svg").string(), picture(options, cells));
   std::cout << (options.common.json ? as_json(cells).dump() + "\n" : result) << std::flush;
 }
 
@@ -203,8 +218,8 @@ void add_sweep_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("sweep", "Distils over temperatures, lambdas and seeds, and chooses");
   add_distillation_options(*command, *options);
-  for (const char* const flag : {"--resume", "--log"}) command->remove_option(command->get_option(flag));
-  command->get_option("--out")->description("Folder for the students, sweep.csv and sweep.md");
+  for (const char* const flag : {"--resume", "--log", "--report"}) command->remove_option(command->get_option(flag));
+  command->get_option("--out")->description("Folder for the students, sweep.csv, sweep.md and sweep.svg");
   as_list(command->add_option("--temperature", options->temperatures, "Temperatures, each above 0"))
       ->capture_default_str();
   as_list(command->add_option("--lambda", options->lambdas, "Weights of the labels, each in [0, 1]"))

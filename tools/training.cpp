@@ -12,6 +12,7 @@
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "tools/progress.h"
+#include "tools/report.h"
 
 namespace retort {
 namespace {
@@ -207,6 +208,7 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 TrainingOutcome run_training(const TrainingOptions& options, const std::string& architecture, const TrainingData& data,
                              Guidance guidance) {
   const bool quiet = options.common.quiet;
+  if (!options.report.empty()) check_writable(options.report);
   const Dataset& train = *data.train;
   const bool taught = guidance.teacher != nullptr;
 
@@ -264,7 +266,8 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
                             .teacher = guidance.teacher.get(),
                             .val_teacher = guidance.val,
                             .precision = options.precision == "bf16" ? DType::bf16 : DType::f32};
-  Trainer trainer(parts, settings_of(options, guidance), hooks, state, fingerprint_of(options, spec, data, guidance));
+  const Fingerprint fingerprint = fingerprint_of(options, spec, data, guidance);
+  Trainer trainer(parts, settings_of(options, guidance), hooks, state, fingerprint);
   if (options.resume && std::filesystem::exists(state)) {
     trainer.resume();
     say(quiet,
@@ -289,6 +292,10 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
       text("saved ", options.out,
            outcome.selected_epoch > 0 ? text("; best on validation: epoch ", outcome.selected_epoch, " in ", best)
                                       : std::string()));
+  if (!options.report.empty()) {
+    write_report(options.report, {options, spec, *network, data, guidance, fingerprint, outcome});
+    say(quiet, text("saved ", options.report));
+  }
   return outcome;
 }
 

@@ -14,7 +14,7 @@ namespace retort {
 struct TrainingOptions {
   CommonOptions common;
   DataOptions data;
-  std::string out, weights, log;
+  std::string out, weights, log, report;
   std::int64_t epochs = 10, batch_size = 32, early_stop = 0, checkpoint_every = 1;
   std::string optimizer = "sgd", schedule = "cosine", precision = "fp32";
   std::optional<double> lr, dropout;

@@ -36,6 +36,7 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
       ->capture_default_str();
   command.add_flag("--resume", options.resume, "Continue a stopped run from its training state");
   command.add_option("--log", options.log, "JSON lines, one an epoch");
+  command.add_option("--report", options.report, "Page about the run to write (.html)");
   command.add_flag("--aux", options.auxiliary, "Train InceptionV3's auxiliary head too");
 }
 
@@ -82,6 +83,8 @@ void validate(const TrainingOptions& options) {
     throw UsageError("--nesterov: needs --optimizer sgd with a --momentum above 0");
   if (!options.out.ends_with(".safetensors"))
     throw UsageError(text("--out: '", options.out, "' is not a .safetensors file; name one"));
+  if (!options.report.empty() && !options.report.ends_with(".html"))
+    throw UsageError(text("--report: '", options.report, "' is not a .html file; name one"));
 }
 
 }  // namespace retort

@@ -80,7 +80,8 @@ void Metrics::add(const Tensor& logits, const Tensor& labels, const Tensor& teac
       const double confidence = std::exp(log_q[predicted]);
       // Bin b holds the confidences in (b / 15, (b + 1) / 15].
       const double position = std::ceil(confidence * kBins) - 1;
-      Bin& bin = bins_[position > 0 ? std::min<std::int64_t>(static_cast<std::int64_t>(position), kBins - 1) : 0];
+      CalibrationBin& bin =
+          bins_[position > 0 ? std::min<std::int64_t>(static_cast<std::int64_t>(position), kBins - 1) : 0];
       ++bin.count;
       bin.correct += rank == 0;
       bin.confidence += confidence;
@@ -112,8 +113,10 @@ Evaluation Metrics::result() const {
     result.accuracy = static_cast<double>(correct_) / n;
     result.top5_accuracy = static_cast<double>(correct5_) / n;
     result.cross_entropy = cross_entropy_ / n;
+    result.calibration = bins_;
     // sum over bins of (count / n) * |accuracy - mean confidence|
-    for (const Bin& bin : bins_) result.ece += std::abs(static_cast<double>(bin.correct) - bin.confidence) / n;
+    for (const CalibrationBin& bin : bins_)
+      result.ece += std::abs(static_cast<double>(bin.correct) - bin.confidence) / n;
   }
   if (taught_ > 0) {
     const auto n = static_cast<double>(taught_);

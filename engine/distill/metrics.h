@@ -8,12 +8,19 @@
 
 namespace retort {
 
+/// The samples whose confidence falls into one bin.
+struct CalibrationBin {
+  std::int64_t count = 0, correct = 0;
+  double confidence = 0;  ///< their sum
+};
+
 struct Evaluation {
   std::int64_t samples = 0;
   // Against labels; 0 where there are none.
   double accuracy = 0, top5_accuracy = 0;  ///< shares in [0, 1]
   double cross_entropy = 0;                ///< mean, at T = 1, in nats
   double ece = 0;  ///< expected calibration error over 15 equal bins of confidence (Guo et al. 1706.04599)
+  std::vector<CalibrationBin> calibration;           ///< those 15 bins, from low confidence to high
   std::vector<std::vector<std::int64_t>> confusion;  ///< [true class][predicted class]
   // Against a teacher, p = softmax(v / T), q = softmax(z / T); 0 without one.
   double soft_cross_entropy = 0;  ///< mean CE(p, q)
@@ -39,11 +46,7 @@ class Metrics {
   std::int64_t correct_ = 0, correct5_ = 0, agreed_ = 0;
   double cross_entropy_ = 0, soft_cross_entropy_ = 0, kl_ = 0;
   std::vector<std::vector<std::int64_t>> confusion_;
-  struct Bin {
-    std::int64_t count = 0, correct = 0;
-    double confidence = 0;
-  };
-  std::vector<Bin> bins_;
+  std::vector<CalibrationBin> bins_;
 };
 
 }  // namespace retort

@@ -21,6 +21,8 @@ expect_json_alone
 grep -q "on 6 training images held out" one/sweep.md || fail "sweep.md does not say how many chose"
 grep -q "On the 6 images" one/sweep.md || fail "sweep.md does not say how many it reports on"
 
+grep -qF "lambda" one/sweep.svg && [[ $(grep -c class=.cell. one/sweep.svg) == 4 ]] || fail "sweep.svg has not a cell a pair"
+
 # The choice has the highest mean held-out accuracy, and ties go to the lower cross-entropy.
 best=$(awk -F, 'NR > 1 { a[$1 "," $2] += $4; c[$1 "," $2] += $5 }
   END { for (k in a) if (b == "" || a[k] > a[b] || (a[k] == a[b] && c[k] < c[b])) b = k; print b }' one/sweep.csv)

@@ -1,0 +1,41 @@
+// The charts of a report, each as SVG text. None of them knows where its numbers come from.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/distill/metrics.h"
+#include "engine/report/svg.h"
+
+namespace retort {
+
+/// A matrix of numbers as shaded cells, the darkest the highest; NaN leaves a cell empty. values[row][column]. Throws
+/// Error if the values do not fit the labels.
+std::string heat_map(const std::string& title, const std::string& row_name, const std::vector<std::string>& row_labels,
+                     const std::string& column_name, const std::vector<std::string>& column_labels,
+                     const std::vector<std::vector<double>>& values);
+
+/// Counts by true (row) and predicted (column) class, each row shaded by its shares. Throws Error as heat_map does.
+std::string confusion_matrix(const std::string& title, const std::vector<std::string>& classes,
+                             const std::vector<std::vector<std::int64_t>>& counts);
+
+struct Series {
+  std::string name;
+  std::vector<Point> points;  ///< in the order in which they are joined; those with a NaN are left out
+};
+
+/// Curves over a common axis. `mark` draws a dashed upright line there, with `mark_name` beside it.
+std::string line_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& series,
+                       std::optional<double> mark = std::nullopt, const std::string& mark_name = "");
+
+/// Accuracy against confidence, bin by bin, beside the diagonal of perfect calibration; below it how many samples each
+/// bin has.
+std::string reliability_diagram(const std::string& title, const std::vector<CalibrationBin>& bins);
+
+/// softmax(logits / T) of one sample at several temperatures, a column each; of many classes the most probable eight.
+std::string temperature_chart(const std::string& title, const std::vector<std::string>& classes,
+                              const std::vector<float>& logits, const std::vector<double>& temperatures);
+
+}  // namespace retort

@@ -1,0 +1,198 @@
+#include "engine/report/page.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/io/png.h"
+#include "engine/report/svg.h"
+
+namespace retort {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kStyle = R"(
+:root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--dim:#5b6675;--line:#dfe4ea;--student:#0b62b0;--teacher:#c2480a}
+@media(prefers-color-scheme:dark){:root{--paper:#171b21;--ink:#e8edf3;--dim:#a3afbd;--line:#333b46;--student:#6db3f8;
+--teacher:#ff9d5c}}
+*{box-sizing:border-box}
+body{margin:0 auto;padding:1rem;max-width:64rem;background:var(--paper);color:var(--ink);line-height:1.45;
+font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid var(--line)}
+p{max-width:46rem}.wide{overflow-x:auto}
+table{border-collapse:collapse;font-size:.9rem}
+td,th{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+figure{margin:0}.figures{display:flex;flex-wrap:wrap;gap:1rem}
+.figures figure{max-width:100%;overflow-x:auto}
+.figures svg{max-width:100%;height:auto;min-width:20rem}
+.slider{position:sticky;top:0;padding:.6rem 0;background:var(--paper);display:flex;gap:.7rem;align-items:center;z-index:1}
+.slider input{flex:1;max-width:24rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1rem}
+.card{border:1px solid var(--line);border-radius:.4rem;padding:.6rem;min-width:0}
+.card header{display:flex;gap:.6rem;font-size:.85rem;overflow-wrap:anywhere}
+.card img{width:96px;height:96px;object-fit:contain;image-rendering:auto;background:var(--line)}
+.bars{display:grid;grid-template-columns:minmax(3rem,7rem) 1fr 3.4rem;gap:0 .4rem;font-size:.8rem;margin-top:.5rem;align-items:center}
+.bars span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.bars i{display:block;height:.5rem;border-radius:2px;min-width:1px}
+.bars b{font-weight:400;text-align:right;font-variant-numeric:tabular-nums;font-size:.75rem;line-height:1.1}
+.student{background:var(--student)}.teacher{background:var(--teacher)}
+.key i{display:inline-block;width:.8rem;height:.6rem;border-radius:2px;margin:0 .3rem 0 .8rem}
+)";
+
+/// Draws the cards' bars for the slider's temperature. `data` is the JSON of Page::samples.
+constexpr const char* kScript = R"(
+(() => {
+  const data = JSON.parse(document.getElementById("samples").textContent);
+  const slider = document.getElementById("temperature"), shown = document.getElementById("temperature-shown");
+  const softmax = (logits, t) => {
+    const top = Math.max(...logits), e = logits.map(x => Math.exp((x - top) / t)), sum = e.reduce((a, b) => a + b);
+    return e.map(x => x / sum);
+  };
+  const rows = 6;
+  const cards = data.samples.map((sample, i) => {
+    const nets = ["teacher", "student"].filter(net => sample[net].length);
+    // The classes that any of the two finds likely, the likeliest first.
+    const weight = data.classes.map((_, c) => Math.max(...nets.map(net => softmax(sample[net], 1)[c])));
+    const order = data.classes.map((_, c) => c).sort((a, b) => weight[b] - weight[a] || a - b).slice(0, rows);
+    const box = document.getElementById("bars-" + i), cells = [];
+    for (const c of order) {
+      const name = document.createElement("span"), bars = document.createElement("div");
+      const text = document.createElement("b");
+      name.textContent = name.title = data.classes[c];
+      if (data.classes[c] === sample.truth) name.style.fontWeight = 600;
+      const parts = nets.map(net => bars.appendChild(Object.assign(document.createElement("i"), {className: net})));
+      box.append(name, bars, text);
+      cells.push({c, parts, text});
+    }
+    return {sample, nets, cells};
+  });
+  const draw = () => {
+    const t = 10 ** Number(slider.value);
+    shown.textContent = "T = " + t.toPrecision(2);
+    for (const {sample, nets, cells} of cards) {
+      const p = nets.map(net => softmax(sample[net], t));
+      for (const {c, parts, text} of cells) {
+        parts.forEach((part, k) => part.style.width = 100 * p[k][c] + "%");
+        text.innerHTML = p.map(q => (100 * q[c]).toPrecision(q[c] >= 0.9995 ? 4 : 3) + "%").join("<br>");
+      }
+    }
+  };
+  slider.addEventListener("input", draw);
+  draw();
+})();
+)";
+
+bool is_number(const std::string& cell) {
+  return !cell.empty() && cell.find_first_not_of("0123456789.,+-%e ") == cell.npos &&
+         cell.find_first_of("0123456789") != cell.npos;
+}
+
+std::string base64(const std::vector<std::uint8_t>& bytes) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string result;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 3; ++k) group = group << 8 | (i + k < bytes.size() ? bytes[i + k] : 0u);
+    for (std::size_t k = 0; k < 4; ++k) result += i + k <= bytes.size() ? kDigits[group >> (18 - 6 * k) & 63] : '=';
+  }
+  return result;
+}
+
+/// JSON within a script element: nothing in it may look like the element's end.
+std::string script_json(const Json& json) {
+  std::string dumped = json.dump(-1, ' ', false, Json::error_handler_t::replace), result;
+  for (const char c : dumped) c == '<' ? result += "\\u003c" : result += c;
+  return result;
+}
+
+}  // namespace
+
+std::string data_uri(const Image& image, std::int64_t side) {
+  const std::int64_t longest = std::max(image.width, image.height);
+  Image small = image;
+  if (longest > side) {
+    small.width = std::max<std::int64_t>(1, image.width * side / longest);
+    small.height = std::max<std::int64_t>(1, image.height * side / longest);
+    const Box whole{0, 0, static_cast<double>(image.width), static_cast<double>(image.height)};
+    small.pixels.clear();
+    for (const float sample : resize(image, whole, small.width, small.height))
+      small.pixels.push_back(static_cast<std::uint8_t>(std::clamp(std::lround(sample), 0L, 255L)));
+  }
+  return "data:image/png;base64," + base64(encode_png(small));
+}
+
+Page::Page(const std::string& title) : title_(title) {}
+
+void Page::section(const std::string& heading) { body_ += "<h2>" + escape(heading) + "</h2>\n"; }
+
+void Page::paragraph(const std::string& text) { body_ += "<p>" + escape(text) + "</p>\n"; }
+
+void Page::table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows) {
+  std::vector<bool> numeric(columns.size(), true);
+  for (const auto& row : rows) {
+    check(row.size() == columns.size(), "page: ", row.size(), " cells in a row of ", columns.size(), " columns");
+    for (std::size_t i = 0; i < row.size(); ++i) numeric[i] = numeric[i] && is_number(row[i]);
+  }
+  const auto add = [&](const char* tag, const std::vector<std::string>& cells) {
+    body_ += "<tr>";
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      body_ += text("<", tag, numeric[i] ? " class=\"n\">" : ">", escape(cells[i]), "</", tag, ">");
+    body_ += "</tr>\n";
+  };
+  body_ += "<div class=\"wide\"><table>\n";
+  if (std::any_of(columns.begin(), columns.end(), [](const std::string& name) { return !name.empty(); }))
+    add("th", columns);
+  for (const auto& row : rows) add("td", row);
+  body_ += "</table></div>\n";
+}
+
+void Page::figure(const std::string& svg) {
+  // Figures that follow each other share a row where there is room.
+  const std::string end = "</div><!-- figures -->\n";
+  if (body_.ends_with(end))
+    body_.erase(body_.size() - end.size());
+  else
+    body_ += "<div class=\"figures\">\n";
+  body_ += "<figure>" + svg + "</figure>\n" + end;
+}
+
+void Page::samples(const std::vector<std::string>& classes, const std::vector<PageSample>& samples,
+                   double temperature) {
+  check(script_.empty(), "page: a second group of samples");
+  Json json = {{"classes", classes}, {"samples", Json::array()}};
+  body_ += text(
+      "<div class=\"slider\"><label for=\"temperature\">temperature</label><input id=\"temperature\" "
+      "type=\"range\" min=\"-0.5\" max=\"1.6\" step=\"0.01\" value=\"",
+      std::log10(temperature), "\"><output id=\"temperature-shown\"></output></div>\n");
+  const bool taught = std::any_of(samples.begin(), samples.end(), [](const auto& s) { return !s.teacher.empty(); });
+  body_ += "<p class=\"key\">";
+  if (taught) body_ += "<i class=\"teacher\"></i>teacher";
+  body_ += "<i class=\"student\"></i>student</p>\n<div class=\"cards\">\n";
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const PageSample& sample = samples[i];
+    check(
+        sample.student.size() == classes.size() && (sample.teacher.empty() || sample.teacher.size() == classes.size()),
+        "page: '", sample.name, "' has not one logit for each of ", classes.size(), " classes");
+    body_ +=
+        text("<div class=\"card\"><header><img alt=\"\" src=\"", data_uri(sample.image, 96), "\"><div>",
+             escape(sample.name), sample.truth.empty() ? "" : text("<br>true class: <b>", escape(sample.truth), "</b>"),
+             "</div></header><div class=\"bars\" id=\"bars-", i, "\"></div></div>\n");
+    json["samples"].push_back({{"truth", sample.truth}, {"student", sample.student}, {"teacher", sample.teacher}});
+  }
+  body_ += "</div>\n<noscript><p>The bars need JavaScript.</p></noscript>\n";
+  script_ = "<script type=\"application/json\" id=\"samples\">" + script_json(json) + "</script>\n<script>" + kScript +
+            "</script>\n";
+}
+
+std::string Page::str() const {
+  return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+         "content=\"width=device-width, initial-scale=1\">\n<title>" +
+         escape(title_) + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1>" + escape(title_) +
+         "</h1>\n" + body_ + script_ + "</body>\n</html>\n";
+}
+
+}  // namespace retort
