@@ -117,8 +117,8 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
 
 // ---- tensors into a network -----------------------------------------------------------------------------------------
 
-/// The layer that gives the logits: the last that a network visits.
-std::string head_of(const std::vector<Parameter*>& parameters) {
+/// The name of the layer that gives the logits: the last that a network visits.
+std::string head_name(const std::vector<Parameter*>& parameters) {
   const std::string& last = parameters.back()->name;
   return last.substr(0, last.rfind('.'));
 }
@@ -162,7 +162,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     check(said->second == spec.architecture, path, ": it holds a ", said->second, ", not a ", spec.architecture,
           ": use --model ", said->second);
   const std::vector<Parameter*> own = parameters(network);
-  const std::string head = head_of(own);
+  const std::string head = head_name(own);
   rename_head(file, path, head, report);
 
   const auto has_auxiliary = [](const auto& names) {
@@ -210,6 +210,17 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
 }
 
 }  // namespace
+
+Head head_of(Network& network) {
+  const std::vector<Parameter*> all = parameters(network);
+  const std::string layer = head_name(all);
+  Head head;
+  for (Parameter* parameter : all) {
+    if (parameter->name == layer + ".weight") head.weight = parameter;
+    if (parameter->name == layer + ".bias") head.bias = parameter;
+  }
+  return head;
+}
 
 Model load_model(const std::string& path) {
   TensorFile file = read_safetensors(path);

@@ -55,6 +55,13 @@ LoadReport load_weights(Network& network, const ModelSpec& spec, const std::stri
 /// What the file's metadata says of its input, where it says it; none for a file from elsewhere. Throws Error for
 /// metadata that is there and not as save_model writes it.
 std::optional<Preprocessing> saved_preprocessing(const std::string& path);
+/// The layer that gives the logits: weight [features, classes] and bias [classes].
+struct Head {
+  Parameter *weight = nullptr, *bias = nullptr;
+};
+/// The last layer that the network visits. Names the parameters.
+Head head_of(Network& network);
+
 /// Atomic; torchvision's names and layouts, spec in the metadata.
 void save_model(const std::string& path, Network& network, const ModelSpec& spec);
 

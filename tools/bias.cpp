@@ -24,17 +24,6 @@ struct Options {
   std::int64_t batch_size = 128;
 };
 
-/// The bias of the last layer: of those as long as the classes, the last outside auxiliary heads.
-Parameter& head_bias(Network& network, const std::string& path, std::int64_t classes) {
-  Parameter* found = nullptr;
-  for (Parameter* parameter : parameters(network))
-    if (parameter->name.ends_with("bias") && !parameter->name.starts_with("AuxLogits.") &&
-        parameter->value.shape() == Shape{classes})
-      found = parameter;
-  check(found != nullptr, path, ": its last layer has no bias to shift; use a model that has one");
-  return *found;
-}
-
 void run(const Options& options) {
   apply_common_options(options.common);
   if (!options.out.ends_with(".safetensors"))
@@ -53,7 +42,7 @@ void run(const Options& options) {
   if (classes.size() >= model.spec.classes.size()) throw UsageError("--shift: names every class; leave some out");
 
   const auto count = static_cast<std::int64_t>(model.spec.classes.size());
-  Parameter& bias = head_bias(*model.network, options.model, count);
+  Parameter& bias = *head_of(*model.network).bias;
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.workers = std::min(4, num_threads());

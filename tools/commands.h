@@ -10,6 +10,7 @@ void add_logits_command(CLI::App& app);
 void add_combine_command(CLI::App& app);
 void add_distill_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);
+void add_specialists_command(CLI::App& app);
 void add_bias_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_predict_command(CLI::App& app);

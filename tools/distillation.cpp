@@ -46,6 +46,8 @@ void note_settings(const DistillOptions& options, Guidance& guidance) {
   if (options.standardize_logits) notes["standardize-logits"] = "on";
   if (options.soft_weight != 1) notes["soft-weight"] = text(options.soft_weight);
   if (options.soft_ramp_epochs > 0) notes["soft-ramp-epochs"] = text(options.soft_ramp_epochs);
+  if (options.temperature_end) notes["temperature-end"] = text(*options.temperature_end);
+  if (options.lambda_end) notes["lambda-end"] = text(*options.lambda_end);
   for (const auto& [key, value] : notes) {
     guidance.notes[key] = value;
     guidance.fingerprint["--" + key] = value;
@@ -57,7 +59,8 @@ std::string objective_line(const DistillOptions& options, const DistillationSett
   const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
   const std::string start =
       text("loss: ", plain ? "" : options.loss + (settings.standardize ? " standardised, " : ", "), options.convention,
-           ", T = ", settings.temperature, ", lambda = ", settings.lambda);
+           ", T = ", settings.temperature, options.temperature_end ? text(" to ", *options.temperature_end) : "",
+           ", lambda = ", settings.lambda, options.lambda_end ? text(" to ", *options.lambda_end) : "");
   if (!plain) return text(start, "; weights: hard ", settings.lambda, ", soft ", weight_of_soft(settings));
   const double hard = 100 * effective_hard_share(settings);
   return text(start, "; effective share: hard ", hard, "%, soft ", 100 - hard, "%");
@@ -76,6 +79,9 @@ void add_distillation_options(CLI::App& command, DistillOptions& options) {
   command.add_option("--soft-weight", options.soft_weight, "Multiplies the soft term")->capture_default_str();
   command.add_option("--soft-ramp-epochs", options.soft_ramp_epochs, "Epochs over which the soft term's weight rises")
       ->capture_default_str();
+  command.add_option("--temperature-end", options.temperature_end,
+                     "The temperature goes to this over the run (default: stays)");
+  command.add_option("--lambda-end", options.lambda_end, "Lambda goes to this over the run (default: stays)");
 }
 
 void validate(const DistillOptions& options) {
@@ -84,6 +90,10 @@ void validate(const DistillOptions& options) {
     throw UsageError(text("--student: '", options.student, "' is no architecture; give one such as inception_v3"));
   if (!(options.temperature > 0) || !std::isfinite(options.temperature))
     throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
+  if (options.temperature_end && (!(*options.temperature_end > 0) || !std::isfinite(*options.temperature_end)))
+    throw UsageError(text("--temperature-end: ", *options.temperature_end, " is not allowed; give a number above 0"));
+  if (options.lambda_end && !(*options.lambda_end >= 0 && *options.lambda_end <= 1))
+    throw UsageError(text("--lambda-end: ", *options.lambda_end, " is not allowed; give a number in [0, 1]"));
   if (options.lambda && !(*options.lambda >= 0 && *options.lambda <= 1))
     throw UsageError(text("--lambda: ", *options.lambda, " is not allowed; give a number in [0, 1]"));
   if (options.convention != "convex" && options.convention != "additive")
@@ -104,6 +114,7 @@ void validate(const DistillOptions& options) {
 
 StoredTeacher open_stored_teacher(const DistillOptions& options, const Dataset& train) {
   StoredTeacher stored{read_logit_store(options.logits, train.classes()), {}};
+  if (!stored.store.remark.empty()) say(options.common.quiet, text("warning: ", stored.store.remark));
   stored.rows = match_logit_store(stored.store, options.logits, train);
   if (!options.teacher.empty())
     check_store_teacher(stored.store, options.logits, load_teachers(options.teacher, compute_device(options.common)));
@@ -133,7 +144,10 @@ void set_objective(const DistillOptions& options, const Dataset& train, Guidance
   guidance.settings.loss = parse_soft_loss(options.loss);
   guidance.settings.standardize = options.standardize_logits;
   guidance.settings.soft_weight = options.soft_weight;
-  guidance.soft_ramp = options.soft_ramp_epochs;
+  guidance.schedule = {options.soft_ramp_epochs, options.temperature_end, options.lambda_end};
+  if (!train.labelled() && options.lambda_end.value_or(0) != 0)
+    throw UsageError(text("--lambda-end: ", *options.lambda_end, " weighs labels, and ", options.data.path,
+                          " has none; leave it out"));
   if (!train.labelled() && soft_reads_labels(guidance.settings.loss))
     throw UsageError(text("--loss: ", options.loss, " reads labels, and ", options.data.path,
                           " has none; use kd, mse, dist, ttm or wttm"));

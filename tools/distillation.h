@@ -14,7 +14,7 @@ struct DistillOptions : TrainingOptions {
   std::string student, logits, val_logits, teacher;
   std::string combine = "logit", convention = "convex", loss = "kd";
   double temperature = 4, soft_weight = 1, soft_ramp_epochs = 0;
-  std::optional<double> lambda;
+  std::optional<double> lambda, temperature_end, lambda_end;
   std::vector<std::string> omit_classes;
   std::int64_t views = 0;
   bool standardize_logits = false;

@@ -62,6 +62,7 @@ int run(int argc, char** argv) {
   add_combine_command(app);
   add_distill_command(app);
   add_sweep_command(app);
+  add_specialists_command(app);
   add_bias_command(app);
   add_eval_command(app);
   add_predict_command(app);

@@ -184,14 +184,14 @@ void run(const Options& options) {
   validate_sweep(options);
   const std::filesystem::path folder = options.out;
   check_writable((folder / "sweep.md").string());
-  TrainingData whole = open_training_data(options, /*allow_unlabelled=*/false);
+  const TrainingData whole = open_training_data(options, /*allow_unlabelled=*/false);
   if (!whole.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
   const StoredTeacher stored = open_stored_teacher(options, *whole.train);
   HeldOut parts = hold_out(*whole.train, options.hold_out);
   const StoredTeacher teacher = part_of(stored, parts.kept);
   const auto held = static_cast<std::int64_t>(parts.held.size());
-  const std::shared_ptr<const Dataset> images = std::move(whole.train);
-  const TrainingData data{pick_samples(images, std::move(parts.kept)), pick_samples(images, std::move(parts.held))};
+  const TrainingData data{pick_samples(whole.train, std::move(parts.kept)),
+                          pick_samples(whole.train, std::move(parts.held))};
 
   std::vector<Cell> cells;
   for (const double temperature : options.temperatures)

@@ -63,7 +63,7 @@ TrainSettings settings_of(const TrainingOptions& options, const Guidance& guidan
   settings.views = guidance.views;
   settings.workers = std::clamp(num_threads(), 1, 4);
   settings.distillation = guidance.settings;
-  settings.soft_ramp = guidance.soft_ramp;
+  settings.objective = guidance.schedule;
   return settings;
 }
 

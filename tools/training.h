@@ -30,7 +30,7 @@ void validate(const TrainingOptions& options);
 
 /// The two parts of the data; val is null where there is none.
 struct TrainingData {
-  std::unique_ptr<Dataset> train, val;
+  std::shared_ptr<const Dataset> train, val;
 };
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled);
 
@@ -39,7 +39,7 @@ struct Guidance {
   std::unique_ptr<Teacher> teacher, val_teacher;
   Teacher* val = nullptr;  ///< val_teacher, or the live teacher itself
   DistillationSettings settings;
-  double soft_ramp = 0;  ///< epochs
+  ObjectiveSchedule schedule;
   Augmentation augmentation;
   std::int64_t views = 0;
   std::uint64_t view_seed = 0;

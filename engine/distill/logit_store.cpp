@@ -144,7 +144,53 @@ LogitStore import_rows(std::vector<std::string> names, std::vector<std::string> 
   return store;
 }
 
-LogitStore import_csv(const std::string& path) {
+/// Probabilities become log-probabilities, which are logits; see the header.
+void accept_probabilities(LogitStore& store, const std::string& path) {
+  constexpr float kLeast = 1e-7f, kSlack = 1e-3f;
+  const std::int64_t rows = store.logits.shape()[0], columns = store.logits.shape()[1];
+  const std::span<float> values(store.logits.data<float>(), static_cast<std::size_t>(rows * columns));
+  bool between = false;  // zeros and ones alone may be logits
+  for (std::int64_t row = 0; row < rows; ++row) {
+    float sum = 0;
+    for (const float value :
+         values.subspan(static_cast<std::size_t>(row * columns), static_cast<std::size_t>(columns))) {
+      if (!(value >= 0 && value <= 1 + kSlack)) return;
+      between = between || (value > 0 && value < 1);
+      sum += value;
+    }
+    if (std::fabs(sum - 1) > kSlack) return;
+  }
+  if (!between) return;
+  for (float& value : values) value = std::log(std::max(value, kLeast));
+  store.remark = text(path,
+                      ": every row adds up to 1: taken for probabilities, their logarithms for logits. What was "
+                      "rounded away or lies below 1e-7 is lost, and no temperature brings it back");
+}
+
+/// A predicted class is given a lead that leaves the others no probability at T = 1.
+LogitStore import_predictions(const std::string& path, PredictionTable table, std::vector<std::string> classes) {
+  constexpr float kLead = 50;
+  if (classes.empty()) {
+    classes = table.predictions;
+    std::ranges::sort(classes);
+    classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
+  }
+  std::vector<float> values(table.names.size() * classes.size(), 0);
+  for (std::size_t row = 0; row < table.names.size(); ++row) {
+    const auto found = std::ranges::find(classes, table.predictions[row]);
+    check(found != classes.end(), path, ": predicts '", table.predictions[row], "' for '", table.names[row],
+          "', which is no class of the data; use the data's names");
+    values[row * classes.size() + static_cast<std::size_t>(found - classes.begin())] = kLead;
+  }
+  LogitStore store = import_rows(std::move(table.names), std::move(classes), values);
+  store.remark = text(path,
+                      ": holds predictions alone, which say nothing of what else an image resembles: they serve as "
+                      "labels, and --temperature 1 is right for them");
+  return store;
+}
+
+LogitStore import_csv(const std::string& path, const std::vector<std::string>& classes) {
+  if (auto predictions = read_prediction_csv(path)) return import_predictions(path, std::move(*predictions), classes);
   LogitTable table = read_logit_csv(path);
   return import_rows(std::move(table.names), std::move(table.classes), table.values);
 }
@@ -188,10 +234,11 @@ void write_logit_store(const std::string& path, const LogitStore& store, const s
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes) {
   const std::string extension = std::filesystem::path(path).extension().string();
   check(extension == ".npy" || extension == ".csv", path, ": expected logits in a .npy or a .csv; give one of these");
-  LogitStore store = extension == ".csv"    ? import_csv(path)
+  LogitStore store = extension == ".csv"    ? import_csv(path, classes)
                      : is_pickled_npy(path) ? import_pickled(path, classes)
                                             : read_indexed(path);
   check_store(store, path);
+  if (store.hashes.empty() && store.remark.empty()) accept_probabilities(store, path);
   return store;
 }
 

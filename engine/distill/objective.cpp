@@ -39,8 +39,12 @@ double effective_hard_share(const DistillationSettings& settings) {
   return settings.lambda + soft > 0 ? settings.lambda / (settings.lambda + soft) : 0;
 }
 
-DistillationSettings ramped(DistillationSettings settings, double ramp, double epochs_done) {
-  if (ramp > 0) settings.soft_weight *= std::min(1.0, epochs_done / ramp);
+DistillationSettings settings_at(DistillationSettings settings, const ObjectiveSchedule& schedule, double epochs_done,
+                                 double epochs) {
+  if (schedule.soft_ramp > 0) settings.soft_weight *= std::min(1.0, epochs_done / schedule.soft_ramp);
+  const auto on_line = [&](double from, double to) { return from + (to - from) * std::min(1.0, epochs_done / epochs); };
+  if (schedule.temperature_end) settings.temperature = on_line(settings.temperature, *schedule.temperature_end);
+  if (schedule.lambda_end) settings.lambda = on_line(settings.lambda, *schedule.lambda_end);
   return settings;
 }
 

@@ -1,6 +1,7 @@
 // The objective of a distillation: its losses by name, what a word of warning is due for, and its shares.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "kernels/loss.h"
@@ -19,8 +20,17 @@ std::string binary_trap(const DistillationSettings& settings, const std::string&
 /// convex, s = w (T^2 makes up for the softening), under additive s = w / T^2; w is weight_of_soft(settings).
 double effective_hard_share(const DistillationSettings& settings);
 
-/// The settings in an epoch of a run that ramps up the soft term over its first `ramp` epochs: soft_weight times
-/// min(1, epochs_done / ramp); 0 ramps nothing.
-DistillationSettings ramped(DistillationSettings settings, double ramp, double epochs_done);
+/// What changes in the loss while a run goes on.
+struct ObjectiveSchedule {
+  double soft_ramp = 0;                        ///< epochs over which the soft term's weight rises from 0; 0: none
+  std::optional<double> temperature_end = {};  ///< the temperature goes to this in a straight line, over all epochs
+  std::optional<double> lambda_end = {};       ///< and lambda to this
+  bool any() const { return soft_ramp > 0 || temperature_end || lambda_end; }
+};
+
+/// The settings after `epochs_done` of `epochs`: soft_weight times min(1, epochs_done / soft_ramp), temperature and
+/// lambda on their lines.
+DistillationSettings settings_at(DistillationSettings settings, const ObjectiveSchedule& schedule, double epochs_done,
+                                 double epochs);
 
 }  // namespace retort

@@ -30,8 +30,8 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
       step_(parts.network, optimizer_,
             {settings.distillation, settings.label_smoothing, settings.dropout, settings.auxiliary_weight,
              parts.precision,
-             // A captured step repeats its settings; a ramp changes them.
-             settings.soft_ramp == 0 && (settings.capture || device_of(parts.network) == Device::cuda)}) {
+             // A captured step repeats its settings; a schedule changes them.
+             !settings.objective.any() && (settings.capture || device_of(parts.network) == Device::cuda)}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
 }
 
@@ -103,7 +103,9 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
   // The middle of the step: a warm-up does not begin with a rate of 0.
   const double epochs_done = progress_.epoch + (progress_.batch + 0.5) / batches_;
   lr_ = learning_rate(settings_.schedule, epochs_done) * plateau_.factor();
-  if (settings_.soft_ramp > 0) step_.distil_by(ramped(settings_.distillation, settings_.soft_ramp, epochs_done));
+  if (settings_.objective.any())
+    step_.distil_by(
+        settings_at(settings_.distillation, settings_.objective, epochs_done, static_cast<double>(settings_.epochs)));
   const StepResults results = step_.run(inputs, lr_);
   ++progress_.step;
   ++progress_.batch;

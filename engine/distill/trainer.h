@@ -34,7 +34,7 @@ struct TrainSettings {
   std::int64_t views = 0;       ///< epoch e sees view e % views; 0: a new view every epoch
   int workers = 1;
   DistillationSettings distillation;  ///< with a teacher
-  double soft_ramp = 0;               ///< epochs over which the soft term's weight rises from 0; 0: none
+  ObjectiveSchedule objective;        ///< with a teacher; validation keeps to the settings that it starts from
   bool capture = false;               ///< replay steps as graphs; always on CUDA
 };
 

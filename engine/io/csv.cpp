@@ -135,6 +135,25 @@ LogitTable read_logit_csv(const std::string& path) {
   return table;
 }
 
+std::optional<PredictionTable> read_prediction_csv(const std::string& path) {
+  const std::vector<std::uint8_t> bytes = read_file(path);
+  CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+  const auto header = reader.next();
+  if (!header || header->size() != 2 || header->front() != "name" ||
+      (header->back() != "class" && header->back() != "prediction" && header->back() != "label"))
+    return {};
+  PredictionTable table;
+  std::unordered_set<std::string> names;
+  while (const auto row = reader.next()) {
+    check(row->size() == 2, reader.where(), row->size(), " fields, expected a name and a class; complete the row");
+    check(names.insert(row->front()).second, reader.where(), "'", row->front(), "' a second time; keep one row of it");
+    table.names.push_back(row->front());
+    table.predictions.push_back(row->back());
+  }
+  check(!table.names.empty(), path, ": no rows below the header; add one for each image");
+  return table;
+}
+
 void write_logit_csv(const std::string& path, const LogitTable& table) {
   const std::size_t columns = table.classes.size();
   check(table.values.size() == table.names.size() * columns, path, ": cannot write ", table.values.size(),

@@ -1,6 +1,7 @@
 // CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,13 @@ struct LogitTable {
 /// Throws Error naming file and line: a missing header, a row of another length, something that is no number, a name
 /// twice.
 LogitTable read_logit_csv(const std::string& path);
+struct PredictionTable {
+  std::vector<std::string> names, predictions;
+};
+/// A table `name,class` (or `name,prediction`, `name,label`): one class a name, as a model of which nothing else is
+/// known may give it. None where the header is another. Throws Error as read_logit_csv does.
+std::optional<PredictionTable> read_prediction_csv(const std::string& path);
+
 /// Atomic. Floats with nine significant digits: they read back to the same bits.
 void write_logit_csv(const std::string& path, const LogitTable& table);
 

@@ -147,7 +147,8 @@ void Svg::text(Point at, const std::string& content, const std::string& style, A
   body_ += "<text x=\"" + px(at.x) + "\" y=\"" + px(at.y) + "\" class=\"" + style + "\" text-anchor=\"" + word(anchor) +
            "\" font-size=\"" + px(size) + "\"";
   if (turned) body_ += " transform=\"rotate(-90 " + px(at.x) + " " + px(at.y) + ")\"";
-  body_ += ">" + escape(content) + "</text>\n";
+  body_ += '>';
+  body_ += escape(content) + "</text>\n";
 }
 
 std::string Svg::str() const {

@@ -60,10 +60,23 @@ TEST_CASE("objective: the effective share of plain kd") {
 TEST_CASE("objective: a ramp raises the soft weight in a line and then leaves it") {
   DistillationSettings settings;
   settings.soft_weight = 3;
-  CHECK(ramped(settings, 0, 0).soft_weight == 3);
-  CHECK(ramped(settings, 4, 1).soft_weight == 0.75);
-  CHECK(ramped(settings, 4, 4).soft_weight == 3);
-  CHECK(ramped(settings, 4, 9).soft_weight == 3);
+  const ObjectiveSchedule ramp{.soft_ramp = 4};
+  CHECK(settings_at(settings, {}, 5, 10).soft_weight == 3);
+  CHECK(settings_at(settings, ramp, 1, 10).soft_weight == 0.75);
+  CHECK(settings_at(settings, ramp, 4, 10).soft_weight == 3);
+  CHECK(settings_at(settings, ramp, 9, 10).soft_weight == 3);
+  // Temperature and lambda go to their ends in a straight line; what has none stays.
+  settings.temperature = 8;
+  settings.lambda = 0.5;
+  const ObjectiveSchedule line{.temperature_end = 2, .lambda_end = 1};
+  CHECK(settings_at(settings, line, 0, 10).temperature == 8);
+  CHECK(settings_at(settings, line, 5, 10).temperature == 5);
+  CHECK(settings_at(settings, line, 10, 10).temperature == 2);
+  CHECK(settings_at(settings, line, 5, 10).lambda == 0.75);
+  CHECK(settings_at(settings, line, 5, 10).soft_weight == 3);
+  CHECK(settings_at(settings, ramp, 5, 10).temperature == 8);
+  CHECK(!ObjectiveSchedule{}.any());
+  CHECK(line.any());
 }
 
 TEST_CASE("distillation_loss: every loss has its gradient on the tape") {

@@ -7,32 +7,10 @@
 #include <set>
 
 #include "engine/core/check.h"
+#include "tests/engine/named_dataset.h"
 
 namespace retort {
 namespace {
-
-/// `counts[c]` samples of class c, named "c/i".
-class Named final : public Dataset {
- public:
-  explicit Named(const std::vector<int>& counts) {
-    for (std::size_t c = 0; c < counts.size(); ++c) {
-      classes_.push_back("class" + std::to_string(c));
-      for (int i = 0; i < counts[c]; ++i) {
-        names_.push_back(std::to_string(c) + "/" + std::to_string(i));
-        labels_.push_back(static_cast<std::int64_t>(c));
-      }
-    }
-  }
-  std::int64_t size() const override { return static_cast<std::int64_t>(names_.size()); }
-  const std::string& name(std::int64_t index) const override { return names_[static_cast<std::size_t>(index)]; }
-  std::int64_t label(std::int64_t index) const override { return labels_[static_cast<std::size_t>(index)]; }
-  Image load(std::int64_t) const override { return {}; }
-  std::string content_hash(std::int64_t) const override { return {}; }
-
- private:
-  std::vector<std::string> names_;
-  std::vector<std::int64_t> labels_;
-};
 
 std::set<std::string> names_of(const Dataset& dataset, const std::vector<std::int64_t>& samples) {
   std::set<std::string> names;
@@ -43,7 +21,7 @@ std::set<std::string> names_of(const Dataset& dataset, const std::vector<std::in
 }  // namespace
 
 TEST_CASE("hold_out: each sample is in one part, each class in both, by its share") {
-  const Named dataset({20, 2, 9});
+  const test::Named dataset({20, 2, 9});
   const HeldOut parts = hold_out(dataset, 0.1);
   CHECK(std::ranges::is_sorted(parts.kept));
   CHECK(std::ranges::is_sorted(parts.held));
@@ -62,7 +40,7 @@ TEST_CASE("hold_out: each sample is in one part, each class in both, by its shar
 }
 
 TEST_CASE("hold_out: another class moves nothing") {
-  const Named small({20}), large({20, 5});
+  const test::Named small({20}), large({20, 5});
   const std::set<std::string> before = names_of(small, hold_out(small, 0.3).held);
   const std::set<std::string> after = names_of(large, hold_out(large, 0.3).held);
   CHECK(before.size() == 6);
@@ -71,12 +49,12 @@ TEST_CASE("hold_out: another class moves nothing") {
 
 TEST_CASE("hold_out: a class of one sample is named") {
   CHECK_THROWS_WITH_AS(
-      hold_out(Named({3, 1}), 0.1),
+      hold_out(test::Named({3, 1}), 0.1),
       "class class1: 1 images to train on, and holding some out takes two; add more or leave the class out", Error);
 }
 
 TEST_CASE("pick_samples: two parts of one dataset") {
-  const auto dataset = std::make_shared<const Named>(std::vector<int>{3, 3});
+  const auto dataset = std::make_shared<const test::Named>(std::vector<int>{3, 3});
   const auto one = pick_samples(dataset, {5, 0}), other = pick_samples(dataset, {1});
   CHECK(one->size() == 2);
   CHECK(one->name(0) == "1/2");
