@@ -5,11 +5,13 @@
 #include "kernels/cpu/block_gemm.h"
 #include "kernels/cpu/conv2d_plan.h"
 #include "kernels/cpu/patches.h"
+#include "kernels/cpu/winograd.h"
 #include "kernels/table.h"
 
 namespace retort::cpu {
 
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  if (use_winograd(pass, g)) return winograd_workspace_bytes(pass, g);
   const std::size_t scratch = num_threads() * block_gemm_scratch_bytes();
   switch (pass) {
     case ConvPass::fprop:
@@ -39,6 +41,9 @@ PatchGeometry input_patches(const Conv2dGeometry& g, const float* x, std::int64_
 
 void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
                   void* y_data, void* workspace) {
+  if (use_winograd(ConvPass::fprop, g))
+    return winograd_fprop(g, static_cast<const float*>(x), static_cast<const float*>(w),
+                          static_cast<const float*>(bias), relu, static_cast<float*>(y_data), workspace);
   const std::int64_t rows = g.n * g.p() * g.q();
   auto* y = static_cast<float*>(y_data);
   const TaskGrid grid(rows, g.k_per_group(), g.groups);

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/conv2d_plan.h"
+#include "kernels/cpu/winograd.h"
 
 namespace retort::cpu {
 namespace {
@@ -103,6 +104,8 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const floa
 
 void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w_data, void* dx_data, void* workspace) {
   auto* dx = static_cast<float*>(dx_data);
+  if (use_winograd(ConvPass::dgrad, g))
+    return winograd_dgrad(g, static_cast<const float*>(dy), static_cast<const float*>(w_data), dx, workspace);
   for (std::int64_t i = 0; i < g.stride_h; ++i) {
     const Axis h = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
     for (std::int64_t j = 0; j < g.stride_w; ++j) {

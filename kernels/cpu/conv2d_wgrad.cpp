@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/conv2d_plan.h"
+#include "kernels/cpu/winograd.h"
 
 namespace retort::cpu {
 namespace {
@@ -23,6 +24,9 @@ WgradPlan::WgradPlan(const Conv2dGeometry& g)
       grid_(g.r * g.s * g.c_per_group(), g.k_per_group(), g.groups * parts_) {}
 
 void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy_data, void* dw_data, void* workspace) {
+  if (use_winograd(ConvPass::wgrad, g))
+    return winograd_wgrad(g, static_cast<const float*>(x), static_cast<const float*>(dy_data),
+                          static_cast<float*>(dw_data), workspace);
   const WgradPlan plan(g);
   const TaskGrid& grid = plan.grid();
   const std::int64_t positions = g.n * g.p() * g.q(), elements = g.r * g.s * g.c_per_group() * g.k;

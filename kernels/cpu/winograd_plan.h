@@ -1,0 +1,52 @@
+// What the files of the Winograd convolution share: the tiles of an image, and how the passes cut their workspace.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/conv2d.h"
+
+namespace retort::cpu {
+
+inline constexpr std::int64_t kWinogradOut = 4, kWinogradIn = 6;              ///< a tile's side, and what it sees
+inline constexpr std::int64_t kWinogradProducts = kWinogradIn * kWinogradIn;  ///< matrix products
+inline constexpr std::int64_t kLineFloats = 16;                               ///< of a cache line
+
+constexpr std::int64_t winograd_divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Floats rounded up to an odd number of cache lines: runs so far apart do not fall into the same sets of the cache.
+constexpr std::int64_t odd_lines(std::int64_t floats) {
+  return (winograd_divide_up(floats, kLineFloats) | 1) * kLineFloats;
+}
+
+/// A convolution as its tiles see it: y [n, p, q, k] from x [n, h, w, c], for dgrad with the roles of x and y
+/// exchanged.
+struct TiledImage {
+  std::int64_t n, h, w, c, p, q, k, pad_h, pad_w;
+
+  std::int64_t tiles_h() const { return winograd_divide_up(p, kWinogradOut); }
+  std::int64_t tiles_w() const { return winograd_divide_up(q, kWinogradOut); }
+  std::int64_t tiles() const { return n * tiles_h() * tiles_w(); }
+};
+
+inline TiledImage forward_tiles(const Conv2dGeometry& g) {
+  return {g.n, g.h, g.w, g.c, g.p(), g.q(), g.k, g.pad_h, g.pad_w};
+}
+inline TiledImage backward_tiles(const Conv2dGeometry& g) {
+  return {g.n, g.p(), g.q(), g.k, g.h, g.w, g.c, 2 - g.pad_h, 2 - g.pad_w};
+}
+
+/// The first output of a tile: image, row, column.
+struct TilePlace {
+  std::int64_t image, row, column;
+};
+inline TilePlace place_of(const TiledImage& t, std::int64_t tile) {
+  const std::int64_t column = tile % t.tiles_w(), row = tile / t.tiles_w();
+  return {row / t.tiles_h(), row % t.tiles_h() * kWinogradOut, column * kWinogradOut};
+}
+
+/// Bytes of workspace for fprop or dgrad.
+std::size_t winograd_product_bytes(const TiledImage& tiles);
+
+}  // namespace retort::cpu
