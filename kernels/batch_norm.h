@@ -28,13 +28,15 @@ struct BatchNormForward {
   void* y;
 };
 
-/// Arguments of backward. y is the forward's output and is read only if relu was on (else null). dresidual is null
-/// when forward had no residual or its gradient is not wanted; dx, dgamma and dbeta may each be null likewise.
+/// Arguments of backward. y is the forward's output and is read only if relu was on; without a residual it may be null
+/// even then, as its sign follows from x. dresidual is null when forward had no residual or its gradient is not wanted;
+/// dx, dgamma and dbeta may each be null likewise.
 struct BatchNormBackward {
   const void* x;
   const void* y;
   const void* dy;
   const void* gamma;
+  const void* beta;
   const void* mean;     ///< as used by forward
   const void* inv_std;  ///< 1 / sqrt(var + eps), as used by forward
   bool relu;
@@ -55,6 +57,10 @@ struct BatchNormKernels {
   Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, const void* running_mean,
                 const void* running_var, void* mean, void* inv_std, void* workspace)>
       forward_eval;
+  /// y once more, to the same bits, from the mean and inv_std that a forward entry wrote; eps is not read.
+  Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, const void* mean, const void* inv_std,
+                void* workspace)>
+      apply;
   /// mean and inv_std were functions of x: the full gradient.
   Required<void(Stream, const BatchNormGeometry&, const BatchNormBackward&, void* workspace)> backward_train;
   /// mean and inv_std were constants (running statistics).

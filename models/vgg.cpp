@@ -28,9 +28,9 @@ Stages cifar_vgg_stages(int depth) {
 
 }  // namespace
 
-VggConv::VggConv(std::int64_t in, std::int64_t out, bool batch_norm, std::int64_t index, Random& random)
-    : conv(in, out, 3, 3, {.pad_h = 1, .pad_w = 1, .relu = !batch_norm}, /*has_bias=*/true,
-           Init::kaiming_normal_fan_out, random),
+VggConv::VggConv(std::int64_t in, std::int64_t out, bool batch_norm, bool relu, std::int64_t index, Random& random)
+    : conv(in, out, 3, 3, {.pad_h = 1, .pad_w = 1, .relu = relu}, /*has_bias=*/true, Init::kaiming_normal_fan_out,
+           random),
       index_(index) {
   if (batch_norm) bn.emplace(out);
 }
@@ -49,8 +49,9 @@ VggFeatures::VggFeatures(std::int64_t channels, const Stages& widths, bool batch
   std::int64_t index = 0;
   for (const auto& stage : widths) {
     auto& convs = stages.emplace_back();
-    for (const std::int64_t width : stage) {
-      convs.emplace_back(channels, width, batch_norm, index, random);
+    for (std::size_t i = 0; i < stage.size(); ++i) {
+      const std::int64_t width = stage[i];
+      convs.emplace_back(channels, width, batch_norm, /*relu=*/!batch_norm && i + 1 < stage.size(), index, random);
       channels = width;
       index += batch_norm ? 3 : 2;
     }
@@ -64,6 +65,9 @@ Tensor VggFeatures::forward(const Tensor& x, std::size_t poolings, ForwardContex
   for (std::size_t stage = 0; stage < stages.size(); ++stage) {
     for (VggConv& conv : stages[stage]) y = conv.forward(y, context);
     if (stage < poolings) y = max_pool(y, {.kernel = 2, .stride = 2});
+    // After the pooling there is a fourth to do, and what the convolution gave need not be kept: the ReLU of a maximum
+    // is the maximum of the ReLUs.
+    if (!stages[stage].back().bn) y = relu(y);
   }
   return y;
 }

@@ -11,7 +11,8 @@ namespace retort {
 /// One 3 x 3 convolution of a stage, with batch norm or without, then ReLU.
 class VggConv : public Module {
  public:
-  VggConv(std::int64_t in, std::int64_t out, bool batch_norm, std::int64_t index, Random& random);
+  /// relu: only where no batch norm and no pooling comes first.
+  VggConv(std::int64_t in, std::int64_t out, bool batch_norm, bool relu, std::int64_t index, Random& random);
   Tensor forward(const Tensor& x, ForwardContext& context);
   /// Names the layers by their position in torchvision's Sequential, where ReLU and pooling count too.
   void visit(Visitor& visitor) override;

@@ -34,6 +34,8 @@ struct Work {
 };
 
 Work work_of(const Options& options, DType activations) {
+  Arena arena;  // this pass's memory is not the measured steps'
+  const ArenaScope scope(Device::cpu, arena);
   const Model model = stock_model(options.model, options.image_size, 0);
   const Preprocessing& input = model.spec.preprocessing;
   std::vector<LayerReport> layers;

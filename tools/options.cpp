@@ -71,6 +71,8 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--seed", options.seed, "Of everything drawn at random")
       ->check(whole_number(0))
       ->capture_default_str();
+  command.add_flag("--no-winograd", options.no_winograd,
+                   "Sum the CPU's 3 x 3 convolutions directly: slower, a little less rounding");
   command.add_flag("--json", options.json, "Print one JSON object on stdout");
   command.add_flag("--quiet", options.quiet, "No progress, no remarks");
   // The application reads the file once it knows the command: hand the path up to it as soon as it is seen.
@@ -101,6 +103,7 @@ Device compute_device(const CommonOptions& options) {
 
 void apply_common_options(const CommonOptions& options) {
   compute_device(options);
+  set_winograd_enabled(!options.no_winograd);
   if (options.threads > 0) set_num_threads(options.threads);
 }
 

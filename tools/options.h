@@ -19,11 +19,12 @@ CLI::Option* as_list(CLI::Option* option);
 /// For option->check(): a whole number from `low` to `high`, said in those words.
 CLI::Validator whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
 
-/// --device, --threads, --seed, --json, --quiet, --config.
+/// --device, --threads, --seed, --no-winograd, --json, --quiet, --config.
 struct CommonOptions {
   std::string device = "auto";
   int threads = 0;  ///< 0: all cores that the process may use
   std::uint64_t seed = 0;
+  bool no_winograd = false;
   bool json = false;
   bool quiet = false;
 };

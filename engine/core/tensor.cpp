@@ -159,6 +159,20 @@ void Tensor::clear_grad() {
   if (slot_) slot_->grad = {};
 }
 
+Saved::Saved(const Tensor& tensor) {
+  if (tensor.slot() && tensor.slot()->rebuild)
+    slot_ = tensor.slot();
+  else
+    tensor_ = tensor.detached();
+}
+
+Tensor Saved::take() {
+  Tensor tensor = slot_ ? slot_->rebuild() : std::move(tensor_);
+  slot_ = {};
+  tensor_ = {};
+  return tensor;
+}
+
 Tensor take_grad(GradSlot& slot) { return std::exchange(slot.grad, {}); }
 
 void accumulate(GradSlot& slot, Tensor grad) {

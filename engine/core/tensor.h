@@ -5,6 +5,7 @@
 // on the CPU shows its elements.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -92,6 +93,22 @@ class Tensor {
 
 struct GradSlot {
   Tensor grad;  ///< empty until the first contribution
+  /// Computes the tensor's elements once more, to the same bits, from what is kept anyway. Set by an op whose result is
+  /// cheaper to compute again than to keep (batch_norm); see Saved.
+  std::function<Tensor()> rebuild;
+};
+
+/// A tensor that a backward step will read: itself, or, where its op can rebuild it, no elements at all until then.
+class Saved {
+ public:
+  Saved() = default;
+  explicit Saved(const Tensor& tensor);
+  /// Takes the tensor out; it may be computed here.
+  Tensor take();
+
+ private:
+  Tensor tensor_;
+  std::shared_ptr<GradSlot> slot_;  ///< of a tensor to be rebuilt
 };
 
 /// Moves the gradient out of its slot; the empty tensor if there is none.

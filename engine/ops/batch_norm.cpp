@@ -47,9 +47,22 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
 
   if (saves) {
     y.require_grad();
+    if (!residual) {
+      // x is kept anyway: who saves y keeps only the way to it.
+      y.slot()->rebuild = [g, relu, x = x.detached(), gamma = gamma.detached(), beta = beta.detached(), mean, inv_std] {
+        const BatchNormKernels& norm = kernels(x).batch_norm;
+        Tensor again = Tensor::empty_like(x, x.shape());
+        const BatchNormForward forward{x.raw(), gamma.raw(), beta.raw(), nullptr, relu, 0, again.raw()};
+        const Workspace workspace(norm.workspace_bytes(g), x.device());
+        norm.apply({}, g, forward, mean.raw(), inv_std.raw(), workspace.data());
+        return again;
+      };
+    }
     Tape::active()->record([g, training, relu, slot_y = y.slot(), slot_x = x.slot(), slot_gamma = gamma.slot(),
                             slot_beta = beta.slot(), slot_residual = residual.slot(), x = x.detached(),
-                            y = relu ? y.detached() : Tensor(), gamma = gamma.detached(), mean, inv_std]() mutable {
+                            y = relu && residual ? y.detached() : Tensor(), gamma = gamma.detached(),
+                            beta = beta.detached(), mean, inv_std]() mutable {
+      slot_y->rebuild = {};  // nobody asks any more
       Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = slot_x ? Tensor::empty_like(dy, x.shape()) : Tensor();
@@ -59,17 +72,9 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
       Tensor dresidual = !relu ? dy : slot_residual ? Tensor::empty_like(dy, x.shape()) : Tensor();
       {
         const BatchNormKernels& norm = kernels(dy).batch_norm;
-        const BatchNormBackward backward{x.raw(),
-                                         y.raw(),
-                                         dy.raw(),
-                                         gamma.raw(),
-                                         mean.raw(),
-                                         inv_std.raw(),
-                                         relu,
-                                         dx.raw(),
-                                         dgamma.raw(),
-                                         dbeta.raw(),
-                                         relu ? dresidual.raw() : nullptr};
+        const BatchNormBackward backward{x.raw(),    y.raw(),      dy.raw(),      gamma.raw(),
+                                         beta.raw(), mean.raw(),   inv_std.raw(), relu,
+                                         dx.raw(),   dgamma.raw(), dbeta.raw(),   relu ? dresidual.raw() : nullptr};
         const Workspace workspace(norm.workspace_bytes(g), dy.device());
         (training ? norm.backward_train : norm.backward_eval)({}, g, backward, workspace.data());
       }

@@ -47,7 +47,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   if (Tape* tape = recording({&x, &weight, &bias})) {
     y.require_grad();
     tape->record([g, slot_y = y.slot(), slot_x = x.slot(), slot_w = weight.slot(), slot_b = bias.slot(),
-                  x = weight.slot() ? x.detached() : Tensor(), filter = x.slot() ? std::move(filter) : Tensor(),
+                  x = weight.slot() ? Saved(x) : Saved(), filter = x.slot() ? std::move(filter) : Tensor(),
                   shape = weight.shape(), y = options.relu ? y.detached() : Tensor()]() mutable {
       Tensor dz = take_grad(*slot_y);
       if (!dz) return;
@@ -57,10 +57,10 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
       const Conv2dKernels& conv = kernels(dz).conv2d;
       if (slot_w) {
         Tensor dw = empty_parameter(dz, shape);
+        const Tensor input = x.take();
         const Workspace workspace(conv.workspace_bytes(ConvPass::wgrad, g), dz.device());
-        conv.wgrad({}, g, x.raw(), dz.raw(), dw.raw(), workspace.data());
+        conv.wgrad({}, g, input.raw(), dz.raw(), dw.raw(), workspace.data());
         accumulate(*slot_w, std::move(dw));
-        x = {};
       }
       if (slot_x) {
         Tensor dx = Tensor::empty_like(dz, {g.n, g.h, g.w, g.c});

@@ -205,12 +205,22 @@ void normalize(const BatchNormGeometry& g, const BatchNormPlan& plan, const Batc
 
 // ----------------------------------------------------------------------------------------------- backward
 
-/// What arrives before the activation.
-template <bool relu_on, class Span>
-HWY_INLINE V upstream(F32 d, Span span, const BatchNormBackward& b, std::int64_t at) {
+/// Where the sign of y, on which the gradient of a ReLU depends, is to be had.
+enum class Sign : std::uint8_t { none, of_y, from_x };
+
+/// What arrives before the activation; x is given less the mean of its channel, c.
+template <Sign sign, class Span>
+HWY_INLINE V upstream(F32 d, Span span, const BatchNormPlan& plan, const BatchNormBackward& b, V centred,
+                      std::int64_t at, std::int64_t c) {
   const V gradient = span.load(d, static_cast<const float*>(b.dy) + at);
-  if constexpr (!relu_on) return gradient;
-  return hn::IfThenElseZero(hn::Gt(span.load(d, static_cast<const float*>(b.y) + at), hn::Zero(d)), gradient);
+  if constexpr (sign == Sign::none) return gradient;
+  V y;
+  if constexpr (sign == Sign::of_y)
+    y = span.load(d, static_cast<const float*>(b.y) + at);
+  else  // as normalize_rows has it
+    y = hn::MulAdd(centred, hn::LoadU(d, plan.coefficients(0) + c),
+                   span.load(d, static_cast<const float*>(b.beta) + c));
+  return hn::IfThenElseZero(hn::Gt(y, hn::Zero(d)), gradient);
 }
 
 template <int count>
@@ -227,7 +237,7 @@ HWY_INLINE void accumulate(const V (&sum)[count], bool first, double* total) {
 }
 
 /// Per range and channel: the sum of the upstream gradient, and of its product with x - mean.
-template <bool relu_on>
+template <Sign sign>
 void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
   const float* mean = static_cast<const float*>(b.mean);
   for_ranges(plan, g.channels, [&](std::int64_t range, std::int64_t channel_begin, std::int64_t channel_end) HWY_ATTR {
@@ -244,8 +254,8 @@ void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
         for (std::int64_t r = row; r < std::min(end, row + BatchNormPlan::kBlockRows); ++r)
           for (int v = 0; v < count; ++v) {
             const std::int64_t at = r * g.channels + c + v * kLanes;
-            const V gradient = upstream<relu_on>(d, span, b, at);
             const V centred = hn::Sub(span.load(d, static_cast<const float*>(b.x) + at), centre[v]);
+            const V gradient = upstream<sign>(d, span, plan, b, centred, at, c + v * kLanes);
             sum[v] = hn::Add(sum[v], gradient);
             product[v] = hn::MulAdd(gradient, centred, product[v]);
           }
@@ -255,8 +265,8 @@ void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
   });
 }
 
-/// dx = slope * (g - offset - (x - mean) * tilt); in evaluation offset and tilt are 0 and x is not read.
-template <bool relu_on, bool train>
+/// dx = slope * (g - offset - (x - mean) * tilt); in evaluation offset and tilt are 0.
+template <Sign sign, bool train>
 void gradient_rows(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
   const float* mean = static_cast<const float*>(b.mean);
   const float *slope = plan.coefficients(0), *offset = plan.coefficients(1), *tilt = plan.coefficients(2);
@@ -265,28 +275,35 @@ void gradient_rows(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
     for (std::int64_t row = begin; row < end; ++row)
       vector_loop(d, 0, g.channels, [&](auto span, std::int64_t c) HWY_ATTR {
         const std::int64_t at = row * g.channels + c;
-        const V gradient = upstream<relu_on>(d, span, b, at);
+        V centred = hn::Zero(d);
+        if constexpr (train || sign == Sign::from_x)
+          centred = hn::Sub(span.load(d, static_cast<const float*>(b.x) + at), span.load(d, mean + c));
+        const V gradient = upstream<sign>(d, span, plan, b, centred, at, c);
         if (b.dresidual) span.store(d, gradient, static_cast<float*>(b.dresidual) + at);
         if (!b.dx) return;
         V value = gradient;
-        if constexpr (train) {
-          const V centred = hn::Sub(span.load(d, static_cast<const float*>(b.x) + at), span.load(d, mean + c));
+        if constexpr (train)
           value = hn::NegMulAdd(centred, hn::LoadU(d, tilt + c), hn::Sub(gradient, hn::LoadU(d, offset + c)));
-        }
         span.store(d, hn::Mul(value, hn::LoadU(d, slope + c)), static_cast<float*>(b.dx) + at);
       });
   });
 }
 
 void sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
-  b.relu ? gradient_sums<true>(g, plan, b) : gradient_sums<false>(g, plan, b);
+  const auto run = !b.relu ? gradient_sums<Sign::none> : b.y ? gradient_sums<Sign::of_y> : gradient_sums<Sign::from_x>;
+  run(g, plan, b);
+}
+
+template <bool train>
+void gradients_of(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
+  const auto run = !b.relu ? gradient_rows<Sign::none, train>
+                   : b.y   ? gradient_rows<Sign::of_y, train>
+                           : gradient_rows<Sign::from_x, train>;
+  run(g, plan, b);
 }
 
 void gradients(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b, bool train) {
-  if (train)
-    b.relu ? gradient_rows<true, true>(g, plan, b) : gradient_rows<false, true>(g, plan, b);
-  else
-    b.relu ? gradient_rows<true, false>(g, plan, b) : gradient_rows<false, false>(g, plan, b);
+  (train ? gradients_of<true> : gradients_of<false>)(g, plan, b);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -299,26 +316,24 @@ namespace {
 
 constexpr std::int64_t kChannelGrain = 256;
 
-void set_forward_coefficients(const BatchNormPlan& plan, const BatchNormForward& f, std::int64_t c, double mean,
-                              double inv_std) {
-  const double slope = static_cast<const float*>(f.gamma)[c] * inv_std;
-  const float rounded_mean = static_cast<float>(mean);
-  plan.coefficients(0)[c] = rounded_mean;
-  plan.coefficients(1)[c] = static_cast<float>(slope);
-  // What rounding the mean has moved, the offset takes back.
-  plan.coefficients(2)[c] = static_cast<float>(static_cast<const float*>(f.beta)[c] + (rounded_mean - mean) * slope);
+/// From what is handed on to backward and to apply, so that these see the same y to the bit.
+void set_forward_coefficients(const BatchNormPlan& plan, const BatchNormForward& f, std::int64_t c, float mean,
+                              float inv_std) {
+  plan.coefficients(0)[c] = mean;
+  plan.coefficients(1)[c] = static_cast<const float*>(f.gamma)[c] * inv_std;
+  plan.coefficients(2)[c] = static_cast<const float*>(f.beta)[c];
 }
 
 void backward(const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace, bool train) {
   const BatchNormPlan plan(g, workspace);
+  for (std::int64_t c = 0; c < g.channels; ++c)
+    plan.coefficients(0)[c] = static_cast<const float*>(b.gamma)[c] * static_cast<const float*>(b.inv_std)[c];
   const bool sums_wanted = b.dgamma || b.dbeta || (train && b.dx);
   if (sums_wanted) RETORT_SIMD_SELECT(sums)(g, plan, b);
   const double rows = static_cast<double>(g.rows);
-  parallel_for(g.channels, kChannelGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(sums_wanted ? g.channels : 0, kChannelGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t c = begin; c < end; ++c) {
       const double inv_std = static_cast<const float*>(b.inv_std)[c];
-      plan.coefficients(0)[c] = static_cast<float>(static_cast<const float*>(b.gamma)[c] * inv_std);
-      if (!sums_wanted) continue;
       double dbeta = 0, product = 0;
       for (std::int64_t range = 0; range < plan.ranges(); ++range) {
         dbeta += plan.first(range)[c];
@@ -355,10 +370,9 @@ void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNor
         before += size;
       }
       if (deviations < 0) deviations = 0;  // squares - sum^2 / rows of a constant may round below 0
-      const double inv_std = 1 / std::sqrt(deviations / rows + f.eps);
-      set_forward_coefficients(plan, f, c, mean, inv_std);
       static_cast<float*>(mean_)[c] = static_cast<float>(mean);
-      static_cast<float*>(inv_std_)[c] = static_cast<float>(inv_std);
+      static_cast<float*>(inv_std_)[c] = static_cast<float>(1 / std::sqrt(deviations / rows + f.eps));
+      set_forward_coefficients(plan, f, c, static_cast<float*>(mean_)[c], static_cast<float*>(inv_std_)[c]);
       // One row has no unbiased variance; it counts as 0.
       const double unbiased = deviations / std::max(1.0, rows - 1);
       running_mean[c] = static_cast<float>((1 - momentum) * running_mean[c] + momentum * mean);
@@ -373,11 +387,19 @@ void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNorm
   const BatchNormPlan plan(g, workspace);
   for (std::int64_t c = 0; c < g.channels; ++c) {
     const float centre = static_cast<const float*>(running_mean)[c];
-    const double scale = 1 / std::sqrt(static_cast<const float*>(running_var)[c] + f.eps);
+    const auto scale = static_cast<float>(1 / std::sqrt(static_cast<const float*>(running_var)[c] + f.eps));
     set_forward_coefficients(plan, f, c, centre, scale);
     if (mean) static_cast<float*>(mean)[c] = centre;
-    if (inv_std) static_cast<float*>(inv_std)[c] = static_cast<float>(scale);
+    if (inv_std) static_cast<float*>(inv_std)[c] = scale;
   }
+  RETORT_SIMD_SELECT(normalize)(g, plan, f);
+}
+
+void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
+                      const void* inv_std, void* workspace) {
+  const BatchNormPlan plan(g, workspace);
+  for (std::int64_t c = 0; c < g.channels; ++c)
+    set_forward_coefficients(plan, f, c, static_cast<const float*>(mean)[c], static_cast<const float*>(inv_std)[c]);
   RETORT_SIMD_SELECT(normalize)(g, plan, f);
 }
 

@@ -1,7 +1,7 @@
 // Batch normalisation on the CPU, f32 (contract: kernels/batch_norm.h).
 //
 // The kernels are bound by memory, so each sweeps the activations as seldom as it can: forward reads x once for the
-// statistics and once to normalise; backward reads x, y and dy once for the sums and once for dx. The second sweep runs
+// statistics and once to normalise; backward reads x and dy (y too after a residual) once for the sums and once for dx. The second sweep runs
 // backwards through the rows, as the last ones read are still in the cache.
 //
 // Rows are cut into ranges whose number depends on the shape alone, and sums are added range by range: the result does
@@ -17,6 +17,8 @@ void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNor
                               void* mean, void* inv_std, void* running_mean, void* running_var, void* workspace);
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
                              const void* running_var, void* mean, void* inv_std, void* workspace);
+void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
+                      const void* inv_std, void* workspace);
 void batch_norm_backward_train(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
 void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
 

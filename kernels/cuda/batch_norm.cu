@@ -67,6 +67,11 @@ __global__ void use_running_statistics(std::int64_t channels, const float* runni
   inv_std[c] = static_cast<float>(1 / sqrt(double{running_var[c]} + eps));
 }
 
+/// What the forward pass gave before residual and activation.
+__device__ inline float normalized(float x, float gamma, float beta, float mean, float inv_std) {
+  return gamma * inv_std * (x - mean) + beta;
+}
+
 /// y = act(gamma (x - mean) inv_std + beta + residual), kN channels at a time.
 template <class T, int kN>
 __global__ void apply(std::int64_t packs, std::int64_t channels, const T* x, const float* gamma, const float* beta,
@@ -78,7 +83,7 @@ __global__ void apply(std::int64_t packs, std::int64_t channels, const T* x, con
     Pack<T, kN> out, more{};
     if (residual) more = dev::load<Pack<T, kN>>(residual + i * kN);
     for (int j = 0; j < kN; ++j) {
-      float value = gamma[c + j] * inv_std[c + j] * (float(in.v[j]) - mean[c + j]) + beta[c + j];
+      float value = normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
       if (residual) value += float(more.v[j]);
       out.v[j] = T(relu && value < 0 ? 0 : value);
     }
@@ -86,19 +91,22 @@ __global__ void apply(std::int64_t packs, std::int64_t channels, const T* x, con
   }
 }
 
-/// dz and dz * xh, dz being what arrives before the activation and xh the normalised x.
+/// dz and dz * xh, dz being what arrives before the activation and xh the normalised x. The activation's sign is y's or,
+/// where y is null, follows from x.
 template <class T>
 struct Gradients {
   const T *x, *y, *dy;
-  const float *mean, *inv_std;
+  const float *gamma, *beta, *mean, *inv_std;
   bool relu;
   template <int kN>
   __device__ void add(std::int64_t at, std::int64_t, std::int64_t c, ColumnPair (&sums)[kN]) const {
     const auto in = dev::load<Pack<T, kN>>(x + at), gradient = dev::load<Pack<T, kN>>(dy + at);
-    Pack<T, kN> out = in;
-    if (relu) out = dev::load<Pack<T, kN>>(y + at);
+    Pack<T, kN> out{};
+    if (relu && y) out = dev::load<Pack<T, kN>>(y + at);
     for (int j = 0; j < kN; ++j) {
-      const float dz = relu && !(float(out.v[j]) > 0) ? 0 : float(gradient.v[j]);
+      const float value = y ? float(out.v[j])
+                            : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
+      const float dz = relu && !(value > 0) ? 0 : float(gradient.v[j]);
       sums[j].first += dz;
       sums[j].second += dz * ((float(in.v[j]) - mean[c + j]) * inv_std[c + j]);
     }
@@ -121,21 +129,25 @@ __global__ void __launch_bounds__(kFinishThreads)
 
 template <class T, int kN>
 __global__ void apply_gradients(std::int64_t packs, std::int64_t rows, std::int64_t channels, const T* x, const T* y,
-                                const T* dy, const float* gamma, const float* mean, const float* inv_std,
-                                const ColumnPair* sums, bool relu, bool train, T* dx, T* dresidual) {
+                                const T* dy, const float* gamma, const float* beta, const float* mean,
+                                const float* inv_std, const ColumnPair* sums, bool relu, bool train, T* dx, T* dresidual) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
   const float share = 1 / static_cast<float>(rows);
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
     const std::int64_t c = i % per_row * kN;
     auto dz = dev::load<Pack<T, kN>>(dy + i * kN);
+    const auto in = dev::load<Pack<T, kN>>(x + i * kN);
     if (relu) {
-      const auto out = dev::load<Pack<T, kN>>(y + i * kN);
-      for (int j = 0; j < kN; ++j)
-        if (!(float(out.v[j]) > 0)) dz.v[j] = T(0.0f);
+      Pack<T, kN> out{};
+      if (y) out = dev::load<Pack<T, kN>>(y + i * kN);
+      for (int j = 0; j < kN; ++j) {
+        const float value = y ? float(out.v[j])
+                              : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
+        if (!(value > 0)) dz.v[j] = T(0.0f);
+      }
     }
     if (dresidual) dev::store(dresidual + i * kN, dz);
     if (!dx) continue;
-    const auto in = dev::load<Pack<T, kN>>(x + i * kN);
     Pack<T, kN> result;
     for (int j = 0; j < kN; ++j) {
       float value = float(dz.v[j]);
@@ -166,10 +178,11 @@ void backward(Stream stream, const BatchNormGeometry& g, const BatchNormBackward
   auto* const partial = sums + g.channels;
   const T *x = static_cast<const T*>(b.x), *y = static_cast<const T*>(b.y), *dy = static_cast<const T*>(b.dy);
   const auto *mean = static_cast<const float*>(b.mean), *inv_std = static_cast<const float*>(b.inv_std);
+  const auto *gamma = static_cast<const float*>(b.gamma), *beta = static_cast<const float*>(b.beta);
   const bool by_packs = g.channels % kPack<T> == 0 && aligned16(x) && aligned16(y) && aligned16(dy);
   if (b.dgamma || b.dbeta || (train && b.dx)) {
     column_sums<kPack<T>>("batch_norm_gradients", stream, g.rows, g.channels, by_packs,
-                          Gradients<T>{x, y, dy, mean, inv_std, b.relu}, partial);
+                          Gradients<T>{x, y, dy, gamma, beta, mean, inv_std, b.relu}, partial);
     dev::launch("batch_norm_gradients_finish", finish_gradients, finish_grid(g.channels), stream, g.channels,
                 column_chunks(g.rows), partial, sums, static_cast<float*>(b.dbeta), static_cast<float*>(b.dgamma));
   }
@@ -178,7 +191,7 @@ void backward(Stream stream, const BatchNormGeometry& g, const BatchNormBackward
   const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
   dev::launch("batch_norm_apply_gradients", wide ? apply_gradients<T, kPack<T>> : apply_gradients<T, 1>,
               {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, x, y, dy,
-              static_cast<const float*>(b.gamma), mean, inv_std, sums, b.relu, train, static_cast<T*>(b.dx),
+              gamma, beta, mean, inv_std, sums, b.relu, train, static_cast<T*>(b.dx),
               static_cast<T*>(b.dresidual));
 }
 
@@ -214,6 +227,12 @@ void batch_norm_forward_eval(Stream stream, const BatchNormGeometry& g, const Ba
 }
 
 template <class T>
+void batch_norm_apply(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
+                      const void* inv_std, void*) {
+  launch_apply<T>(stream, g, f, static_cast<const float*>(mean), static_cast<const float*>(inv_std));
+}
+
+template <class T>
 void batch_norm_backward_train(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace) {
   backward<T>(stream, g, b, workspace, true);
 }
@@ -228,6 +247,8 @@ void batch_norm_backward_eval(Stream stream, const BatchNormGeometry& g, const B
                                             void*, void*, void*, void*);                                              \
   template void batch_norm_forward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,    \
                                            const void*, void*, void*, void*);                                         \
+  template void batch_norm_apply<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,           \
+                                    const void*, void*);                                                              \
   template void batch_norm_backward_train<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);      \
   template void batch_norm_backward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
 RETORT_INSTANTIATE(float)

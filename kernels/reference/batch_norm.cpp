@@ -6,6 +6,10 @@
 namespace retort::reference {
 namespace {
 
+double activation(double gamma, double x, double mean, double inv_std, double beta) {
+  return gamma * (x - mean) * inv_std + beta;
+}
+
 /// y of channel c, given that channel's statistics.
 template <class T>
 void normalize(const BatchNormGeometry& g, const BatchNormForward& f, std::int64_t c, double mean, double inv_std) {
@@ -15,7 +19,7 @@ void normalize(const BatchNormGeometry& g, const BatchNormForward& f, std::int64
   const double gamma = static_cast<const T*>(f.gamma)[c], beta = static_cast<const T*>(f.beta)[c];
   for (std::int64_t row = 0; row < g.rows; ++row) {
     const std::int64_t i = row * g.channels + c;
-    const double value = gamma * (x[i] - mean) * inv_std + beta + (residual ? residual[i] : 0);
+    const double value = activation(gamma, x[i], mean, inv_std, beta) + (residual ? residual[i] : 0);
     y[i] = static_cast<T>(f.relu && value < 0 ? 0 : value);
   }
 }
@@ -27,10 +31,11 @@ void backward(const BatchNormGeometry& g, const BatchNormBackward& b, bool train
   const T* dy = static_cast<const T*>(b.dy);
   for (std::int64_t c = 0; c < g.channels; ++c) {
     const double gamma = static_cast<const T*>(b.gamma)[c], mean = static_cast<const T*>(b.mean)[c];
-    const double inv_std = static_cast<const T*>(b.inv_std)[c];
-    // What arrives before the activation, and x normalised.
-    const auto gradient = [&](std::int64_t i) { return b.relu && !(y[i] > 0) ? 0.0 : double{dy[i]}; };
+    const double inv_std = static_cast<const T*>(b.inv_std)[c], beta = static_cast<const T*>(b.beta)[c];
+    // x normalised, y, and what arrives before the activation.
     const auto normalized = [&](std::int64_t i) { return (x[i] - mean) * inv_std; };
+    const auto output = [&](std::int64_t i) { return y ? double{y[i]} : activation(gamma, x[i], mean, inv_std, beta); };
+    const auto gradient = [&](std::int64_t i) { return b.relu && !(output(i) > 0) ? 0.0 : double{dy[i]}; };
     double dgamma = 0, dbeta = 0;
     for (std::int64_t row = 0; row < g.rows; ++row) {
       const std::int64_t i = row * g.channels + c;
@@ -69,9 +74,9 @@ void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNor
       squares += centred * centred;
     }
     const double inv_std = 1 / std::sqrt(squares / rows + f.eps);
-    normalize<T>(g, f, c, mean, inv_std);
     static_cast<T*>(mean_)[c] = static_cast<T>(mean);
     static_cast<T*>(inv_std_)[c] = static_cast<T>(inv_std);
+    normalize<T>(g, f, c, static_cast<T>(mean), static_cast<T>(inv_std));
     // One row has no unbiased variance; it counts as 0.
     const double unbiased = squares / std::max(1.0, rows - 1);
     running_mean[c] = static_cast<T>((1 - momentum) * running_mean[c] + momentum * mean);
@@ -83,11 +88,18 @@ template <class T>
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
                              const void* running_var, void* mean, void* inv_std, void*) {
   for (std::int64_t c = 0; c < g.channels; ++c) {
-    const double scale = 1 / std::sqrt(static_cast<const T*>(running_var)[c] + f.eps);
+    const auto scale = static_cast<T>(1 / std::sqrt(static_cast<const T*>(running_var)[c] + f.eps));
     normalize<T>(g, f, c, static_cast<const T*>(running_mean)[c], scale);
     if (mean) static_cast<T*>(mean)[c] = static_cast<const T*>(running_mean)[c];
-    if (inv_std) static_cast<T*>(inv_std)[c] = static_cast<T>(scale);
+    if (inv_std) static_cast<T*>(inv_std)[c] = scale;
   }
+}
+
+template <class T>
+void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
+                      const void* inv_std, void*) {
+  for (std::int64_t c = 0; c < g.channels; ++c)
+    normalize<T>(g, f, c, static_cast<const T*>(mean)[c], static_cast<const T*>(inv_std)[c]);
 }
 
 template <class T>
@@ -105,6 +117,8 @@ void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNor
                                             void*, void*, void*, void*);                                              \
   template void batch_norm_forward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,    \
                                            const void*, void*, void*, void*);                                         \
+  template void batch_norm_apply<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,           \
+                                    const void*, void*);                                                              \
   template void batch_norm_backward_train<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);      \
   template void batch_norm_backward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
 RETORT_INSTANTIATE(float)

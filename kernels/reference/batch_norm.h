@@ -16,6 +16,10 @@ void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNorm
                              const void* running_var, void* mean, void* inv_std, void* workspace);
 
 template <class T>
+void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
+                      const void* inv_std, void* workspace);
+
+template <class T>
 void batch_norm_backward_train(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace);
 
 template <class T>

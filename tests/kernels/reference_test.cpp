@@ -162,9 +162,9 @@ TEST_CASE("reference batch_norm: gradients by finite differences, through the st
       loss();
       Values dx = blank<double>(21), dgamma = blank<double>(3), dbeta = blank<double>(3), dresidual = blank<double>(21);
       const Values kept_y = y, kept_mean = mean, kept_inv_std = inv_std;
-      const BatchNormBackward b = {
-          x.data(), kept_y.data(), dy.data(),     gamma.data(), kept_mean.data(), kept_inv_std.data(),
-          relu,     dx.data(),     dgamma.data(), dbeta.data(), dresidual.data()};
+      const BatchNormBackward b = {x.data(),    kept_y.data(),    dy.data(),           gamma.data(),
+                                   beta.data(), kept_mean.data(), kept_inv_std.data(), relu,
+                                   dx.data(),   dgamma.data(),    dbeta.data(),        dresidual.data()};
       (train ? oracle().batch_norm.backward_train : oracle().batch_norm.backward_eval)({}, g, b, nullptr);
       // No element lies within a step of relu's kink, or these would fail.
       CHECK(is_gradient(dx, x, 1000, loss));

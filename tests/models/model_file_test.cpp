@@ -24,8 +24,8 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 }
 
 /// A saved network of an architecture, and its file to be changed and written again.
-struct Saved {
-  explicit Saved(const std::string& architecture, std::int64_t classes = 3, std::int64_t size = 8)
+struct SavedModel {
+  explicit SavedModel(const std::string& architecture, std::int64_t classes = 3, std::int64_t size = 8)
       : spec(spec_of(architecture, classes, size)), network(make_network(spec, 7)) {
     save_model(path, *network, spec);
     file = read_safetensors(path);
@@ -81,7 +81,7 @@ TEST_CASE("a model comes back from its file as it was") {
 }
 
 TEST_CASE("a model file has PyTorch's layouts and says how to read it") {
-  Saved saved("resnet20");
+  SavedModel saved("resnet20");
   CHECK(saved.file.metadata.at("format") == "pt");
   CHECK(saved.file.metadata.at("classes") == R"(["0","1","2"])");
   CHECK(saved.file.metadata.at("mean") == "[0.485,0.456,0.406]");
@@ -95,7 +95,7 @@ TEST_CASE("a model file has PyTorch's layouts and says how to read it") {
 }
 
 TEST_CASE("a file without the count of batches loads") {
-  Saved saved("resnet20");
+  SavedModel saved("resnet20");
   saved.erase(".num_batches_tracked");
   saved.write();
   CHECK(same_bits(logits(*load_model(saved.path).network, 8), logits(*saved.network, 8)));
@@ -104,7 +104,7 @@ TEST_CASE("a file without the count of batches loads") {
 TEST_CASE("a head of another usual name is taken for the head, and said") {
   for (const char* architecture : {"resnet20", "resnet20_a", "vgg8"})
     for (const std::string head : {"fc", "linear", "classifier"}) {
-      Saved saved(architecture);
+      SavedModel saved(architecture);
       const std::string own = std::string(architecture) == "vgg8"       ? "classifier"
                               : std::string(architecture) == "resnet20" ? "fc"
                                                                         : "linear";
@@ -122,7 +122,7 @@ TEST_CASE("a head of another usual name is taken for the head, and said") {
 }
 
 TEST_CASE("a head of another number of classes is replaced if asked for, and said") {
-  Saved saved("resnet20");
+  SavedModel saved("resnet20");
   const ModelSpec five = spec_of("resnet20", 5, 8);
   const auto network = make_network(five, 1), fresh = make_network(five, 1);
   const LoadReport report = load_weights(*network, five, saved.path, true);
@@ -137,13 +137,13 @@ TEST_CASE("a head of another number of classes is replaced if asked for, and sai
 }
 
 TEST_CASE("a weight of another shape is named with what was found and expected") {
-  Saved saved("mlp:20");
+  SavedModel saved("mlp:20");
   const std::string message = saved.weights_error(spec_of("mlp:20", 3, 9), true);
   CHECK(message.starts_with(saved.path + ": tensor layers.0.weight: found shape [20, 192], expected [20, 243]"));
 }
 
 TEST_CASE("missing and unexpected tensors are named") {
-  Saved saved("resnet20");
+  SavedModel saved("resnet20");
   saved.erase("layer2.1.bn2.running_var");
   CHECK(saved.load_error() ==
         saved.path +
@@ -155,13 +155,13 @@ TEST_CASE("missing and unexpected tensors are named") {
 }
 
 TEST_CASE("the wrong kind of shortcut is answered with the right one") {
-  Saved option_a("resnet20_a");
+  SavedModel option_a("resnet20_a");
   option_a.file.metadata.clear();
   CHECK(option_a.weights_error(spec_of("resnet20", 3, 8)) ==
         option_a.path +
             ": tensor layer2.0.downsample.0.weight of resnet20 is missing: its shortcuts have no parameters "
             "(option A): use --model resnet20_a");
-  Saved option_b("resnet20");
+  SavedModel option_b("resnet20");
   option_b.file.metadata.clear();
   CHECK(option_b.weights_error(spec_of("resnet20_a", 3, 8)) ==
         option_b.path +
@@ -170,7 +170,7 @@ TEST_CASE("the wrong kind of shortcut is answered with the right one") {
 }
 
 TEST_CASE("a file that says it is another network is refused by name") {
-  Saved saved("resnet20_a");
+  SavedModel saved("resnet20_a");
   CHECK(saved.weights_error(spec_of("resnet56_a", 3, 8)) ==
         saved.path + ": it holds a resnet20_a, not a resnet56_a: use --model resnet20_a");
 }
@@ -203,7 +203,7 @@ TEST_CASE("an auxiliary head is kept, left out or fresh as the file and the netw
 }
 
 TEST_CASE("metadata that is absent or wrong is named") {
-  Saved saved("mlp:");
+  SavedModel saved("mlp:");
   const std::map<std::string, std::string> good = saved.file.metadata;
   const std::string advice = ": load it with --model ARCH --weights " + saved.path;
   saved.file.metadata = {};

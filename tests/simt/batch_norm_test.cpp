@@ -57,17 +57,9 @@ Results reference(const BatchNormGeometry& g, const Inputs& in, const Setting& s
                        r.running_var.data(), nullptr);
   else
     norm.forward_eval({}, g, f, r.running_mean.data(), r.running_var.data(), r.mean.data(), r.inv_std.data(), nullptr);
-  const BatchNormBackward b{x.data(),
-                            r.y.data(),
-                            dy.data(),
-                            gamma.data(),
-                            r.mean.data(),
-                            r.inv_std.data(),
-                            s.relu,
-                            r.dx.data(),
-                            r.dgamma.data(),
-                            r.dbeta.data(),
-                            s.residual ? r.dresidual.data() : nullptr};
+  const BatchNormBackward b{x.data(),    r.y.data(),      dy.data(),        gamma.data(),
+                            beta.data(), r.mean.data(),   r.inv_std.data(), s.relu,
+                            r.dx.data(), r.dgamma.data(), r.dbeta.data(),   s.residual ? r.dresidual.data() : nullptr};
   (s.train ? norm.backward_train : norm.backward_eval)({}, g, b, nullptr);
   return r;
 }
@@ -88,17 +80,18 @@ Results on_device(const BatchNormGeometry& g, const Inputs& in, const Setting& s
                        workspace.get());
   else
     norm.forward_eval({}, g, f, running_mean.get(), running_var.get(), mean.get(), inv_std.get(), workspace.get());
-  const BatchNormBackward b{x.get(),
-                            s.relu ? y.get() : nullptr,
-                            dy.get(),
-                            gamma.get(),
-                            mean.get(),
-                            inv_std.get(),
-                            s.relu,
-                            dx.get(),
-                            dgamma.get(),
-                            dbeta.get(),
-                            s.residual ? dresidual.get() : nullptr};
+  if (!s.residual) {
+    const DeviceBuffer<T> again(n);
+    const BatchNormForward same{x.get(), gamma.get(), beta.get(), nullptr, s.relu, kEps, again.get()};
+    norm.apply({}, g, same, mean.get(), inv_std.get(), workspace.get());
+    CHECK(test::wide(again.values()) == test::wide(y.values()));
+  }
+  const BatchNormBackward b{x.get(),       s.relu && s.residual ? y.get() : nullptr,
+                            dy.get(),      gamma.get(),
+                            beta.get(),    mean.get(),
+                            inv_std.get(), s.relu,
+                            dx.get(),      dgamma.get(),
+                            dbeta.get(),   s.residual ? dresidual.get() : nullptr};
   (s.train ? norm.backward_train : norm.backward_eval)({}, g, b, workspace.get());
   return {test::wide(y.values()),
           test::wide(mean.values()),
