@@ -87,6 +87,7 @@ class Steps {
     for (std::int64_t i = 0; i < options.batch_size; ++i)
       labels.data<std::int64_t>()[i] = i % static_cast<std::int64_t>(model_.spec.classes.size());
     inputs_.labels = labels.to(backend.device);
+    if (options.mode == "infer") return;
     optimizer_.emplace(parameters(*model_.network), OptimizerSettings{});
     StepSettings settings;
     settings.precision = backend.dtype;

@@ -34,6 +34,9 @@ namespace {
 constexpr std::size_t kAlignment = 64;  // a cache line; a device's vector loads need 16
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kChunk = std::size_t{64} << 20;
+// Smaller blocks are cut from the end of a free one, larger ones from its beginning, so that short-lived scratch leaves
+// no holes between activations.
+constexpr std::size_t kLarge = std::size_t{16} << 20;
 
 #ifdef RETORT_ASAN
 constexpr std::size_t kGap = kAlignment;
@@ -125,15 +128,20 @@ void* Arena::allocate(std::size_t bytes) {
     if (!add_chunk(size)) throw out_of_memory();
     found = free_.lower_bound({size, nullptr});
   }
-  std::byte* const address = found->second;
+  std::byte* address = found->second;
   free_.erase(found);
   Block& block = blocks_.at(address);
-  block.free = false;
-  if (block.bytes > size) {
-    const Block rest{block.bytes - size, true, false};
-    block.bytes = size;
-    blocks_.emplace(address + size, rest);
-    free_.emplace(rest.bytes, address + size);
+  if (const std::size_t rest = block.bytes - size; rest == 0) {
+    block.free = false;
+  } else if (size < kLarge) {
+    block.bytes = rest;
+    free_.emplace(rest, address);
+    address += rest;
+    blocks_.emplace(address, Block{size, false, false});
+  } else {
+    block = {size, false, block.first};
+    blocks_.emplace(address + size, Block{rest, true, false});
+    free_.emplace(rest, address + size);
   }
   statistics_.used_bytes += size;
   statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.used_bytes);
@@ -186,16 +194,33 @@ bool Arena::add_chunk(std::size_t bytes) {
       return false;
     }
   }
-  // Linux maps downwards: right below the lowest chunk there is usually room, and then the two chunks are as one.
-  const auto lowest = blocks_.begin();
-  std::byte* const hint = lowest == blocks_.end() ? nullptr : lowest->first - size;
-  std::byte* const pages = map_pages(hint, size);
+  // Linux maps downwards: right below the lowest chunk there is usually room, and then the two chunks are as one. What
+  // is free at its beginning need not be mapped again.
+  const auto take = [&](std::byte* pages, std::size_t mapped) {
+    chunks_.emplace_back(pages, mapped);
+    statistics_.reserved_bytes += mapped;
+    poison(pages, mapped);
+    add_free(pages, {mapped, true, true});
+  };
+  if (const auto lowest = blocks_.begin(); lowest != blocks_.end()) {
+    const std::size_t free = lowest->second.free ? std::min(bytes, lowest->second.bytes) : 0;
+    const std::size_t missing = std::max(kChunk, round_up(bytes - free, kHugePage));
+    std::byte* const hint = lowest->first - missing;
+    std::byte* const pages = map_pages(hint, missing);
+    if (pages == hint) {
+      lowest->second.first = false;
+      take(pages, missing);
+      return true;
+    }
+    if (pages && missing == size) {
+      take(pages, size);
+      return true;
+    }
+    if (pages) munmap(pages, missing);
+  }
+  std::byte* const pages = map_pages(nullptr, size);
   if (!pages) return false;
-  chunks_.emplace_back(pages, size);
-  statistics_.reserved_bytes += size;
-  poison(pages, size);
-  if (pages == hint) lowest->second.first = false;
-  add_free(pages, {size, true, true});
+  take(pages, size);
   return true;
 }
 

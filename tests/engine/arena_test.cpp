@@ -63,9 +63,22 @@ TEST_CASE("the best fit is taken, the smallest hole that is large enough") {
   void* const fence2 = arena.allocate(64);
   arena.release(large);
   arena.release(small);
-  void* const block = arena.allocate(1 * kMiB);
-  CHECK(block == small);
-  for (void* used : {block, fence1, fence2}) arena.release(used);
+  auto* const block = static_cast<std::byte*>(arena.allocate(1 * kMiB));
+  CHECK(block >= small);
+  CHECK(block < static_cast<std::byte*>(small) + 2 * kMiB);
+  for (void* used : {static_cast<void*>(block), fence1, fence2}) arena.release(used);
+}
+
+TEST_CASE("large blocks come from the beginning of a hole, small ones from its end") {
+  Arena arena;
+  void* const hole = arena.allocate(50 * kMiB);
+  void* const fence = arena.allocate(64);
+  arena.release(hole);
+  void* const small = arena.allocate(kMiB);
+  void* const large = arena.allocate(20 * kMiB);
+  CHECK(large == hole);
+  CHECK(small > large);
+  for (void* used : {small, large, fence}) arena.release(used);
 }
 
 TEST_CASE("used, peak and reserved bytes") {
