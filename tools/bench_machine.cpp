@@ -15,7 +15,7 @@
 namespace retort {
 namespace {
 
-constexpr int kTries = 3;  // the best counts: a limit is what the machine can do
+constexpr int kTries = 12;  // the best counts: a limit is what the machine can do
 constexpr std::int64_t kRounds = 2'000'000;
 constexpr std::size_t kCopyBytes = std::size_t{64} << 20;
 
