@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "engine/core/tape.h"
+#include "engine/ops/conv2d.h"
 #include "engine/ops/elementwise.h"
 #include "tests/error_message.h"
 #include "tests/gradcheck.h"
@@ -49,6 +51,39 @@ TEST_CASE("batch_norm: gradients of input, gamma and beta, training and not") {
       CHECK(gradient_error(norm, inputs(shape), {.third_derivative = 300}) <= 1);
       CHECK(f32_error(norm, inputs(shape), 100) <= 1);
     }
+}
+
+TEST_CASE("batch_norm: a convolution behind it has the gradients of one that kept its input") {
+  for (const bool training : {true, false}) {
+    auto in = inputs({2, 5, 4, 3});
+    in.push_back(random_tensor({3, 3, 3, 2}, 6));
+    const Function norm = function({.training = training});
+    CHECK(gradient_error(
+              [&](const std::vector<Tensor>& all) {
+                return conv2d(norm({all[0], all[1], all[2]}), all[3], {}, {.pad_h = 1});
+              },
+              in, {.third_derivative = 3000}) <= 1);
+  }
+}
+
+TEST_CASE("batch_norm: its output is not kept for what follows but computed again, to the same bits") {
+  Arena arena;
+  const ArenaScope scope(Device::cpu, arena);
+  auto in = inputs({4, 8, 8, 32});
+  for (Tensor& tensor : in) tensor = tensor.to(DType::f32).require_grad();
+  const Tensor weight = random_tensor({1, 1, 32, 4}, 6).to(DType::f32).require_grad();
+  Tape tape;
+  Tensor y = function({.training = true, .relu = true})(in);
+  const std::vector<float> expected(y.span<float>().begin(), y.span<float>().end());
+  Saved saved(y);
+  const Tensor z = conv2d(y, weight, {}, {});
+  const std::size_t held = arena.statistics().used_bytes, bytes = y.bytes();
+  y = {};
+  CHECK(held - arena.statistics().used_bytes >= bytes);
+  const Tensor again = saved.take();
+  CHECK(std::vector<float>(again.span<float>().begin(), again.span<float>().end()) == expected);
+  tape.backward(z, Tensor::full(z.shape(), 1));
+  CHECK(weight.grad());
 }
 
 TEST_CASE("batch_norm: gradients with a residual") {
