@@ -17,15 +17,16 @@
 #include "kernels/cpu/vector_loop-inl.h"
 #include "kernels/cpu/winograd-inl.h"
 
-#ifndef RETORT_WINOGRAD_PLAN_
-#define RETORT_WINOGRAD_PLAN_
+#ifndef RETORT_WINOGRAD_PRODUCT_
+#define RETORT_WINOGRAD_PRODUCT_
 namespace retort::cpu {
 namespace {
 
 constexpr std::int64_t kRowStride = kBlockDepth + kPanelSlack;  // of the transformed inputs, as tiles want it
 constexpr std::int64_t kWidestSliver = 32;
-constexpr std::int64_t kGroupCols = 64;   // columns whose products are held before they are transformed back
-constexpr std::int64_t kBlockTiles = 28;  // tiles of a task: their inputs and products share the L2 cache
+constexpr std::int64_t kGroupCols = 64;  // columns whose products are held before they are transformed back
+// Tiles of a task. More reread the filters less often, fewer leave their inputs and products in the L2 cache.
+constexpr std::int64_t kBlockTiles = 56;
 constexpr std::int64_t kLeastTiles = 14;
 
 /// How fprop and dgrad are cut: into tasks of some tiles and some columns of y.
@@ -55,7 +56,8 @@ struct ProductPlan {
   std::int64_t product_step, zeros;        ///< floats to the next of the 36 products; of a pixel outside the image
 };
 
-/// A filter with its columns and the channels summed over; `turned`: by 180 degrees, and columns and depth exchanged.
+/// w as the product sees it: its columns, and the channels that are summed over. For dgrad it is `turned` by 180
+/// degrees and columns and depth are exchanged.
 struct Filter {
   const float* data;
   std::int64_t depth, cols;
@@ -116,11 +118,13 @@ void transform_filters(const Filter& w, std::int64_t sliver, std::int64_t depth,
       }
       transform_tile<FilterTransform>(
           [&](int i, int j) { return load_columns(d, row + (3 * i + j) * tap_step, v, cols); },
+          // Past the cache: together the filters of a deep layer are larger, and reading them first would cost as much.
           [&](int i, int j, Vector value) {
-            hn::Store(value, d, target + (kWinogradIn * i + j) * filter_step + v * kLanes);
+            hn::Stream(value, d, target + (kWinogradIn * i + j) * filter_step + v * kLanes);
           });
     }
   }
+  hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
 }
 
 /// The inputs of a span of tiles, transformed: panels [36][depth block][tile][kRowStride].
@@ -251,14 +255,9 @@ constexpr std::int64_t kLeastChannels = 32;
 /// The least direct multiplications for one of ours; the whole tiles of small images compute some in vain.
 constexpr double kLeastSaving = 2;
 
-void* aligned(void* workspace) {
-  constexpr std::uintptr_t kLine = kLineFloats * sizeof(float);
-  return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(workspace) + kLine - 1) / kLine * kLine);
-}
-
 void run_product(Product product, const Filter& w, void* workspace) {
   const ProductPlan plan(product.tiles);
-  auto* const filters = static_cast<float*>(aligned(workspace));
+  float* const filters = aligned_to_line(workspace);
   float* const scratch = filters + plan.filter_floats();
   const std::int64_t lanes = RETORT_SIMD_SELECT(lanes)(), slivers = winograd_divide_up(w.cols, 2 * lanes);
   const std::int64_t depths = winograd_divide_up(w.depth, lanes);
@@ -291,8 +290,9 @@ void winograd_dgrad(const Conv2dGeometry& g, const float* dy, const float* w, fl
   run_product({backward_tiles(g), dy, nullptr, nullptr, false, dx}, {w, g.k, g.c, /*turned=*/true}, workspace);
 }
 
-std::size_t winograd_product_bytes(const TiledImage& tiles) {
-  const ProductPlan plan(tiles);
+std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  if (pass == ConvPass::wgrad) return winograd_wgrad_bytes(forward_tiles(g));
+  const ProductPlan plan(pass == ConvPass::fprop ? forward_tiles(g) : backward_tiles(g));
   return static_cast<std::size_t>(plan.filter_floats() + num_threads() * plan.thread_floats() + kLineFloats) *
          sizeof(float);
 }

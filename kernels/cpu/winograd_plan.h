@@ -20,6 +20,11 @@ constexpr std::int64_t odd_lines(std::int64_t floats) {
   return (winograd_divide_up(floats, kLineFloats) | 1) * kLineFloats;
 }
 
+inline float* aligned_to_line(void* workspace) {
+  constexpr std::uintptr_t kLine = kLineFloats * sizeof(float);
+  return reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(workspace) + kLine - 1) / kLine * kLine);
+}
+
 /// A convolution as its tiles see it: y [n, p, q, k] from x [n, h, w, c], for dgrad with the roles of x and y
 /// exchanged.
 struct TiledImage {
@@ -46,7 +51,7 @@ inline TilePlace place_of(const TiledImage& t, std::int64_t tile) {
   return {row / t.tiles_h(), row % t.tiles_h() * kWinogradOut, column * kWinogradOut};
 }
 
-/// Bytes of workspace for fprop or dgrad.
-std::size_t winograd_product_bytes(const TiledImage& tiles);
+/// Bytes of workspace for wgrad.
+std::size_t winograd_wgrad_bytes(const TiledImage& tiles);
 
 }  // namespace retort::cpu

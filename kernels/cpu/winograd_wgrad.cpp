@@ -34,7 +34,7 @@ struct WinogradWgradPlan {
     row_parts = std::min(winograd_divide_up(t.c, kTaskRows), winograd_divide_up(4 * num_threads(), kWinogradProducts));
   }
   std::int64_t floats() const {
-    return kWinogradProducts * (x_step + dy_step + filter_step) + odd_lines(std::max(x_row, dy_row));
+    return kWinogradProducts * (x_step + dy_step + filter_step) + odd_lines(std::max(x_row, dy_row)) + kLineFloats;
   }
 
   static constexpr std::int64_t kTaskRows = 14;
@@ -142,7 +142,7 @@ namespace retort::cpu {
 void winograd_wgrad(const Conv2dGeometry& g, const float* x, const float* dy, float* dw, void* workspace) {
   const TiledImage t = forward_tiles(g);
   const WinogradWgradPlan plan(t);
-  auto* const zeros = static_cast<float*>(workspace);
+  float* const zeros = aligned_to_line(workspace);
   float* const memory = zeros + odd_lines(std::max(plan.x_row, plan.dy_row));
   std::fill(zeros, memory, 0.0f);
   float* const dy_transformed = memory + kWinogradProducts * plan.x_step;
@@ -164,10 +164,8 @@ void winograd_wgrad(const Conv2dGeometry& g, const float* x, const float* dy, fl
   });
 }
 
-std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
-  if (pass == ConvPass::wgrad)
-    return static_cast<std::size_t>(WinogradWgradPlan(forward_tiles(g)).floats()) * sizeof(float);
-  return winograd_product_bytes(pass == ConvPass::fprop ? forward_tiles(g) : backward_tiles(g));
+std::size_t winograd_wgrad_bytes(const TiledImage& tiles) {
+  return static_cast<std::size_t>(WinogradWgradPlan(tiles).floats()) * sizeof(float);
 }
 
 }  // namespace retort::cpu
