@@ -134,24 +134,17 @@ void transform_inputs(const Product& product, const ProductPlan& plan, const Spa
   const TiledImage& t = product.tiles;
   for (std::int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const TilePlace place = place_of(t, tile);
-    const float* pixels[kWinogradProducts];
-    for (std::int64_t i = 0; i < kWinogradIn; ++i) {
-      const std::int64_t h = place.row - t.pad_h + i;
-      for (std::int64_t j = 0; j < kWinogradIn; ++j) {
-        const std::int64_t w = place.column - t.pad_w + j;
-        const bool inside = h >= 0 && h < t.h && w >= 0 && w < t.w;
-        pixels[kWinogradIn * i + j] = inside ? product.x + ((place.image * t.h + h) * t.w + w) * t.c : zeros;
-      }
-    }
+    const Square<kWinogradIn> square(product.x + place.image * t.h * t.w * t.c, t.h, t.w, t.c, place.row - t.pad_h,
+                                     place.column - t.pad_w, zeros);
     for (std::int64_t block = 0; block < plan.depth_blocks; ++block) {
       float* const row = panels + block * plan.block_step + (tile - tiles.begin) * kRowStride;
       const std::int64_t first = block * plan.block_depth, end = std::min(first + plan.block_depth, t.c);
       vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
-        transform_tile<InputTransform>([&](int i, int j) { return span.load(d, pixels[kWinogradIn * i + j] + c); },
-                                       [&](int i, int j, Vector value) {
-                                         hn::StoreU(value, d,
-                                                    row + (kWinogradIn * i + j) * plan.panel_step + c - first);
-                                       });
+        transform_tile<InputTransform>(
+            [&](int i, int j) { return span.load(d, square.pixels[kWinogradIn * i + j] + c); },
+            [&](int i, int j, Vector value) {
+              hn::StoreU(value, d, row + (kWinogradIn * i + j) * plan.panel_step + c - first);
+            });
       });
     }
   }

@@ -51,6 +51,21 @@ inline TilePlace place_of(const TiledImage& t, std::int64_t tile) {
   return {row / t.tiles_h(), row % t.tiles_h() * kWinogradOut, column * kWinogradOut};
 }
 
+/// Where the pixels lie that a square of side kSide covers from (row, column) on in an image [h, w, channels]; outside
+/// the image, `zeros` [channels].
+template <int kSide>
+struct Square {
+  Square(const float* image, std::int64_t h, std::int64_t w, std::int64_t channels, std::int64_t row,
+         std::int64_t column, const float* zeros) {
+    for (std::int64_t i = row; i < row + kSide; ++i)
+      for (std::int64_t j = column; j < column + kSide; ++j) {
+        const bool inside = i >= 0 && i < h && j >= 0 && j < w;
+        pixels[(i - row) * kSide + j - column] = inside ? image + (i * w + j) * channels : zeros;
+      }
+  }
+  const float* pixels[kSide * kSide];
+};
+
 /// Bytes of workspace for wgrad.
 std::size_t winograd_wgrad_bytes(const TiledImage& tiles);
 

@@ -61,23 +61,14 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// The pixels that a square of side kSide at (row, column) covers, `zeros` outside the image; then its transform,
-/// channel by channel, to target [36] of the given step.
+/// A square's transform, channel by channel, to target [36] of the given step.
 template <class Transform>
-void transform_square(const float* image, std::int64_t h, std::int64_t w, std::int64_t channels, std::int64_t row,
-                      std::int64_t column, const float* zeros, float* target, std::int64_t step) {
-  constexpr int kSide = Transform::kFrom;
+HWY_INLINE void transform_square(const Square<Transform::kFrom>& square, std::int64_t channels, float* target,
+                                 std::int64_t step) {
   const F32 d;
-  const float* pixels[kSide * kSide];
-  for (int i = 0; i < kSide; ++i) {
-    for (int j = 0; j < kSide; ++j) {
-      const bool inside = row + i >= 0 && row + i < h && column + j >= 0 && column + j < w;
-      pixels[kSide * i + j] = inside ? image + ((row + i) * w + column + j) * channels : zeros;
-    }
-  }
   vector_loop(d, 0, channels, [&](auto span, std::int64_t c) HWY_ATTR {
     transform_tile<Transform>(
-        [&](int i, int j) { return span.load(d, pixels[kSide * i + j] + c); },
+        [&](int i, int j) { return span.load(d, square.pixels[Transform::kFrom * i + j] + c); },
         [&](int i, int j, Vector value) { hn::StoreU(value, d, target + (kWinogradIn * i + j) * step + c); });
   });
 }
@@ -85,9 +76,10 @@ void transform_square(const float* image, std::int64_t h, std::int64_t w, std::i
 void transform_operands(const WgradTiles& o, const WinogradWgradPlan& plan, std::int64_t tile, std::int64_t place) {
   const TiledImage& t = o.tiles;
   const TilePlace at = place_of(t, tile);
-  transform_square<InputTransform>(o.x + at.image * t.h * t.w * t.c, t.h, t.w, t.c, at.row - t.pad_h,
-                                   at.column - t.pad_w, o.zeros, o.x_transformed + place * plan.x_row, plan.x_step);
-  transform_square<OutputGradient>(o.dy + at.image * t.p * t.q * t.k, t.p, t.q, t.k, at.row, at.column, o.zeros,
+  transform_square<InputTransform>(
+      {o.x + at.image * t.h * t.w * t.c, t.h, t.w, t.c, at.row - t.pad_h, at.column - t.pad_w, o.zeros}, t.c,
+      o.x_transformed + place * plan.x_row, plan.x_step);
+  transform_square<OutputGradient>({o.dy + at.image * t.p * t.q * t.k, t.p, t.q, t.k, at.row, at.column, o.zeros}, t.k,
                                    o.dy_transformed + place * plan.dy_row, plan.dy_step);
 }
 
