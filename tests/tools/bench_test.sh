@@ -57,7 +57,7 @@ check_stages() { # IMAGES NAME...
 stages=(data.decode data.resize "data.resize crop,flip" data.decode+resize "data.decode+resize crop,flip" "data.loader crop,flip")
 mkdir tmp
 TMPDIR=$PWD/tmp expect 0 bench data --images 3 --image-size 32 --repeats 1 --json
-check_stages 3 "${stages[@]}"
+check_stages 3 "${stages[@]}" "data.loader crop,flip --cache"
 grep -qE "^drew 3 photos of 500 x 375 pixels, [0-9]+ KB each" stderr || fail "what was drawn is not said"
 mkdir -p photos/a photos/b
 for i in 1 2 3; do ppm 9 $i 2 3 >photos/a/$i.ppm && ppm 7 $i 2 3 >photos/b/$i.ppm; done
