@@ -93,23 +93,18 @@ std::vector<std::string> cuda_precisions(const std::vector<BenchResult>& results
 }
 
 nlohmann::ordered_json to_json(const BenchResult& result, const Machine& machine) {
-  const double flops_rate = result.flops / result.seconds;
-  nlohmann::ordered_json json = {{"name", result.name},
-                                 {"backend", result.backend.name},
-                                 {"precision", result.backend.precision},
-                                 {"shape", result.shape},
-                                 {"seconds", result.seconds},
-                                 {"spread", result.spread},
-                                 {"flops", result.flops},
-                                 {"bytes", result.bytes},
-                                 {"gflops", flops_rate / 1e9},
-                                 {"gbps", result.bytes / result.seconds / 1e9},
-                                 {"roofline_share", roofline_share(result, machine)}};
+  nlohmann::ordered_json json = {
+      {"name", result.name},   {"backend", result.backend.name}, {"precision", result.backend.precision},
+      {"shape", result.shape}, {"seconds", result.seconds},      {"spread", result.spread}};
+  if (result.flops > 0) json["flops"] = result.flops;
+  json["bytes"] = result.bytes;
+  if (result.flops > 0) json["gflops"] = result.flops / result.seconds / 1e9;
+  json["gbps"] = result.bytes / result.seconds / 1e9;
+  if (result.flops > 0) json["roofline_share"] = roofline_share(result, machine);
   if (result.count > 0) json["count"] = result.count;
-  if (result.images > 0) {
-    json["images_per_second"] = result.images / result.seconds;
+  if (result.images > 0) json["images_per_second"] = result.images / result.seconds;
+  if (result.peak_process_bytes > 0)
     json["peak_bytes"] = {{"process", result.peak_process_bytes}, {"arena", result.peak_arena_bytes}};
-  }
   return json;
 }
 
@@ -118,14 +113,19 @@ struct Widths {
 };
 
 void print_row(const BenchResult& result, const Machine& machine, const Widths& widths) {
-  std::printf("%-*s  %-*s  %-*s  %10.3f  %5.1f%%  %8.1f  %7.1f  %7.1f%%", widths.name, result.name.c_str(),
-              widths.backend, result.backend.name.c_str(), widths.shape, result.shape.c_str(), 1e3 * result.seconds,
-              100 * result.spread, result.flops / result.seconds / 1e9, result.bytes / result.seconds / 1e9,
-              100 * roofline_share(result, machine));
+  std::printf("%-*s  %-*s  %-*s  %10.3f  %5.1f%%", widths.name, result.name.c_str(), widths.backend,
+              result.backend.name.c_str(), widths.shape, result.shape.c_str(), 1e3 * result.seconds,
+              100 * result.spread);
+  const double gbps = result.bytes / result.seconds / 1e9;
+  if (result.flops > 0)
+    std::printf("  %8.1f  %7.1f  %7.1f%%", result.flops / result.seconds / 1e9, gbps,
+                100 * roofline_share(result, machine));
+  else
+    std::printf("  %8s  %7.1f  %8s", "-", gbps, "-");
   if (result.count > 0) std::printf("  x%lld", static_cast<long long>(result.count));
-  if (result.images > 0)
-    std::printf("  %.2f images/s, peak %.0f MiB (arena %.0f MiB)", result.images / result.seconds,
-                static_cast<double>(result.peak_process_bytes) / (1 << 20),
+  if (result.images > 0) std::printf("  %.2f images/s", result.images / result.seconds);
+  if (result.peak_process_bytes > 0)
+    std::printf(", peak %.0f MiB (arena %.0f MiB)", static_cast<double>(result.peak_process_bytes) / (1 << 20),
                 static_cast<double>(result.peak_arena_bytes) / (1 << 20));
   std::printf("\n");
 }
@@ -140,6 +140,10 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
   command.add_option("--precision", options.precision, "fp32, tf32 or bf16")
       ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
       ->capture_default_str();
+  add_repeats_option(command, options);
+}
+
+void add_repeats_option(CLI::App& command, BenchOptions& options) {
   command.add_option("--repeats", options.repeats, "Measurements, of which the median counts")
       ->check(whole_number(1, 100000))
       ->capture_default_str();
@@ -247,6 +251,7 @@ void add_bench_command(CLI::App& app) {
   add_bench_softmax(*bench);
   add_bench_loss(*bench);
   add_bench_step(*bench);
+  add_bench_data(*bench);
 }
 
 }  // namespace retort

@@ -27,16 +27,18 @@ struct BenchResult {
   std::string shape;
   double seconds = 0;      ///< median of one call
   double spread = 0;       ///< (90th - 10th percentile) / median
-  double flops = 0;        ///< of one call; a multiply-add counts two
+  double flops = 0;        ///< of one call; a multiply-add counts two; 0: not what the call is about
   double bytes = 0;        ///< that one call must at least move: each operand once
   std::int64_t count = 0;  ///< layers of this shape in the network; 0: not of a network
-  // A whole step alone (0 images: not a step):
-  double images = 0;
+  double images = 0;       ///< of one call; 0: it is not counted in images
+  // A whole step alone:
   std::size_t peak_process_bytes = 0, peak_arena_bytes = 0;
 };
 
 /// --device, --threads, ... --backend, --precision, --repeats.
 void add_bench_options(CLI::App& command, BenchOptions& options);
+/// --repeats alone.
+void add_repeats_option(CLI::App& command, BenchOptions& options);
 /// What --backend and --precision name; throws as find_backends does.
 std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject);
 
@@ -66,5 +68,6 @@ void add_bench_gemm(CLI::App& bench);
 void add_bench_softmax(CLI::App& bench);
 void add_bench_loss(CLI::App& bench);
 void add_bench_step(CLI::App& bench);
+void add_bench_data(CLI::App& bench);
 
 }  // namespace retort

@@ -29,7 +29,8 @@ void run(const Options& options) {
   if (!options.out.ends_with(".safetensors"))
     throw UsageError(text("--out: '", options.out, "' is not a .safetensors file; name one"));
   check_writable(options.out);
-  const auto dataset = open_data(options.data, chosen_split(options.data, Split::val), /*allow_unlabelled=*/false);
+  const auto dataset =
+      open_data(options.data, options.common, chosen_split(options.data, Split::val), /*allow_unlabelled=*/false);
   Model model = load_model(options.model);
   check_teacher_classes(model, options.model, dataset->classes());
   std::vector<std::int64_t> classes;

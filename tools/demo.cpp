@@ -135,7 +135,7 @@ class Demo {
     Model model = load_model(outcome.model);
     DataOptions data;
     data.path = path("shapes");
-    const auto val = open_data(data, Split::val, false);
+    const auto val = open_data(data, options_.common, Split::val, false);
     const auto start = std::chrono::steady_clock::now();
     row.accuracy =
         evaluate(*model.network, *val, model.spec.preprocessing, model.spec.classes.size(), EvaluateOptions{}).accuracy;

@@ -95,7 +95,8 @@ void run(const Options& options) {
   if (!(options.temperature > 0) || !std::isfinite(options.temperature))
     throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
   const bool taught = !options.logits.empty();
-  const auto dataset = open_data(options.data, chosen_split(options.data, Split::val), /*allow_unlabelled=*/taught);
+  const auto dataset =
+      open_data(options.data, options.common, chosen_split(options.data, Split::val), /*allow_unlabelled=*/taught);
   const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
   const std::vector<std::string>& classes = model.spec.classes;
   const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset);

@@ -49,8 +49,8 @@ void run_logits(const LogitsOptions& options) {
   check_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
 
-  const auto dataset =
-      open_data(options.data, options.data.split == "val" ? Split::val : Split::train, /*allow_unlabelled=*/true);
+  const auto dataset = open_data(options.data, options.common, options.data.split == "val" ? Split::val : Split::train,
+                                 /*allow_unlabelled=*/true);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   LogitStore store = describe(options, *dataset, models);

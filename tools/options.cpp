@@ -116,6 +116,7 @@ void add_data_options(CLI::App& command, DataOptions& options, bool with_split) 
   command.add_option("--limit", options.limit, "At most so many images, spread over the classes")
       ->check(whole_number(1));
   command.add_flag("--skip-bad", options.skip_bad, "List and leave out files that can't be decoded");
+  command.add_option("--cache", options.cache, "File for the decoded images: made once, then read in their place");
   command.add_option("--image-size", options.image_size, "Width and height (default: the network's own)")
       ->check(whole_number(1));
   as_list(command.add_option("--mean", options.mean, "Of pixels in 0..1, one for each channel"));
@@ -129,7 +130,8 @@ Split chosen_split(const DataOptions& options, Split fallback) {
   throw UsageError(text("--split: '", options.split, "' is not known; give train or val"));
 }
 
-std::unique_ptr<Dataset> open_data(const DataOptions& options, Split split, bool allow_unlabelled, bool whole) {
+std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,
+                                   bool allow_unlabelled, bool whole) {
   DatasetOptions wanted;
   wanted.path = options.path;
   wanted.split = split;
@@ -139,6 +141,17 @@ std::unique_ptr<Dataset> open_data(const DataOptions& options, Split split, bool
   wanted.whole = whole;
   wanted.skip_bad = options.skip_bad;
   wanted.allow_unlabelled = allow_unlabelled;
+  wanted.cache = options.cache;
+  std::optional<Progress> bar;
+  wanted.cache_hooks.remark = [&](const std::string& line) {
+    say(common.quiet, line);
+    catch_interrupts();
+  };
+  wanted.cache_hooks.progress = [&](std::int64_t done, std::int64_t total) {
+    if (interrupted()) throw Interrupted{};
+    if (!bar) bar.emplace("decoding", total, common.quiet);
+    bar->update(done);
+  };
   return open_dataset(wanted);
 }
 

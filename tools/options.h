@@ -37,7 +37,7 @@ Device compute_device(const CommonOptions& options);
 /// Sets the threads; throws as compute_device does.
 void apply_common_options(const CommonOptions& options);
 
-/// --data, --split, --val-split, --classes, --limit, --skip-bad, --image-size, --mean, --std.
+/// --data, --split, --val-split, --classes, --limit, --skip-bad, --cache, --image-size, --mean, --std.
 struct DataOptions {
   std::string path;
   std::string split;  ///< "train", "val" or empty (the command's own default)
@@ -45,6 +45,7 @@ struct DataOptions {
   std::vector<std::string> classes;
   std::int64_t limit = 0;
   bool skip_bad = false;
+  std::string cache;
   std::int64_t image_size = 0;  ///< 0: the network's own
   std::vector<double> mean, std;
 };
@@ -53,8 +54,10 @@ struct DataOptions {
 void add_data_options(CLI::App& command, DataOptions& options, bool with_split);
 /// The part that --split names, or `fallback` without one. Throws UsageError for another word.
 Split chosen_split(const DataOptions& options, Split fallback);
-/// Opens one part, or with `whole` both together. Files that --skip-bad left out are listed on stderr.
-std::unique_ptr<Dataset> open_data(const DataOptions& options, Split split, bool allow_unlabelled, bool whole = false);
+/// Opens one part, or with `whole` both together. Files that --skip-bad left out are listed on stderr. Throws
+/// Interrupted if the user asks to stop while --cache is made.
+std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,
+                                   bool allow_unlabelled, bool whole = false);
 /// The preprocessing of a network on this data: --image-size, --mean, --std over `base` (a file's own or the default).
 /// Throws UsageError when mean or std has another length than the channels, or a std is not positive.
 Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base);

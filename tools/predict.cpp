@@ -91,8 +91,10 @@ std::vector<std::string> expand(const std::vector<std::string>& paths) {
 std::unique_ptr<Dataset> open_images(const Options& options) {
   if (options.images.empty() == options.data.path.empty())
     throw UsageError("IMAGE: give image files or folders, or --data PATH, one of the two");
+  if (options.data.path.empty() && !options.data.cache.empty())
+    throw UsageError("--cache: goes with --data; leave it out for single files");
   if (options.data.path.empty()) return std::make_unique<FileList>(expand(options.images), options.data.skip_bad);
-  return open_data(options.data, chosen_split(options.data, Split::train), /*allow_unlabelled=*/true,
+  return open_data(options.data, options.common, chosen_split(options.data, Split::train), /*allow_unlabelled=*/true,
                    /*whole=*/options.data.split.empty());
 }
 

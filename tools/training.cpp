@@ -194,10 +194,10 @@ class Log {
 
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled) {
   TrainingData data;
-  data.train = open_data(options.data, Split::train, allow_unlabelled);
+  data.train = open_data(options.data, options.common, Split::train, allow_unlabelled);
   // --val-split 0 trains on everything; a set with a validation part of its own still uses that.
   try {
-    data.val = open_data(options.data, Split::val, allow_unlabelled);
+    data.val = open_data(options.data, options.common, Split::val, allow_unlabelled);
   } catch (const Error&) {
     if (options.data.val_split > 0) throw;
   }

@@ -31,6 +31,7 @@ class Joined final : public Dataset {
   const std::string& name(std::int64_t index) const override { return part(index).name(index); }
   std::int64_t label(std::int64_t index) const override { return part(index).label(index); }
   Image load(std::int64_t index) const override { return part(index).load(index); }
+  bool decoded(std::int64_t index) const override { return part(index).decoded(index); }
   std::string content_hash(std::int64_t index) const override { return part(index).content_hash(index); }
 
  private:
@@ -70,6 +71,7 @@ class Subset final : public Dataset {
     return labelled() ? label_of_[source_->label(indices_[index])] : -1;
   }
   Image load(std::int64_t index) const override { return source_->load(indices_[index]); }
+  bool decoded(std::int64_t index) const override { return source_->decoded(indices_[index]); }
   std::string content_hash(std::int64_t index) const override { return source_->content_hash(indices_[index]); }
 
  private:
@@ -117,13 +119,13 @@ void apply_limit(Subset& subset, std::int64_t limit) {
   subset.keep(kept);
 }
 
-/// Decodes every sample once and leaves out those that can't be.
+/// Decodes every sample once, unless that was done before, and leaves out those that can't be.
 void skip_bad(Subset& subset, std::vector<std::string>* skipped) {
   std::vector<std::string> faults(subset.size());
   std::atomic<std::int64_t> next{0};
   const auto work = [&] {
     for (std::int64_t i; (i = next++) < subset.size();) try {
-        subset.load(i);
+        if (!subset.decoded(i)) subset.load(i);
       } catch (const std::exception& error) {
         faults[i] = error.what();
       }
@@ -183,6 +185,8 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   if (options.limit < 0) throw UsageError(text("--limit: ", options.limit, " is negative; give a number of samples"));
   const Parts parts = recognise(options);
   const bool own_val = static_cast<bool>(parts.val);
+  if (!options.cache.empty() && !parts.open_cache)
+    throw UsageError(text("--cache: the images of ", options.path, " are decoded as they are; leave it out"));
   check(options.whole || parts.train || options.split == Split::val, options.path,
         ": has a part for validation but none for training; add the training part, or choose --split val");
 
@@ -205,6 +209,12 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   if (!options.whole && !own_val) apply_val_split(*subset, options.split, options.val_split);
   check(subset->size() > 0, options.path, ": no samples for validation; give it files of its own or raise --val-split");
   apply_limit(*subset, options.limit);
+  if (!options.cache.empty()) {
+    PixelCacheHooks hooks = options.cache_hooks;
+    if (!hooks.remark) hooks.remark = [](const std::string& line) { std::cerr << line << '\n'; };
+    if (!hooks.progress) hooks.progress = [](std::int64_t, std::int64_t) {};
+    parts.open_cache(hooks);
+  }
   if (options.skip_bad) {
     skip_bad(*subset, options.skipped);
     check(subset->size() > 0, options.path, ": none of its images can be decoded; give it other files");

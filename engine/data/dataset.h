@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/data/image.h"
+#include "engine/data/pixel_cache.h"
 
 namespace retort {
 
@@ -23,6 +24,8 @@ class Dataset {
   virtual std::int64_t label(std::int64_t index) const = 0;
   /// Decodes one sample; safe from several threads. Throws Error naming the file.
   virtual Image load(std::int64_t index) const = 0;
+  /// The sample lies decoded in memory or in a mapped file: loading it is a copy, and cannot fail.
+  virtual bool decoded(std::int64_t) const { return false; }
   /// content_hash (engine/io/file.h) of the sample's stored bytes: the image file, or the pixels of a packed record.
   virtual std::string content_hash(std::int64_t index) const = 0;
 
@@ -50,6 +53,8 @@ struct DatasetOptions {
   bool whole = false;                ///< both parts together (predicting on a folder); val_split is not applied
   bool skip_bad = false;             ///< decode everything once and leave out what can't be; else load() throws
   bool allow_unlabelled = false;     ///< accept a flat folder of images
+  std::string cache;                 ///< PixelCache of a folder of images; empty: none
+  PixelCacheHooks cache_hooks;       ///< a missing remark goes to stderr
   std::vector<std::string>* skipped = nullptr;  ///< receives a line for each file left out; null: stderr does
 };
 
@@ -65,9 +70,12 @@ struct DatasetOptions {
 /// Without a val part, val takes round(val_split * n) of a class's n samples (at least one and at most n - 1 where
 /// n >= 2), those whose names hash lowest: adding a class or another seed moves nothing.
 ///
+/// The cache holds the images of all parts (of --classes, where given), so that one file serves every split and limit;
+/// it is opened, or made, once all else is right.
+///
 /// Throws Error naming the path: missing, empty, one class only, a class folder without images, parts whose classes
-/// differ, a .gz cut short, labels out of range, a class of --classes that is not there; UsageError for a val_split
-/// outside [0, 1) or a negative limit.
+/// differ, a .gz cut short, labels out of range, a class of --classes that is not there; what
+/// PixelCache throws. UsageError for a val_split outside [0, 1), a negative limit, a cache of MNIST's or CIFAR's files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
 }  // namespace retort

@@ -27,36 +27,59 @@ bool starts_with(Bytes bytes, std::string_view prefix) {
   return bytes.size() >= prefix.size() && std::memcmp(bytes.data(), prefix.data(), prefix.size()) == 0;
 }
 
-/// Keeps the colour of 1, 2, 3 or 4 interleaved channels, each sample mapped to 8 bits.
-template <class T, class ToByte>
-Image without_alpha(const T* samples, int width, int height, int channels, ToByte to_byte) {
-  Image image{width, height, channels <= 2 ? 1 : 3, {}};
+/// An image without pixels yet, for samples in 1 to 4 interleaved channels, of which the last of 2 or 4 is alpha.
+Image empty_image(int width, int height, int channels) { return {width, height, channels <= 2 ? 1 : 3, {}}; }
+
+/// Rounds samples of 16 bits to 8 and drops alpha.
+Image from_deep(const stbi_us* samples, int width, int height, int channels) {
+  Image image = empty_image(width, height, channels);
+  image.pixels.reserve(static_cast<std::size_t>(image.width * image.height * image.channels));
+  for (std::int64_t i = 0; i < image.width * image.height; ++i)
+    for (std::int64_t c = 0; c < image.channels; ++c)
+      image.pixels.push_back(static_cast<std::uint8_t>((samples[i * channels + c] * 255u + 32767u) / 65535u));
+  return image;
+}
+
+/// Drops alpha.
+Image from_bytes(const stbi_uc* samples, int width, int height, int channels) {
+  Image image = empty_image(width, height, channels);
   const std::int64_t pixels = image.width * image.height;
+  if (image.channels == channels) {
+    image.pixels.assign(samples, samples + pixels * channels);
+    return image;
+  }
   image.pixels.resize(static_cast<std::size_t>(pixels * image.channels));
   std::uint8_t* out = image.pixels.data();
-  for (std::int64_t i = 0; i < pixels; ++i)
-    for (std::int64_t c = 0; c < image.channels; ++c) *out++ = to_byte(samples[i * channels + c]);
+  const std::int64_t last = pixels - 1;
+  // A pixel is moved as a word; the sample beyond is overwritten by the next pixel.
+  if (channels == 4)
+    for (std::int64_t i = 0; i < last; ++i) std::memcpy(out + 3 * i, samples + 4 * i, 4);
+  for (std::int64_t i = channels == 4 ? last : 0; i < pixels; ++i)
+    for (std::int64_t c = 0; c < image.channels; ++c) out[i * image.channels + c] = samples[i * channels + c];
   return image;
 }
 
 template <class T>
 using Decoded = std::unique_ptr<T, decltype([](T* samples) { stbi_image_free(samples); })>;
 
-Fault decode_by_stb(Bytes bytes, bool deep, Image& image) {
+enum class Form { jpeg, deep_png, other };
+
+Fault decode_by_stb(Bytes bytes, Form form, Image& image) {
   const int size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
   if (!stbi_info_from_memory(bytes.data(), size, &width, &height, &channels))
     return text("a damaged header (", stbi_failure_reason(), ")");
   if (std::int64_t{width} * height > kLargestImage) return text(width, " x ", height, " pixels, more than 2^27");
-  if (deep) {
+  if (form == Form::deep_png) {
     const Decoded<stbi_us> samples(stbi_load_16_from_memory(bytes.data(), size, &width, &height, &channels, 0));
     if (!samples) return text("damaged content (", stbi_failure_reason(), ")");
-    image = without_alpha(samples.get(), width, height, channels,
-                          [](stbi_us v) { return static_cast<std::uint8_t>((v * 255u + 32767u) / 65535u); });
+    image = from_deep(samples.get(), width, height, channels);
   } else {
-    const Decoded<stbi_uc> samples(stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 0));
+    // stb_image converts a JPEG's colours with vectors only where it may write an alpha channel too; to the same bits.
+    const int wanted = form == Form::jpeg && channels == 3 ? 4 : 0;
+    const Decoded<stbi_uc> samples(stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, wanted));
     if (!samples) return text("damaged content (", stbi_failure_reason(), ")");
-    image = without_alpha(samples.get(), width, height, channels, [](stbi_uc v) { return v; });
+    image = from_bytes(samples.get(), width, height, wanted == 0 ? channels : wanted);
   }
   return "";
 }
@@ -65,12 +88,13 @@ Fault decode(Bytes bytes, Image& image) {
   if (bytes.empty()) return "an empty file";
   if (bytes.size() > INT_MAX) return "more than 2 GiB";
   Fault fault;
-  bool deep = false;
+  Form form = Form::other;
   if (starts_with(bytes, "\xFF\xD8\xFF")) {
     fault = jpeg_fault(bytes);
+    form = Form::jpeg;
   } else if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) {
     fault = png_fault(bytes);
-    deep = bytes.size() > 24 && bytes[24] == 16;
+    if (bytes.size() > 24 && bytes[24] == 16) form = Form::deep_png;
   } else if (starts_with(bytes, "BM")) {
     fault = bmp_fault(bytes);
   } else if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a")) {
@@ -80,7 +104,7 @@ Fault decode(Bytes bytes, Image& image) {
   } else {
     return "no JPEG, PNG, BMP, PPM, PGM or GIF content";
   }
-  return fault.empty() ? decode_by_stb(bytes, deep, image) : fault;
+  return fault.empty() ? decode_by_stb(bytes, form, image) : fault;
 }
 
 }  // namespace

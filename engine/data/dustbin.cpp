@@ -22,6 +22,7 @@ class Relabelled : public Dataset {
   const std::string& name(std::int64_t index) const override { return source_->name(index); }
   std::int64_t label(std::int64_t index) const override { return to_[static_cast<std::size_t>(source_->label(index))]; }
   Image load(std::int64_t index) const override { return source_->load(index); }
+  bool decoded(std::int64_t index) const override { return source_->decoded(index); }
   std::string content_hash(std::int64_t index) const override { return source_->content_hash(index); }
 
  private:

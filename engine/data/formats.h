@@ -16,6 +16,8 @@ namespace retort {
 struct Parts {
   using Open = std::function<std::unique_ptr<Dataset>()>;
   Open train, val;
+  /// Puts a cache between all parts, open ones too, and their image files. Empty: no part has any.
+  std::function<void(const PixelCacheHooks&)> open_cache = {};
 };
 
 /// MNIST's IDX files; nothing if the folder holds none.

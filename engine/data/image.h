@@ -28,9 +28,11 @@ struct Box {
 };
 
 /// Resizes a box of the image to width x height by the antialiased triangle filter (support scales with the shrinking,
-/// as Pillow's and torchvision's antialias=True bilinear), output float in 0..255, interleaved, not rounded. The filter
-/// may reach beyond the box; outside the image it is cut and renormalised. Throws Error on a box that is empty or
-/// reaches beyond the image, and on sizes below 1.
+/// as Pillow's and torchvision's antialias=True bilinear), mirrored left-right if so asked: `out` receives floats in
+/// 0..255, interleaved, not rounded. The filter may reach beyond the box; outside the image it is cut and renormalised.
+/// The same bits with every instruction set. Throws Error on a box that is empty or reaches beyond the image, and on
+/// sizes below 1.
+void resize(const Image& image, const Box& box, std::int64_t width, std::int64_t height, bool mirrored, float* out);
 std::vector<float> resize(const Image& image, const Box& box, std::int64_t width, std::int64_t height);
 
 }  // namespace retort

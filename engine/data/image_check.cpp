@@ -42,10 +42,14 @@ Fault jpeg_fault(Bytes bytes) {
   std::uint32_t components = 0, adobe_transform = 0;
   for (std::size_t at = 2;;) {
     // On to the next marker: past a scan's entropy-coded data with its stuffed zeros and restart markers, past padding.
-    while (at + 1 < bytes.size() && (bytes[at] != 0xFF || bytes[at + 1] == 0 || bytes[at + 1] == 0xFF ||
-                                     (bytes[at + 1] >= 0xD0 && bytes[at + 1] <= 0xD7)))
-      ++at;
-    if (at + 1 >= bytes.size()) return "a truncated JPEG";
+    for (;; ++at) {
+      const void* const found = at < bytes.size() ? std::memchr(&bytes[at], 0xFF, bytes.size() - at) : nullptr;
+      if (found == nullptr) return "a truncated JPEG";
+      at = static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - bytes.data());
+      if (at + 1 >= bytes.size()) return "a truncated JPEG";
+      const std::uint8_t after = bytes[at + 1];
+      if (after != 0 && after != 0xFF && (after < 0xD0 || after > 0xD7)) break;
+    }
     const std::uint8_t marker = bytes[at + 1];
     if (marker == 0xD9) break;
     if (at + 4 > bytes.size()) return "a truncated JPEG";

@@ -92,10 +92,15 @@ Listing list_part(const fs::path& folder, const DatasetOptions& options) {
   return listing;
 }
 
+/// The images of a set's folder, decoded, once that is asked for: its parts share it.
+using SharedCache = std::shared_ptr<std::unique_ptr<const PixelCache>>;
+
 class ImageFolder final : public Dataset {
  public:
-  /// Files are base/name; names are those of the listing with `prefix` before them.
-  ImageFolder(std::string base, const std::string& prefix, const Listing& listing) : base_(std::move(base)) {
+  /// Files are root/folder/name, folder "" or ending with a slash; names are those of the listing with `prefix` before
+  /// them.
+  ImageFolder(fs::path root, std::string folder, const std::string& prefix, const Listing& listing, SharedCache cache)
+      : root_(std::move(root)), folder_(std::move(folder)), cache_(std::move(cache)) {
     for (const auto& [name, files] : listing.classes) {
       for (const std::string& file : files) add(prefix + file, static_cast<std::int64_t>(classes_.size()));
       classes_.push_back(name);
@@ -108,22 +113,42 @@ class ImageFolder final : public Dataset {
   const std::string& name(std::int64_t index) const override { return names_[index]; }
   std::int64_t label(std::int64_t index) const override { return labels_[index]; }
   Image load(std::int64_t index) const override {
+    if (*cache_)
+      if (std::optional<Image> image = (*cache_)->load(folder_ + names_[index])) return *std::move(image);
     const std::string file = path(index);
     return decode_image(read_file(file), file);
   }
-  std::string content_hash(std::int64_t index) const override { return retort::content_hash(read_file(path(index))); }
+  bool decoded(std::int64_t index) const override { return *cache_ && (*cache_)->decoded(folder_ + names_[index]); }
+  std::string content_hash(std::int64_t index) const override {
+    if (*cache_)
+      if (std::optional<std::string> hash = (*cache_)->content_hash(folder_ + names_[index])) return *std::move(hash);
+    return retort::content_hash(read_file(path(index)));
+  }
 
  private:
   void add(std::string name, std::int64_t label) {
     names_.push_back(std::move(name));
     labels_.push_back(label);
   }
-  std::string path(std::int64_t index) const { return (fs::path(base_) / names_[index]).string(); }
+  std::string path(std::int64_t index) const { return (root_ / (folder_ + names_[index])).string(); }
 
-  std::string base_;
+  fs::path root_;
+  std::string folder_;
+  SharedCache cache_;
   std::vector<std::string> names_;
   std::vector<std::int64_t> labels_;
 };
+
+/// The images of a part that are used, each as prefix + its name.
+std::vector<std::string> images_of(const Listing& listing, const std::string& prefix, const DatasetOptions& options) {
+  std::vector<std::string> images;
+  for (const auto& [name, files] : listing.classes)
+    if (wanted(options, name))
+      for (const std::string& file : files) images.push_back(prefix + file);
+  if (!listing.labelled())
+    for (const std::string& file : listing.flat) images.push_back(prefix + file);
+  return images;
+}
 
 /// Throws Error if a part's images can't be used as they are.
 void check_part(const fs::path& folder, const Listing& listing, const DatasetOptions& options) {
@@ -164,10 +189,18 @@ Parts recognise_image_folder(const DatasetOptions& options) {
   const bool has_train = fs::is_directory(train);
   // Without train/, a folder named val or test is a part only if class folders are in it; else it may well be a class.
   const bool has_val = !val.empty() && (has_train || holds_folders(val));
+  const auto cache = std::make_shared<std::unique_ptr<const PixelCache>>();
+  const auto open_cache = [=, file = options.cache](std::vector<std::string> images) {
+    return [=, images = std::move(images)](const PixelCacheHooks& hooks) {
+      *cache = std::make_unique<const PixelCache>(file, root.string(), images, hooks);
+    };
+  };
   if (!has_train && !has_val) {
     const Listing listing = list_part(root, options);
     check_part(root, listing, options);
-    return {[=, base = root.string()] { return std::make_unique<ImageFolder>(base, "", listing); }, {}};
+    return {[=] { return std::make_unique<ImageFolder>(root, "", "", listing, cache); },
+            {},
+            open_cache(images_of(listing, "", options))};
   }
   check(has_train || std::ranges::count_if(list(root), [](const auto& entry) { return entry.is_directory(); }) == 1,
         val.string(), ": stands beside class folders, expected ", train.string(),
@@ -187,11 +220,14 @@ Parts recognise_image_folder(const DatasetOptions& options) {
 
   const bool both = options.whole && has_train && has_val;  // their names must not collide
   const auto open = [=](const fs::path& folder, const Listing& listing) -> Parts::Open {
-    const std::string part = folder.filename().string();
-    if (both) return [=, base = root.string()] { return std::make_unique<ImageFolder>(base, part + "/", listing); };
-    return [=, base = folder.string()] { return std::make_unique<ImageFolder>(base, "", listing); };
+    const std::string part = folder.filename().string() + "/";
+    if (both) return [=] { return std::make_unique<ImageFolder>(root, "", part, listing, cache); };
+    return [=] { return std::make_unique<ImageFolder>(root, part, "", listing, cache); };
   };
-  return {has_train ? open(train, train_listing) : Parts::Open{}, has_val ? open(val, val_listing) : Parts::Open{}};
+  std::vector<std::string> images = images_of(train_listing, "train/", options);
+  std::ranges::move(images_of(val_listing, val.filename().string() + "/", options), std::back_inserter(images));
+  return {has_train ? open(train, train_listing) : Parts::Open{}, has_val ? open(val, val_listing) : Parts::Open{},
+          open_cache(std::move(images))};
 }
 
 }  // namespace retort

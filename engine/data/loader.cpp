@@ -21,13 +21,11 @@ namespace {
 /// not.
 class ImageCache {
  public:
-  ImageCache(const Dataset& dataset, std::int64_t budget) : dataset_(dataset), left_(budget) {
-    // Packed formats are in memory as they are.
-    if (dataset.native_size() == 0) images_.resize(static_cast<std::size_t>(dataset.size()));
-  }
+  ImageCache(const Dataset& dataset, std::int64_t budget)
+      : dataset_(dataset), left_(budget), images_(static_cast<std::size_t>(dataset.size())) {}
 
   std::shared_ptr<const Image> load(std::int64_t index) {
-    if (images_.empty()) return std::make_shared<const Image>(dataset_.load(index));
+    if (dataset_.decoded(index)) return std::make_shared<const Image>(dataset_.load(index));
     {
       const std::lock_guard lock(mutex_);
       if (images_[index]) return images_[index];

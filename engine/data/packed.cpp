@@ -37,6 +37,7 @@ class PackedDataset final : public Dataset {
     return image;
   }
 
+  bool decoded(std::int64_t) const override { return true; }
   std::string content_hash(std::int64_t index) const override { return retort::content_hash(record(index)); }
 
  private:

@@ -22,6 +22,7 @@ class Picked : public Dataset {
   const std::string& name(std::int64_t index) const override { return source_->name(at(index)); }
   std::int64_t label(std::int64_t index) const override { return source_->label(at(index)); }
   Image load(std::int64_t index) const override { return source_->load(at(index)); }
+  bool decoded(std::int64_t index) const override { return source_->decoded(at(index)); }
   std::string content_hash(std::int64_t index) const override { return source_->content_hash(at(index)); }
 
  private:

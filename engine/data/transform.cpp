@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "engine/core/check.h"
 
@@ -39,7 +40,7 @@ Image padded(const Image& image, Box& box) {
 float clamped(float value) { return std::clamp(value, 0.0f, 255.0f); }
 
 /// Brightness scales the samples; contrast moves them from the image's mean luma; saturation from the pixel's own luma.
-void adjust_colour(std::vector<float>& samples, std::int64_t channels, const View& view) {
+void adjust_colour(std::span<float> samples, std::int64_t channels, const View& view) {
   const auto pixels = static_cast<std::int64_t>(samples.size()) / channels;
   const auto grey = [&](std::int64_t i) { return channels == 3 ? luma(&samples[i * 3]) : samples[i]; };
   if (view.brightness != 1)
@@ -60,6 +61,29 @@ void adjust_colour(std::vector<float>& samples, std::int64_t channels, const Vie
   }
 }
 
+/// From samples of 0..255 to a network's input; in place if the channels are as many.
+void normalise(std::span<const float> samples, std::int64_t channels, const Preprocessing& to, float* out) {
+  // (x / 255 - mean) / std = x * scale + offset, in runs that hold whole pixels and whole vectors.
+  constexpr std::size_t kRun = 48;
+  float scale[kRun], offset[kRun];
+  for (std::size_t i = 0; i < kRun; ++i) {
+    const std::size_t c = i % static_cast<std::size_t>(to.channels);
+    scale[i] = static_cast<float>(1 / (255 * to.std[c]));
+    offset[i] = static_cast<float>(-to.mean[c] / to.std[c]);
+  }
+  if (channels == to.channels) {
+    std::size_t at = 0;
+    for (; at + kRun <= samples.size(); at += kRun)
+      for (std::size_t i = 0; i < kRun; ++i) out[at + i] = samples[at + i] * scale[i] + offset[i];
+    for (std::size_t i = 0; at + i < samples.size(); ++i) out[at + i] = samples[at + i] * scale[i] + offset[i];
+  } else if (to.channels == 1) {
+    for (std::size_t i = 0; i < samples.size(); i += 3) *out++ = luma(&samples[i]) * scale[0] + offset[0];
+  } else {
+    for (const float grey : samples)
+      for (int c = 0; c < 3; ++c) *out++ = grey * scale[c] + offset[c];
+  }
+}
+
 void check_preprocessing(const Preprocessing& to) {
   check(to.image_size >= 1, "preprocessing: an image size of ", to.image_size,
         ", expected at least 1; correct --image-size");
@@ -77,30 +101,18 @@ void check_preprocessing(const Preprocessing& to) {
 void render(const Image& image, const View& view, const Preprocessing& to, float* out) {
   check_preprocessing(to);
   const std::int64_t size = to.image_size, channels = image.channels;
+  const auto count = static_cast<std::size_t>(size * size * channels);
+  std::vector<float> apart(channels == to.channels ? 0 : count);  // else in place
+  const std::span<float> samples(channels == to.channels ? out : apart.data(), count);
   Box box = view.box;
-  std::vector<float> samples;
   if (inside(box, image)) {
-    samples = resize(image, box, size, size);
+    resize(image, box, size, size, view.flip, samples.data());
   } else {
     const Image around = padded(image, box);
-    samples = resize(around, box, size, size);
+    resize(around, box, size, size, view.flip, samples.data());
   }
   adjust_colour(samples, channels, view);
-
-  float scale[3] = {}, offset[3] = {};  // (x / 255 - mean) / std = x * scale + offset
-  for (std::int64_t c = 0; c < to.channels; ++c) {
-    scale[c] = static_cast<float>(1 / (255 * to.std[c]));
-    offset[c] = static_cast<float>(-to.mean[c] / to.std[c]);
-  }
-  for (std::int64_t y = 0; y < size; ++y)
-    for (std::int64_t x = 0; x < size; ++x) {
-      const float* pixel = &samples[(y * size + (view.flip ? size - 1 - x : x)) * channels];
-      if (to.channels == 1) {
-        *out++ = (channels == 3 ? luma(pixel) : *pixel) * scale[0] + offset[0];
-      } else {
-        for (int c = 0; c < 3; ++c) *out++ = pixel[channels == 3 ? c : 0] * scale[c] + offset[c];
-      }
-    }
+  normalise(samples, channels, to, out);
 }
 
 }  // namespace retort

@@ -1,6 +1,7 @@
 #include "engine/io/file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -128,6 +129,22 @@ InputFile::InputFile(const std::string& path) : path_(path), descriptor_(open_fo
 }
 
 InputFile::~InputFile() { ::close(descriptor_); }
+
+MappedFile::MappedFile(const std::string& path) {
+  const Descriptor descriptor(open_for_reading(path));
+  struct stat status {};
+  const bool ok = ::fstat(descriptor.get(), &status) == 0 && S_ISREG(status.st_mode);
+  check(ok, path, ": cannot read: not a regular file; give a path to a file");
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size == 0) return;  // which cannot be mapped
+  void* const bytes = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor.get(), 0);
+  check_read(bytes != MAP_FAILED, path);
+  bytes_ = {static_cast<const std::uint8_t*>(bytes), size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::uint8_t*>(bytes_.data()), bytes_.size());
+}
 
 void InputFile::read(std::uint64_t offset, std::span<std::uint8_t> bytes) const {
   while (!bytes.empty()) {

@@ -1,4 +1,5 @@
-// Whole-file reading, and writing that is all or nothing: a temporary name beside the target, fsync, rename.
+// Reading files, whole, in part or mapped, and writing that is all or nothing: a temporary name beside the target,
+// fsync, rename.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,21 @@ class InputFile {
   std::string path_;
   int descriptor_;
   std::uint64_t size_;
+};
+
+/// A file's bytes as memory: the system reads them when they are touched, and all processes share them. Throws Error
+/// as InputFile does.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::uint8_t> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::uint8_t> bytes_;
 };
 
 /// Throws Error naming the file and the system's reason.

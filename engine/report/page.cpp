@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
-#include "engine/io/png.h"
+#include "engine/io/encode.h"
 #include "engine/report/svg.h"
 
 namespace retort {

@@ -57,6 +57,20 @@ TEST_CASE("resize works from and to one pixel") {
   CHECK(resize(pattern(30, 20, 1), {0, 0, 30, 20}, 1, 1).size() == 1);
 }
 
+TEST_CASE("resize mirrors: the same bits from right to left") {
+  for (const std::int64_t channels : {1, 3}) {
+    const Image image = pattern(23, 17, channels);
+    const Box box{2.5, 1.25, 17.25, 12.75};
+    const std::vector<float> plain = resize(image, box, 6, 3);
+    std::vector<float> mirrored(plain.size());
+    resize(image, box, 6, 3, /*mirrored=*/true, mirrored.data());
+    for (int y = 0; y < 3; ++y)
+      for (int x = 0; x < 6; ++x)
+        for (int c = 0; c < channels; ++c)
+          CHECK(mirrored[(y * 6 + x) * channels + c] == plain[(y * 6 + 5 - x) * channels + c]);
+  }
+}
+
 TEST_CASE("resize refuses a box outside the image and empty sizes") {
   const Image image = pattern(4, 4, 1);
   CHECK_THROWS_AS(resize(image, {1, 0, 4, 4}, 2, 2), Error);

@@ -146,6 +146,18 @@ TEST_CASE("writing follows a symbolic link, and leaves a device in its place") {
         "/dev/full: cannot write: No space left on device; free space or choose another folder");
 }
 
+TEST_CASE("a mapped file is the file's bytes") {
+  Scratch scratch;
+  const std::string path = scratch.write("bytes", std::string("a\0b", 3));
+  const MappedFile file(path);
+  CHECK(std::string(file.bytes().begin(), file.bytes().end()) == std::string("a\0b", 3));
+  std::filesystem::remove(path);  // what is mapped stays
+  CHECK(file.bytes()[2] == 'b');
+  CHECK(MappedFile(scratch.write("empty", "")).bytes().empty());
+  CHECK(error_message([&] { MappedFile{scratch / "none"}; }).starts_with(scratch / "none: cannot read: No such file"));
+  CHECK(error_message([&] { MappedFile{scratch / ""}; }).find("not a regular file") != std::string::npos);
+}
+
 TEST_CASE("a full disk leaves the old file, no temporary one, and says so") {
   const Scratch scratch;
   const std::string path = scratch.write("file", "old");

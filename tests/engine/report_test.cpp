@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "engine/core/check.h"
-#include "engine/io/png.h"
+#include "engine/io/encode.h"
 #include "engine/ops/loss.h"
 #include "engine/report/charts.h"
 #include "engine/report/network_graph.h"
@@ -89,6 +89,7 @@ TEST_CASE("report: a PNG reads back to the same pixels, a thumbnail keeps the as
   CHECK(read.height == 3);
   CHECK(read.pixels == image.pixels);
   CHECK_THROWS_AS(encode_png({0, 0, 3, {}}), Error);
+  CHECK_THROWS_AS(encode_jpeg({0, 0, 3, {}}, 90), Error);
   // "iVBORw0KGgo" is PNG's signature in base64 (RFC 4648).
   CHECK(data_uri(image, 96).starts_with("data:image/png;base64,iVBORw0KGgo"));
 }

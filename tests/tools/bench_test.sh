@@ -43,6 +43,31 @@ expect 0 bench loss --rows 4 --classes 10 --temperature 2 --repeats 2 --json
 check_report
 grep -q '"name":"loss.distillation"' stdout && grep -q '"name":"loss.cross_entropy"' stdout || fail "two losses"
 
+# Photos: stages in photos a second, without arithmetic to speak of.
+check_stages() { # IMAGES NAME...
+  local images=$1
+  shift
+  expect_json_alone
+  [[ $(grep -oE '"name":"[^"]*"' stdout | cut -d'"' -f4 | tr '\n' ';') == "$(printf '%s;' "$@")" ]] || fail "stages"
+  for key in seconds bytes gbps images_per_second cores; do holds "$(json $key)" '>' 0 || fail "\"$key\" is $(json $key)"; done
+  grep -qE '"(flops|gflops|roofline_share|peak_bytes)"' stdout && fail "photos have no flops"
+  holds "$(awk "BEGIN { e = $(json images_per_second) * $(json seconds) / $images - 1; print e < 0 ? -e : e }")" '<' 1e-4 ||
+    fail "images_per_second is not images / seconds"
+}
+stages=(data.decode data.resize "data.resize crop,flip" data.decode+resize "data.decode+resize crop,flip" "data.loader crop,flip")
+mkdir tmp
+TMPDIR=$PWD/tmp expect 0 bench data --images 3 --image-size 32 --repeats 1 --json
+check_stages 3 "${stages[@]}" "data.loader crop,flip --cache"
+grep -qE "^drew 3 photos of 500 x 375 pixels, [0-9]+ KB each" stderr || fail "what was drawn is not said"
+mkdir -p photos/a photos/b
+for i in 1 2 3; do ppm 9 $i 2 3 >photos/a/$i.ppm && ppm 7 $i 2 3 >photos/b/$i.ppm; done
+TMPDIR=$PWD/tmp expect 0 bench data --data photos --images 4 --image-size 8 --repeats 1 --json
+check_stages 4 "${stages[@]}"
+TMPDIR=$PWD/tmp expect 0 bench data --images 1 --repeats 1
+grep -qE '^data.decode +cpu +1 photos to 224 .* - .* images/s' stdout || fail "the table of stages"
+[[ -z $(ls tmp) ]] || fail "left behind: $(ls tmp)"
+expect_error 1 "nowhere" bench data --data nowhere
+
 flops=()
 for mode in train infer; do
   expect 0 bench step --model resnet20 --batch-size 2 --mode $mode --repeats 2 --json

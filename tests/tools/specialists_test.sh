@@ -23,10 +23,12 @@ grep -qF "specialist-2: green (alone" stderr || fail "a class alone is not shown
 [[ -e one/specialist-1.safetensors && ! -e one/specialist-2.safetensors && -e one/specialist-3.safetensors ]] || fail "specialists"
 [[ -z $(find one -name '*.start.*') ]] || fail "left behind: a specialist's start"
 [[ $(grep -c '^| ' one/specialists.md) == 8 ]] || fail "specialists.md"
+cp stdout result
+expect 0 "${run[@]}" --out cached --cache pixels.cache
+cmp -s one/student.safetensors cached/student.safetensors || fail "--cache gives other bits"
 
 # The table's first and last rows are what eval says, the store between them is a store like any other.
 reported() { sed -E "s/.*\"$1\":\\{\"accuracy\":([^,]*),.*/\\1/" result; }
-cp stdout result
 expect 0 eval --model generalist.safetensors "${part[@]}" --json
 expect_json accuracy "$(reported generalist)"
 expect 0 eval --model one/student.safetensors "${part[@]}" --json --logits one/val.npy
