@@ -22,7 +22,8 @@
 namespace retort::cpu {
 namespace {
 
-constexpr std::int64_t kRowStride = kBlockDepth + kPanelSlack;  // of the transformed inputs, as tiles want it
+constexpr std::int64_t kRowStride =
+    kBlockDepth<float> + kPanelSlack<float>;  // of the transformed inputs, as tiles want it
 constexpr std::int64_t kWidestSliver = 32;
 constexpr std::int64_t kGroupCols = 64;  // columns whose products are held before they are transformed back
 // Tiles of a task. More reread the filters less often, fewer leave their inputs and products in the L2 cache.
@@ -32,7 +33,7 @@ constexpr std::int64_t kLeastTiles = 14;
 /// How fprop and dgrad are cut: into tasks of some tiles and some columns of y.
 struct ProductPlan {
   explicit ProductPlan(const TiledImage& t)
-      : depth_blocks(winograd_divide_up(t.c, kBlockDepth)),
+      : depth_blocks(winograd_divide_up(t.c, kBlockDepth<float>)),
         block_depth(winograd_divide_up(winograd_divide_up(t.c, depth_blocks), kLineFloats) * kLineFloats),
         filter_step(odd_lines(winograd_divide_up(t.k, kWidestSliver) * kWidestSliver * t.c)) {
     const std::int64_t threads = num_threads(), tiles = t.tiles();

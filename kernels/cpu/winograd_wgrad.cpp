@@ -26,7 +26,7 @@ constexpr std::int64_t kLeastDepth = 64;
 struct WinogradWgradPlan {
   explicit WinogradWgradPlan(const TiledImage& t) : x_row(odd_lines(t.c)), dy_row(odd_lines(t.k)) {
     const std::int64_t most = kTransformedFloats / (kWinogradProducts * (x_row + dy_row));
-    stretches = winograd_divide_up(t.tiles(), std::clamp(most, kLeastDepth, kBlockDepth));
+    stretches = winograd_divide_up(t.tiles(), std::clamp(most, kLeastDepth, kBlockDepth<float>));
     const std::int64_t depth = winograd_divide_up(t.tiles(), stretches);
     x_step = odd_lines(depth * x_row);
     dy_step = odd_lines(depth * dy_row);
