@@ -274,6 +274,7 @@ class PairGemm {
     PairTile tile = {.a = scratch_.panel + begin * (row_major_ ? kRowStride : 2),
                      .a_step = step,
                      .b = sliver,
+                     .b_step = sliver_width(cols),
                      .pairs = divide_up(depths(l), 2),
                      .sums = scratch_.sum_rows + begin,
                      .col = col,
@@ -298,16 +299,9 @@ class PairGemm {
 };
 
 template <class Out>
-void run_widened(const BlockGemm<BFloat16, Out>& product, const Range2d& range, const Scratch& scratch) {
-  PairGemm<WidenedPairs, Out>(product, range, scratch).run();
+void run_pair_gemm(const BlockGemm<BFloat16, Out>& product, const Range2d& range, const Scratch& scratch) {
+  with_pairing([&](auto pairing) { PairGemm<decltype(pairing), Out>(product, range, scratch).run(); });
 }
-
-#if HWY_TARGET == HWY_AVX3
-template <class Out>
-void run_native(const BlockGemm<BFloat16, Out>& product, const Range2d& range, const Scratch& scratch) {
-  PairGemm<NativePairs, Out>(product, range, scratch).run();
-}
-#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
@@ -321,10 +315,7 @@ template <class Out>
 void run(const BlockGemm<BFloat16, Out>& product, const Range2d& range, void* memory) {
   const auto address = (reinterpret_cast<std::uintptr_t>(memory) + kAlignment - 1) / kAlignment * kAlignment;
   const Scratch scratch(reinterpret_cast<void*>(address));
-#if defined(__x86_64__)
-  if (simd_level() == SimdLevel::avx512_bf16) return N_AVX3::run_native(product, range, scratch);
-#endif
-  RETORT_SIMD_SELECT(run_widened<Out>)(product, range, scratch);
+  RETORT_SIMD_SELECT(run_pair_gemm<Out>)(product, range, scratch);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "kernels/cpu/conv2d.h"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "kernels/cpu/block_gemm.h"
 #include "kernels/cpu/conv2d_plan.h"
@@ -13,8 +12,7 @@ namespace retort::cpu {
 
 template <class T>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
-  if constexpr (std::is_same_v<T, float>)
-    if (use_winograd(pass, g)) return winograd_workspace_bytes(pass, g);
+  if (use_winograd<T>(pass, g)) return winograd_workspace_bytes<T>(pass, g);
   const std::size_t scratch = num_threads() * block_gemm_scratch_bytes<T>();
   switch (pass) {
     case ConvPass::fprop:
@@ -27,10 +25,9 @@ std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
 template <class T>
 void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
                   void* y_data, void* workspace) {
-  if constexpr (std::is_same_v<T, float>)
-    if (use_winograd(ConvPass::fprop, g))
-      return winograd_fprop(g, static_cast<const float*>(x), static_cast<const float*>(w),
-                            static_cast<const float*>(bias), relu, static_cast<float*>(y_data), workspace);
+  if (use_winograd<T>(ConvPass::fprop, g))
+    return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<const float*>(bias), relu,
+                          static_cast<T*>(y_data), workspace);
   const std::int64_t rows = g.n * g.p() * g.q();
   auto* y = static_cast<T*>(y_data);
   const TaskGrid grid(rows, g.k_per_group(), g.groups);

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <numeric>
-#include <type_traits>
 
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/conv2d_plan.h"
@@ -108,9 +107,8 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const T* d
 template <class T>
 void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w_data, void* dx_data, void* workspace) {
   auto* dx = static_cast<T*>(dx_data);
-  if constexpr (std::is_same_v<T, float>)
-    if (use_winograd(ConvPass::dgrad, g))
-      return winograd_dgrad(g, static_cast<const float*>(dy), static_cast<const float*>(w_data), dx, workspace);
+  if (use_winograd<T>(ConvPass::dgrad, g))
+    return winograd_dgrad(g, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
   for (std::int64_t i = 0; i < g.stride_h; ++i) {
     const Axis h = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
     for (std::int64_t j = 0; j < g.stride_w; ++j) {

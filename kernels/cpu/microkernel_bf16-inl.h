@@ -3,7 +3,7 @@
 // Depth goes in pairs. A 32-bit lane of B holds two neighbouring depths of a column, the first in its lower half; of a
 // row of A two neighbours are one 32-bit broadcast. AVX-512 BF16 has an instruction for it, vdpbf16ps: sum += a.first *
 // b.first + a.second * b.second in each lane. Elsewhere the halves are widened and multiplied one after the other.
-// Included once per instruction set, from block_gemm_bf16.cpp, after microkernel-inl.h.
+// Included once per instruction set, after microkernel-inl.h.
 #if defined(RETORT_MICROKERNEL_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_MICROKERNEL_BF16_INL_H_
 #undef RETORT_MICROKERNEL_BF16_INL_H_
@@ -12,6 +12,7 @@
 #endif
 
 #include "kernels/cpu/bfloat16-inl.h"
+#include "kernels/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
@@ -23,7 +24,8 @@ using Pairs = hn::Vec<U32>;
 struct PairTile {
   const BFloat16* a;
   std::int64_t a_step;     ///< from a pair to the next
-  const std::uint32_t* b;  ///< [pairs, NV * kLanes]; columns beyond `cols` are ignored
+  const std::uint32_t* b;  ///< [pairs, NV * kLanes], all of it readable; columns beyond `cols` are ignored
+  std::int64_t b_step;
   std::int64_t pairs;
   float* const* sums;  ///< the rows' addresses: where sums wait for the next block of depths
   std::int64_t col, cols;
@@ -52,12 +54,14 @@ struct WidenedPairs {
                        a, row_step, b, sum);
   }
 
+  HWY_INLINE static HalfBits<F32> round(Vector value) { return narrow(F32(), value); }
+
   template <int NV>
   HWY_INLINE static void store(const Vector (&row)[NV], BFloat16* to, std::int64_t cols) {
     const HalfTag<F32> half;
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) {
-      const auto bits = narrow(F32(), row[v]);
+      const auto bits = round(row[v]);
       if (HWY_LIKELY(cols >= (v + 1) * kLanes))
         hn::StoreU(bits, half, bits_at(to + v * kLanes));
       else
@@ -96,6 +100,12 @@ struct NativePairs {
     }
   }
 
+  HWY_INLINE static HalfBits<F32> round(Vector value) {
+    HalfBits<F32> bits;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(bits.raw) : "v"(value.raw));
+    return bits;
+  }
+
   template <int NV>
   HWY_INLINE static void store(const Vector (&row)[NV], BFloat16* to, std::int64_t cols) {
     const hn::ScalableTag<std::uint16_t> d;
@@ -108,6 +118,15 @@ struct NativePairs {
   }
 };
 #endif
+
+/// Calls f with the one of the above that this processor runs best.
+template <class F>
+HWY_INLINE void with_pairing(const F& f) {
+#if HWY_TARGET == HWY_AVX3
+  if (simd_level() == SimdLevel::avx512_bf16) return f(NativePairs{});
+#endif
+  f(WidenedPairs{});
+}
 
 /// kRowStep > 0: a row-major panel whose rows are that far apart (a constant, so that a row costs no register); 0:
 /// depth-major, rows in pairs side by side.
@@ -147,7 +166,7 @@ void run_pair_tile(const PairTile& tile) {
     for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(U32(), b + v * kLanes);
     Arithmetic::template multiply_add<MR, NV>(a, kRowStep > 0 ? kRowStep : 2, columns, sum);
     a += kRowStep > 0 ? 2 : tile.a_step;
-    b += NV * kLanes;
+    b += tile.b_step;
   }
 
   if (tile.bias != nullptr) {
