@@ -307,7 +307,7 @@ struct NormOutputs {
   std::vector<P> mean, inv_std, running_mean, running_var, dgamma, dbeta;
 };
 
-/// T: of activations, P: of parameters. Backward sees the y of `forward`, or its own.
+/// T: of activations, P: of parameters.
 template <class T, class P>
 NormOutputs<T, P> run_norm(const BatchNormKernels& norm, const BatchNormGeometry& g, const NormSetting& s,
                            const std::vector<T>& x, const std::vector<T>& residual, const std::vector<T>& dy) {
@@ -335,10 +335,16 @@ NormOutputs<T, P> run_norm(const BatchNormKernels& norm, const BatchNormGeometry
   else
     norm.forward_eval({}, g, f, out.running_mean.data(), out.running_var.data(), out.mean.data(), out.inv_std.data(),
                       workspace.data());
+  std::vector<T> again(x.size());
+  BatchNormForward apply = f;
+  apply.y = again.data();
+  norm.apply({}, g, apply, out.mean.data(), out.inv_std.data(), workspace.data());
+  CHECK(std::memcmp(again.data(), out.y.data(), again.size() * sizeof(T)) == 0);
   const BatchNormBackward b{x.data(),
-                            s.relu ? out.y.data() : nullptr,
+                            s.relu && s.residual ? out.y.data() : nullptr,  // else ReLU's sign follows from x
                             dy.data(),
                             gamma.data(),
+                            beta.data(),
                             out.mean.data(),
                             out.inv_std.data(),
                             s.relu,
