@@ -29,8 +29,8 @@ struct KernelTable {
   OptimizerKernels optimizer;
 };
 
-/// The table of a device for a dtype: cpu f32 is the fast one; reference f32 and f64, and cpu f64, are the oracle; cuda
-/// and simt have f32 and bf16. Throws std::invalid_argument for another pair, or a device that this build has not.
+/// The table of a device for a dtype: cpu f32 and bf16 are the fast ones; reference f32 and f64, and cpu f64, are the
+/// oracle; cuda and simt have f32 and bf16. Throws std::invalid_argument for another pair, or a device that this build has not.
 const KernelTable& kernels_for(Device device, DType dtype);
 
 /// Number of threads the CPU backend uses (>= 1); default: the cores this process may run on. Results depend on it

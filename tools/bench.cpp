@@ -76,8 +76,11 @@ std::vector<BenchResult> sum_over_layers(const std::vector<BenchResult>& results
 /// Of the limit that bandwidth and arithmetic set where the backend runs; the simulator is measured as the CPU it is.
 double roofline_share(const BenchResult& result, const Machine& machine) {
   const double flops_rate = result.flops / result.seconds;
-  if (result.backend.device != Device::cuda)
-    return flops_rate / roofline(machine.peak_flops, machine.bandwidth, result.flops, result.bytes);
+  if (result.backend.device != Device::cuda) {
+    const bool bf16 = result.backend.device == Device::cpu && result.backend.dtype == DType::bf16;
+    const double peak = bf16 ? machine.peak_flops_bf16 : machine.peak_flops;
+    return flops_rate / roofline(peak, machine.bandwidth, result.flops, result.bytes);
+  }
   const DeviceLimits& limits = cuda_limits(result.backend.precision);
   return flops_rate / roofline(limits.peak_flops, limits.bandwidth, result.flops, result.bytes);
 }
@@ -209,6 +212,7 @@ void print_results(const BenchOptions& options, const std::vector<BenchResult>& 
                        {"threads", machine.threads},
                        {"simd", machine.simd},
                        {"peak_gflops", machine.peak_flops / 1e9},
+                       {"peak_gflops_bf16", machine.peak_flops_bf16 / 1e9},
                        {"bandwidth_gbps", machine.bandwidth / 1e9}};
     for (const std::string& precision : precisions) {
       const DeviceLimits& limits = cuda_limits(precision);
@@ -229,8 +233,9 @@ void print_results(const BenchOptions& options, const std::vector<BenchResult>& 
     widen(widths.backend, result.backend.name);
     widen(widths.shape, result.shape);
   }
-  std::printf("%s, %d cores, %d threads, %s: peak %.1f GFLOP/s, copy %.1f GB/s\n", machine.cpu.c_str(), machine.cores,
-              machine.threads, machine.simd.c_str(), machine.peak_flops / 1e9, machine.bandwidth / 1e9);
+  std::printf("%s, %d cores, %d threads, %s: peak %.1f GFLOP/s, in bf16 %.1f, copy %.1f GB/s\n", machine.cpu.c_str(),
+              machine.cores, machine.threads, machine.simd.c_str(), machine.peak_flops / 1e9,
+              machine.peak_flops_bf16 / 1e9, machine.bandwidth / 1e9);
   for (const std::string& precision : precisions) {
     const DeviceLimits& limits = cuda_limits(precision);
     std::printf("%s, %s: peak %.1f GFLOP/s by %s, copy %.1f GB/s\n", limits.name.c_str(), precision.c_str(),

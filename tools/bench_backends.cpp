@@ -75,10 +75,11 @@ const KernelTable& vendor_table(const std::string& name, [[maybe_unused]] const 
 
 Backend find_backend(const std::string& name, const std::string& precision, Subject subject) {
   if (name == "cpu" || name == "reference") {
-    if (precision != "fp32")
-      throw UsageError(text("--precision: ", precision, " needs a backend on cuda or simt; ", name, " has fp32 alone"));
     const Device device = name == "cpu" ? Device::cpu : Device::reference;
-    return {name, &kernels_for(device, DType::f32), Device::cpu, DType::f32, precision};
+    if (precision == "tf32" || (precision == "bf16" && device == Device::reference))
+      throw UsageError(text("--precision: ", precision, " needs another backend; ", name, " has ",
+                            device == Device::cpu ? "fp32 and bf16" : "fp32 alone"));
+    return {name, &kernels_for(device, dtype_of(precision)), Device::cpu, dtype_of(precision), precision};
   }
   if (name == "cublas" || name == "cudnn") {
     require(name, Device::cuda);

@@ -59,19 +59,30 @@ float chains_baseline(std::int64_t rounds, float start) { return multiply_add_ch
 [[gnu::target("avx512f")]] float chains_avx512(std::int64_t rounds, float start) {
   return multiply_add_chains<Vector512>(rounds, start);
 }
+/// Two multiply-adds a lane.
+[[gnu::target("avx512f")]] float chains_bf16(std::int64_t rounds, float start) {
+  Vector512 a0 = Vector512{} + start, a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0;
+  Vector512 a6 = a0, a7 = a0, a8 = a0, a9 = a0, a10 = a0, a11 = a0;
+  const Vector512 factor{};
+  for (std::int64_t round = 0; round < rounds; ++round)
+    asm("vdpbf16ps %12, %12, %0\n\tvdpbf16ps %12, %12, %1\n\tvdpbf16ps %12, %12, %2\n\t"
+        "vdpbf16ps %12, %12, %3\n\tvdpbf16ps %12, %12, %4\n\tvdpbf16ps %12, %12, %5\n\t"
+        "vdpbf16ps %12, %12, %6\n\tvdpbf16ps %12, %12, %7\n\tvdpbf16ps %12, %12, %8\n\t"
+        "vdpbf16ps %12, %12, %9\n\tvdpbf16ps %12, %12, %10\n\tvdpbf16ps %12, %12, %11"
+        : "+v"(a0), "+v"(a1), "+v"(a2), "+v"(a3), "+v"(a4), "+v"(a5), "+v"(a6), "+v"(a7), "+v"(a8), "+v"(a9), "+v"(a10),
+          "+v"(a11)
+        : "v"(factor));
+  const Vector512 sum = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9 + a10 + a11;
+  return sum[0];
+}
 #endif
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double measure_peak_flops() {
-  float (*chains)(std::int64_t, float) = chains_baseline;
-  int lanes = 4;
-#if defined(__x86_64__)
-  if (simd_available(SimdLevel::avx2)) chains = chains_avx2, lanes = 8;
-  if (simd_available(SimdLevel::avx512)) chains = chains_avx512, lanes = 16;
-#endif
+/// `lanes`: multiply-adds of one step of a chain.
+double measure_peak_flops(float (*chains)(std::int64_t, float), int lanes) {
   const int threads = num_threads();
   std::vector<float> results(threads);
   double best = 0;
@@ -84,6 +95,21 @@ double measure_peak_flops() {
   volatile float sink = results[0];
   (void)sink;
   return best;
+}
+
+double peak_flops() {
+#if defined(__x86_64__)
+  if (simd_available(SimdLevel::avx512)) return measure_peak_flops(chains_avx512, 16);
+  if (simd_available(SimdLevel::avx2)) return measure_peak_flops(chains_avx2, 8);
+#endif
+  return measure_peak_flops(chains_baseline, 4);
+}
+
+double peak_flops_bf16([[maybe_unused]] double widened) {
+#if defined(__x86_64__)
+  if (simd_level() == SimdLevel::avx512_bf16) return measure_peak_flops(chains_bf16, 32);
+#endif
+  return widened;
 }
 
 double measure_bandwidth() {
@@ -112,11 +138,13 @@ std::string cpu_name() {
 }  // namespace
 
 Machine measure_machine() {
+  const double peak = peak_flops();
   return {.cpu = cpu_name(),
           .cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency())),
           .threads = num_threads(),
           .simd = simd_name(simd_level()),
-          .peak_flops = measure_peak_flops(),
+          .peak_flops = peak,
+          .peak_flops_bf16 = peak_flops_bf16(peak),
           .bandwidth = measure_bandwidth()};
 }
 

@@ -64,8 +64,6 @@ void validate(const TrainingOptions& options) {
   require_word("--optimizer", options.optimizer, {"sgd", "adam", "adamw"});
   require_word("--schedule", options.schedule, {"constant", "cosine", "step", "plateau"});
   require_word("--precision", options.precision, {"fp32", "bf16"});
-  if (options.precision == "bf16" && compute_device(options.common) == Device::cpu)
-    throw UsageError("--precision: bf16 needs --device cuda or simt; use fp32 on the CPU");
   require(options.momentum >= 0 && options.momentum < 1, "--momentum", options.momentum, "a number in [0, 1)");
   require(options.weight_decay >= 0 && std::isfinite(options.weight_decay), "--weight-decay", options.weight_decay,
           "a number from 0");

@@ -133,7 +133,8 @@ HWY_INLINE void join(double before, double rows, const V (&shift)[count], const 
 /// The mean and the sum of squared deviations of channels [channel_begin, channel_end) over rows of x. A block is
 /// summed about the mean of the rows before it (the first about its own): one read, and what cancels in
 /// squares - sum^2 / rows is no larger than the distance between means that join() adds.
-void range_statistics(const float* x, std::int64_t rows, std::int64_t channels, std::int64_t channel_begin,
+template <class T>
+void range_statistics(const T* x, std::int64_t rows, std::int64_t channels, std::int64_t channel_begin,
                       std::int64_t channel_end, double* mean, double* deviations) {
   const F32 d;
   const F64 d64;
@@ -142,7 +143,7 @@ void range_statistics(const float* x, std::int64_t rows, std::int64_t channels, 
     const std::int64_t block = std::min(BatchNormPlan::kBlockRows, rows - row);
     for_groups(channel_begin, channel_end, [&](auto span, auto group, std::int64_t c) HWY_ATTR {
       constexpr int count = decltype(group)::value;
-      const float* from = x + row * channels + c;
+      const T* from = x + row * channels + c;
       V shift[count], sum[count], squares[count];
       for (int v = 0; v < count; ++v) sum[v] = squares[v] = hn::Zero(d);
       if (row == 0) {
@@ -169,7 +170,8 @@ void range_statistics(const float* x, std::int64_t rows, std::int64_t channels, 
   }
 }
 
-void statistics(const BatchNormGeometry& g, const BatchNormPlan& plan, const float* x) {
+template <class T>
+void statistics(const BatchNormGeometry& g, const BatchNormPlan& plan, const T* x) {
   for_ranges(plan, g.channels, [&](std::int64_t range, std::int64_t channel_begin, std::int64_t channel_end) {
     range_statistics(x + plan.begin(range) * g.channels, plan.size(range), g.channels, channel_begin, channel_end,
                      plan.first(range), plan.second(range));
@@ -179,11 +181,11 @@ void statistics(const BatchNormGeometry& g, const BatchNormPlan& plan, const flo
 // ------------------------------------------------------------------------------------------------ forward
 
 /// y = act((x - mean) * slope + offset + residual), the three coefficients per channel from the plan.
-template <bool relu_on>
+template <class T, bool relu_on>
 void normalize_rows(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormForward& f) {
-  const float* x = static_cast<const float*>(f.x);
-  const float* residual = static_cast<const float*>(f.residual);
-  float* y = static_cast<float*>(f.y);
+  const T* x = static_cast<const T*>(f.x);
+  const T* residual = static_cast<const T*>(f.residual);
+  T* y = static_cast<T*>(f.y);
   const float *mean = plan.coefficients(0), *slope = plan.coefficients(1), *offset = plan.coefficients(2);
   for_rows_reversed(g, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
@@ -199,8 +201,9 @@ void normalize_rows(const BatchNormGeometry& g, const BatchNormPlan& plan, const
   });
 }
 
+template <class T>
 void normalize(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormForward& f) {
-  f.relu ? normalize_rows<true>(g, plan, f) : normalize_rows<false>(g, plan, f);
+  f.relu ? normalize_rows<T, true>(g, plan, f) : normalize_rows<T, false>(g, plan, f);
 }
 
 // ----------------------------------------------------------------------------------------------- backward
@@ -209,14 +212,14 @@ void normalize(const BatchNormGeometry& g, const BatchNormPlan& plan, const Batc
 enum class Sign : std::uint8_t { none, of_y, from_x };
 
 /// What arrives before the activation; x is given less the mean of its channel, c.
-template <Sign sign, class Span>
+template <class T, Sign sign, class Span>
 HWY_INLINE V upstream(F32 d, Span span, const BatchNormPlan& plan, const BatchNormBackward& b, V centred,
                       std::int64_t at, std::int64_t c) {
-  const V gradient = span.load(d, static_cast<const float*>(b.dy) + at);
+  const V gradient = span.load(d, static_cast<const T*>(b.dy) + at);
   if constexpr (sign == Sign::none) return gradient;
   V y;
   if constexpr (sign == Sign::of_y)
-    y = span.load(d, static_cast<const float*>(b.y) + at);
+    y = span.load(d, static_cast<const T*>(b.y) + at);
   else  // as normalize_rows has it
     y = hn::MulAdd(centred, hn::LoadU(d, plan.coefficients(0) + c),
                    span.load(d, static_cast<const float*>(b.beta) + c));
@@ -237,7 +240,7 @@ HWY_INLINE void accumulate(const V (&sum)[count], bool first, double* total) {
 }
 
 /// Per range and channel: the sum of the upstream gradient, and of its product with x - mean.
-template <Sign sign>
+template <class T, Sign sign>
 void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
   const float* mean = static_cast<const float*>(b.mean);
   for_ranges(plan, g.channels, [&](std::int64_t range, std::int64_t channel_begin, std::int64_t channel_end) HWY_ATTR {
@@ -254,8 +257,8 @@ void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
         for (std::int64_t r = row; r < std::min(end, row + BatchNormPlan::kBlockRows); ++r)
           for (int v = 0; v < count; ++v) {
             const std::int64_t at = r * g.channels + c + v * kLanes;
-            const V centred = hn::Sub(span.load(d, static_cast<const float*>(b.x) + at), centre[v]);
-            const V gradient = upstream<sign>(d, span, plan, b, centred, at, c + v * kLanes);
+            const V centred = hn::Sub(span.load(d, static_cast<const T*>(b.x) + at), centre[v]);
+            const V gradient = upstream<T, sign>(d, span, plan, b, centred, at, c + v * kLanes);
             sum[v] = hn::Add(sum[v], gradient);
             product[v] = hn::MulAdd(gradient, centred, product[v]);
           }
@@ -266,7 +269,7 @@ void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
 }
 
 /// dx = slope * (g - offset - (x - mean) * tilt); in evaluation offset and tilt are 0.
-template <Sign sign, bool train>
+template <class T, Sign sign, bool train>
 void gradient_rows(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
   const float* mean = static_cast<const float*>(b.mean);
   const float *slope = plan.coefficients(0), *offset = plan.coefficients(1), *tilt = plan.coefficients(2);
@@ -277,33 +280,37 @@ void gradient_rows(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
         const std::int64_t at = row * g.channels + c;
         V centred = hn::Zero(d);
         if constexpr (train || sign == Sign::from_x)
-          centred = hn::Sub(span.load(d, static_cast<const float*>(b.x) + at), span.load(d, mean + c));
-        const V gradient = upstream<sign>(d, span, plan, b, centred, at, c);
-        if (b.dresidual) span.store(d, gradient, static_cast<float*>(b.dresidual) + at);
+          centred = hn::Sub(span.load(d, static_cast<const T*>(b.x) + at), span.load(d, mean + c));
+        const V gradient = upstream<T, sign>(d, span, plan, b, centred, at, c);
+        if (b.dresidual) span.store(d, gradient, static_cast<T*>(b.dresidual) + at);
         if (!b.dx) return;
         V value = gradient;
         if constexpr (train)
           value = hn::NegMulAdd(centred, hn::LoadU(d, tilt + c), hn::Sub(gradient, hn::LoadU(d, offset + c)));
-        span.store(d, hn::Mul(value, hn::LoadU(d, slope + c)), static_cast<float*>(b.dx) + at);
+        span.store(d, hn::Mul(value, hn::LoadU(d, slope + c)), static_cast<T*>(b.dx) + at);
       });
   });
 }
 
+template <class T>
 void sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
-  const auto run = !b.relu ? gradient_sums<Sign::none> : b.y ? gradient_sums<Sign::of_y> : gradient_sums<Sign::from_x>;
+  const auto run = !b.relu ? gradient_sums<T, Sign::none>
+                   : b.y   ? gradient_sums<T, Sign::of_y>
+                           : gradient_sums<T, Sign::from_x>;
   run(g, plan, b);
 }
 
-template <bool train>
+template <class T, bool train>
 void gradients_of(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b) {
-  const auto run = !b.relu ? gradient_rows<Sign::none, train>
-                   : b.y   ? gradient_rows<Sign::of_y, train>
-                           : gradient_rows<Sign::from_x, train>;
+  const auto run = !b.relu ? gradient_rows<T, Sign::none, train>
+                   : b.y   ? gradient_rows<T, Sign::of_y, train>
+                           : gradient_rows<T, Sign::from_x, train>;
   run(g, plan, b);
 }
 
+template <class T>
 void gradients(const BatchNormGeometry& g, const BatchNormPlan& plan, const BatchNormBackward& b, bool train) {
-  (train ? gradients_of<true> : gradients_of<false>)(g, plan, b);
+  (train ? gradients_of<T, true> : gradients_of<T, false>)(g, plan, b);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -324,12 +331,13 @@ void set_forward_coefficients(const BatchNormPlan& plan, const BatchNormForward&
   plan.coefficients(2)[c] = static_cast<const float*>(f.beta)[c];
 }
 
+template <class T>
 void backward(const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace, bool train) {
   const BatchNormPlan plan(g, workspace);
   for (std::int64_t c = 0; c < g.channels; ++c)
     plan.coefficients(0)[c] = static_cast<const float*>(b.gamma)[c] * static_cast<const float*>(b.inv_std)[c];
   const bool sums_wanted = b.dgamma || b.dbeta || (train && b.dx);
-  if (sums_wanted) RETORT_SIMD_SELECT(sums)(g, plan, b);
+  if (sums_wanted) RETORT_SIMD_SELECT(sums<T>)(g, plan, b);
   const double rows = static_cast<double>(g.rows);
   parallel_for(sums_wanted ? g.channels : 0, kChannelGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t c = begin; c < end; ++c) {
@@ -345,17 +353,18 @@ void backward(const BatchNormGeometry& g, const BatchNormBackward& b, void* work
       plan.coefficients(2)[c] = static_cast<float>(product * inv_std * inv_std / rows);
     }
   });
-  if (b.dx || b.dresidual) RETORT_SIMD_SELECT(gradients)(g, plan, b, train);
+  if (b.dx || b.dresidual) RETORT_SIMD_SELECT(gradients<T>)(g, plan, b, train);
 }
 
 }  // namespace
 
 std::size_t batch_norm_workspace_bytes(const BatchNormGeometry& g) { return BatchNormPlan(g, nullptr).bytes(); }
 
+template <class T>
 void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNormForward& f, double momentum,
                               void* mean_, void* inv_std_, void* running_mean_, void* running_var_, void* workspace) {
   const BatchNormPlan plan(g, workspace);
-  RETORT_SIMD_SELECT(statistics)(g, plan, static_cast<const float*>(f.x));
+  RETORT_SIMD_SELECT(statistics<T>)(g, plan, static_cast<const T*>(f.x));
   float* running_mean = static_cast<float*>(running_mean_);
   float* running_var = static_cast<float*>(running_var_);
   const double rows = static_cast<double>(g.rows);
@@ -379,9 +388,10 @@ void batch_norm_forward_train(Stream, const BatchNormGeometry& g, const BatchNor
       running_var[c] = static_cast<float>((1 - momentum) * running_var[c] + momentum * unbiased);
     }
   });
-  RETORT_SIMD_SELECT(normalize)(g, plan, f);
+  RETORT_SIMD_SELECT(normalize<T>)(g, plan, f);
 }
 
+template <class T>
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
                              const void* running_var, void* mean, void* inv_std, void* workspace) {
   const BatchNormPlan plan(g, workspace);
@@ -392,24 +402,40 @@ void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNorm
     if (mean) static_cast<float*>(mean)[c] = centre;
     if (inv_std) static_cast<float*>(inv_std)[c] = scale;
   }
-  RETORT_SIMD_SELECT(normalize)(g, plan, f);
+  RETORT_SIMD_SELECT(normalize<T>)(g, plan, f);
 }
 
+template <class T>
 void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
                       const void* inv_std, void* workspace) {
   const BatchNormPlan plan(g, workspace);
   for (std::int64_t c = 0; c < g.channels; ++c)
     set_forward_coefficients(plan, f, c, static_cast<const float*>(mean)[c], static_cast<const float*>(inv_std)[c]);
-  RETORT_SIMD_SELECT(normalize)(g, plan, f);
+  RETORT_SIMD_SELECT(normalize<T>)(g, plan, f);
 }
 
+template <class T>
 void batch_norm_backward_train(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace) {
-  backward(g, b, workspace, true);
+  backward<T>(g, b, workspace, true);
 }
 
+template <class T>
 void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace) {
-  backward(g, b, workspace, false);
+  backward<T>(g, b, workspace, false);
 }
+
+#define RETORT_INSTANTIATE(T)                                                                                         \
+  template void batch_norm_forward_train<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, double, void*, \
+                                            void*, void*, void*, void*);                                              \
+  template void batch_norm_forward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,    \
+                                           const void*, void*, void*, void*);                                         \
+  template void batch_norm_apply<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,           \
+                                    const void*, void*);                                                              \
+  template void batch_norm_backward_train<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);      \
+  template void batch_norm_backward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(BFloat16)
+#undef RETORT_INSTANTIATE
 
 }  // namespace retort::cpu
 #endif

@@ -12,6 +12,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/microkernel-inl.h"
+#include "kernels/cpu/transpose-inl.h"
 
 #ifndef RETORT_BLOCK_GEMM_CONSTANTS_
 #define RETORT_BLOCK_GEMM_CONSTANTS_
@@ -24,12 +25,11 @@ constexpr std::int64_t kFewRows = 28;
 constexpr std::int64_t kDirectDepth = 32;
 constexpr std::int64_t kDirectCols = 2048;
 
-constexpr std::int64_t kRowStride = kBlockDepth + kPanelSlack;
-constexpr std::int64_t kPanelFloats = kBlockDepth * (kBlockRows + kPanelSlack) + kPanelSlack;
+constexpr std::int64_t kRowStride = kBlockDepth<float> + kPanelSlack<float>;
+constexpr std::int64_t kPanelFloats = kBlockDepth<float> * (kBlockRows + kPanelSlack<float>)+kPanelSlack<float>;
 constexpr std::int64_t kWidestSliver = 32;
 constexpr std::int64_t kMostCols = 512;  // of a packed block of B
-constexpr std::int64_t kPackedFloats = kBlockDepth * kMostCols;
-constexpr std::int64_t kTaskRows = 504;
+constexpr std::int64_t kPackedFloats = kBlockDepth<float> * kMostCols;
 constexpr std::int64_t kLeastTaskRows = 96;
 constexpr std::size_t kAlignment = 64;
 static_assert(kPanelFloats * sizeof(float) % kAlignment == 0);
@@ -55,50 +55,20 @@ void pack_rows(const float* source, std::int64_t stride, std::int64_t depth, std
       hn::Store(load_columns(d, source, v, cols), d, target + v * kLanes);
 }
 
-#if HWY_TARGET == HWY_SCALAR
-constexpr std::int64_t kTransposeCols = 1;
-HWY_INLINE void transpose_block(const float* source, std::int64_t, std::int64_t, float* target) { *target = *source; }
-#else
-constexpr std::int64_t kTransposeCols = 4;
-/// target[l * width + j] = source[j * stride + l] for l < kLanes, j < 4. Two rounds of interleaving transpose 4 x 4
-/// within each 128-bit block: block b of row i then holds depth 4 * b + i.
-HWY_INLINE void transpose_block(const float* source, std::int64_t stride, std::int64_t width, float* target) {
-  const F32 d;
-  const hn::Repartition<double, F32> d64;
-  const hn::Full128<float> quad;
-  const Vector r0 = hn::LoadU(d, source), r1 = hn::LoadU(d, source + stride);
-  const Vector r2 = hn::LoadU(d, source + 2 * stride), r3 = hn::LoadU(d, source + 3 * stride);
-  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
-  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
-  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
-  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
-  const Vector rows[4] = {hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)),
-                          hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)),
-                          hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)),
-                          hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23))};
-  for (int i = 0; i < 4; ++i) {
-    HWY_ALIGN float blocks[kLanes];
-    hn::Store(rows[i], d, blocks);
-    for (std::int64_t b = 0; b < kLanes / 4; ++b)
-      hn::StoreU(hn::Load(quad, blocks + 4 * b), quad, target + (4 * b + i) * width);
-  }
-}
-#endif
-
 /// The same from `cols` stored columns of `depth` elements each.
 void pack_columns(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t cols, std::int64_t width,
                   float* HWY_RESTRICT target) {
   const std::int64_t whole_depth = depth / kLanes * kLanes, whole_cols = cols / kTransposeCols * kTransposeCols;
   for (std::int64_t l = 0; l < whole_depth; l += kLanes)
     for (std::int64_t j = 0; j < whole_cols; j += kTransposeCols)
-      transpose_block(source + j * stride + l, stride, width, target + l * width + j);
+      transpose_block(F32(), source + j * stride + l, stride, width, target + l * width + j);
   for (std::int64_t l = 0; l < depth; ++l)
     for (std::int64_t j = l < whole_depth ? whole_cols : 0; j < width; ++j)
       target[l * width + j] = j < cols ? source[j * stride + l] : 0.0f;
 }
 
 /// Packs rows [first, first + depth) of columns [col, col + cols), run by run.
-void pack_sliver(const StoredB& b, std::int64_t first, std::int64_t depth, std::int64_t col, std::int64_t cols,
+void pack_sliver(const StoredB<float>& b, std::int64_t first, std::int64_t depth, std::int64_t col, std::int64_t cols,
                  std::int64_t width, float* target) {
   for (const std::int64_t end = first + depth; first < end;) {
     const std::int64_t run = b.run_length > 0 ? first / b.run_length : 0, l = first - run * b.run_length;
@@ -137,7 +107,7 @@ std::int64_t sliver_width(std::int64_t cols) { return cols <= kLanes ? kLanes : 
 std::int64_t count_panels(std::int64_t rows) { return divide_up(rows, kTileRows); }
 
 /// Runs one row panel of a block against a sliver. Panels are balanced, so that none is tiny.
-void run_panel(const BlockGemm& product, const Block& block, std::int64_t panel, const Sliver& sliver) {
+void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t panel, const Sliver& sliver) {
   const std::int64_t panels = count_panels(block.rows);
   const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
   const bool row_major = product.layout == PanelLayout::row_major;
@@ -177,10 +147,10 @@ struct Part {
 
 /// B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend on how many
 /// stand beside it: each depth block is summed on its own, here in steps that start from where the last one ended.
-void run_direct(const BlockGemm& product, const Range2d& range, const Scratch& scratch) {
-  const std::int64_t blocks = divide_up(product.depth, kBlockDepth), rows = range.rows;
+void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scratch& scratch) {
+  const std::int64_t blocks = divide_up(product.depth, kBlockDepth<float>), rows = range.rows;
   const bool row_major = product.layout == PanelLayout::row_major;
-  const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack;
+  const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
   float* const partial = scratch.packed + kDirectDepth * kWidestSliver;
   float* partial_rows[kFewRows];
   product.locate_rows(range.row, rows, scratch.addresses);
@@ -225,7 +195,7 @@ struct PackedB {
 };
 
 /// All rows of the range against a packed block of B.
-void run_rows(const BlockGemm& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
+void run_rows(const BlockGemm<float>& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
               const Scratch& scratch) {
   // Row-major panels are loaded one tile at a time and stay in the L1 cache. Depth-major ones, whose loading is cheaper
   // in long runs of rows, stay in the L2 cache.
@@ -234,7 +204,7 @@ void run_rows(const BlockGemm& product, const Range2d& range, const PackedB& b, 
   for (std::int64_t i = 0; i < row_blocks; ++i) {
     const Part part(range.rows, row_blocks, i);
     const std::int64_t row = range.row + part.begin, rows = part.size();
-    const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack;
+    const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
     product.locate_rows(row, rows, scratch.addresses);
     const float* packed = scratch.packed;
     for (std::int64_t l = b.first; l < b.last; ++l) {
@@ -260,11 +230,11 @@ void run_rows(const BlockGemm& product, const Range2d& range, const PackedB& b, 
   }
 }
 
-void run_packed(const BlockGemm& product, const Range2d& range, const Scratch& scratch) {
-  const std::int64_t depth_blocks = divide_up(product.depth, kBlockDepth);
+void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scratch& scratch) {
+  const std::int64_t depth_blocks = divide_up(product.depth, kBlockDepth<float>);
   const std::int64_t block_depth = divide_up(product.depth, depth_blocks);
   const std::int64_t capacity = kPackedFloats / (product.layout == PanelLayout::row_major ? 1 : 2);
-  const std::int64_t most_cols = capacity / kBlockDepth;
+  const std::int64_t most_cols = capacity / kBlockDepth<float>;
   for (std::int64_t col = range.col; col < range.col + range.cols; col += most_cols) {
     const std::int64_t end = std::min(col + most_cols, range.col + range.cols);
     const std::int64_t group = capacity / (block_depth * divide_up(end - col, kLanes) * kLanes);
@@ -284,7 +254,7 @@ void run_packed(const BlockGemm& product, const Range2d& range, const Scratch& s
   }
 }
 
-void run_block_gemm(const BlockGemm& product, const Range2d& range, float* memory) {
+void run_block_gemm(const BlockGemm<float>& product, const Range2d& range, float* memory) {
   const bool direct = product.rows <= kFewRows && !product.b.transposed && product.b.run_length == 0;
   (direct ? run_direct : run_packed)(product, range, Scratch(memory));
 }
@@ -315,12 +285,13 @@ Range2d TaskGrid::operator[](std::int64_t index) const {
   return {row_at(i), row_at(i + 1) - row_at(i), col_at(j), col_at(j + 1) - col_at(j)};
 }
 
-std::size_t block_gemm_scratch_bytes() {
+template <>
+std::size_t block_gemm_scratch_bytes<float>() {
   return kAlignment + static_cast<std::size_t>(kPanelFloats + kPackedFloats) * sizeof(float) +
          kBlockRows * sizeof(float*);
 }
 
-void block_gemm(const BlockGemm& product, const Range2d& range, void* scratch) {
+void block_gemm(const BlockGemm<float>& product, const Range2d& range, void* scratch) {
   const auto address = (reinterpret_cast<std::uintptr_t>(scratch) + kAlignment - 1) / kAlignment * kAlignment;
   RETORT_SIMD_SELECT(run_block_gemm)(product, range, reinterpret_cast<float*>(address));
 }

@@ -7,11 +7,14 @@
 // two vectors; a register-tiled micro-kernel runs each panel against each sliver. Each element of C is summed in the
 // same order however many rows there are and however they are split into tasks: neither the number of threads nor the
 // size of the batch changes the bits.
+//
+// A and B are f32, or bf16 with sums in f32 (block_gemm_bf16.cpp).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/cpu/parallel.h"
 
 namespace retort::cpu {
@@ -23,30 +26,34 @@ enum class PanelLayout : std::uint8_t {
 };
 
 /// A block of A to be loaded: rows [row, row + rows) and depths [depth, depth + depths).
+template <class T>
 struct PanelBlock {
   std::int64_t row, rows, depth, depths;
-  float* panel;
+  T* panel;
   std::int64_t stride;  ///< elements between the panel's contiguous runs: rows (row_major) or depths (depth_major)
 };
 
 /// Where B lies. Its rows come in runs of run_length, run i at data + i / inner_runs * outer_step + i % inner_runs *
 /// inner_step: one run for a matrix, one per tap for a filter that is read backwards.
+template <class T>
 struct StoredB {
-  const float* data;
+  const T* data;
   std::int64_t stride;          ///< between neighbouring rows of a run, or its columns if transposed
   bool transposed = false;      ///< each run is stored [cols, run_length]
   std::int64_t run_length = 0;  ///< 0: all in one run
   std::int64_t inner_runs = 1, inner_step = 0, outer_step = 0;
 };
 
+/// T: of A and B; Out: of C.
+template <class T, class Out = T>
 struct BlockGemm {
   std::int64_t rows, cols, depth;
   PanelLayout layout;
-  /// Fills a panel, run by run in ascending order; may write up to kPanelSlack elements past the end of each run.
-  FunctionRef<void(const PanelBlock&)> load_panel;
-  StoredB b;
+  /// Fills a panel, run by run in ascending order; may write up to kPanelSlack<T> elements past the end of each run.
+  FunctionRef<void(const PanelBlock<T>&)> load_panel;
+  StoredB<T> b;
   /// Writes the addresses of column 0 of C's rows [row, row + rows).
-  FunctionRef<void(std::int64_t row, std::int64_t rows, float** addresses)> locate_rows;
+  FunctionRef<void(std::int64_t row, std::int64_t rows, Out** addresses)> locate_rows;
   const float* bias;  ///< [cols] or null
   bool relu;
 };
@@ -68,14 +75,23 @@ class TaskGrid {
   std::int64_t rows_, cols_, row_tiles_, col_tiles_;
 };
 
-inline constexpr std::int64_t kBlockDepth = 256;  ///< the most depths of a PanelBlock
-inline constexpr std::int64_t kBlockRows = 252;   ///< the most rows of one; a multiple of the micro-kernel's 14
-inline constexpr std::int64_t kPanelSlack = 16;   ///< a vector; it also spreads a panel's runs over the cache's sets
+/// The most depths of a PanelBlock.
+template <class T>
+inline constexpr std::int64_t kBlockDepth = 1024 / static_cast<std::int64_t>(sizeof(T));
+inline constexpr std::int64_t kBlockRows = 252;  ///< the most rows of one; a multiple of the micro-kernel's 14
+/// A vector; it also spreads a panel's runs over the cache's sets.
+template <class T>
+inline constexpr std::int64_t kPanelSlack = 64 / static_cast<std::int64_t>(sizeof(T));
 
-/// Bytes of scratch that one call of block_gemm needs.
+inline constexpr std::int64_t kTaskRows = 504;  ///< the most rows of a TaskGrid's rectangles
+
+/// Bytes of scratch that one call of block_gemm needs, for A and B of type T.
+template <class T>
 std::size_t block_gemm_scratch_bytes();
 
 /// Computes a rectangle of C on the calling thread. scratch is private to the call.
-void block_gemm(const BlockGemm& product, const Range2d& range, void* scratch);
+void block_gemm(const BlockGemm<float>& product, const Range2d& range, void* scratch);
+void block_gemm(const BlockGemm<BFloat16>& product, const Range2d& range, void* scratch);
+void block_gemm(const BlockGemm<BFloat16, float>& product, const Range2d& range, void* scratch);
 
 }  // namespace retort::cpu

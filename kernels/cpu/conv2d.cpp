@@ -10,9 +10,10 @@
 
 namespace retort::cpu {
 
+template <class T>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
-  if (use_winograd(pass, g)) return winograd_workspace_bytes(pass, g);
-  const std::size_t scratch = num_threads() * block_gemm_scratch_bytes();
+  if (use_winograd<T>(pass, g)) return winograd_workspace_bytes<T>(pass, g);
+  const std::size_t scratch = num_threads() * block_gemm_scratch_bytes<T>();
   switch (pass) {
     case ConvPass::fprop:
     case ConvPass::dgrad: return scratch;
@@ -21,52 +22,42 @@ std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   return 0;
 }
 
-PatchGeometry input_patches(const Conv2dGeometry& g, const float* x, std::int64_t group) {
-  return {.x = x + group * g.c_per_group(),
-          .h = g.h,
-          .w = g.w,
-          .pixel_stride = g.c,
-          .p = g.p(),
-          .q = g.q(),
-          .stride_h = g.stride_h,
-          .stride_w = g.stride_w,
-          .offset_h = -g.pad_h,
-          .offset_w = -g.pad_w,
-          .taps_h = g.r,
-          .taps_w = g.s,
-          .tap_step_h = g.dilation_h,
-          .tap_step_w = g.dilation_w,
-          .channels = g.c_per_group()};
-}
-
+template <class T>
 void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
                   void* y_data, void* workspace) {
-  if (use_winograd(ConvPass::fprop, g))
-    return winograd_fprop(g, static_cast<const float*>(x), static_cast<const float*>(w),
-                          static_cast<const float*>(bias), relu, static_cast<float*>(y_data), workspace);
+  if (use_winograd<T>(ConvPass::fprop, g))
+    return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<const float*>(bias), relu,
+                          static_cast<T*>(y_data), workspace);
   const std::int64_t rows = g.n * g.p() * g.q();
-  auto* y = static_cast<float*>(y_data);
+  auto* y = static_cast<T*>(y_data);
   const TaskGrid grid(rows, g.k_per_group(), g.groups);
   parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {
     const std::int64_t group = index / grid.size(), first_k = group * g.k_per_group();
-    const PatchGeometry patches = input_patches(g, static_cast<const float*>(x), group);
-    const auto load_panel = [&](const PanelBlock& block) {
+    const PatchGeometry<T> patches = input_patches(g, static_cast<const T*>(x), group);
+    const auto load_panel = [&](const PanelBlock<T>& block) {
       gather_patches(patches, block.row, block.rows, block.depth, block.depths, block.panel, block.stride);
     };
-    const auto locate_rows = [&](std::int64_t row, std::int64_t count, float** addresses) {
+    const auto locate_rows = [&](std::int64_t row, std::int64_t count, T** addresses) {
       for (std::int64_t i = 0; i < count; ++i) addresses[i] = y + (row + i) * g.k + first_k;
     };
-    const BlockGemm product = {.rows = rows,
-                               .cols = g.k_per_group(),
-                               .depth = patches.depth(),
-                               .layout = PanelLayout::row_major,
-                               .load_panel = load_panel,
-                               .b = {.data = static_cast<const float*>(w) + first_k, .stride = g.k},
-                               .locate_rows = locate_rows,
-                               .bias = bias != nullptr ? static_cast<const float*>(bias) + first_k : nullptr,
-                               .relu = relu};
-    block_gemm(product, grid[index % grid.size()], thread_scratch(workspace, thread));
+    const BlockGemm<T> product = {.rows = rows,
+                                  .cols = g.k_per_group(),
+                                  .depth = patches.depth(),
+                                  .layout = PanelLayout::row_major,
+                                  .load_panel = load_panel,
+                                  .b = {.data = static_cast<const T*>(w) + first_k, .stride = g.k},
+                                  .locate_rows = locate_rows,
+                                  .bias = bias != nullptr ? static_cast<const float*>(bias) + first_k : nullptr,
+                                  .relu = relu};
+    block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
   });
 }
+
+template std::size_t conv2d_workspace_bytes<float>(ConvPass, const Conv2dGeometry&);
+template std::size_t conv2d_workspace_bytes<BFloat16>(ConvPass, const Conv2dGeometry&);
+template void conv2d_fprop<float>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*,
+                                  void*);
+template void conv2d_fprop<BFloat16>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*,
+                                     void*);
 
 }  // namespace retort::cpu

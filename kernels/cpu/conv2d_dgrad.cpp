@@ -39,73 +39,76 @@ Axis make_axis(std::int64_t residue, std::int64_t extent, std::int64_t filter, s
   return axis;
 }
 
-void zero_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, float* dx) {
+template <class T>
+void zero_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, T* dx) {
   parallel_for(g.n * h.count, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      float* line = dx + ((row / h.count * g.h + h.first + row % h.count * g.stride_h) * g.w + w.first) * g.c;
-      for (std::int64_t j = 0; j < w.count; ++j) std::fill_n(line + j * g.stride_w * g.c, g.c, 0.0f);
+      T* line = dx + ((row / h.count * g.h + h.first + row % h.count * g.stride_h) * g.w + w.first) * g.c;
+      for (std::int64_t j = 0; j < w.count; ++j) std::fill_n(line + j * g.stride_w * g.c, g.c, T(0.0f));
     }
   });
 }
 
-void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const float* dy, const float* filter, float* dx,
+template <class T>
+void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const T* dy, const T* filter, T* dx,
                void* workspace) {
   const std::int64_t rows = g.n * h.count * w.count, depth = h.taps * w.taps * g.k_per_group();
   const std::int64_t tap = g.c_per_group() * g.k;  // elements of a tap's filter
-  const float* const last_tap = filter + (h.last_tap * g.s + w.last_tap) * tap;
+  const T* const last_tap = filter + (h.last_tap * g.s + w.last_tap) * tap;
   const TaskGrid grid(rows, g.c_per_group(), g.groups);
   parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {
     const std::int64_t group = index / grid.size();
-    const PatchGeometry patches = {.x = dy + group * g.k_per_group(),
-                                   .h = g.p(),
-                                   .w = g.q(),
-                                   .pixel_stride = g.k,
-                                   .p = h.count,
-                                   .q = w.count,
-                                   .stride_h = 1,
-                                   .stride_w = 1,
-                                   .offset_h = h.offset,
-                                   .offset_w = w.offset,
-                                   .taps_h = h.taps,
-                                   .taps_w = w.taps,
-                                   .tap_step_h = h.step,
-                                   .tap_step_w = w.step,
-                                   .channels = g.k_per_group()};
-    const auto load_panel = [&](const PanelBlock& block) {
+    const PatchGeometry<T> patches = {.x = dy + group * g.k_per_group(),
+                                      .h = g.p(),
+                                      .w = g.q(),
+                                      .pixel_stride = g.k,
+                                      .p = h.count,
+                                      .q = w.count,
+                                      .stride_h = 1,
+                                      .stride_w = 1,
+                                      .offset_h = h.offset,
+                                      .offset_w = w.offset,
+                                      .taps_h = h.taps,
+                                      .taps_w = w.taps,
+                                      .tap_step_h = h.step,
+                                      .tap_step_w = w.step,
+                                      .channels = g.k_per_group()};
+    const auto load_panel = [&](const PanelBlock<T>& block) {
       gather_patches(patches, block.row, block.rows, block.depth, block.depths, block.panel, block.stride);
     };
-    const auto locate_rows = [&](std::int64_t row, std::int64_t count, float** addresses) {
+    const auto locate_rows = [&](std::int64_t row, std::int64_t count, T** addresses) {
       for (std::int64_t i = row; i < row + count; ++i) {
         const std::int64_t image = i / w.count / h.count;
         const std::int64_t y = h.first + i / w.count % h.count * g.stride_h, x = w.first + i % w.count * g.stride_w;
         *addresses++ = dx + ((image * g.h + y) * g.w + x) * g.c + group * g.c_per_group();
       }
     };
-    const BlockGemm product = {.rows = rows,
-                               .cols = g.c_per_group(),
-                               .depth = depth,
-                               .layout = PanelLayout::row_major,
-                               .load_panel = load_panel,
-                               .b = {.data = last_tap + group * g.k_per_group(),
-                                     .stride = g.k,
-                                     .transposed = true,
-                                     .run_length = g.k_per_group(),
-                                     .inner_runs = w.taps,
-                                     .inner_step = -w.tap_stride * tap,
-                                     .outer_step = -h.tap_stride * g.s * tap},
-                               .locate_rows = locate_rows,
-                               .bias = nullptr,
-                               .relu = false};
-    block_gemm(product, grid[index % grid.size()], thread_scratch(workspace, thread));
+    const BlockGemm<T> product = {.rows = rows,
+                                  .cols = g.c_per_group(),
+                                  .depth = depth,
+                                  .layout = PanelLayout::row_major,
+                                  .load_panel = load_panel,
+                                  .b = {.data = last_tap + group * g.k_per_group(),
+                                        .stride = g.k,
+                                        .transposed = true,
+                                        .run_length = g.k_per_group(),
+                                        .inner_runs = w.taps,
+                                        .inner_step = -w.tap_stride * tap,
+                                        .outer_step = -h.tap_stride * g.s * tap},
+                                  .locate_rows = locate_rows,
+                                  .bias = nullptr,
+                                  .relu = false};
+    block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
   });
 }
 
 }  // namespace
 
+template <class T>
 void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w_data, void* dx_data, void* workspace) {
-  auto* dx = static_cast<float*>(dx_data);
-  if (use_winograd(ConvPass::dgrad, g))
-    return winograd_dgrad(g, static_cast<const float*>(dy), static_cast<const float*>(w_data), dx, workspace);
+  auto* dx = static_cast<T*>(dx_data);
+  if (use_winograd<T>(ConvPass::dgrad, g))
+    return winograd_dgrad(g, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
   for (std::int64_t i = 0; i < g.stride_h; ++i) {
     const Axis h = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
     for (std::int64_t j = 0; j < g.stride_w; ++j) {
@@ -114,9 +117,12 @@ void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w
       if (h.taps == 0 || w.taps == 0)
         zero_class(g, h, w, dx);
       else
-        run_class(g, h, w, static_cast<const float*>(dy), static_cast<const float*>(w_data), dx, workspace);
+        run_class(g, h, w, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
     }
   }
 }
+
+template void conv2d_dgrad<float>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
+template void conv2d_dgrad<BFloat16>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
 
 }  // namespace retort::cpu

@@ -13,19 +13,41 @@
 
 namespace retort::cpu {
 
-inline void* thread_scratch(void* workspace, int thread) {
-  return static_cast<char*>(workspace) + static_cast<std::size_t>(thread) * block_gemm_scratch_bytes();
+template <class T>
+void* thread_scratch(void* workspace, int thread) {
+  return static_cast<char*>(workspace) + static_cast<std::size_t>(thread) * block_gemm_scratch_bytes<T>();
 }
 
 /// What follows the threads' scratch.
-inline float* pass_buffer(void* workspace) { return static_cast<float*>(thread_scratch(workspace, num_threads())); }
+template <class T>
+float* pass_buffer(void* workspace) {
+  return static_cast<float*>(thread_scratch<T>(workspace, num_threads()));
+}
 
+/// Of a filter's gradient, f32 always.
 inline std::size_t filter_bytes(const Conv2dGeometry& g) {
   return static_cast<std::size_t>(g.r * g.s * g.c_per_group() * g.k) * sizeof(float);
 }
 
 /// The patches of x that the outputs of a group see.
-PatchGeometry input_patches(const Conv2dGeometry& geometry, const float* x, std::int64_t group);
+template <class T>
+PatchGeometry<T> input_patches(const Conv2dGeometry& g, const T* x, std::int64_t group) {
+  return {.x = x + group * g.c_per_group(),
+          .h = g.h,
+          .w = g.w,
+          .pixel_stride = g.c,
+          .p = g.p(),
+          .q = g.q(),
+          .stride_h = g.stride_h,
+          .stride_w = g.stride_w,
+          .offset_h = -g.pad_h,
+          .offset_w = -g.pad_w,
+          .taps_h = g.r,
+          .taps_w = g.s,
+          .tap_step_h = g.dilation_h,
+          .tap_step_w = g.dilation_w,
+          .channels = g.c_per_group()};
+}
 
 /// wgrad sums over all output positions. A small filter has too few elements to share out, so the positions are split
 /// instead: each part sums into a filter of its own, and these are added up in a fixed order.

@@ -3,16 +3,18 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/bfloat16.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/philox.h"
 
 namespace retort::cpu {
 
 // Plain loops: networks drop out a few thousand elements a sample, next to their billions of multiply-adds.
+template <class T>
 void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const void* x_,
                    void* y_) {
-  const float* x = static_cast<const float*>(x_);
-  float* y = static_cast<float*>(y_);
+  const T* x = static_cast<const T*>(x_);
+  T* y = static_cast<T*>(y_);
   // word / 2^32 >= p as integers; at p = 1 no word reaches it, and the factor is never used.
   const std::uint64_t threshold = static_cast<std::uint64_t>(std::ceil(p * 4294967296.0));
   const float factor = static_cast<float>(1 / (1 - p));
@@ -27,10 +29,15 @@ void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, 
       const std::int64_t count = std::min<std::int64_t>(4, n - 4 * block);
       for (std::int64_t j = 0; j < count; ++j) {
         const float value = x[4 * block + j];
-        y[4 * block + j] = words[static_cast<std::size_t>(j)] >= threshold ? value * factor : 0;
+        y[4 * block + j] = words[static_cast<std::size_t>(j)] >= threshold ? T(value * factor) : T(0.0f);
       }
     }
   });
 }
+
+template void dropout_apply<float>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
+                                   void*);
+template void dropout_apply<BFloat16>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
+                                      void*);
 
 }  // namespace retort::cpu

@@ -1,5 +1,5 @@
-// Vectorised exp in double for softmax and the losses, and rows of floats widened to double. Included once per target,
-// after "kernels/cpu/vector_loop-inl.h".
+// Vectorised exp in double for softmax and the losses, and rows of floats or bf16 widened to double. Included once per
+// target, after "kernels/cpu/vector_loop-inl.h".
 #include <hwy/contrib/math/math-inl.h>
 
 #include <limits>
@@ -22,14 +22,14 @@ using HalfF32 = hn::Rebind<float, F64>;
 /// exp(x) for x <= 0 within 2 ulp; NaN stays NaN, which Highway's own would turn into 0.
 HWY_INLINE V64 exponential(V64 x) { return hn::IfThenElse(hn::Eq(x, x), hn::Exp(F64(), x), x); }
 
-/// Floats widened; lanes past the row's end hold 0.
-template <class Span>
-HWY_INLINE V64 load_wide(Span span, const float* from) {
+/// Floats or bf16 widened; lanes past the row's end hold 0.
+template <class Span, class T>
+HWY_INLINE V64 load_wide(Span span, const T* from) {
   return hn::PromoteTo(F64(), span.load(HalfF32(), from));
 }
 
-template <class Span>
-HWY_INLINE void store_narrow(Span span, V64 value, float* to) {
+template <class Span, class T>
+HWY_INLINE void store_narrow(Span span, V64 value, T* to) {
   span.store(HalfF32(), hn::DemoteTo(HalfF32(), value), to);
 }
 
@@ -39,8 +39,9 @@ HWY_INLINE V64 or_beyond(Part part, V64 value, double beyond) {
   return hn::IfThenElse(hn::FirstN(F64(), part.count), value, hn::Set(F64(), beyond));
 }
 
-/// The largest of n floats. NaNs may be skipped: they show in every sum that follows.
-inline double row_maximum(const float* x, std::int64_t n) {
+/// The largest of n elements. NaNs may be skipped: they show in every sum that follows.
+template <class T>
+double row_maximum(const T* x, std::int64_t n) {
   auto largest = hn::Set(F64(), -std::numeric_limits<double>::infinity());
   vector_loop(F64(), 0, n, [&](auto span, std::int64_t i) HWY_ATTR {
     const V64 value = or_beyond(span, load_wide(span, x + i), -std::numeric_limits<double>::infinity());

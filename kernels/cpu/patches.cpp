@@ -1,6 +1,8 @@
 #include "kernels/cpu/patches.h"
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/block_gemm.h"
 
@@ -25,7 +27,8 @@ struct Run {
 
 /// The runs of elements [first, first + count); returns how many there are. Where neighbouring taps are neighbouring
 /// pixels, a run spans a whole row of taps.
-std::int64_t list_runs(const PatchGeometry& g, std::int64_t first, std::int64_t count, Run* runs) {
+template <class T>
+std::int64_t list_runs(const PatchGeometry<T>& g, std::int64_t first, std::int64_t count, Run* runs) {
   const bool joined = g.channels == g.pixel_stride && g.tap_step_w == 1;
   const std::int64_t length = joined ? g.taps_w * g.channels : g.channels;
   std::int64_t total = 0;
@@ -39,30 +42,44 @@ std::int64_t list_runs(const PatchGeometry& g, std::int64_t first, std::int64_t 
   return total;
 }
 
+/// What elements are copied as.
+template <class T>
+using Lane = std::conditional_t<sizeof(T) == 2, std::uint16_t, T>;
+
 /// Copies count elements; writes whole vectors, so up to a vector past the end of target.
-HWY_INLINE void copy(const float* source, std::int64_t count, float* target) {
-  const hn::ScalableTag<float> d;
+template <class T>
+HWY_INLINE void copy(const T* from, std::int64_t count, T* to) {
+  const hn::ScalableTag<Lane<T>> d;
   constexpr std::int64_t kLanes = hn::MaxLanes(d);
+  const auto* source = reinterpret_cast<const Lane<T>*>(from);
+  auto* target = reinterpret_cast<Lane<T>*>(to);
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(d, source + i), d, target + i);
-  if (i < count)
+  if (i == count) return;
+  if constexpr (sizeof(T) == 2 && HWY_TARGET != HWY_AVX3) {
+    // Masked loads of 16-bit lanes read past the end here.
+    std::memcpy(target + i, source + i, static_cast<std::size_t>(count - i) * sizeof(T));
+  } else {
     hn::StoreU(hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count - i)), d, source + i), d, target + i);
+  }
 }
 
-HWY_INLINE void clear(std::int64_t count, float* target) {
-  const hn::ScalableTag<float> d;
+template <class T>
+HWY_INLINE void clear(std::int64_t count, T* to) {
+  const hn::ScalableTag<Lane<T>> d;
   constexpr std::int64_t kLanes = hn::MaxLanes(d);
-  for (std::int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::Zero(d), d, target + i);
+  for (std::int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::Zero(d), d, reinterpret_cast<Lane<T>*>(to) + i);
 }
 
-void gather(const PatchGeometry& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
-            std::int64_t elements, float* target, std::int64_t stride) {
-  Run runs[std::max(kBlockRows, kBlockDepth)];
+template <class T>
+void gather(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
+            std::int64_t elements, T* target, std::int64_t stride) {
+  Run runs[std::max(kBlockRows, kBlockDepth<T>)];
   const std::int64_t run_count = list_runs(g, first_element, elements, runs);
   std::int64_t q = first_row % g.q, p = first_row / g.q % g.p;
-  const float* image = g.x + first_row / g.q / g.p * g.h * g.w * g.pixel_stride;
+  const T* image = g.x + first_row / g.q / g.p * g.h * g.w * g.pixel_stride;
   for (std::int64_t i = 0; i < rows; ++i, target += stride) {
-    float* out = target;
+    T* out = target;
     for (const Run* run = runs; run != runs + run_count; ++run) {
       const std::int64_t count = run->end - run->begin;
       const std::int64_t h = p * g.stride_h + run->h, w = q * g.stride_w + run->w;
@@ -95,10 +112,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace retort::cpu {
 
-void gather_patches(const PatchGeometry& geometry, std::int64_t first_row, std::int64_t rows,
-                    std::int64_t first_element, std::int64_t elements, float* target, std::int64_t stride) {
-  RETORT_SIMD_SELECT(gather)(geometry, first_row, rows, first_element, elements, target, stride);
+template <class T>
+void gather_patches(const PatchGeometry<T>& geometry, std::int64_t first_row, std::int64_t rows,
+                    std::int64_t first_element, std::int64_t elements, T* target, std::int64_t stride) {
+  RETORT_SIMD_SELECT(gather<T>)(geometry, first_row, rows, first_element, elements, target, stride);
 }
+
+template void gather_patches(const PatchGeometry<float>&, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                             float*, std::int64_t);
+template void gather_patches(const PatchGeometry<BFloat16>&, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                             BFloat16*, std::int64_t);
 
 }  // namespace retort::cpu
 #endif  // HWY_ONCE

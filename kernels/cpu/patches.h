@@ -7,8 +7,10 @@
 
 namespace retort::cpu {
 
+/// T: of the elements, float or BFloat16.
+template <class T>
 struct PatchGeometry {
-  const float* x;  ///< [n, h, w, pixel_stride], at the first channel wanted
+  const T* x;  ///< [n, h, w, pixel_stride], at the first channel wanted
   std::int64_t h, w, pixel_stride;
   std::int64_t p, q;                ///< output positions of an image
   std::int64_t stride_h, stride_w;  ///< pixels between neighbouring positions
@@ -21,8 +23,9 @@ struct PatchGeometry {
 };
 
 /// target[i * stride + e] = element first_element + e of row first_row + i, 0 outside the image; i < rows, e <
-/// elements. Rows are written in ascending order, and up to 16 elements past the end of each.
-void gather_patches(const PatchGeometry& geometry, std::int64_t first_row, std::int64_t rows,
-                    std::int64_t first_element, std::int64_t elements, float* target, std::int64_t stride);
+/// elements. Rows are written in ascending order, and up to a vector of 64 bytes past the end of each.
+template <class T>
+void gather_patches(const PatchGeometry<T>& geometry, std::int64_t first_row, std::int64_t rows,
+                    std::int64_t first_element, std::int64_t elements, T* target, std::int64_t stride);
 
 }  // namespace retort::cpu

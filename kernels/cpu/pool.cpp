@@ -62,7 +62,8 @@ namespace HWY_NAMESPACE {
 
 using F32 = hn::ScalableTag<float>;
 using I32 = hn::ScalableTag<std::int32_t>;
-constexpr std::int64_t kStrip = 64;  // channels
+constexpr std::int64_t kStrip = 64;       // channels
+constexpr std::int64_t kMostSums = 1024;  // channels
 
 /// Runs body(n, row, channel_begin, channel_end) for `rows` rows of each of plane.n images; few rows are cut by
 /// channels too.
@@ -80,12 +81,13 @@ void for_rows(const PoolPlane& plane, std::int64_t rows, const Body& body) {
   });
 }
 
-void max_forward(const PoolPlane& plane, const float* x, float* y, std::int32_t* index) {
+template <class T>
+void max_forward(const PoolPlane& plane, const T* x, T* y, std::int32_t* index) {
   const PoolAxis &rows = plane.rows, &columns = plane.columns;
   for_rows(plane, rows.out, [&](std::int64_t n, std::int64_t p, std::int64_t first, std::int64_t last) HWY_ATTR {
     const F32 d;
     const I32 di;
-    const float* image = x + n * rows.in * columns.in * plane.c;
+    const T* image = x + n * rows.in * columns.in * plane.c;
     const Span i_span = rows.inputs(p);
     for (std::int64_t q = 0; q < columns.out; ++q) {
       const Span j_span = columns.inputs(q);
@@ -110,7 +112,8 @@ void max_forward(const PoolPlane& plane, const float* x, float* y, std::int32_t*
   });
 }
 
-void max_backward(const PoolPlane& plane, const float* dy, const std::int32_t* index, float* dx) {
+template <class T>
+void max_backward(const PoolPlane& plane, const T* dy, const std::int32_t* index, T* dx) {
   const PoolAxis &rows = plane.rows, &columns = plane.columns;
   for_rows(plane, rows.in, [&](std::int64_t n, std::int64_t i, std::int64_t first, std::int64_t last) HWY_ATTR {
     const F32 d;
@@ -134,11 +137,12 @@ void max_backward(const PoolPlane& plane, const float* dy, const std::int32_t* i
   });
 }
 
-void average_forward(const PoolPlane& plane, const float* x, float* y) {
+template <class T>
+void average_forward(const PoolPlane& plane, const T* x, T* y) {
   const PoolAxis &rows = plane.rows, &columns = plane.columns;
   for_rows(plane, rows.out, [&](std::int64_t n, std::int64_t p, std::int64_t first, std::int64_t last) HWY_ATTR {
     const F32 d;
-    const float* image = x + n * rows.in * columns.in * plane.c;
+    const T* image = x + n * rows.in * columns.in * plane.c;
     const Span i_span = rows.inputs(p);
     for (std::int64_t q = 0; q < columns.out; ++q) {
       const Span j_span = columns.inputs(q);
@@ -157,23 +161,31 @@ void average_forward(const PoolPlane& plane, const float* x, float* y) {
   });
 }
 
-void average_backward(const PoolPlane& plane, const float* dy, float* dx) {
+template <class T>
+void average_backward(const PoolPlane& plane, const T* dy, T* dx) {
   const PoolAxis &rows = plane.rows, &columns = plane.columns;
   for_rows(plane, rows.in, [&](std::int64_t n, std::int64_t i, std::int64_t first, std::int64_t last) HWY_ATTR {
     const F32 d;
     const Span p_span = rows.outputs(i);
     for (std::int64_t j = 0; j < columns.in; ++j) {
       const Span q_span = columns.outputs(j);
-      float* pixel = dx + ((n * rows.in + i) * columns.in + j) * plane.c;
-      std::fill(pixel + first, pixel + last, 0.0f);  // it stays in L1 while the windows add to it
-      for (std::int64_t p = p_span.begin; p < p_span.end; ++p)
-        for (std::int64_t q = q_span.begin; q < q_span.end; ++q) {
-          const auto share = hn::Set(d, 1 / static_cast<float>(rows.count(p) * columns.count(q)));
-          const float* gradient = dy + ((n * rows.out + p) * columns.out + q) * plane.c;
-          vector_loop(d, first, last, [&](auto span, std::int64_t c) HWY_ATTR {
-            span.store(d, hn::MulAdd(span.load(d, gradient + c), share, span.load(d, pixel + c)), pixel + c);
-          });
-        }
+      T* pixel = dx + ((n * rows.in + i) * columns.in + j) * plane.c;
+      for (std::int64_t strip = first; strip < last; strip += kMostSums) {
+        const std::int64_t width = std::min(kMostSums, last - strip);
+        HWY_ALIGN float sums[kMostSums];  // they stay in L1 while the windows add to them
+        std::fill_n(sums, width, 0.0f);
+        for (std::int64_t p = p_span.begin; p < p_span.end; ++p)
+          for (std::int64_t q = q_span.begin; q < q_span.end; ++q) {
+            const auto share = hn::Set(d, 1 / static_cast<float>(rows.count(p) * columns.count(q)));
+            const T* gradient = dy + ((n * rows.out + p) * columns.out + q) * plane.c + strip;
+            vector_loop(d, 0, width, [&](auto span, std::int64_t c) HWY_ATTR {
+              span.store(d, hn::MulAdd(span.load(d, gradient + c), share, span.load(d, sums + c)), sums + c);
+            });
+          }
+        vector_loop(d, 0, width, [&](auto span, std::int64_t c) HWY_ATTR {
+          span.store(d, span.load(d, sums + c), pixel + strip + c);
+        });
+      }
     }
   });
 }
@@ -199,29 +211,46 @@ PoolPlane plane(const AdaptivePoolGeometry& g) {
 
 }  // namespace
 
+template <class T>
 void max_pool_forward(Stream, const Pool2dGeometry& g, const void* x, void* y, std::int32_t* index) {
-  RETORT_SIMD_SELECT(max_forward)(plane(g), static_cast<const float*>(x), static_cast<float*>(y), index);
+  RETORT_SIMD_SELECT(max_forward<T>)(plane(g), static_cast<const T*>(x), static_cast<T*>(y), index);
 }
 
+template <class T>
 void max_pool_backward(Stream, const Pool2dGeometry& g, const void* dy, const std::int32_t* index, void* dx) {
-  RETORT_SIMD_SELECT(max_backward)(plane(g), static_cast<const float*>(dy), index, static_cast<float*>(dx));
+  RETORT_SIMD_SELECT(max_backward<T>)(plane(g), static_cast<const T*>(dy), index, static_cast<T*>(dx));
 }
 
+template <class T>
 void average_pool_forward(Stream, const Pool2dGeometry& g, const void* x, void* y) {
-  RETORT_SIMD_SELECT(average_forward)(plane(g), static_cast<const float*>(x), static_cast<float*>(y));
+  RETORT_SIMD_SELECT(average_forward<T>)(plane(g), static_cast<const T*>(x), static_cast<T*>(y));
 }
 
+template <class T>
 void average_pool_backward(Stream, const Pool2dGeometry& g, const void* dy, void* dx) {
-  RETORT_SIMD_SELECT(average_backward)(plane(g), static_cast<const float*>(dy), static_cast<float*>(dx));
+  RETORT_SIMD_SELECT(average_backward<T>)(plane(g), static_cast<const T*>(dy), static_cast<T*>(dx));
 }
 
+template <class T>
 void adaptive_pool_forward(Stream, const AdaptivePoolGeometry& g, const void* x, void* y) {
-  RETORT_SIMD_SELECT(average_forward)(plane(g), static_cast<const float*>(x), static_cast<float*>(y));
+  RETORT_SIMD_SELECT(average_forward<T>)(plane(g), static_cast<const T*>(x), static_cast<T*>(y));
 }
 
+template <class T>
 void adaptive_pool_backward(Stream, const AdaptivePoolGeometry& g, const void* dy, void* dx) {
-  RETORT_SIMD_SELECT(average_backward)(plane(g), static_cast<const float*>(dy), static_cast<float*>(dx));
+  RETORT_SIMD_SELECT(average_backward<T>)(plane(g), static_cast<const T*>(dy), static_cast<T*>(dx));
 }
+
+#define RETORT_INSTANTIATE(T)                                                                                 \
+  template void max_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*, std::int32_t*);        \
+  template void max_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, const std::int32_t*, void*); \
+  template void average_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*);                   \
+  template void average_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, void*);                  \
+  template void adaptive_pool_forward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);            \
+  template void adaptive_pool_backward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(BFloat16)
+#undef RETORT_INSTANTIATE
 
 }  // namespace retort::cpu
 #endif

@@ -7,7 +7,8 @@
 namespace retort {
 namespace {
 
-constexpr SimdLevel kLevels[] = {SimdLevel::plain, SimdLevel::neon, SimdLevel::avx2, SimdLevel::avx512};
+constexpr SimdLevel kLevels[] = {SimdLevel::plain, SimdLevel::neon, SimdLevel::avx2, SimdLevel::avx512,
+                                 SimdLevel::avx512_bf16};
 
 SimdLevel choose() {
   SimdLevel best = SimdLevel::plain;
@@ -37,6 +38,7 @@ bool simd_available(SimdLevel level) {
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512cd");
+    case SimdLevel::avx512_bf16: return simd_available(SimdLevel::avx512) && __builtin_cpu_supports("avx512bf16");
   }
   return false;
 #else
@@ -53,6 +55,7 @@ const char* simd_name(SimdLevel level) {
     case SimdLevel::neon: return "neon";
     case SimdLevel::avx2: return "avx2";
     case SimdLevel::avx512: return "avx512";
+    case SimdLevel::avx512_bf16: return "avx512_bf16";
   }
   return "";
 }

@@ -23,10 +23,12 @@
 namespace retort {
 
 /// In ascending order of preference.
-enum class SimdLevel { plain, neon, avx2, avx512 };
+/// avx512_bf16 runs what is compiled for avx512, and the instruction for products of bf16 where a kernel has a use for
+/// it.
+enum class SimdLevel { plain, neon, avx2, avx512, avx512_bf16 };
 
 /// The level in use: the best that the CPU has, or a lower one named by the environment variable RETORT_SIMD
-/// (plain, neon, avx2, avx512), read once. An unknown or unavailable name is ignored.
+/// (plain, neon, avx2, avx512, avx512_bf16), read once. An unknown or unavailable name is ignored.
 SimdLevel simd_level();
 
 /// The level's name as in RETORT_SIMD.
@@ -42,7 +44,7 @@ bool simd_available(SimdLevel level);
 
 #if defined(__x86_64__)
 #define RETORT_SIMD_SELECT(function)                                        \
-  (::retort::simd_level() == ::retort::SimdLevel::avx512 ? N_AVX3::function \
+  (::retort::simd_level() >= ::retort::SimdLevel::avx512 ? N_AVX3::function \
    : ::retort::simd_level() == ::retort::SimdLevel::avx2 ? N_AVX2::function \
                                                          : N_SCALAR::function)
 #else

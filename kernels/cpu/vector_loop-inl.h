@@ -1,5 +1,6 @@
 // The loop that every vectorised kernel runs: whole vectors, then one masked part, so that no array needs padding.
-// Included once per target, after <hwy/highway.h>.
+// Elements are of the vector's own type, or bf16 beside vectors of floats. Included once per target, after
+// <hwy/highway.h>.
 #include <cstdint>
 
 #if defined(RETORT_KERNELS_CPU_VECTOR_LOOP_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -8,6 +9,8 @@
 #else
 #define RETORT_KERNELS_CPU_VECTOR_LOOP_INL_H_
 #endif
+
+#include "kernels/cpu/bfloat16-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
@@ -24,6 +27,14 @@ struct Whole {
   HWY_INLINE void store(D d, hn::Vec<D> value, hn::TFromD<D>* to) const {
     hn::StoreU(value, d, to);
   }
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, const BFloat16* from) const {
+    return widen(d, hn::LoadU(HalfTag<D>(), bits_at(from)));
+  }
+  template <class D>
+  HWY_INLINE void store(D d, hn::Vec<D> value, BFloat16* to) const {
+    hn::StoreU(narrow(d, value), HalfTag<D>(), bits_at(to));
+  }
 };
 
 /// Only the first `count` lanes do; the others load as 0 and are not stored.
@@ -36,6 +47,14 @@ struct Part {
   template <class D>
   HWY_INLINE void store(D d, hn::Vec<D> value, hn::TFromD<D>* to) const {
     hn::BlendedStore(value, hn::FirstN(d, count), d, to);
+  }
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, const BFloat16* from) const {
+    return widen(d, load_some(HalfTag<D>(), from, count));
+  }
+  template <class D>
+  HWY_INLINE void store(D d, hn::Vec<D> value, BFloat16* to) const {
+    store_some(HalfTag<D>(), narrow(d, value), to, count);
   }
 };
 

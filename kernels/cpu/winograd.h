@@ -9,6 +9,9 @@
 //   dgrad    tiles   c      k        transformed dy                   transformed w, turned by 180 degrees
 //   wgrad    c       k      tiles    transformed x, transposed        transformed dy
 //
+// In bf16 the transforms are computed in f32 and rounded to bf16, so that the products are of bf16 with sums in f32: an
+// error four times that of the direct sum.
+//
 // A tile's result depends on nothing but its own inputs, so that neither the batch around it nor the threads change it.
 #pragma once
 
@@ -16,15 +19,20 @@
 
 namespace retort::cpu {
 
-/// Whether the pass runs this way: the geometry allows it, it wins, and winograd_enabled(). The batch size has no say:
-/// an image's logits must not depend on it.
+/// Whether the pass runs this way: the geometry allows it, it wins, and winograd_enabled(). The batch size has no say
+/// in fprop: an image's logits must not depend on it.
+template <class T>
 bool use_winograd(ConvPass pass, const Conv2dGeometry& geometry);
 
-/// The contracts of Conv2dKernels, for a geometry that use_winograd accepts.
+/// The contracts of Conv2dKernels, for a geometry that use_winograd accepts. T: float or BFloat16.
+template <class T>
 std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
-void winograd_fprop(const Conv2dGeometry& geometry, const float* x, const float* w, const float* bias, bool relu,
-                    float* y, void* workspace);
-void winograd_dgrad(const Conv2dGeometry& geometry, const float* dy, const float* w, float* dx, void* workspace);
-void winograd_wgrad(const Conv2dGeometry& geometry, const float* x, const float* dy, float* dw, void* workspace);
+template <class T>
+void winograd_fprop(const Conv2dGeometry& geometry, const T* x, const T* w, const float* bias, bool relu, T* y,
+                    void* workspace);
+template <class T>
+void winograd_dgrad(const Conv2dGeometry& geometry, const T* dy, const T* w, T* dx, void* workspace);
+template <class T>
+void winograd_wgrad(const Conv2dGeometry& geometry, const T* x, const T* dy, float* dw, void* workspace);
 
 }  // namespace retort::cpu

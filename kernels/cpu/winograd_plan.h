@@ -13,9 +13,14 @@ inline constexpr std::int64_t kWinogradOut = 4, kWinogradIn = 6;              //
 inline constexpr std::int64_t kWinogradProducts = kWinogradIn * kWinogradIn;  ///< matrix products
 inline constexpr std::int64_t kLineFloats = 16;                               ///< of a cache line
 
+/// Depths of an operand that share a 32-bit lane: products of bf16 take them in pairs.
+template <class T>
+inline constexpr std::int64_t kLaneDepths = 4 / static_cast<std::int64_t>(sizeof(T));
+
 constexpr std::int64_t winograd_divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-/// Floats rounded up to an odd number of cache lines: runs so far apart do not fall into the same sets of the cache.
+/// Floats, or as many other lanes of 32 bits, rounded up to an odd number of cache lines: runs so far apart do not fall
+/// into the same sets of the cache.
 constexpr std::int64_t odd_lines(std::int64_t floats) {
   return (winograd_divide_up(floats, kLineFloats) | 1) * kLineFloats;
 }
@@ -53,20 +58,21 @@ inline TilePlace place_of(const TiledImage& t, std::int64_t tile) {
 
 /// Where the pixels lie that a square of side kSide covers from (row, column) on in an image [h, w, channels]; outside
 /// the image, `zeros` [channels].
-template <int kSide>
+template <class T, int kSide>
 struct Square {
-  Square(const float* image, std::int64_t h, std::int64_t w, std::int64_t channels, std::int64_t row,
-         std::int64_t column, const float* zeros) {
+  Square(const T* image, std::int64_t h, std::int64_t w, std::int64_t channels, std::int64_t row, std::int64_t column,
+         const T* zeros) {
     for (std::int64_t i = row; i < row + kSide; ++i)
       for (std::int64_t j = column; j < column + kSide; ++j) {
         const bool inside = i >= 0 && i < h && j >= 0 && j < w;
         pixels[(i - row) * kSide + j - column] = inside ? image + (i * w + j) * channels : zeros;
       }
   }
-  const float* pixels[kSide * kSide];
+  const T* pixels[kSide * kSide];
 };
 
 /// Bytes of workspace for wgrad.
+template <class T>
 std::size_t winograd_wgrad_bytes(const TiledImage& tiles);
 
 }  // namespace retort::cpu

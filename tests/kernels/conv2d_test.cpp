@@ -1,4 +1,4 @@
-#include "kernels/cpu/conv2d.h"
+#include "kernels/conv2d.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/reference/conv2d.h"
+#include "kernels/table.h"
+#include "tests/element_types.h"
 #include "tests/kernels/cpu_settings.h"
 #include "tests/tolerance.h"
 
@@ -26,55 +27,59 @@ struct Operands {
   Buffer x, w, dy, bias;
 };
 
-template <class Draw>
+/// As T holds them.
+template <class T, class Draw>
 Operands make_operands(const Conv2dGeometry& g, Draw draw) {
   const auto fill = [&](std::int64_t size) {
     Buffer values(static_cast<std::size_t>(size));
-    for (float& value : values) value = draw();
+    for (float& value : values) value = float(T(draw()));
     return values;
   };
   return {g, fill(x_size(g)), fill(w_size(g)), fill(y_size(g)), fill(g.k)};
 }
 
 struct Outputs {
-  Buffer y, y_bias_relu, dx, dw;
+  std::vector<double> y, y_bias_relu, dx, dw;
 };
 
-/// Outputs start as NaN, so that an element left unwritten is seen.
-template <class Workspace, class Fprop, class Dgrad, class Wgrad>
-Outputs run_passes(const Operands& o, Workspace workspace_bytes, Fprop fprop, Dgrad dgrad, Wgrad wgrad) {
+/// T: of the operands, y and dx; P: of dw and the bias.
+template <class T, class P>
+Outputs run_passes(const Operands& o, const Conv2dKernels& conv) {
   const Conv2dGeometry& g = o.geometry;
-  const auto blank = [](std::int64_t size) {
-    return Buffer(static_cast<std::size_t>(size), std::numeric_limits<float>::quiet_NaN());
+  const auto elements = [](const Buffer& values) {
+    std::vector<T> result;
+    for (const float value : values) result.push_back(T(value));
+    return result;
   };
-  Outputs out = {blank(y_size(g)), blank(y_size(g)), blank(x_size(g)), blank(w_size(g))};
-  const auto workspace = [&](ConvPass pass) { return std::vector<char>(workspace_bytes(pass, g)); };
-  fprop({}, g, o.x.data(), o.w.data(), nullptr, false, out.y.data(), workspace(ConvPass::fprop).data());
-  fprop({}, g, o.x.data(), o.w.data(), o.bias.data(), true, out.y_bias_relu.data(), workspace(ConvPass::fprop).data());
-  dgrad({}, g, o.dy.data(), o.w.data(), out.dx.data(), workspace(ConvPass::dgrad).data());
-  wgrad({}, g, o.x.data(), o.dy.data(), out.dw.data(), workspace(ConvPass::wgrad).data());
-  return out;
+  const std::vector<T> x = elements(o.x), w = elements(o.w), dy = elements(o.dy);
+  const std::vector<P> bias(o.bias.begin(), o.bias.end());
+  std::vector<T> y = test::unwritten<T>(dy.size()), y_bias_relu = y, dx = test::unwritten<T>(x.size());
+  std::vector<P> dw = test::unwritten<P>(w.size());
+  const auto workspace = [&](ConvPass pass) { return std::vector<char>(conv.workspace_bytes(pass, g)); };
+  conv.fprop({}, g, x.data(), w.data(), nullptr, false, y.data(), workspace(ConvPass::fprop).data());
+  conv.fprop({}, g, x.data(), w.data(), bias.data(), true, y_bias_relu.data(), workspace(ConvPass::fprop).data());
+  conv.dgrad({}, g, dy.data(), w.data(), dx.data(), workspace(ConvPass::dgrad).data());
+  conv.wgrad({}, g, x.data(), dy.data(), dw.data(), workspace(ConvPass::wgrad).data());
+  return {test::wide(y), test::wide(y_bias_relu), test::wide(dx), test::wide(dw)};
 }
 
+template <class T>
 Outputs run_cpu(const Operands& o) {
-  return run_passes(o, cpu::conv2d_workspace_bytes, cpu::conv2d_fprop, cpu::conv2d_dgrad, cpu::conv2d_wgrad);
+  return run_passes<T, float>(o, kernels_for(Device::cpu, test::dtype_of<T>).conv2d);
 }
 
 Outputs run_reference(const Operands& o) {
-  return run_passes(o, reference::conv2d_workspace_bytes, reference::conv2d_fprop<float>,
-                    reference::conv2d_dgrad<float>, reference::conv2d_wgrad<float>);
+  return run_passes<double, double>(o, kernels_for(Device::reference, DType::f64).conv2d);
 }
 
-std::int64_t count_different(const Buffer& found, const Buffer& expected) {
-  std::int64_t different = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) different += !(found[i] == expected[i]);
-  return different;
-}
-
-std::int64_t count_outside(const Buffer& found, const Buffer& expected, const Buffer& magnitude, std::int64_t length) {
+/// T: what the results are rounded to.
+template <class T>
+std::int64_t count_outside(const std::vector<double>& found, const std::vector<double>& expected,
+                           const std::vector<double>& magnitude, std::int64_t length) {
   std::int64_t outside = 0;
   for (std::size_t i = 0; i < expected.size(); ++i)
-    outside += !(std::fabs(double(found[i]) - expected[i]) <= test::dot_tolerance(length, magnitude[i]));
+    outside += !(std::fabs(found[i] - expected[i]) <=
+                 test::dot_tolerance(length, magnitude[i]) + test::epsilon_of<T> / 2 * std::fabs(expected[i]) * 1.01);
   return outside;
 }
 
@@ -171,43 +176,68 @@ const Shape kShapes[] = {
 }  // namespace
 
 TEST_CASE("cpu conv2d: small integers are exact in every pass") {
-  std::mt19937 random(1);
-  for (const Shape& shape : kShapes) {
-    CAPTURE(std::string(shape.name));
-    const Operands operands =
-        make_operands(shape.geometry, [&] { return static_cast<float>(static_cast<int>(random() % 7) - 3); });
-    const Outputs expected = run_reference(operands);
-    test::for_each_cpu_setting([&] {
-      const Outputs found = run_cpu(operands);
-      CHECK(count_different(found.y, expected.y) == 0);
-      CHECK(count_different(found.y_bias_relu, expected.y_bias_relu) == 0);
-      CHECK(count_different(found.dx, expected.dx) == 0);
-      CHECK(count_different(found.dw, expected.dw) == 0);
-    });
-  }
+  test::for_each_element_type([](auto zero) {
+    using T = decltype(zero);
+    std::mt19937 random(1);
+    for (const Shape& shape : kShapes) {
+      CAPTURE(std::string(shape.name));
+      const Operands operands =
+          make_operands<T>(shape.geometry, [&] { return static_cast<float>(static_cast<int>(random() % 7) - 3); });
+      const Outputs expected = run_reference(operands);
+      test::for_each_cpu_setting([&] {
+        const Outputs found = run_cpu<T>(operands);
+        CHECK(test::count_different(found.y, test::rounded<T>(expected.y)) == 0);
+        CHECK(test::count_different(found.y_bias_relu, test::rounded<T>(expected.y_bias_relu)) == 0);
+        CHECK(test::count_different(found.dx, test::rounded<T>(expected.dx)) == 0);
+        CHECK(test::count_different(found.dw, expected.dw) == 0);
+      });
+    }
+  });
 }
 
 TEST_CASE("cpu conv2d: real values are within the bound of a dot product, run to run the same bits") {
-  std::mt19937 random(2);
+  test::for_each_element_type([](auto zero) {
+    using T = decltype(zero);
+    std::mt19937 random(2);
+    std::normal_distribution<float> normal;
+    const Conv2dGeometry g = {
+        .n = 3, .h = 14, .w = 13, .c = 20, .k = 37, .r = 3, .s = 3, .stride_h = 2, .pad_h = 1, .pad_w = 1};
+    const Operands operands = make_operands<T>(g, [&] { return normal(random); });
+    Operands absolute = operands;
+    for (Buffer* values : {&absolute.x, &absolute.w, &absolute.dy, &absolute.bias})
+      for (float& value : *values) value = std::fabs(value);
+    const Outputs expected = run_reference(operands), magnitude = run_reference(absolute);
+    const std::int64_t taps = g.r * g.s, positions = g.n * g.p() * g.q();
+    test::for_each_cpu_setting([&] {
+      const Outputs found = run_cpu<T>(operands);
+      CHECK(count_outside<T>(found.y, expected.y, magnitude.y, taps * g.c) == 0);
+      CHECK(count_outside<T>(found.y_bias_relu, expected.y_bias_relu, magnitude.y_bias_relu, taps * g.c) == 0);
+      CHECK(count_outside<T>(found.dx, expected.dx, magnitude.dx, taps * g.k) == 0);
+      CHECK(count_outside<float>(found.dw, expected.dw, magnitude.dw, positions) == 0);
+      const Outputs again = run_cpu<T>(operands);
+      CHECK(test::count_different(again.y, found.y) == 0);
+      CHECK(test::count_different(again.dx, found.dx) == 0);
+      CHECK(test::count_different(again.dw, found.dw) == 0);
+    });
+  });
+}
+
+TEST_CASE("cpu conv2d in bf16: a sample's result does not depend on the batch around it") {
+  // One image has few rows, which take other blocks than many.
+  std::mt19937 random(3);
   std::normal_distribution<float> normal;
-  const Conv2dGeometry g = {
-      .n = 3, .h = 14, .w = 13, .c = 20, .k = 37, .r = 3, .s = 3, .stride_h = 2, .pad_h = 1, .pad_w = 1};
-  const Operands operands = make_operands(g, [&] { return normal(random); });
-  Operands absolute = operands;
-  for (Buffer* values : {&absolute.x, &absolute.w, &absolute.dy, &absolute.bias})
-    for (float& value : *values) value = std::fabs(value);
-  const Outputs expected = run_reference(operands), magnitude = run_reference(absolute);
-  const std::int64_t taps = g.r * g.s, positions = g.n * g.p() * g.q();
+  const Conv2dGeometry g = {.n = 9, .h = 4, .w = 5, .c = 130, .k = 70, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1};
+  const Operands operands = make_operands<BFloat16>(g, [&] { return normal(random); });
+  Operands alone = operands;
+  alone.geometry.n = 1;
+  for (Buffer* values : {&alone.x, &alone.dy}) values->resize(values->size() / 9);
   test::for_each_cpu_setting([&] {
-    const Outputs found = run_cpu(operands);
-    CHECK(count_outside(found.y, expected.y, magnitude.y, taps * g.c) == 0);
-    CHECK(count_outside(found.y_bias_relu, expected.y_bias_relu, magnitude.y_bias_relu, taps * g.c) == 0);
-    CHECK(count_outside(found.dx, expected.dx, magnitude.dx, taps * g.k) == 0);
-    CHECK(count_outside(found.dw, expected.dw, magnitude.dw, positions) == 0);
-    const Outputs again = run_cpu(operands);
-    CHECK(count_different(again.y, found.y) == 0);
-    CHECK(count_different(again.dx, found.dx) == 0);
-    CHECK(count_different(again.dw, found.dw) == 0);
+    Outputs all = run_cpu<BFloat16>(operands);
+    const Outputs one = run_cpu<BFloat16>(alone);
+    all.y.resize(one.y.size());
+    all.dx.resize(one.dx.size());
+    CHECK(test::count_different(one.y, all.y) == 0);
+    CHECK(test::count_different(one.dx, all.dx) == 0);
   });
 }
 

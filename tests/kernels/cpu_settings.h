@@ -14,7 +14,8 @@ template <class Check>
 void for_each_cpu_setting(Check check) {
   const SimdLevel level_before = simd_level();
   const int threads_before = num_threads();
-  for (const SimdLevel level : {SimdLevel::plain, SimdLevel::neon, SimdLevel::avx2, SimdLevel::avx512}) {
+  for (const SimdLevel level :
+       {SimdLevel::plain, SimdLevel::neon, SimdLevel::avx2, SimdLevel::avx512, SimdLevel::avx512_bf16}) {
     if (!simd_available(level)) continue;
     set_simd_level(level);
     for (int threads = 1; threads <= 3; ++threads) {

@@ -7,8 +7,9 @@
 
 namespace retort {
 
-TEST_CASE("table: cpu f32 is the fast one, everything else the oracle") {
+TEST_CASE("table: cpu f32 and bf16 are the fast ones, everything else the oracle") {
   CHECK(std::string(kernels_for(Device::cpu, DType::f32).name) == "cpu");
+  CHECK(std::string(kernels_for(Device::cpu, DType::bf16).name) == "cpu_bf16");
   CHECK(std::string(kernels_for(Device::cpu, DType::f64).name) == "reference");
   CHECK(&kernels_for(Device::cpu, DType::f64) == &kernels_for(Device::reference, DType::f64));
   CHECK(&kernels_for(Device::reference, DType::f32) != &kernels_for(Device::reference, DType::f64));
@@ -17,6 +18,11 @@ TEST_CASE("table: cpu f32 is the fast one, everything else the oracle") {
 TEST_CASE("table: i64 is refused with what to do") {
   CHECK_THROWS_WITH_AS(kernels_for(Device::cpu, DType::i64),
                        "kernels_for: cpu computes in f32, f64 or bf16; integers hold labels", std::invalid_argument);
+}
+
+TEST_CASE("table: the reference has no bf16") {
+  CHECK_THROWS_WITH_AS(kernels_for(Device::reference, DType::bf16),
+                       "kernels_for: reference has no bf16 kernels; compute in f32", std::invalid_argument);
 }
 
 TEST_CASE("table: a variant is a copy with one entry replaced") {

@@ -15,6 +15,7 @@
 #include "kernels/cpu/conv2d.h"
 #include "kernels/reference/conv2d.h"
 #include "tests/case.h"
+#include "tests/element_types.h"
 #include "tests/kernels/cpu_settings.h"
 #include "tests/tolerance.h"
 
@@ -155,7 +156,12 @@ Buffer gradient_magnitude(const Conv2dGeometry& g, const Buffer& x, const Buffer
 
 /// Roundings along the longest path: two dimensions of at most 5 for each of three transforms, and their coefficients'
 /// own; then the sum.
-double allowed(std::int64_t terms, double magnitude) { return test::dot_tolerance(terms + 40, magnitude); }
+/// In bf16 both transforms are rounded to T once more. The result's own rounding is not in it.
+template <class T>
+double allowed(std::int64_t terms, double magnitude) {
+  const double rounded = std::is_same_v<T, float> ? 0 : 2.01 * test::epsilon_of<T> / 2;
+  return test::dot_tolerance(terms + 40, magnitude) + rounded * magnitude;
+}
 
 Conv2dGeometry geometry(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t k,
                         std::int64_t pad) {
@@ -165,105 +171,132 @@ Conv2dGeometry geometry(std::int64_t n, std::int64_t h, std::int64_t w, std::int
 // Whole and cut tiles; channels around a vector, a sliver, a group of columns and a block of depth; every padding.
 const Conv2dGeometry kShapes[] = {geometry(1, 4, 4, 32, 32, 1),  geometry(2, 7, 8, 33, 35, 1),
                                   geometry(1, 10, 9, 48, 70, 0), geometry(1, 6, 11, 40, 130, 2),
-                                  geometry(3, 8, 7, 300, 34, 1), geometry(1, 7, 7, 34, 300, 1)};
+                                  geometry(3, 8, 7, 300, 34, 1), geometry(1, 7, 7, 34, 300, 1),
+                                  geometry(1, 4, 4, 545, 32, 1), geometry(5, 14, 13, 33, 35, 1)};
 
-std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const std::vector<float>& a,
-                          const std::vector<float>& b, std::size_t size) {
-  std::vector<float> out = test::blank<float>(static_cast<std::int64_t>(size));
-  std::vector<char> workspace(cpu::conv2d_workspace_bytes(pass, g));
+/// A pass as T; operands are rounded to it, the filter's gradient is float.
+template <class T>
+std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const std::vector<float>& a_values,
+                          const std::vector<float>& b_values, std::size_t size, const float* bias = nullptr) {
+  const std::vector<T> a = test::narrow<T>(a_values), b = test::narrow<T>(b_values);
+  std::vector<T> out = test::unwritten<T>(size);
+  std::vector<float> gradient = test::unwritten<float>(size);
+  std::vector<char> workspace(cpu::conv2d_workspace_bytes<T>(pass, g));
   switch (pass) {
     case ConvPass::fprop:
-      cpu::conv2d_fprop({}, g, a.data(), b.data(), nullptr, false, out.data(), workspace.data());
+      cpu::conv2d_fprop<T>({}, g, a.data(), b.data(), bias, bias != nullptr, out.data(), workspace.data());
       break;
-    case ConvPass::dgrad: cpu::conv2d_dgrad({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
-    case ConvPass::wgrad: cpu::conv2d_wgrad({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
+    case ConvPass::dgrad: cpu::conv2d_dgrad<T>({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
+    case ConvPass::wgrad:
+      cpu::conv2d_wgrad<T>({}, g, a.data(), b.data(), gradient.data(), workspace.data());
+      return gradient;
   }
-  return out;
+  return std::vector<float>(out.begin(), out.end());
 }
 
 struct Operands {
-  explicit Operands(const Conv2dGeometry& g)
-      : x(test::uniform(g.n * g.h * g.w * g.c, 1)),
-        w(test::uniform(9 * g.c * g.k, 2)),
-        dy(test::uniform(g.n * g.p() * g.q() * g.k, 3)) {}
+  /// As T holds them.
+  template <class T>
+  Operands(const Conv2dGeometry& g, T)
+      : x(held<T>(test::uniform(g.n * g.h * g.w * g.c, 1))),
+        w(held<T>(test::uniform(9 * g.c * g.k, 2))),
+        dy(held<T>(test::uniform(g.n * g.p() * g.q() * g.k, 3))) {}
   std::vector<float> x, w, dy;
+
+ private:
+  template <class T>
+  static std::vector<float> held(const std::vector<float>& values) {
+    const std::vector<T> elements = test::narrow<T>(values);
+    return std::vector<float>(elements.begin(), elements.end());
+  }
 };
 
 }  // namespace
 
 TEST_CASE("winograd: all passes are within the algorithm's error bound of the direct sum in double") {
-  for (const Conv2dGeometry& g : kShapes) {
-    CAPTURE(g.h);
-    CAPTURE(g.w);
-    CAPTURE(g.c);
-    CAPTURE(g.k);
-    CAPTURE(g.pad_h);
-    const Operands o(g);
-    const Buffer x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy);
-    Buffer y(dy.size()), dx(x.size()), dw(w.size());
-    reference::conv2d_fprop<double>({}, g, x.data(), w.data(), nullptr, false, y.data(), nullptr);
-    reference::conv2d_dgrad<double>({}, g, dy.data(), w.data(), dx.data(), nullptr);
-    reference::conv2d_wgrad<double>({}, g, x.data(), dy.data(), dw.data(), nullptr);
-    const Conv2dGeometry backward = geometry(g.n, g.p(), g.q(), g.k, g.c, 2 - g.pad_h);
-    const Buffer y_magnitude = product_magnitude(g, x, [&](int i, int j, std::int64_t c, std::int64_t k) {
-      return w[static_cast<std::size_t>(((3 * i + j) * g.c + c) * g.k + k)];
-    });
-    const Buffer dx_magnitude = product_magnitude(backward, dy, [&](int i, int j, std::int64_t k, std::int64_t c) {
-      return w[static_cast<std::size_t>(((3 * (2 - i) + 2 - j) * g.c + c) * g.k + k)];
-    });
-    const Buffer dw_magnitude = gradient_magnitude(g, x, dy);
-    const std::int64_t tiles = g.n * ((g.p() + 3) / 4) * ((g.q() + 3) / 4);
-    for (const ConvPass pass : {ConvPass::fprop, ConvPass::dgrad, ConvPass::wgrad}) CHECK(cpu::use_winograd(pass, g));
-    test::for_each_cpu_setting([&] {
-      const auto within = [](const std::vector<float>& found, const Buffer& expected, const Buffer& magnitude,
-                             std::int64_t terms) {
-        return test::worst(found, expected, [&](std::size_t i) { return allowed(terms, magnitude[i]); });
-      };
-      CHECK(within(on_cpu(ConvPass::fprop, g, o.x, o.w, y.size()), y, y_magnitude, g.c) <= 1);
-      CHECK(within(on_cpu(ConvPass::dgrad, g, o.dy, o.w, x.size()), dx, dx_magnitude, g.k) <= 1);
-      CHECK(within(on_cpu(ConvPass::wgrad, g, o.x, o.dy, w.size()), dw, dw_magnitude, tiles) <= 1);
-    });
-  }
+  test::for_each_element_type([](auto zero) {
+    using T = decltype(zero);
+    for (const Conv2dGeometry& g : kShapes) {
+      CAPTURE(g.h);
+      CAPTURE(g.w);
+      CAPTURE(g.c);
+      CAPTURE(g.k);
+      CAPTURE(g.pad_h);
+      const Operands o(g, zero);
+      const Buffer x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy);
+      Buffer y(dy.size()), dx(x.size()), dw(w.size());
+      reference::conv2d_fprop<double>({}, g, x.data(), w.data(), nullptr, false, y.data(), nullptr);
+      reference::conv2d_dgrad<double>({}, g, dy.data(), w.data(), dx.data(), nullptr);
+      reference::conv2d_wgrad<double>({}, g, x.data(), dy.data(), dw.data(), nullptr);
+      const Conv2dGeometry backward = geometry(g.n, g.p(), g.q(), g.k, g.c, 2 - g.pad_h);
+      const Buffer y_magnitude = product_magnitude(g, x, [&](int i, int j, std::int64_t c, std::int64_t k) {
+        return w[static_cast<std::size_t>(((3 * i + j) * g.c + c) * g.k + k)];
+      });
+      const Buffer dx_magnitude = product_magnitude(backward, dy, [&](int i, int j, std::int64_t k, std::int64_t c) {
+        return w[static_cast<std::size_t>(((3 * (2 - i) + 2 - j) * g.c + c) * g.k + k)];
+      });
+      const Buffer dw_magnitude = gradient_magnitude(g, x, dy);
+      const std::int64_t tiles = g.n * ((g.p() + 3) / 4) * ((g.q() + 3) / 4);
+      for (const ConvPass pass : {ConvPass::fprop, ConvPass::dgrad}) CHECK(cpu::use_winograd<T>(pass, g));
+      // In bf16 only from 64 tiles on; the direct sum is within the same bound.
+      CHECK(cpu::use_winograd<T>(ConvPass::wgrad, g) == (std::is_same_v<T, float> || tiles >= 64));
+      test::for_each_cpu_setting([&] {
+        const auto within = [](const std::vector<float>& found, const Buffer& expected, const Buffer& magnitude,
+                               std::int64_t terms, double rounding) {
+          return test::worst(found, expected, [&](std::size_t i) {
+            return allowed<T>(terms, magnitude[i]) + rounding * 1.01 * std::fabs(expected[i]);
+          });
+        };
+        const double rounding = std::is_same_v<T, float> ? 0 : test::epsilon_of<T> / 2;
+        CHECK(within(on_cpu<T>(ConvPass::fprop, g, o.x, o.w, y.size()), y, y_magnitude, g.c, rounding) <= 1);
+        CHECK(within(on_cpu<T>(ConvPass::dgrad, g, o.dy, o.w, x.size()), dx, dx_magnitude, g.k, rounding) <= 1);
+        CHECK(within(on_cpu<T>(ConvPass::wgrad, g, o.x, o.dy, w.size()), dw, dw_magnitude, tiles, 0) <= 1);
+      });
+    }
+  });
 }
 
 TEST_CASE("winograd: bias and ReLU come after the sum") {
   const Conv2dGeometry g = geometry(2, 9, 8, 32, 70, 1);
-  const Operands o(g);
+  const Operands o(g, float{});
   const std::vector<float> bias = test::uniform(g.k, 4);
   test::for_each_cpu_setting([&] {
-    const std::vector<float> plain = on_cpu(ConvPass::fprop, g, o.x, o.w, o.dy.size());
-    std::vector<float> found = test::blank<float>(static_cast<std::int64_t>(o.dy.size()));
-    std::vector<char> workspace(cpu::conv2d_workspace_bytes(ConvPass::fprop, g));
-    cpu::conv2d_fprop({}, g, o.x.data(), o.w.data(), bias.data(), true, found.data(), workspace.data());
-    std::vector<float> expected = plain;
+    const std::vector<float> found = on_cpu<float>(ConvPass::fprop, g, o.x, o.w, o.dy.size(), bias.data());
+    std::vector<float> expected = on_cpu<float>(ConvPass::fprop, g, o.x, o.w, o.dy.size());
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = std::max(0.0f, expected[i] + bias[i % bias.size()]);
     CHECK(found == expected);
   });
 }
 
 TEST_CASE("winograd: neither the batch nor the threads change an image's bits") {
-  const Conv2dGeometry one = geometry(1, 14, 15, 40, 70, 1), three = geometry(3, 14, 15, 40, 70, 1);
-  const Operands o(three);
-  const std::size_t y_size = o.dy.size() / 3, x_size = o.x.size() / 3;
-  std::vector<float> of_one_thread;
-  test::for_each_cpu_setting([&] {
-    const std::vector<float> y = on_cpu(ConvPass::fprop, three, o.x, o.w, 3 * y_size);
-    const std::vector<float> dx = on_cpu(ConvPass::dgrad, three, o.dy, o.w, 3 * x_size);
-    const std::vector<float> dw = on_cpu(ConvPass::wgrad, three, o.x, o.dy, o.w.size());
-    CHECK(std::vector<float>(y.begin(), y.begin() + y_size) == on_cpu(ConvPass::fprop, one, o.x, o.w, y_size));
-    CHECK(std::vector<float>(dx.begin(), dx.begin() + x_size) == on_cpu(ConvPass::dgrad, one, o.dy, o.w, x_size));
-    std::vector<float> all = y;
-    all.insert(all.end(), dx.begin(), dx.end());
-    all.insert(all.end(), dw.begin(), dw.end());
-    if (num_threads() == 1) of_one_thread = all;
-    CHECK(all == of_one_thread);
+  test::for_each_element_type([](auto zero) {
+    using T = decltype(zero);
+    const Conv2dGeometry one = geometry(1, 14, 15, 40, 70, 1), five = geometry(5, 14, 15, 40, 70, 1);
+    const Operands o(five, zero);
+    const std::size_t y_size = o.dy.size() / 5, x_size = o.x.size() / 5;
+    std::vector<float> of_one_thread;
+    test::for_each_cpu_setting([&] {
+      const std::vector<float> y = on_cpu<T>(ConvPass::fprop, five, o.x, o.w, 5 * y_size);
+      const std::vector<float> dx = on_cpu<T>(ConvPass::dgrad, five, o.dy, o.w, 5 * x_size);
+      const std::vector<float> dw = on_cpu<T>(ConvPass::wgrad, five, o.x, o.dy, o.w.size());
+      const std::vector<float> x_alone(o.x.begin(), o.x.begin() + x_size),
+          dy_alone(o.dy.begin(), o.dy.begin() + y_size);
+      CHECK(std::vector<float>(y.begin(), y.begin() + y_size) == on_cpu<T>(ConvPass::fprop, one, x_alone, o.w, y_size));
+      CHECK(std::vector<float>(dx.begin(), dx.begin() + x_size) ==
+            on_cpu<T>(ConvPass::dgrad, one, dy_alone, o.w, x_size));
+      std::vector<float> all = y;
+      all.insert(all.end(), dx.begin(), dx.end());
+      all.insert(all.end(), dw.begin(), dw.end());
+      if (num_threads() == 1) of_one_thread = all;
+      CHECK(all == of_one_thread);
+    });
   });
 }
 
 TEST_CASE("winograd: what it takes, and that it can be turned off") {
   const auto used = [](Conv2dGeometry g, auto change) {
     change(g);
-    return cpu::use_winograd(ConvPass::fprop, g);
+    return cpu::use_winograd<float>(ConvPass::fprop, g);
   };
   const Conv2dGeometry g = geometry(1, 14, 14, 64, 64, 1);
   CHECK(used(g, [](auto&) {}));
@@ -280,7 +313,7 @@ TEST_CASE("winograd: what it takes, and that it can be turned off") {
   std::vector<float> expected(x.size());
   reference::conv2d_fprop<float>({}, g, x.data(), w.data(), nullptr, false, expected.data(), nullptr);
   set_winograd_enabled(false);
-  const std::vector<float> direct = on_cpu(ConvPass::fprop, g, x, w, x.size());
+  const std::vector<float> direct = on_cpu<float>(ConvPass::fprop, g, x, w, x.size());
   set_winograd_enabled(true);
   CHECK(direct == expected);
 }

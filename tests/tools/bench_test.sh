@@ -80,6 +80,18 @@ done
 # Training needs three times the products of inference, less the first layer's data gradient.
 holds "${flops[0]}" '<' "$((3 * ${flops[1]%.*}))" && holds "${flops[0]}" '>' "$((2 * ${flops[1]%.*}))" || fail "flops: ${flops[*]}"
 
+# bf16 on the CPU: every subject, elements of two bytes.
+expect 0 bench gemm --m 64 --n 48 --k 32 --precision bf16 --repeats 1 --json
+check_report
+expect_json precision bf16
+holds "$(json bytes)" == 13312 || fail "2 (m k + k n + m n)"
+holds "$(json peak_gflops_bf16)" '>' 0 || fail "peak_gflops_bf16"
+expect 0 bench conv --n 2 --c 4 --h 8 --k 8 --precision bf16 --repeats 1 --json
+expect 0 bench softmax --rows 4 --classes 10 --precision bf16 --repeats 1 --json
+expect 0 bench loss --rows 4 --classes 10 --precision bf16 --repeats 1 --json
+expect 0 bench step --model resnet20 --batch-size 2 --precision bf16 --repeats 1 --json
+check_report
+
 expect 0 bench gemm --m 8 --n 8 --k 8 --repeats 1
 grep -q 'GFLOP/s' stdout && grep -qE '^gemm +cpu +m8 n8 k8' stdout || fail "the table"
 

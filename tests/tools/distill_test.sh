@@ -34,6 +34,12 @@ grep -q "hard 20%, soft 80%" stderr || fail "the effective share is not printed"
 expect 0 distill "${student[@]}" --teacher teacher.safetensors --out live.safetensors
 cmp -s cached.safetensors live.safetensors || fail "cached and live teacher give other bits"
 expect 0 distill "${student[@]}" --logits train.csv --out csv.safetensors
+for name in cached live; do
+  from=(--logits train.npy --val-logits val.npy)
+  [[ $name == live ]] && from=(--teacher teacher.safetensors)
+  expect 0 distill "${student[@]}" "${from[@]}" --precision bf16 --out $name-bf16.safetensors
+done
+cmp -s cached-bf16.safetensors live-bf16.safetensors || fail "cached and live teacher give other bits in bf16"
 
 # Augmented views too.
 expect 0 logits --model teacher.safetensors "${part[@]}" --views 3 --augment flip,jitter --out views.npy

@@ -58,6 +58,23 @@ for signal in KILL INT; do
   same $name
 done
 
+# Mixed precision: the same bits again, from a shorter run too, and near float32.
+conv=(--model resnet8x4 --image-size 16 --data data --val-split 0.2 --batch-size 4 --optimizer adamw --lr 0.003 --schedule constant)
+expect 0 train "${conv[@]}" --epochs 2 --out fp32.safetensors --log fp32.jsonl
+for name in bf16 bf16-again; do
+  expect 0 train "${conv[@]}" --epochs 2 --precision bf16 --out $name.safetensors --log $name.jsonl
+done
+cmp -s bf16.safetensors bf16-again.safetensors || fail "bf16: other bits the second time"
+cmp -s bf16.safetensors fp32.safetensors && fail "bf16 gave the bits of fp32"
+expect 0 train "${conv[@]}" --epochs 1 --precision bf16 --out bf16-longer.safetensors
+expect 0 train "${conv[@]}" --epochs 2 --precision bf16 --out bf16-longer.safetensors --resume
+cmp -s bf16.safetensors bf16-longer.safetensors || fail "bf16: other bits than a run never interrupted"
+first_loss() { head -n 1 $1.jsonl | grep -o '"train_loss":[0-9.]*' | cut -d: -f2; }
+holds "$(awk -v a="$(first_loss fp32)" -v b="$(first_loss bf16)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')" '<' 0.1 ||
+  fail "training loss $(first_loss bf16) in bf16, $(first_loss fp32) in fp32"
+expect 0 eval --model bf16.safetensors --data data --val-split 0.2 --json
+expect_error 1 "--precision" train "${conv[@]}" --epochs 3 --out bf16-longer.safetensors --resume --quiet
+
 # Other flags than the run's own.
 expect_error 1 "--batch-size" train "${common[@]}" --data data --batch-size 5 --optimizer adamw --lr 0.003 --epochs 40 \
   --out longer.safetensors --resume --quiet
@@ -92,7 +109,7 @@ expect_error 2 "--mixup" "${train[@]}" --model mlp: --mixup -1
 expect_error 2 "--dropout" "${train[@]}" --model mlp: --dropout 1
 expect_error 2 "--momentum" "${train[@]}" --model mlp: --momentum 1
 expect_error 2 "--augment" "${train[@]}" --model mlp: --augment blur
-expect_error 2 "--precision" "${train[@]}" --model mlp: --precision bf16
+expect_error 2 "--precision: 'fp16' is not known; give one of fp32, bf16" "${train[@]}" --model mlp: --precision fp16
 expect_error 2 "--nesterov" "${train[@]}" --model mlp: --nesterov --momentum 0
 expect_error 2 "--model" "${train[@]}" --model resnet51
 expect_error 2 "--out" train --data data --image-size 8 --model mlp: --out x.pt

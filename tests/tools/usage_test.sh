@@ -35,8 +35,9 @@ expect_error 2 "--lambda: 2 is not allowed" grad --model m --input x.npy --label
 expect_error 2 "--mode" grad --model m --input x.npy --labels y.npy --mode test --out g.safetensors
 expect_error 2 "--dropout: 1 is not allowed" grad --model m --input x.npy --labels y.npy --dropout 1 --out g.safetensors
 expect_error 2 "--backend: 'tpu' is not known; give cpu, reference, cuda" bench gemm --backend tpu
-expect_error 2 "--precision: bf16 needs a backend on cuda or simt; cpu has fp32 alone" bench step --model resnet20 \
-  --backend cpu --precision bf16
+expect_error 2 "--precision: bf16 needs another backend; reference has fp32 alone" bench step --model resnet20 \
+  --backend reference --precision bf16
+expect_error 2 "--precision: tf32 needs another backend; cpu has fp32 and bf16" bench gemm --backend cpu --precision tf32
 expect_error 2 "--precision" bench conv --precision fp8
 if ! command -v nvidia-smi >/dev/null; then
   for backend in cuda cuda_tf32 cublas cuda:conv2d.1_naive; do

@@ -1,0 +1,70 @@
+// What tests of kernels for f32 and bf16 share: both types in turn, and comparisons with the double reference.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/bfloat16.h"
+#include "kernels/types.h"
+#include "tests/case.h"
+#include "tests/tolerance.h"
+
+namespace retort::test {
+
+/// Runs a check with f32 and with bf16 elements.
+template <class Check>
+void for_each_element_type(const Check& check) {
+  {
+    CAPTURE(std::string("f32"));
+    check(float{});
+  }
+  CAPTURE(std::string("bf16"));
+  check(BFloat16(0.0f));
+}
+
+template <class T>
+inline constexpr DType dtype_of = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
+/// Distance of 1 and the next number.
+template <class T>
+inline constexpr double epsilon_of = std::is_same_v<T, float> ? epsilon32 : 1.0 / 128;
+
+template <class T>
+std::vector<T> narrow(const std::vector<float>& values) {
+  std::vector<T> result;
+  for (const float value : values) result.push_back(T(value));
+  return result;
+}
+template <class T>
+std::vector<double> wide(const std::vector<T>& values) {
+  std::vector<double> result;
+  for (const T& value : values) result.push_back(static_cast<double>(value));
+  return result;
+}
+
+/// The largest |found - expected| / (half a unit of T in the result + noise(i)); fine if <= 1.
+template <class T, class Noise>
+double error_of(const std::vector<T>& found, const std::vector<double>& expected, const Noise& noise) {
+  return worst(wide(found), expected, [&](std::size_t i) {
+    return epsilon_of<T> / 2 * std::fabs(expected[i]) * 1.01 + noise(i) + std::numeric_limits<float>::min();
+  });
+}
+
+/// Rounded to T once, as a kernel's result is.
+template <class T>
+std::vector<double> rounded(std::vector<double> values) {
+  for (double& value : values) value = double{float(T(static_cast<float>(value)))};
+  return values;
+}
+
+/// An output before the kernel ran: NaN, so that an element left unwritten is seen.
+template <class T>
+std::vector<T> unwritten(std::size_t n) {
+  return std::vector<T>(n, T(std::numeric_limits<float>::quiet_NaN()));
+}
+
+}  // namespace retort::test
