@@ -36,11 +36,11 @@ struct LogitStore {
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv);
 
 /// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy. The latter two may hold probabilities, which
-/// is taken for granted where every row adds up to 1 and is not below 0: their logarithms then serve as logits. A .csv
-/// may hold one predicted class a name instead (read_prediction_csv). LogitStore::remark says what is lost by either.
-/// `classes` names the columns where the file does not; if it is empty, they are called "0", "1", ... Throws Error
-/// naming what disagrees: row counts, a missing index, an index that was written with other logits, vectors of
-/// different lengths, non-finite logits.
+/// is taken for granted where no value is below 0 and every row adds up to 1, give or take 0.05: their logarithms, of
+/// 1e-7 at least, then serve as logits. A .csv may hold one predicted class a name instead (read_prediction_csv).
+/// LogitStore::remark says what is lost by either. `classes` names the columns where the file does not; if it is empty,
+/// they are called "0", "1", ... Throws Error naming what disagrees: row counts, a missing index, an index that was
+/// written with other logits, vectors of different lengths, non-finite logits.
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes);
 
 /// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first at
