@@ -44,9 +44,9 @@ void write_logit_store(const std::string& path, const LogitStore& store, const s
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes);
 
 /// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first at
-/// fault: another class list (an unlabelled dataset has none); then, in the dataset's order, a file that is missing in
-/// the store or whose content changed; then a file that only the store has. An import has no hashes, so its names alone
-/// count; where none of them matches they are taken for file names without folders, if these are unique in the dataset.
+/// fault: another class list (an unlabelled dataset has none); a file, in the dataset's order, that the store lacks or
+/// whose content changed; a file that only the store has. An import has no hashes, may know of further files, and where
+/// no name matches, its names are taken for those of files without folders, if these are unique in the dataset.
 std::vector<std::int64_t> match_logit_store(const LogitStore& store, const std::string& path, const Dataset& dataset);
 
 }  // namespace retort

@@ -315,6 +315,9 @@ TEST_CASE("an import is matched by full names, or by file names where these are 
   store.names = {"dog.1.jpg", "cat.2.jpg", "cat.3.jpg"};
   CHECK(error_message([&] { match_logit_store(store, "F.npy", photos); }) ==
         "cat/cat.1.jpg: has no logits in F.npy; write the logits again from these images");
+  // It may know more images than these.
+  store.names = {"dog.1.jpg", "cat.2.jpg", "cat.1.jpg"};
+  CHECK(match_logit_store(store, "F", Words(kClasses, {{"cat/cat.1.jpg", ""}})) == std::vector<std::int64_t>{2});
   store.names = {"1.jpg", "2.jpg", "3.jpg"};
   CHECK(error_message([&] { match_logit_store(store, "F.npy", images()); }) ==
         "F.npy: names files without their folders, but both cat/1.jpg and dog/1.jpg are there; name them with their "

@@ -90,6 +90,12 @@ for key in train_hard_gradient train_soft_gradient; do
   holds "$(column $key log.jsonl | tail -n 1)" '>' 0 || fail "the log has no $key"
 done
 
+# A table from elsewhere may hold both parts of the data.
+expect 0 logits --model teacher.safetensors "${part[@]}" --split val --out val.npy --csv val.csv
+{ cat train.csv; tail -n +2 val.csv; } >scores.csv
+expect 0 distill "${student[@]}" --logits scores.csv --val-logits scores.csv --log table.jsonl --out table.safetensors
+grep -q '"val_kl"' table.jsonl || fail "no validation from a table"
+
 # A model of which only the answers are known: probabilities, or the predicted class alone.
 awk -F, 'NR == 1 { print; next } { p = exp($2) / (exp($2) + exp($3)); printf "%s,%.6f,%.6f\n", $1, p, 1 - p }' train.csv >probabilities.csv
 expect 0 distill "${student[@]}" --logits probabilities.csv --out probabilities.safetensors
