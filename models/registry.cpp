@@ -42,7 +42,7 @@ std::vector<Architecture> list_architectures() {
                      return std::make_unique<CifarResNet>(depth, widths, shortcut, channels, classes, random);
                    }});
   };
-  for (const int depth : {20, 32, 44, 56, 110}) {
+  for (const int depth : {8, 14, 20, 32, 44, 56, 110}) {
     add_cifar_resnet(text("resnet", depth), depth, {16, 16, 32, 64}, Shortcut::convolution);
     add_cifar_resnet(text("resnet", depth, "_a"), depth, {16, 16, 32, 64}, Shortcut::parameter_free);
   }
@@ -93,9 +93,10 @@ std::optional<std::vector<std::int64_t>> parse_mlp(const std::string& name) {
     throw UsageError(text(name,
                           ": the hidden widths of an mlp are whole numbers joined by x: use mlp:800x800, or mlp: "
                           "for one linear map"));
-  throw UsageError(text(name,
-                        ": unknown architecture: use vgg11|13|16|19[_bn], resnet18|34|50|101|152, "
-                        "resnet20|32|44|56|110[_a], resnet8x4|32x4, vgg8, vgg13_cifar, inception_v3 or mlp:800x800"));
+  throw UsageError(
+      text(name,
+           ": unknown architecture: use vgg11|13|16|19[_bn], resnet18|34|50|101|152, "
+           "resnet8|14|20|32|44|56|110[_a], resnet8x4|32x4, vgg8, vgg13_cifar, inception_v3 or mlp:800x800"));
 }
 
 /// ImageNet's statistics; for other than three channels their average over the colours.

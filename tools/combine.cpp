@@ -1,5 +1,4 @@
 // retort combine: the store of an ensemble from its members' stores; no teacher runs again.
-#include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +9,7 @@
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
+#include "tools/teachers.h"
 
 namespace retort {
 namespace {
@@ -23,12 +23,7 @@ struct Options {
 
 void validate(const Options& options) {
   if (options.stores.size() < 2) throw UsageError("combine: needs two stores or more; give A.npy B.npy ...");
-  if (!options.weights.empty() && options.weights.size() != options.stores.size())
-    throw UsageError(
-        text("--weights: ", options.weights.size(), " for ", options.stores.size(), " stores; give one for each"));
-  for (const double weight : options.weights)
-    if (!(weight > 0) || !std::isfinite(weight))
-      throw UsageError(text("--weights: ", weight, " is not allowed; give numbers above 0"));
+  check_weights("--weights", options.weights, options.stores.size(), "stores");
   if (!options.out.ends_with(".npy")) throw UsageError(text("--out: '", options.out, "' is not a .npy file; name one"));
 }
 

@@ -6,6 +6,7 @@
 namespace retort {
 
 void add_train_command(CLI::App& app);
+void add_import_command(CLI::App& app);
 void add_logits_command(CLI::App& app);
 void add_combine_command(CLI::App& app);
 void add_distill_command(CLI::App& app);

@@ -14,6 +14,9 @@ void validate_teacher(const DistillOptions& options) {
     throw UsageError("distill: needs a teacher; give --logits FILE.npy (see `retort logits`) or --teacher FILE");
   if (!options.val_logits.empty() && options.logits.empty())
     throw UsageError("--val-logits: goes with --logits; a live teacher needs none");
+  if (!options.teacher_weights.empty() && !options.logits.empty())
+    throw UsageError("--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --weights`");
+  check_weights("--teacher-weights", options.teacher_weights, split_commas(options.teacher).size(), "teachers");
   if (options.views < 0)
     throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
 }
@@ -46,13 +49,14 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
   guidance.notes["teacher"] = teacher_hashes(models);
   guidance.fingerprint["--teacher"] = guidance.notes["teacher"];
   guidance.fingerprint["--combine"] = options.combine;
+  for (const double weight : options.teacher_weights) guidance.fingerprint["--teacher-weights"] += text(weight, ",");
   guidance.fingerprint["--views"] = std::to_string(options.views);
   guidance.augmentation = options.augment     ? parse_augmentation(*options.augment)
                           : options.views > 1 ? default_view_augmentation(*data.train)
                                               : Augmentation{};
   guidance.views = options.views;
   guidance.view_seed = options.common.seed;
-  guidance.teacher = live_teacher(std::move(models), parse_combine(options.combine));
+  guidance.teacher = live_teacher(std::move(models), parse_combine(options.combine), options.teacher_weights);
   guidance.val = guidance.teacher.get();
   return guidance;
 }
@@ -89,6 +93,7 @@ void add_distill_command(CLI::App& app) {
   command->add_option("--teacher", options->teacher, "Live teacher: FILE[,FILE...]");
   command->add_option("--combine", options->combine, "Of several teachers: logit, arithmetic or geometric")
       ->capture_default_str();
+  as_list(command->add_option("--teacher-weights", options->teacher_weights, "One for each teacher (default: equal)"));
   command->add_option("--views", options->views, "A live teacher's views: epoch e sees view e mod K");
   command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
   command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)");

@@ -137,6 +137,14 @@ Guidance cached_guidance(const DistillOptions& options, const StoredTeacher& sto
   return guidance;
 }
 
+void warn_of_binary_trap(const DistillOptions& options, std::int64_t classes) {
+  DistillationSettings settings;
+  settings.loss = parse_soft_loss(options.loss);
+  settings.standardize = options.standardize_logits;
+  const std::string warning = binary_trap(settings, options.loss, classes);
+  if (!warning.empty()) say(options.common.quiet, text("warning: ", warning));
+}
+
 void set_objective(const DistillOptions& options, const Dataset& train, Guidance& guidance) {
   guidance.settings.temperature = options.temperature;
   guidance.settings.lambda = options.lambda.value_or(train.labelled() ? kDefaultLambda : 0);
@@ -152,8 +160,7 @@ void set_objective(const DistillOptions& options, const Dataset& train, Guidance
     throw UsageError(text("--loss: ", options.loss, " reads labels, and ", options.data.path,
                           " has none; use kd, mse, dist, ttm or wttm"));
   const auto classes = static_cast<std::int64_t>(train.labelled() ? train.classes().size() : guidance.classes.size());
-  const std::string warning = binary_trap(guidance.settings, options.loss, classes);
-  if (!warning.empty()) say(options.common.quiet, text("warning: ", warning));
+  warn_of_binary_trap(options, classes);
   note_settings(options, guidance);
   say(options.common.quiet, objective_line(options, guidance.settings));
 }

@@ -16,6 +16,7 @@ struct DistillOptions : TrainingOptions {
   double temperature = 4, soft_weight = 1, soft_ramp_epochs = 0;
   std::optional<double> lambda, temperature_end, lambda_end;
   std::vector<std::string> omit_classes;
+  std::vector<double> teacher_weights;
   std::int64_t views = 0;
   bool standardize_logits = false;
 };
@@ -38,6 +39,8 @@ StoredTeacher part_of(const StoredTeacher& stored, const std::vector<std::int64_
 /// A run taught by a store. Augmentation, views and their seed are the store's; throws UsageError for flags that say
 /// otherwise.
 Guidance cached_guidance(const DistillOptions& options, const StoredTeacher& stored);
+/// Says what two classes take from the loss that the options ask for. Throws UsageError where they leave nothing.
+void warn_of_binary_trap(const DistillOptions& options, std::int64_t classes);
 /// Adds the loss to a run's guidance, its notes and its fingerprint; says what it weighs, and warns of losses that two
 /// classes make pointless. Throws UsageError for a loss that reads labels where there are none.
 void set_objective(const DistillOptions& options, const Dataset& train, Guidance& guidance);

@@ -37,6 +37,16 @@ std::unique_ptr<CachedTeacher> open_teacher(const Options& options, const std::v
   return std::make_unique<CachedTeacher>(std::move(store), std::move(rows));
 }
 
+/// Mean probability of the predicted class: above the accuracy, the model is surer than it is right.
+double mean_confidence(const Evaluation& result) {
+  double sum = 0, count = 0;
+  for (const CalibrationBin& bin : result.calibration) {
+    sum += bin.confidence;
+    count += static_cast<double>(bin.count);
+  }
+  return count > 0 ? sum / count : 0;
+}
+
 nlohmann::ordered_json to_json(const Evaluation& result, const std::vector<std::string>& classes, bool labelled,
                                bool taught) {
   nlohmann::ordered_json json = {{"samples", result.samples}};
@@ -45,6 +55,7 @@ nlohmann::ordered_json to_json(const Evaluation& result, const std::vector<std::
     json["top5_accuracy"] = result.top5_accuracy;
     json["cross_entropy"] = result.cross_entropy;
     json["ece"] = result.ece;
+    json["confidence"] = mean_confidence(result);
   }
   json["classes"] = classes;
   if (labelled) json["confusion"] = result.confusion;
@@ -79,6 +90,7 @@ void print_table(const Evaluation& result, const std::vector<std::string>& class
     std::printf("%-20s %.2f%%\n", "top-5 accuracy", 100 * result.top5_accuracy);
     std::printf("%-20s %.4f\n", "cross-entropy", result.cross_entropy);
     std::printf("%-20s %.4f\n", "calibration error", result.ece);
+    std::printf("%-20s %.2f%%\n", "mean confidence", 100 * mean_confidence(result));
   }
   if (taught) {
     std::printf("against the teacher at T = %g\n", temperature);

@@ -46,6 +46,7 @@ void run_logits(const LogitsOptions& options) {
     throw UsageError(text("--batch-size: ", options.batch_size, " is not allowed; give a whole number from 1"));
   if (!options.out.ends_with(".npy")) throw UsageError(text("--out: '", options.out, "' is not a .npy file; name one"));
   const Combine combine = parse_combine(options.combine);
+  check_weights("--teacher-weights", options.teacher_weights, split_commas(options.model).size(), "teachers");
   check_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
 
@@ -55,7 +56,7 @@ void run_logits(const LogitsOptions& options) {
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   LogitStore store = describe(options, *dataset, models);
   const std::int64_t classes = static_cast<std::int64_t>(store.classes.size());
-  const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), combine);
+  const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), combine, options.teacher_weights);
 
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
@@ -95,6 +96,7 @@ void add_logits_command(CLI::App& app) {
   add_data_options(*command, options->data, /*with_split=*/true);
   command->add_option("--model", options->model, "FILE[,FILE...]")->required();
   command->add_option("--combine", options->combine, "logit, arithmetic or geometric")->capture_default_str();
+  as_list(command->add_option("--teacher-weights", options->teacher_weights, "One for each model (default: equal)"));
   command->add_option("--views", options->views, "Augmented views of each image")->capture_default_str();
   command->add_option("--augment", options->augment,
                       "Of the views: none, or flip, crop, jitter (default with K > 1: crop,flip; grey sets: jitter)");

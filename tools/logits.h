@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tools/options.h"
 
@@ -12,6 +13,7 @@ struct LogitsOptions {
   CommonOptions common;
   DataOptions data;
   std::string model, combine = "logit", out, csv;
+  std::vector<double> teacher_weights;
   std::optional<std::string> augment;
   std::int64_t views = 1, batch_size = 32;
 };

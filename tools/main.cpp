@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
   app.set_config("--config")->group("");
   app.config_formatter(std::make_shared<CommandConfig>(app));
   add_train_command(app);
+  add_import_command(app);
   add_logits_command(app);
   add_combine_command(app);
   add_distill_command(app);

@@ -137,6 +137,9 @@ void add_curves(Page& page, const FinishedRun& run) {
     page.figure(line_chart("Parts of the training loss, unweighted", "epoch",
                            {curve("hard", [](const EpochReport& r) { return r.train.hard; }),
                             curve("soft", [](const EpochReport& r) { return r.train.soft; })}));
+    page.figure(line_chart("Gradient norms of the parts, weighted", "epoch",
+                           {curve("hard", [](const EpochReport& r) { return r.train.gradients.hard; }),
+                            curve("soft", [](const EpochReport& r) { return r.train.gradients.soft; })}));
     page.figure(line_chart("KL(teacher || student)", "epoch", pair(&EpochMetrics::kl, 1, run.guidance.val), selected,
                            "selected"));
   }
@@ -194,15 +197,12 @@ void add_observables(Page& page, const FinishedRun& run, const Seen& seen) {
   const Evaluation result = metrics.result();
   std::vector<std::vector<std::string>> rows = {{"agreement with the teacher", percent(result.agreement)},
                                                 {"KL(teacher || student)", number(result.kl)}};
-  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
-  if (plain) {
+  if (settings.loss == SoftLoss::kd && !settings.standardize)
     rows.push_back({"effective hard share, after T\u00b2", percent(effective_hard_share(settings))});
-    if (seen.labels) {
-      const GradientNorms norms = gradient_norms(seen.student, seen.teacher, seen.labels, settings);
-      rows.push_back({"gradient norm of the hard part, mean over images", number(norms.hard)});
-      rows.push_back({"gradient norm of the soft part", number(norms.soft)});
-    }
-  }
+  const GradientNorms norms =
+      gradient_norms(seen.student, seen.teacher, {seen.labels, {}, {}, run.options.label_smoothing}, settings);
+  rows.push_back({"gradient norm of the hard part, mean over images", number(norms.hard)});
+  rows.push_back({"gradient norm of the soft part", number(norms.soft)});
   page.table({"", ""}, rows);
   if (seen.labels) {
     const std::vector<std::vector<double>> mean = mean_by_class(seen.teacher, seen.labels, temperature);

@@ -38,8 +38,15 @@ DistillOptions student_options(const Options& options) {
   DistillOptions student = options;
   student.out = options.file("student.safetensors");
   student.logits = options.file("train.npy");
-  student.resume = true;  // what was stopped continues
+  student.resume = true;           // what was stopped continues
+  student.augment = std::nullopt;  // the store's
   return student;
+}
+
+/// What the specialists train on, and what the views of the student's store are made by; as in `logits`.
+Augmentation augmentation_of(const Options& options, const Dataset& train) {
+  if (options.augment) return parse_augmentation(*options.augment);
+  return options.views > 1 ? default_view_augmentation(train) : Augmentation{};
 }
 
 /// A specialist trains as the student does, but for its length and rate, and sees what the generalist sees.
@@ -99,16 +106,25 @@ void write_start(const std::string& path, Model& generalist, const std::vector<s
   save_model(path, *network, spec);
 }
 
-/// A model's logits of all images, centred.
-Tensor logits_of(const std::string& file, const Dataset& dataset, const Options& options, const std::string& label) {
+/// How images are seen: the validation part once and centred.
+struct Views {
+  std::int64_t count = 1;
+  Augmentation augmentation = {};
+};
+
+/// A model's logits [views * samples, classes] of all images.
+Tensor logits_of(const std::string& file, const Dataset& dataset, const Options& options, const std::string& label,
+                 const Views& views = {}) {
   std::vector<Model> models = load_teachers(file, compute_device(options.common));
   const auto classes = static_cast<std::int64_t>(models.front().spec.classes.size());
   const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), Combine::logit);
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.workers = std::clamp(num_threads(), 1, 4);
-  Progress bar(label, dataset.size(), options.common.quiet);
-  return collect_logits(*teacher, dataset, classes, loading, 1, [&](std::int64_t done) {
+  loading.augmentation = views.augmentation;
+  loading.view_seed = options.common.seed;
+  Progress bar(label, dataset.size() * views.count, options.common.quiet);
+  return collect_logits(*teacher, dataset, classes, loading, views.count, [&](std::int64_t done) {
     if (interrupted()) throw Interrupted{};
     bar.update(done);
   });
@@ -123,7 +139,7 @@ struct Committee {
 };
 
 Committee train_specialists(const Options& options, Model& generalist, std::shared_ptr<const Dataset> train,
-                            const Dataset& val, const Tensor& generalist_train) {
+                            const Dataset& val, const Tensor& generalist_train, const Views& views) {
   const std::vector<std::string>& classes = train->classes();
   const bool quiet = options.common.quiet;
   Committee committee;
@@ -139,37 +155,41 @@ Committee train_specialists(const Options& options, Model& generalist, std::shar
     const TrainingOptions run = specialist_options(options, name);
     write_start(run.weights, generalist, group, set.images->classes(), options.common.seed);
     Guidance labels;
-    labels.augmentation = parse_augmentation(options.augment.value_or("none"));
+    labels.augmentation = views.augmentation;
     labels.view_seed = options.common.seed;
     labels.fingerprint["generalist"] = generalist.hash;
     run_training(run, generalist.spec.architecture, {std::move(set.images), nullptr}, std::move(labels));
     std::filesystem::remove(run.weights);
     committee.hashes.push_back(file_hash(run.out));
-    const auto logits = [&](const Dataset& part) {
-      SpecialistLogits result{group, logits_of(run.out, part, options, name)};
+    const auto logits = [&](const Dataset& part, const Views& seen) {
+      SpecialistLogits result{group, logits_of(run.out, part, options, name, seen)};
       const std::int64_t width = result.logits.shape()[1];
       for (std::int64_t row = 0; row < result.logits.shape()[0]; ++row)
         result.logits.data<float>()[(row + 1) * width - 1] += static_cast<float>(correction);
       return result;
     };
-    committee.train.push_back(logits(*train));
-    committee.val.push_back(logits(val));
+    committee.train.push_back(logits(*train, views));
+    committee.val.push_back(logits(val, {}));
   }
   return committee;
 }
 
 void write_store(const std::string& path, const Dataset& dataset, const Tensor& logits, const Committee& committee,
-                 const Preprocessing& preprocessing) {
+                 const Preprocessing& preprocessing, const Views& views, std::uint64_t seed) {
   LogitStore store;
   store.logits = logits;
   store.classes = dataset.classes();
   for (const std::string& hash : committee.hashes) store.teacher += (store.teacher.empty() ? "" : ",") + hash;
   store.preprocessing.assign(committee.hashes.size(), preprocessing);
   store.combine = "specialists";
-  for (std::int64_t i = 0; i < dataset.size(); ++i) {
-    store.names.push_back(dataset.name(i));
-    store.hashes.push_back(dataset.content_hash(i));
-  }
+  store.views = views.count;
+  store.augmentation = views.augmentation;
+  store.seed = seed;
+  for (std::int64_t view = 0; view < views.count; ++view)
+    for (std::int64_t i = 0; i < dataset.size(); ++i) {
+      store.names.push_back(dataset.name(i));
+      store.hashes.push_back(dataset.content_hash(i));
+    }
   write_logit_store(path, store, "");
 }
 
@@ -214,14 +234,17 @@ void run(Options options) {
   if (options.groups < 2 || options.groups > classes)
     throw UsageError(text("--groups: ", options.groups, " is not allowed; give 2 to ", classes));
 
-  const Tensor of_generalist = logits_of(options.model, *data.train, options, "generalist");
-  Committee committee = train_specialists(options, generalist, data.train, *data.val, of_generalist);
+  const Views views{std::max<std::int64_t>(1, options.views), augmentation_of(options, *data.train)};
+  const Tensor of_generalist = logits_of(options.model, *data.train, options, "generalist", views);
+  Committee committee = train_specialists(options, generalist, data.train, *data.val, of_generalist, views);
   committee.generalist_val = logits_of(options.model, *data.val, options, "generalist");
   const Tensor combined_val = combine_with_specialists(committee.generalist_val, committee.val);
   const Preprocessing& seen = generalist.spec.preprocessing;
-  write_store(student.logits, *data.train, combine_with_specialists(of_generalist, committee.train), committee, seen);
+  const std::uint64_t seed = options.common.seed;
+  write_store(student.logits, *data.train, combine_with_specialists(of_generalist, committee.train), committee, seen,
+              views, seed);
   const std::string val_store = options.file("val.npy");
-  write_store(val_store, *data.val, combined_val, committee, seen);
+  write_store(val_store, *data.val, combined_val, committee, seen, {}, seed);
 
   Guidance guidance = cached_guidance(student, open_stored_teacher(student, *data.train));
   guidance.val_teacher = cached_teacher(val_store, *data.val);
@@ -259,6 +282,10 @@ void add_specialists_command(CLI::App& app) {
   command->add_option("--temperature", options->temperature, "T > 0, of the groups and of the student")
       ->capture_default_str();
   command->add_option("--lambda", options->lambda, "The student's weight of the labels, in [0, 1] (default 0.1)");
+  command->get_option("--augment")
+      ->description("Of the specialists' images and of the views: none, or a list of flip, crop, jitter");
+  command->add_option("--views", options->views, "Augmented views of each image in the student's store (default: 1)")
+      ->check(whole_number(1));
   command->add_option("--groups", options->groups, "Groups of classes (default: the root of their number)")
       ->check(whole_number(2));
   command->add_option("--specialist-epochs", options->specialist_epochs, "Passes over a specialist's images")

@@ -187,6 +187,7 @@ void run(const Options& options) {
   const TrainingData whole = open_training_data(options, /*allow_unlabelled=*/false);
   if (!whole.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
   const StoredTeacher stored = open_stored_teacher(options, *whole.train);
+  warn_of_binary_trap(options, static_cast<std::int64_t>(whole.train->classes().size()));  // its runs are quiet
   HeldOut parts = hold_out(*whole.train, options.hold_out);
   const StoredTeacher teacher = part_of(stored, parts.kept);
   const auto held = static_cast<std::int64_t>(parts.held.size());

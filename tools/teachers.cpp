@@ -1,5 +1,7 @@
 #include "tools/teachers.h"
 
+#include <cmath>
+
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "tools/options.h"
@@ -28,10 +30,18 @@ std::vector<Preprocessing> teacher_preprocessing(const std::vector<Model>& model
   return result;
 }
 
-std::unique_ptr<LiveTeacher> live_teacher(std::vector<Model> models, Combine combine) {
+std::unique_ptr<LiveTeacher> live_teacher(std::vector<Model> models, Combine combine, std::vector<double> weights) {
   std::vector<LiveTeacher::Member> members;
   for (Model& model : models) members.push_back({std::move(model.network), model.spec.preprocessing});
-  return std::make_unique<LiveTeacher>(std::move(members), combine);
+  return std::make_unique<LiveTeacher>(std::move(members), combine, std::move(weights));
+}
+
+void check_weights(const char* flag, const std::vector<double>& weights, std::size_t count, const char* what) {
+  if (!weights.empty() && weights.size() != count)
+    throw UsageError(text(flag, ": ", weights.size(), " for ", count, " ", what, "; give one for each"));
+  for (const double weight : weights)
+    if (!(weight > 0) || !std::isfinite(weight))
+      throw UsageError(text(flag, ": ", weight, " is not allowed; give numbers above 0"));
 }
 
 std::unique_ptr<CachedTeacher> cached_teacher(const std::string& path, const Dataset& dataset) {

@@ -137,7 +137,16 @@ Json report_json(const EpochReport& report, bool taught, bool val_taught) {
   const auto add = [&json](const std::string& prefix, const Json& metrics) {
     for (const auto& [key, value] : metrics.items()) json[prefix + key] = value;
   };
+  if (report.distillation) {
+    json["temperature"] = report.distillation->temperature;
+    json["lambda"] = report.distillation->lambda;
+    json["soft_weight"] = report.distillation->soft_weight;
+  }
   add("train_", metrics_json(report.train, taught));
+  if (report.distillation) {
+    json["train_hard_gradient"] = report.train.gradients.hard;
+    json["train_soft_gradient"] = report.train.gradients.soft;
+  }
   if (report.val) add("val_", metrics_json(*report.val, val_taught));
   json["selected"] = report.selected;
   json["images_per_second"] = report.images_per_second;

@@ -146,21 +146,18 @@ LogitStore import_rows(std::vector<std::string> names, std::vector<std::string> 
 
 /// Probabilities become log-probabilities, which are logits; see the header.
 void accept_probabilities(LogitStore& store, const std::string& path) {
-  constexpr float kLeast = 1e-7f, kSlack = 1e-3f;
+  constexpr float kLeast = 1e-7f, kSlack = 0.05f;  // tables are printed with few digits
   const std::int64_t rows = store.logits.shape()[0], columns = store.logits.shape()[1];
   const std::span<float> values(store.logits.data<float>(), static_cast<std::size_t>(rows * columns));
-  bool between = false;  // zeros and ones alone may be logits
   for (std::int64_t row = 0; row < rows; ++row) {
     float sum = 0;
     for (const float value :
          values.subspan(static_cast<std::size_t>(row * columns), static_cast<std::size_t>(columns))) {
       if (!(value >= 0 && value <= 1 + kSlack)) return;
-      between = between || (value > 0 && value < 1);
       sum += value;
     }
     if (std::fabs(sum - 1) > kSlack) return;
   }
-  if (!between) return;
   for (float& value : values) value = std::log(std::max(value, kLeast));
   store.remark = text(path,
                       ": every row adds up to 1: taken for probabilities, their logarithms for logits. What was "

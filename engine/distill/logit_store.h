@@ -36,17 +36,17 @@ struct LogitStore {
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv);
 
 /// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy. The latter two may hold probabilities, which
-/// is taken for granted where every row adds up to 1 and is not below 0: their logarithms then serve as logits. A .csv
-/// may hold one predicted class a name instead (read_prediction_csv). LogitStore::remark says what is lost by either.
-/// `classes` names the columns where the file does not; if it is empty, they are called "0", "1", ... Throws Error
-/// naming what disagrees: row counts, a missing index, an index that was written with other logits, vectors of
-/// different lengths, non-finite logits.
+/// is taken for granted where no value is below 0 and every row adds up to 1, give or take 0.05: their logarithms, of
+/// 1e-7 at least, then serve as logits. A .csv may hold one predicted class a name instead (read_prediction_csv).
+/// LogitStore::remark says what is lost by either. `classes` names the columns where the file does not; if it is empty,
+/// they are called "0", "1", ... Throws Error naming what disagrees: row counts, a missing index, an index that was
+/// written with other logits, vectors of different lengths, non-finite logits.
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes);
 
 /// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first at
-/// fault: another class list (an unlabelled dataset has none); then, in the dataset's order, a file that is missing in
-/// the store or whose content changed; then a file that only the store has. An import has no hashes, so its names alone
-/// count; where none of them matches they are taken for file names without folders, if these are unique in the dataset.
+/// fault: another class list (an unlabelled dataset has none); a file, in the dataset's order, that the store lacks or
+/// whose content changed; a file that only the store has. An import has no hashes, may know of further files, and where
+/// no name matches, its names are taken for those of files without folders, if these are unique in the dataset.
 std::vector<std::int64_t> match_logit_store(const LogitStore& store, const std::string& path, const Dataset& dataset);
 
 }  // namespace retort

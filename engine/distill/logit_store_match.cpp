@@ -67,7 +67,8 @@ std::vector<std::int64_t> match_logit_store(const LogitStore& store, const std::
     used[row] = true;
     rows.push_back(found->second);
   }
-  const auto extra = std::ranges::find(used, false);
+  // A table from elsewhere may well hold the validation part too.
+  const auto extra = store.hashes.empty() ? used.end() : std::ranges::find(used, false);
   if (extra != used.end())
     throw Error(text(store.names[static_cast<std::size_t>(extra - used.begin())], ": has logits in ", path,
                      ", but is not among the images; restore it or write the logits again from these images"));

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/loss.h"
+#include "engine/ops/loss.h"
 
 namespace retort {
 
@@ -19,6 +19,15 @@ std::string binary_trap(const DistillationSettings& settings, const std::string&
 /// Share of the hard term in the gradient of plain kd at start, in [0, 1]: h / (h + s) with h = lambda and, under
 /// convex, s = w (T^2 makes up for the softening), under additive s = w / T^2; w is weight_of_soft(settings).
 double effective_hard_share(const DistillationSettings& settings);
+
+/// Mean over the rows of the Euclidean norm of each part's gradient with respect to the student's logits, its weight in
+/// the loss included.
+struct GradientNorms {
+  double hard = 0, soft = 0;
+};
+/// student and teacher f32 [n, classes] on the CPU. Throws what distillation_loss throws.
+GradientNorms gradient_norms(const Tensor& student, const Tensor& teacher, const Targets& targets,
+                             const DistillationSettings& settings);
 
 /// What changes in the loss while a run goes on.
 struct ObjectiveSchedule {

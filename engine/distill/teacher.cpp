@@ -37,8 +37,8 @@ Combine parse_combine(const std::string& word) {
   throw UsageError(text("--combine: '", word, "' is not one of logit, arithmetic, geometric"));
 }
 
-LiveTeacher::LiveTeacher(std::vector<Member> members, Combine combine)
-    : members_(std::move(members)), combine_(combine) {
+LiveTeacher::LiveTeacher(std::vector<Member> members, Combine combine, std::vector<double> weights)
+    : members_(std::move(members)), combine_(combine), weights_(std::move(weights)) {
   check(!members_.empty(), "teacher: at least one network is needed");
 }
 
@@ -55,7 +55,7 @@ Tensor LiveTeacher::logits(const Batch& batch, std::uint64_t) {
   std::vector<Tensor> outputs;
   for (std::size_t i = 0; i < members_.size(); ++i)
     outputs.push_back(infer(*members_[i].network, batch.inputs.at(inputs_.at(i))));
-  return combine_logits(outputs, combine_);
+  return combine_logits(outputs, combine_, weights_);
 }
 
 namespace {

@@ -50,7 +50,8 @@ class LiveTeacher : public Teacher {
     std::unique_ptr<Network> network;
     Preprocessing preprocessing;
   };
-  LiveTeacher(std::vector<Member> members, Combine combine);
+  /// `weights` as in combine_logits.
+  LiveTeacher(std::vector<Member> members, Combine combine, std::vector<double> weights = {});
   void request_inputs(std::vector<Preprocessing>& preprocessings) override;
   Tensor logits(const Batch& batch, std::uint64_t view) override;
 
@@ -58,6 +59,7 @@ class LiveTeacher : public Teacher {
   std::vector<Member> members_;
   std::vector<std::size_t> inputs_;  ///< index of each member's input in a batch
   Combine combine_;
+  std::vector<double> weights_;
 };
 
 /// Combines logits of several models, all [n, classes]; of one alone they stay where they are, else the CPU does it.

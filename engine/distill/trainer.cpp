@@ -33,6 +33,7 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
              // A captured step repeats its settings; a schedule changes them.
              !settings.objective.any() && (settings.capture || device_of(parts.network) == Device::cuda)}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
+  distillation_ = settings_.distillation;
 }
 
 void Trainer::resume() {
@@ -92,7 +93,7 @@ bool Trainer::run_epoch(Loader& loader) {
 
 /// Asks for one optimizer step; its results come with finish_step.
 Trainer::PendingStep Trainer::start_step(Batch& batch) {
-  Targets targets;
+  Targets targets{.labels = batch.labels, .labels2 = {}, .weight = {}, .smoothing = settings_.label_smoothing};
   if (settings_.mixup > 0) mixup(batch, targets, settings_.mixup, settings_.seed, progress_.epoch, parts_.train);
   StepInputs inputs{.x = batch.inputs[0], .labels = batch.labels, .labels2 = targets.labels2, .weight = targets.weight};
   if (parts_.teacher) {
@@ -103,16 +104,19 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
   // The middle of the step: a warm-up does not begin with a rate of 0.
   const double epochs_done = progress_.epoch + (progress_.batch + 0.5) / batches_;
   lr_ = learning_rate(settings_.schedule, epochs_done) * plateau_.factor();
-  if (settings_.objective.any())
-    step_.distil_by(
-        settings_at(settings_.distillation, settings_.objective, epochs_done, static_cast<double>(settings_.epochs)));
+  if (settings_.objective.any()) {
+    distillation_ =
+        settings_at(settings_.distillation, settings_.objective, epochs_done, static_cast<double>(settings_.epochs));
+    step_.distil_by(distillation_);
+  }
   const StepResults results = step_.run(inputs, lr_);
   ++progress_.step;
   ++progress_.batch;
   std::vector<Tensor> wanted{results.logits, results.total, results.parts};
   const bool reads_teacher = inputs.teacher && inputs.teacher.device() != Device::cpu;
   if (reads_teacher) wanted.push_back(inputs.teacher);
-  return {progress_.step, batch.labels, reads_teacher ? Tensor() : inputs.teacher, std::make_unique<Readback>(wanted)};
+  return {progress_.step, std::move(targets), reads_teacher ? Tensor() : inputs.teacher, distillation_,
+          std::make_unique<Readback>(wanted)};
 }
 
 /// Adds a step's results to the epoch's sums.
@@ -124,13 +128,18 @@ void Trainer::finish_step(PendingStep step) {
   const Tensor teacher = results.size() > 3 ? results[3] : step.teacher;
   const bool taught = static_cast<bool>(teacher);
   Metrics metrics(logits.shape()[1], settings_.distillation.temperature);
-  metrics.add(logits, step.labels, teacher);
+  metrics.add(logits, step.targets.labels, teacher);
   const Evaluation evaluation = metrics.result();
   const double n = static_cast<double>(logits.shape()[0]);
   progress_.sums.samples += n;
   progress_.sums.loss += n * loss;
   progress_.sums.hard += n * parts.data<float>()[taught ? 1 : 0];
-  if (taught) progress_.sums.soft += n * parts.data<float>()[2];
+  if (taught) {
+    progress_.sums.soft += n * parts.data<float>()[2];
+    const GradientNorms norms = gradient_norms(logits, teacher, step.targets, step.distillation);
+    progress_.sums.hard_gradient += n * norms.hard;
+    progress_.sums.soft_gradient += n * norms.soft;
+  }
   progress_.sums.accuracy += n * evaluation.accuracy;
   progress_.sums.top5 += n * evaluation.top5_accuracy;
   progress_.sums.kl += n * evaluation.kl;
@@ -146,7 +155,14 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   report.epoch = progress_.epoch + 1;
   report.step = progress_.step;
   report.lr = lr_;
-  report.train = {sums.loss / n, sums.hard / n, sums.soft / n, sums.accuracy / n, sums.top5 / n, sums.kl / n};
+  report.train = {sums.loss / n,
+                  sums.hard / n,
+                  sums.soft / n,
+                  sums.accuracy / n,
+                  sums.top5 / n,
+                  sums.kl / n,
+                  {sums.hard_gradient / n, sums.soft_gradient / n}};
+  if (parts_.teacher) report.distillation = distillation_;
   report.images_per_second = images_per_second;
   report.seconds = seconds;
   report.val = validate();

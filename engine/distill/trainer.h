@@ -53,12 +53,14 @@ struct TrainingParts {
 /// Means over an epoch's samples. Soft and kl are 0 without a teacher; hard, accuracy and top5 are 0 without labels.
 struct EpochMetrics {
   double loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+  GradientNorms gradients;  ///< with a teacher, of the training part
 };
 
 struct EpochReport {
   std::int64_t epoch = 0;  ///< from 1
   std::int64_t step = 0;
-  double lr = 0;  ///< of the epoch's last step
+  double lr = 0;                                     ///< of the epoch's last step
+  std::optional<DistillationSettings> distillation;  ///< of the last step, with a teacher
   EpochMetrics train;
   std::optional<EpochMetrics> val;
   bool selected = false;  ///< the best on validation so far: by accuracy, then loss; without labels by loss
@@ -91,8 +93,10 @@ class Trainer {
   bool run_epoch(Loader& loader);
   /// A step that was asked for and whose results are on their way.
   struct PendingStep {
-    std::int64_t number;     ///< from 1
-    Tensor labels, teacher;  ///< on the CPU; a teacher on the device is among the results
+    std::int64_t number;  ///< from 1
+    Targets targets;      ///< on the CPU
+    Tensor teacher;       ///< on the CPU; one on the device is among the results
+    DistillationSettings distillation;
     std::unique_ptr<Readback> results;
   };
   PendingStep start_step(Batch& batch);
@@ -115,6 +119,7 @@ class Trainer {
   TrainingProgress progress_;
   std::int64_t batches_ = 1;
   double lr_ = 0;
+  DistillationSettings distillation_;  ///< of the step under way
 };
 
 }  // namespace retort

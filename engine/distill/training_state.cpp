@@ -9,7 +9,7 @@
 namespace retort {
 namespace {
 
-constexpr const char* kFormat = "retort-training-state-1";
+constexpr const char* kFormat = "retort-training-state-2";
 const std::string kModel = "model.", kOptimizer = "optimizer.";
 
 // One list for both directions, so that a field cannot be saved and not restored. JSON prints doubles so that they read
@@ -26,6 +26,8 @@ void visit_progress(Progress& p, Visit&& visit) {
   visit("accuracy", p.sums.accuracy);
   visit("top5", p.sums.top5);
   visit("kl", p.sums.kl);
+  visit("hard_gradient", p.sums.hard_gradient);
+  visit("soft_gradient", p.sums.soft_gradient);
   visit("selected_epoch", p.selected_epoch);
   visit("selected_accuracy", p.selected_accuracy);
   visit("selected_loss", p.selected_loss);

@@ -12,6 +12,7 @@ namespace retort {
 /// Sums over the samples of the epoch under way.
 struct EpochSums {
   double samples = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+  double hard_gradient = 0, soft_gradient = 0;
 };
 
 /// Where a run stands.

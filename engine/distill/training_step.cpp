@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/ops/elementwise.h"
 
@@ -22,6 +23,11 @@ StepInputs to(Device device, const StepInputs& inputs) {
 
 TrainingStep::TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings)
     : network_(network), optimizer_(optimizer), settings_(settings), device_(device_of(network)) {}
+
+void TrainingStep::distil_by(const DistillationSettings& settings) {
+  check(!settings_.capture, "training step: a captured step keeps its loss; make one that does not capture");
+  settings_.distillation = settings;
+}
 
 StepResults TrainingStep::run(const StepInputs& inputs, double lr) {
   optimizer_.prepare(lr);

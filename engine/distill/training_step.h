@@ -43,8 +43,9 @@ class TrainingStep {
 
   /// Asks the device for a step with the learning rate. Throws what the ops throw.
   StepResults run(const StepInputs& inputs, double lr);
-  /// Sets the loss of the steps to come. Not for steps that are captured: a graph keeps the loss it was made with.
-  void distil_by(const DistillationSettings& settings) { settings_.distillation = settings; }
+  /// Sets the loss of the steps to come. Throws Error where steps are captured: a graph keeps the loss it was made
+  /// with.
+  void distil_by(const DistillationSettings& settings);
   /// Steps that ran as replays of a graph.
   std::int64_t replays() const { return replays_; }
 

@@ -24,12 +24,6 @@ std::vector<std::int64_t> largest_of(const std::vector<Value>& values, std::size
   return order;
 }
 
-double norm(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double value : values) sum += value * value;
-  return std::sqrt(sum);
-}
-
 }  // namespace
 
 std::vector<double> softened(const std::vector<float>& logits, double temperature) {
@@ -52,27 +46,6 @@ std::vector<std::int64_t> largest(const std::vector<float>& values, std::size_t 
 
 std::vector<std::int64_t> largest(const std::vector<double>& values, std::size_t count) {
   return largest_of(values, count);
-}
-
-GradientNorms gradient_norms(const Tensor& z, const Tensor& v, const Tensor& labels,
-                             const DistillationSettings& settings) {
-  check(settings.loss == SoftLoss::kd && !settings.standardize, "gradient norms: of plain kd alone");
-  const double temperature = settings.temperature;
-  const double soft_factor =
-      weight_of_soft(settings) * (settings.convention == Convention::convex ? temperature : 1 / temperature);
-  GradientNorms norms;
-  const std::int64_t rows = rows_of(z);
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const std::vector<float> student = row_of(z, row);
-    std::vector<double> hard = softened(student, 1);
-    hard[labels.data<std::int64_t>()[row]] -= 1;
-    std::vector<double> soft = softened(student, temperature);
-    const std::vector<double> p = softened(row_of(v, row), temperature);
-    for (std::size_t i = 0; i < soft.size(); ++i) soft[i] -= p[i];
-    norms.hard += settings.lambda * norm(hard) / static_cast<double>(rows);
-    norms.soft += soft_factor * norm(soft) / static_cast<double>(rows);
-  }
-  return norms;
 }
 
 std::vector<std::vector<double>> mean_by_class(const Tensor& logits, const Tensor& labels, double temperature) {

@@ -1,5 +1,5 @@
-// What can be seen in a distillation from logits alone (Hinton et al., arXiv 1503.02531): how strongly each part of the
-// loss pulls, what the soft targets say, and in which samples.
+// What can be seen in a distillation from logits alone (Hinton et al., arXiv 1503.02531): what the soft targets say,
+// and in which samples.
 //
 // z = student logits, v = teacher logits, f32 [rows, classes] on the CPU; labels i64 [rows].
 #pragma once
@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "engine/core/tensor.h"
-#include "kernels/loss.h"
 
 namespace retort {
 
@@ -21,14 +20,6 @@ std::vector<float> row_of(const Tensor& matrix, std::int64_t row);
 /// Indices of the `count` largest values, the largest first; of equals the lower index first.
 std::vector<std::int64_t> largest(const std::vector<float>& values, std::size_t count);
 std::vector<std::int64_t> largest(const std::vector<double>& values, std::size_t count);
-
-/// Mean over the rows of the Euclidean norm of each part's gradient with respect to the student's logits, with its
-/// weight in the loss: of plain kd, without label smoothing. See kernels/loss.h for the formulas.
-struct GradientNorms {
-  double hard = 0, soft = 0;
-};
-GradientNorms gradient_norms(const Tensor& z, const Tensor& v, const Tensor& labels,
-                             const DistillationSettings& settings);
 
 /// mean[i][j]: the mean of softmax(logits / temperature)_j over the rows whose label is i; NaN for a class without
 /// rows.

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "engine/core/check.h"
 #include "engine/io/csv.h"
 #include "engine/io/file.h"
 #include "engine/io/npy.h"
@@ -219,6 +220,53 @@ TEST_CASE("a pickled dict is imported under the classes given") {
         path + ": 2 logits for 'cat.1.jpg', expected one for each of 3 classes; save logits of these very classes");
 }
 
+TEST_CASE("a table of probabilities gives their logarithms, and says what is lost") {
+  const Scratch scratch;
+  const auto read = [&](const std::string& rows) {
+    return read_logit_store(scratch.write("scores.csv", "name,cat,dog\n" + rows), kClasses);
+  };
+  const LogitStore store = read("a,0.75,0.25\nb,1,0\nc,0.33,0.66\n");  // printed with two digits
+  CHECK(store.remark.find("taken for probabilities") != std::string::npos);
+  CHECK(store.remark.starts_with(scratch / "scores.csv"));
+  const float* z = store.logits.data<float>();
+  CHECK(z[0] - z[1] == doctest::Approx(std::log(3.0)));
+  CHECK(z[2] - z[3] == doctest::Approx(-std::log(1e-7)));  // what rounded to 0 is taken for 1e-7
+  CHECK(read("a,1,0\nb,0,1\n").logits.data<float>()[1] == doctest::Approx(std::log(1e-7)));
+  // Logits: a value below 0 or above 1, or a row that adds up to something else.
+  for (const char* rows : {"a,0.75,0.25\nb,1.5,-0.5\n", "a,0.75,0.25\nb,0.5,0.2\n", "a,2,0\n"}) {
+    const LogitStore logits = read(rows);
+    CHECK(logits.remark.empty());
+    CHECK(logits.logits.data<float>()[0] == (rows[2] == '2' ? 2.0f : 0.75f));
+  }
+}
+
+TEST_CASE("a table of predictions gives each the whole weight, and says what is lost") {
+  const Scratch scratch;
+  for (const char* header : {"class", "prediction", "label"}) {
+    const std::string path =
+        scratch.write("predicted.csv", text("name,", header, "\na.jpg,dog\nb.jpg,cat\nc.jpg,dog\n"));
+    const LogitStore store = read_logit_store(path, kClasses);
+    CHECK(store.names == Names{"a.jpg", "b.jpg", "c.jpg"});
+    CHECK(store.classes == kClasses);
+    CHECK(store.logits.span<float>()[0] == 0);
+    CHECK(store.logits.span<float>()[1] == 50);
+    CHECK(store.logits.span<float>()[2] == 50);
+    CHECK(store.remark.find("predictions alone") != std::string::npos);
+    CHECK(read_logit_store(path, {}).classes == kClasses);  // those predicted, by name
+    CHECK(error_message([&] {
+            read_logit_store(path, {"cat", "hen"});
+          }) == path + ": predicts 'dog' for 'a.jpg', which is no class of the data; use the data's names");
+  }
+  const auto message = [&](const char* content) {
+    const std::string path = scratch.write("predicted.csv", content);
+    std::string text = error_message([&] { read_logit_store(path, kClasses); });
+    return text.erase(0, path.size());
+  };
+  CHECK(message("name,class\na,cat\na,dog\n") == ":3: 'a' a second time; keep one row of it");
+  CHECK(message("name,class\na,cat,dog\n") == ":2: 3 fields, expected a name and a class; complete the row");
+  CHECK(message("name,class\n") == ": no rows below the header; add one for each image");
+}
+
 TEST_CASE("rows are found by name, whatever the order") {
   const Words reversed(kClasses, {{"dog/1.jpg", "woof"}, {"cat/2.jpg", "purr"}, {"cat/1.jpg", "meow"}});
   CHECK(match_logit_store(store_of(images()), "F", reversed) == std::vector<std::int64_t>{2, 1, 0});
@@ -267,6 +315,9 @@ TEST_CASE("an import is matched by full names, or by file names where these are 
   store.names = {"dog.1.jpg", "cat.2.jpg", "cat.3.jpg"};
   CHECK(error_message([&] { match_logit_store(store, "F.npy", photos); }) ==
         "cat/cat.1.jpg: has no logits in F.npy; write the logits again from these images");
+  // It may know more images than these.
+  store.names = {"dog.1.jpg", "cat.2.jpg", "cat.1.jpg"};
+  CHECK(match_logit_store(store, "F", Words(kClasses, {{"cat/cat.1.jpg", ""}})) == std::vector<std::int64_t>{2});
   store.names = {"1.jpg", "2.jpg", "3.jpg"};
   CHECK(error_message([&] { match_logit_store(store, "F.npy", images()); }) ==
         "F.npy: names files without their folders, but both cat/1.jpg and dog/1.jpg are there; name them with their "

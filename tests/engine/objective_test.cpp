@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "engine/ops/loss.h"
 #include "tests/error_message.h"
 #include "tests/gradcheck.h"
@@ -55,6 +57,45 @@ TEST_CASE("objective: the effective share of plain kd") {
   settings.soft_weight = 2;
   CHECK(effective_hard_share(settings) == doctest::Approx(0.07 / (0.07 + 1.86)).epsilon(1e-14));
   CHECK(effective_hard_share({4, 0}) == 0);
+}
+
+TEST_CASE("objective: gradient norms are those of each part's own gradient") {
+  const Tensor z = random_tensor({3, 4}, 1, -2, 2).to(DType::f32), v = random_tensor({3, 4}, 2, -2, 2).to(DType::f32);
+  const Targets targets = labels({0, 3, 1});
+  // A row's norm from the double reference, for loss = total of `settings`.
+  const auto mean_norm = [&](const DistillationSettings& settings) {
+    std::vector<double> dz(12), parts(3), z64(z.span<float>().begin(), z.span<float>().end()),
+        v64(v.span<float>().begin(), v.span<float>().end());
+    kernels_for(Device::reference, DType::f64)
+        .loss.distillation({}, {3, 4}, settings, {targets.labels.data<std::int64_t>()}, z64.data(), v64.data(),
+                           parts.data(), dz.data(), nullptr);
+    double sum = 0;  // 3 rows, each gradient a third by the mean
+    for (int row = 0; row < 3; ++row) {
+      double squares = 0;
+      for (int i = 0; i < 4; ++i) squares += dz[4 * row + i] * dz[4 * row + i];
+      sum += std::sqrt(squares);
+    }
+    return sum;
+  };
+  for (const Convention convention : {Convention::convex, Convention::additive})
+    for (const SoftLoss loss : {SoftLoss::kd, SoftLoss::mse, SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist})
+      for (const bool standardize : {false, true}) {
+        CAPTURE(static_cast<int>(loss));
+        DistillationSettings both = with(loss, standardize);
+        both.convention = convention;
+        both.soft_weight = 2;
+        const GradientNorms norms = gradient_norms(z, v, targets, both);
+        DistillationSettings soft = both, hard = both;
+        soft.lambda = 0;
+        soft.soft_weight = convention == Convention::convex ? 1.5 : 2;  // 2 (1 - lambda), or 2
+        hard.soft_weight = 0;
+        CHECK(norms.hard == doctest::Approx(mean_norm(hard)).epsilon(1e-5));
+        CHECK(norms.soft == doctest::Approx(mean_norm(soft)).epsilon(1e-5));
+      }
+  DistillationSettings unlabelled = with(SoftLoss::kd);
+  unlabelled.lambda = 0;
+  CHECK(gradient_norms(z, v, {}, unlabelled).hard == 0);
+  CHECK(gradient_norms(z, v, {}, unlabelled).soft > 0);
 }
 
 TEST_CASE("objective: a ramp raises the soft weight in a line and then leaves it") {

@@ -112,38 +112,6 @@ TEST_CASE("report: blocks of a network, and both of its pictures") {
   CHECK(count(graph, "x 0.75") == 1);
 }
 
-TEST_CASE("observables: gradient norms are those of the loss's own gradient") {
-  const Tensor z = Tensor::from<float>({2, 3}, std::vector<float>{1, 0.5f, -1, 2, 0, 1});
-  const Tensor v = Tensor::from<float>({2, 3}, std::vector<float>{0, 3, 1, 1, 1, 4});
-  const Tensor labels = Tensor::from<std::int64_t>({2}, std::vector<std::int64_t>{1, 2});
-  for (const Convention convention : {Convention::convex, Convention::additive}) {
-    const DistillationSettings both{3, 0.3, convention};
-    const GradientNorms norms = gradient_norms(z, v, labels, both);
-    // One part alone: kernels/loss.h's gradient of a row is rows times what backward gives.
-    const auto mean_norm = [&](const DistillationSettings& settings) {
-      std::vector<double> dz(6), parts(3), z64(z.span<float>().begin(), z.span<float>().end()),
-          v64(v.span<float>().begin(), v.span<float>().end());
-      kernels_for(Device::reference, DType::f64)
-          .loss.distillation({}, {2, 3}, settings, {labels.data<std::int64_t>()}, z64.data(), v64.data(), parts.data(),
-                             dz.data(), nullptr);
-      double sum = 0;
-      for (int row = 0; row < 2; ++row) {
-        double squares = 0;
-        for (int i = 0; i < 3; ++i) squares += dz[3 * row + i] * dz[3 * row + i];
-        sum += std::sqrt(squares);  // 2 rows, each gradient halved by the mean
-      }
-      return sum;
-    };
-    DistillationSettings hard_alone = both, soft_alone = both;
-    hard_alone.soft_weight = 0;
-    soft_alone.lambda = 0;
-    soft_alone.soft_weight = weight_of_soft(both);
-    CHECK(norms.hard == doctest::Approx(mean_norm(hard_alone)).epsilon(1e-6));
-    CHECK(norms.soft == doctest::Approx(mean_norm(soft_alone)).epsilon(1e-6));
-  }
-  CHECK_THROWS_AS(gradient_norms(z, v, labels, {1, 0, Convention::convex, SoftLoss::dkd}), Error);
-}
-
 TEST_CASE("observables: means by class, confused pairs, disagreement and dark knowledge by hand") {
   const float two = std::log(2.0f);
   const Tensor v = Tensor::from<float>({3, 3}, std::vector<float>{two, 0, 0, 0, two, 0, 5, 5, 5});

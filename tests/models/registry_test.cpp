@@ -73,11 +73,11 @@ void check_smallest(const std::string& architecture, std::int64_t smallest) {
 
 TEST_CASE("architectures are known by name") {
   for (const char* name :
-       {"vgg11",      "vgg13",       "vgg16",     "vgg19",      "vgg11_bn",   "vgg13_bn",    "vgg16_bn",
-        "vgg19_bn",   "resnet18",    "resnet34",  "resnet50",   "resnet101",  "resnet152",   "resnet20",
-        "resnet32",   "resnet44",    "resnet56",  "resnet110",  "resnet20_a", "resnet32_a",  "resnet44_a",
-        "resnet56_a", "resnet110_a", "resnet8x4", "resnet32x4", "vgg8",       "vgg13_cifar", "inception_v3",
-        "mlp:",       "mlp:800x800", "mlp:30"})
+       {"vgg11",      "vgg13",      "vgg16",       "vgg19",        "vgg11_bn",   "vgg13_bn",    "vgg16_bn",
+        "vgg19_bn",   "resnet18",   "resnet34",    "resnet50",     "resnet101",  "resnet152",   "resnet8",
+        "resnet14",   "resnet20",   "resnet32",    "resnet44",     "resnet56",   "resnet110",   "resnet8_a",
+        "resnet14_a", "resnet20_a", "resnet32_a",  "resnet44_a",   "resnet56_a", "resnet110_a", "resnet8x4",
+        "resnet32x4", "vgg8",       "vgg13_cifar", "inception_v3", "mlp:",       "mlp:800x800", "mlp:30"})
     CHECK_MESSAGE(is_architecture(name), name);
   for (const char* name : {"", "vgg12", "VGG16", "resnet18_a", "resnet", "mlp", "mlp:x", "mlp:8x", "mlp:8xx8", "mlp:0",
                            "mlp:-3", "mlp:8 ", "mlp:99999999999999999999", "model.safetensors"})

@@ -73,6 +73,45 @@ mv ramped.safetensors whole.safetensors
 expect 0 distill "${student[@]}" --logits train.npy --convention additive --lambda 1 --soft-weight 2 --loss mse --out flat.safetensors
 cmp -s whole.safetensors flat.safetensors && fail "the ramp does nothing"
 
+# Schedules: each epoch's log has the last step's values; the student's file has both ends.
+expect 0 distill "${student[@]}" --logits train.npy --temperature-end 1 --lambda-end 0.8 --log scheduled.jsonl --out scheduled.safetensors
+grep -q "T = 3 to 1, lambda = 0.2 to 0.8" stderr || fail "the schedule is not said"
+column() { sed -E "s/.*\"$1\":([^,}]*).*/\1/" $2; }
+# 14 images in batches of 4, 6 epochs: the last step of epoch e is e - 1 + 3.5 / 4 epochs in.
+[[ $(column temperature scheduled.jsonl | sed -n 2p) == $(awk 'BEGIN { print 3 - 2 * 1.875 / 6 }') ]] || fail "the log's temperature"
+holds "$(column lambda scheduled.jsonl | sed -n 2p)" '>' 0.3874999 && holds "$(column lambda scheduled.jsonl | sed -n 2p)" '<' 0.3875001 ||
+  fail "the log's lambda"
+[[ $(column temperature log.jsonl | sort -u) == 3.0 && $(column lambda log.jsonl | sort -u) == 0.2 ]] || fail "settings that stay"
+grep -q '"temperature-end":"1"' scheduled.safetensors || fail "the student's file does not say where T went"
+expect_error 1 "--temperature-end" distill "${student[@]}" --logits train.npy --temperature-end 2 --lambda-end 0.8 --resume \
+  --out scheduled.safetensors --quiet
+# A schedule that goes nowhere is none, to the bit.
+expect 0 distill "${student[@]}" --logits train.npy --temperature-end 3 --lambda-end 0.2 --log still.jsonl --out still.safetensors
+[[ $(column train_loss still.jsonl) == $(column train_loss log.jsonl) ]] || fail "a schedule from T to T changes the losses"
+expect_error 2 "--temperature-end: 0 " distill "${student[@]}" --logits train.npy --temperature-end 0 --out x.safetensors
+expect_error 2 "--lambda-end: 2 " distill "${student[@]}" --logits train.npy --lambda-end 2 --out x.safetensors
+
+# How strongly each part pulls.
+for key in train_hard_gradient train_soft_gradient; do
+  holds "$(column $key log.jsonl | tail -n 1)" '>' 0 || fail "the log has no $key"
+done
+
+# A table from elsewhere may hold both parts of the data.
+expect 0 logits --model teacher.safetensors "${part[@]}" --split val --out val.npy --csv val.csv
+{ cat train.csv; tail -n +2 val.csv; } >scores.csv
+expect 0 distill "${student[@]}" --logits scores.csv --val-logits scores.csv --log table.jsonl --out table.safetensors
+grep -q '"val_kl"' table.jsonl || fail "no validation from a table"
+
+# A model of which only the answers are known: probabilities, or the predicted class alone.
+awk -F, 'NR == 1 { print; next } { p = exp($2) / (exp($2) + exp($3)); printf "%s,%.6f,%.6f\n", $1, p, 1 - p }' train.csv >probabilities.csv
+expect 0 distill "${student[@]}" --logits probabilities.csv --out probabilities.safetensors
+grep -q "warning: probabilities.csv: every row adds up to 1" stderr || fail "what probabilities lose is not said"
+awk -F, 'NR == 1 { print "name,class"; next } { print $1 "," ($2 > $3 ? "blue" : "red") }' train.csv >answers.csv
+expect 0 distill "${student[@]}" --logits answers.csv --temperature 1 --lambda 0 --log answers.jsonl --out answers.safetensors
+grep -q "warning: answers.csv: holds predictions alone" stderr || fail "what predictions lose is not said"
+sed 's/,red$/,green/' answers.csv >other.csv
+expect_error 1 "other.csv: predicts 'green'" distill "${student[@]}" --logits other.csv --out x.safetensors --quiet
+
 # Several teachers.
 expect 0 train --model resnet8x4 "${part[@]}" --image-size 12 --epochs 1 --seed 5 --out second.safetensors
 for combine in logit arithmetic geometric; do

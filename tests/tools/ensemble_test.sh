@@ -27,6 +27,8 @@ expect 0 combine store1.npy store2.npy --weights 3,1 --out weighted.npy --csv we
 cmp -s weighted.npy stored.npy && fail "weights change nothing"
 expect 0 combine store1.npy store1.npy --weights 3,1 --out same.npy
 cmp -s same.npy store1.npy || fail "a store combined with itself is another"
+expect 0 logits --model teacher1.safetensors,teacher2.safetensors --teacher-weights 3,1 "${part[@]}" --split train --out live.npy
+cmp -s live.npy weighted.npy || fail "weighted: stores and live teachers give other bits"
 expect_error 2 "--weights" combine store1.npy store2.npy --weights 1 --out x.npy
 expect_error 2 "--weights" combine store1.npy store2.npy --weights 1,0 --out x.npy
 expect_error 2 "two stores" combine store1.npy --out x.npy
@@ -34,6 +36,27 @@ expect_error 2 "--combine" combine store1.npy store2.npy --combine median --out 
 expect_error 2 "--out" combine store1.npy store2.npy --out x.txt
 expect 0 logits --model teacher2.safetensors "${part[@]}" --split val --out val.npy
 expect_error 1 "val.npy: has other image names than store1.npy" combine store1.npy val.npy --out x.npy
+
+# Live teachers are weighed as stores are.
+taught=(distill --student mlp:8 "${part[@]}" --epochs 5 --batch-size 5)
+both=(--teacher teacher1.safetensors,teacher2.safetensors)
+expect 0 "${taught[@]}" --logits weighted.npy --out stored.safetensors
+expect 0 "${taught[@]}" "${both[@]}" --teacher-weights 3,1 --out live.safetensors
+
+for name in stored live; do
+  expect 0 eval --model $name.safetensors "${part[@]}" --json
+  mv stdout $name.eval
+done
+cmp -s stored.eval live.eval || fail "weighted live teachers give another student than the weighted store"
+expect 0 "${taught[@]}" "${both[@]}" --out equal.safetensors
+expect 0 eval --model equal.safetensors "${part[@]}" --json
+cmp -s stdout live.eval && fail "--teacher-weights changes nothing"
+expect_error 1 "--teacher-weights" "${taught[@]}" "${both[@]}" --teacher-weights 1,3 --resume --out live.safetensors --quiet
+expect_error 2 "--teacher-weights: 1 for 2 teachers" "${taught[@]}" "${both[@]}" --teacher-weights 1 --out x.safetensors
+expect_error 2 "--teacher-weights: 0 " "${taught[@]}" "${both[@]}" --teacher-weights 1,0 --out x.safetensors
+expect_error 2 "--teacher-weights: goes with" "${taught[@]}" --logits store1.npy --teacher-weights 1,2 --out x.safetensors
+expect_error 2 "--teacher-weights: 3 for 2 teachers" logits --model teacher1.safetensors,teacher2.safetensors \
+  --teacher-weights 1,2,3 "${part[@]}" --out x.npy
 
 # A class that the student never sees, from a store and live, to the same bits; its bias then wins some of it back.
 student=(--student mlp:8 "${part[@]}" --epochs 30 --batch-size 5 --lr 0.05 --lambda 0 --temperature 4)

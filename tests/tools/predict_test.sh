@@ -27,6 +27,7 @@ holds "$(json top5_accuracy)" == 1 || fail "top-5 of two classes"
 [[ $(json cross_entropy) == 0.58957849* ]] || fail "cross-entropy $(json cross_entropy)"
 # Confidence 0.98201 in one bin, accuracy 6/7.
 [[ $(json ece) == 0.12487093* ]] || fail "calibration error $(json ece)"
+[[ $(json confidence) == 0.98201379* ]] || fail "mean confidence $(json confidence)"
 expect 0 eval "${net[@]}" --data data --classes red,blue --split train --json
 expect_json samples 6
 expect_json accuracy 1.0

@@ -48,6 +48,22 @@ expect_error 1 "--lr" "${run[@]}" --specialist-lr 0.02 --out one --quiet
 expect 0 train --model mlp:8 "${part[@]}" --epochs 20 --lr 0.02 --seed 1 --out other.safetensors
 expect_error 1 "generalist" "${run[@]}" --model other.safetensors --out one --quiet
 
+# Augmented views: the specialists train on such images, and the student sees those of the store.
+expect 0 "${run[@]}" --views 3 --augment flip,jitter --out views --json
+cp stdout result
+expect 0 distill --student mlp:6 "${part[@]}" --epochs 10 --lr 0.02 --temperature 2 --logits views/train.npy --views 3 \
+  --augment flip,jitter --out again.safetensors
+expect 0 eval --model again.safetensors "${part[@]}" --json
+expect_json accuracy "$(reported student)"
+cmp -s one/specialist-1.safetensors views/specialist-1.safetensors && fail "--augment does not reach the specialists"
+
+# Every class alone: no specialist, and what is combined is the generalist.
+expect 0 "${run[@]}" --groups 5 --out alone --json
+[[ -z $(find alone -name 'specialist-*') ]] || fail "a specialist for a class alone"
+cp stdout result
+[[ $(reported combined) == $(reported generalist) ]] || fail "without specialists the generalist's answers change"
+
+expect_error 2 "--views" "${run[@]}" --views 0 --out x
 expect_error 2 "--groups: 9 " "${run[@]}" --groups 9 --out x
 expect_error 2 "--groups" "${run[@]}" --groups 1 --out x
 expect_error 2 "--specialist-lr: 0 " "${run[@]}" --specialist-lr 0 --out x

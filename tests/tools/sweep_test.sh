@@ -47,6 +47,17 @@ expect 0 "${sweep[@]}" --temperature 1,4 --lambda 0.1,1 --seeds 2 --out two
 cmp -s two/sweep.csv first.csv || fail "a continued sweep gives other numbers"
 expect_error 1 "--batch-size" "${sweep[@]}" --batch-size 4 --temperature 1 --lambda 1 --out two --quiet
 
+# Two classes take from some losses what sets them apart: said once, though the runs are quiet.
+two=(--data data --classes red,blue --val-split 0.25 --image-size 8 --batch-size 5)
+expect 0 train --model mlp:4 "${two[@]}" --epochs 1 --out two.safetensors
+expect 0 logits --model two.safetensors "${two[@]:0:6}" --image-size 8 --split train --out two.npy
+trap_sweep=(sweep --student mlp:4 "${two[@]}" --logits two.npy --epochs 1 --temperature 1,4 --lambda 0.1 --seeds 1 --hold-out 0.3)
+expect 0 "${trap_sweep[@]}" --loss dist --out dist
+[[ $(grep -c "warning: --loss dist: with two classes" stderr) == 1 ]] || fail "the binary trap is not named once"
+expect 0 "${trap_sweep[@]}" --loss mse --out mse
+grep -q "warning" stderr && fail "mse: a warning without a reason"
+expect_error 2 "--standardize-logits: two" "${trap_sweep[@]}" --standardize-logits --out x
+
 expect_error 2 "--logits: missing" sweep --student mlp:4 "${part[@]}" --out x
 expect_error 2 "--temperature: 0 " "${sweep[@]}" --temperature 1,0 --out x
 expect_error 2 "--lambda: 2 " "${sweep[@]}" --lambda 0,2 --out x

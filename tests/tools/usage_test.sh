@@ -6,7 +6,7 @@ expect 0 --version
 [[ $(cat stdout) == "retort "[0-9]* && ! -s stderr ]] || fail "--version"
 expect 0 --help
 grep -q distill stdout && [[ ! -s stderr ]] || fail "--help"
-for command in train logits combine distill sweep bias graph eval predict summary forward grad bench demo; do
+for command in train import logits combine distill sweep specialists bias graph eval predict summary forward grad bench demo; do
   expect 0 $command --help
   grep -q -- --help stdout || fail "$command --help"
 done
