@@ -190,10 +190,11 @@ void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z,
   *static_cast<float*>(loss) = static_cast<float>(mean_loss(rows, {}, targets, z, nullptr, dz).hard);
 }
 
-void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z,
+void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const void* z,
                   const void* v, void* loss, void* dz, void* workspace) {
+  const DistillationSettings settings = given.now();
   const double soft_weight = weight_of_soft(settings);
-  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
+  const bool plain = is_plain_kd(settings);
   const LossTerms terms = {.hard_weight = settings.lambda,
                            .soft_weight = plain ? soft_weight : 0,
                            .temperature = settings.temperature,
