@@ -110,6 +110,11 @@ __device__ __forceinline__ float reciprocal(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
+__device__ __forceinline__ float square_root(float x) {
+  float result;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
 
 __device__ __forceinline__ int atomic_add(int* address, int value) { return atomicAdd(address, value); }
 __device__ __forceinline__ float atomic_add(float* address, float value) { return atomicAdd(address, value); }

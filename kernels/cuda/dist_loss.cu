@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kFinishThreads)
 
 /// Without correlations of the classes: the rows' losses and softmaxes. With them, the gradient.
 template <class T, class Kind>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, Kind::kBlocks)
     dist_rows(std::int64_t rows, int classes, TermSource source, bool standardize, HardTargets targets, const T* z,
               const T* v, RowSoftmaxes* softmaxes, RowLoss* losses, const ClassCorrelation* correlations, T* dz) {
   using Row = typename Kind::Row;

@@ -36,7 +36,7 @@ struct RowTarget {
   bool valid = true;  ///< the labels are classes
   /// Without labels every target is 0 (or uniform).
   __device__ RowTarget(const HardTargets& targets, std::int64_t row, int classes)
-      : elsewhere(static_cast<float>(targets.smoothing) / static_cast<float>(classes)) {
+      : elsewhere(static_cast<float>(targets.smoothing) * dev::reciprocal(static_cast<float>(classes))) {
     const float weight = targets.weight ? targets.weight[row] : 1, rest = 1 - static_cast<float>(targets.smoothing);
     if (targets.labels) label = checked(targets.labels[row], classes);
     if (targets.labels2) label2 = checked(targets.labels2[row], classes);

@@ -52,7 +52,7 @@ class Seen {
     row.each([&](int, float x) { squares += centred(x) * centred(x); });
     // A row of one class has no deviation: 0 / 0.
     const float freedom = classes > 1 ? dev::reciprocal(static_cast<float>(classes - 1)) : NAN;
-    const float deviation = sqrtf(group.sum(squares) * freedom);
+    const float deviation = dev::square_root(group.sum(squares) * freedom);
     scale_ = dev::reciprocal(deviation + static_cast<float>(kStandardFloor));
     along_ = deviation > 0 ? scale_ * scale_ * freedom * dev::reciprocal(deviation) : 0;
   }

@@ -188,7 +188,7 @@ class LabelApart {
 };
 
 template <class T, class Kind, class Soft>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, Kind::kBlocks)
     soft_loss_kernel(std::int64_t rows, int classes, TermSource source, SoftLoss which, bool standardized,
                      HardTargets targets, const T* z, const T* v, RowLoss* losses, T* dz) {
   using Row = typename Kind::Row;
