@@ -53,6 +53,11 @@ enum class SoftLoss : std::uint8_t { kd, mse, dkd, nkd, dist, ttm, wttm };
 /// Constants of the formulas above, as their papers have them.
 inline constexpr double kDkdOthers = 8, kNkdOthers = 1.5, kPearsonFloor = 1e-8, kStandardFloor = 1e-7;
 
+/// What a schedule changes from step to step.
+struct LossScalars {
+  double temperature = 1, lambda = 0, soft_weight = 1;
+};
+
 struct DistillationSettings {
   double temperature = 1;
   double lambda = 0;
@@ -60,7 +65,25 @@ struct DistillationSettings {
   SoftLoss loss = SoftLoss::kd;
   bool standardize = false;
   double soft_weight = 1;
+  /// Null, or in the backend's memory: read when the kernel runs, in place of the three numbers of the same names. So a
+  /// step that was captured as a graph follows a schedule.
+  const LossScalars* scalars = nullptr;
+
+  /// The settings as they hold now, where `scalars` can be read.
+  constexpr DistillationSettings now() const {
+    DistillationSettings settings = *this;
+    if (!scalars) return settings;
+    settings.temperature = scalars->temperature;
+    settings.lambda = scalars->lambda;
+    settings.soft_weight = scalars->soft_weight;
+    return settings;
+  }
 };
+
+/// Hinton's loss itself: what has kernels of its own everywhere.
+constexpr bool is_plain_kd(const DistillationSettings& settings) {
+  return settings.loss == SoftLoss::kd && !settings.standardize;
+}
 
 /// What multiplies the soft term.
 constexpr double weight_of_soft(const DistillationSettings& settings) {

@@ -25,6 +25,7 @@ CONV_BATCH = 64
 PASSES = ("fprop", "dgrad", "wgrad")
 GEMMS = ((8192, 8192, 8192), (4096, 4096, 4096), (256, 1000, 2048), (256, 4096, 25088))
 ROWS = (65536, 1000)
+SOFT_LOSSES = ("mse", "dkd", "nkd", "dist", "ttm", "wttm")
 COLD_BYTES = 128e6  # buffers rotate over more than twice the L2 cache
 
 
@@ -89,6 +90,38 @@ def pair(words):
     """"2" or "3x1", rows x columns, as two numbers."""
     parts = [int(word) for word in words.split("x")]
     return parts if len(parts) == 2 else 2 * parts
+
+
+def soft_loss(torch, name, z, v, labels, t):
+    """The soft term of kernels/loss.h as PyTorch composes it: logits z and v [n, classes], temperature t."""
+    functional = torch.nn.functional
+    log_q, log_p = functional.log_softmax(z / t, -1), functional.log_softmax(v / t, -1)
+    kl = lambda log_a, log_b: functional.kl_div(log_b, log_a, log_target=True, reduction="none").sum(-1)
+    if name == "kd":
+        return t * t * kl(log_p, log_q).mean()
+    if name == "mse":
+        return functional.mse_loss(z, v) / 2
+    if name in ("ttm", "wttm"):
+        rows = kl(log_p, functional.log_softmax(z, -1))
+        return (rows * functional.softmax(v, -1).pow(1 / t).sum(-1) if name == "wttm" else rows).mean()
+    if name == "dist":
+        def correlation(a, b, axis):
+            a, b = a - a.mean(axis, keepdim=True), b - b.mean(axis, keepdim=True)
+            norm = ((a * a).sum(axis) + 1e-8) * ((b * b).sum(axis) + 1e-8)
+            return ((a * b).sum(axis) / norm.sqrt()).mean()
+
+        p, q = log_p.exp(), log_q.exp()
+        return 2 - correlation(p, q, 1) - correlation(p, q, 0)
+    # dkd, nkd: the label's class is taken out by a logit that no other comes near.
+    column = labels[:, None]
+    out = torch.zeros_like(z).scatter(1, column, -1e4)
+    others_q, others_p = functional.log_softmax(z / t + out, -1), functional.log_softmax(v / t + out, -1)
+    if name == "nkd":
+        sure = functional.softmax(v, -1).gather(1, column)
+        target = -(sure * functional.log_softmax(z, -1).gather(1, column)).mean()
+        return target - 1.5 * t * t * (others_p.exp() * others_q * (out == 0)).sum(-1).mean()
+    two = lambda log: torch.cat([log.gather(1, column), (log + out).logsumexp(-1, keepdim=True)], 1)
+    return t * t * (kl(two(log_p), two(log_q)) + 8 * (kl(others_p, others_q))).mean()
 
 
 class Torch:
@@ -166,10 +199,12 @@ class Torch:
         dtype = self.dtype(result["precision"])
         labels = torch.arange(rows, device="cuda") % classes
 
-        def distillation(z, v):
-            soft = functional.kl_div(functional.log_softmax(z.float() / 4, -1),
-                                     functional.log_softmax(v.float() / 4, -1), log_target=True, reduction="batchmean")
-            return 0.1 * functional.cross_entropy(z.float(), labels) + 0.9 * 16 * soft
+        def distillation(name):
+            def loss(z, v):
+                z, v = z.float(), v.float()
+                return 0.1 * functional.cross_entropy(z, labels) + 0.9 * soft_loss(torch, name, z, v, labels, 4)
+
+            return with_gradient(loss)
 
         def with_gradient(loss):
             loss = torch.compile(loss) if compiled else loss
@@ -193,9 +228,10 @@ class Torch:
         gradient = lambda dy, y: torch.ops.aten._softmax_backward_data(dy, y, -1, dtype)
         if compiled:
             softmax, gradient = torch.compile(softmax), torch.compile(gradient)
-        makes = {"loss.distillation": with_gradient(distillation),
+        makes = {"loss.distillation": distillation("kd"),
                  "loss.cross_entropy": with_gradient(lambda z, v: functional.cross_entropy(z.float(), labels)),
-                 "softmax.forward": forward, "softmax.backward": backward}
+                 "softmax.forward": forward, "softmax.backward": backward,
+                 **{f"loss.{name}": distillation(name) for name in SOFT_LOSSES}}
         return self.seconds(self.rotation(result["bytes"], makes[result["name"]]))
 
     def step(self, name, batch):
@@ -310,6 +346,9 @@ def measure_all(options):
     compositions = {"pytorch": lambda r: torch.rows(r, False), "pytorch_compiled": lambda r: torch.rows(r, True)}
     run("loss", [*rows, "--backend", "cuda"], 20, compositions)
     run("softmax", [*rows, *backends("cudnn", cudnn)], 20, compositions)
+    for name in SOFT_LOSSES:  # in f32, as training takes them
+        run("loss", ["--rows", str(ROWS[0]), "--classes", str(ROWS[1]), "--loss", name, "--backend", "cuda"], 10,
+            {"pytorch": lambda r: torch.rows(r, False)})
     for m, n, k in GEMMS:
         shape = ["--m", str(m), "--n", str(n), "--k", str(k)]
         run("gemm", [*shape, "--precision", "bf16", *backends("cublas", cublas)], 20,

@@ -29,9 +29,7 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
       optimizer_(parameters(parts.network), settings.optimizer),
       step_(parts.network, optimizer_,
             {settings.distillation, settings.label_smoothing, settings.dropout, settings.auxiliary_weight,
-             parts.precision,
-             // A captured step repeats its settings; a schedule changes them.
-             !settings.objective.any() && (settings.capture || device_of(parts.network) == Device::cuda)}) {
+             parts.precision, settings.capture || device_of(parts.network) == Device::cuda}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
   distillation_ = settings_.distillation;
 }

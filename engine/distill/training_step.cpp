@@ -10,7 +10,8 @@ namespace retort {
 namespace {
 
 auto members(auto& inputs) {
-  return std::array{&inputs.x, &inputs.labels, &inputs.labels2, &inputs.weight, &inputs.teacher, &inputs.dropout_key};
+  return std::array{&inputs.x,       &inputs.labels,      &inputs.labels2,  &inputs.weight,
+                    &inputs.teacher, &inputs.dropout_key, &inputs.objective};
 }
 
 StepInputs to(Device device, const StepInputs& inputs) {
@@ -24,13 +25,14 @@ StepInputs to(Device device, const StepInputs& inputs) {
 TrainingStep::TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings)
     : network_(network), optimizer_(optimizer), settings_(settings), device_(device_of(network)) {}
 
-void TrainingStep::distil_by(const DistillationSettings& settings) {
-  check(!settings_.capture, "training step: a captured step keeps its loss; make one that does not capture");
-  settings_.distillation = settings;
-}
-
-StepResults TrainingStep::run(const StepInputs& inputs, double lr) {
+StepResults TrainingStep::run(const StepInputs& given, double lr) {
   optimizer_.prepare(lr);
+  StepInputs inputs = given;
+  if (inputs.teacher) {
+    const DistillationSettings& now = settings_.distillation;
+    inputs.objective = Tensor::from<double>({3}, std::array{now.temperature, now.lambda, now.soft_weight});
+    static_assert(sizeof(LossScalars) == 3 * sizeof(double));
+  }
   // The first step runs as it is: it finds what is wrong, and memory and kernels are then at hand. A last batch that is
   // shorter than the others has no graph either.
   const bool full = first_shape_ && inputs.x.shape() == *first_shape_;
@@ -75,12 +77,14 @@ StepResults TrainingStep::compute(const StepInputs& inputs) {
   context.dropout_key = inputs.dropout_key;
   context.dropout = settings_.dropout;
   if (settings_.auxiliary_weight > 0) context.auxiliary = &auxiliary;
+  DistillationSettings distillation = settings_.distillation;
+  distillation.scalars = static_cast<const LossScalars*>(inputs.objective.raw());
   const Targets targets{inputs.labels, inputs.labels2, inputs.weight, settings_.label_smoothing};
   StepResults results;
   results.logits = cast(network_.forward(cast(inputs.x, settings_.precision), context), DType::f32);
   const auto loss_of = [&](const Tensor& z) {
     if (!inputs.teacher) return results.parts = cross_entropy(z, targets);
-    const DistillationLoss loss = distillation_loss(z, inputs.teacher, targets, settings_.distillation);
+    const DistillationLoss loss = distillation_loss(z, inputs.teacher, targets, distillation);
     results.parts = loss.parts;
     return loss.total;
   };

@@ -27,6 +27,7 @@ struct StepInputs {
   Tensor labels = {}, labels2 = {}, weight = {};  ///< as in Targets
   Tensor teacher = {};                            ///< logits f32 [n, classes]
   Tensor dropout_key = {};
+  Tensor objective = {};  ///< f64 [3], LossScalars: set by the step itself
 };
 
 /// What a step gives, on its device: valid until the next step.
@@ -42,10 +43,9 @@ class TrainingStep {
   TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings);
 
   /// Asks the device for a step with the learning rate. Throws what the ops throw.
-  StepResults run(const StepInputs& inputs, double lr);
-  /// Sets the loss of the steps to come. Throws Error where steps are captured: a graph keeps the loss it was made
-  /// with.
-  void distil_by(const DistillationSettings& settings);
+  StepResults run(const StepInputs& given, double lr);
+  /// Sets temperature, lambda and soft weight of the steps to come, captured or not; the rest must stay as it was.
+  void distil_by(const DistillationSettings& settings) { settings_.distillation = settings; }
   /// Steps that ran as replays of a graph.
   std::int64_t replays() const { return replays_; }
 

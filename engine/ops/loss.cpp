@@ -81,16 +81,14 @@ DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher,
   check(settings.lambda >= 0 && settings.lambda <= 1, "[", op, "] lambda is ", settings.lambda, "; give one in [0, 1]");
   check(settings.soft_weight >= 0 && std::isfinite(settings.soft_weight), "[", op, "] the soft weight is ",
         settings.soft_weight, "; give one from 0");
-  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize && settings.soft_weight == 1;
-  check(
-      plain || student.device() == Device::cpu, "[", op,
-      "] a device has the plain kd loss alone; compute on the CPU, or take kd without standardisation or soft weight");
   check(!settings.standardize || rows.classes > 1, "[", op, "] standardised logits need two classes or more; there is ",
         rows.classes);
   const bool soft_labels = soft_reads_labels(settings.loss);
   check(!soft_labels || !targets.labels2, "[", op,
         "] dkd and nkd take one label a row, and mixup gives two; take another loss");
-  const HardTargets hard = settings.lambda > 0 || soft_labels ? hard_targets(op, targets, rows) : HardTargets{};
+  // Where the kernel reads lambda itself, it may find one above 0 later.
+  const bool labelled = settings.lambda > 0 || soft_labels || (settings.scalars && targets.labels);
+  const HardTargets hard = labelled ? hard_targets(op, targets, rows) : HardTargets{};
   Tape* tape = recording({&student});
   DistillationLoss loss{empty_parameter(student, {1}), empty_parameter(student, {3})};
   Tensor dz = tape ? Tensor::empty_like(student, student.shape()) : Tensor();

@@ -24,8 +24,8 @@ struct DistillationLoss {
 };
 
 /// student and teacher logits [n, classes]. Saves the student's gradient. Throws Error as above, on T <= 0, and on
-/// lambda outside [0, 1], a soft weight below 0, dkd or nkd with mixup, and a loss other than plain kd on a device.
-/// With lambda = 0 labels may be empty, unless the loss is dkd or nkd. No gradient reaches the teacher.
+/// lambda outside [0, 1], a soft weight below 0, and dkd or nkd with mixup. With lambda = 0 labels may be empty, unless
+/// the loss is dkd or nkd. No gradient reaches the teacher.
 DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher, const Targets& targets,
                                    const DistillationSettings& settings);
 

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/soft_loss.h"
+#include "kernels/table.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/loss.cpp"
@@ -40,109 +41,110 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// The logits of a row scaled: (x - max) / temperature, which is never above 0.
-class ScaledLogits {
+/// A sum over the classes, in float a lane: with 1000 classes and 16 lanes 63 additions each. Lanes are added in
+/// double.
+class Sum {
  public:
-  ScaledLogits(const float* x, std::int64_t classes, double temperature)
-      : x_(x), largest_(row_maximum(x, classes)), inverse_(1 / temperature) {}
+  Sum() : sum_(hn::Zero(F32())) {}
   template <class Span>
-  HWY_INLINE V64 operator()(Span span, std::int64_t i) const {
-    return hn::Mul(hn::Sub(load_wide(span, x_ + i), hn::Set(F64(), largest_)), hn::Set(F64(), inverse_));
+  HWY_INLINE void add(Span span, V32 value) {
+    sum_ = hn::Add(sum_, or_beyond(span, value, 0));
   }
-  double operator[](std::int64_t i) const { return (x_[i] - largest_) * inverse_; }
+  HWY_INLINE double in_double() const { return total(sum_); }
 
  private:
-  const float* x_;
-  double largest_, inverse_;
+  V32 sum_;
 };
 
-/// -sum_i t_i log softmax(z)_i and log sum exp(z - max) in `log_sum`.
-double hard_loss(const ScaledLogits& logits, std::int64_t classes, const HardTargets& targets, std::int64_t row,
-                 double* log_sum) {
-  auto sum = hn::Zero(F64()), logit_sum = hn::Zero(F64());
-  vector_loop(F64(), 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V64 logit = logits(span, i);
-    sum = hn::Add(sum, or_beyond(span, exponential(logit), 0));
-    logit_sum = hn::Add(logit_sum, or_beyond(span, logit, 0));
-  });
-  *log_sum = std::log(total(sum));
+/// -sum_i t_i log softmax(z)_i from z - max: `logit(i)`, its exponentials' logarithm and, for smoothing, its sum.
+template <class Logit>
+double hard_loss(const Logit& logit, double log_sum, double logit_sum, std::int64_t classes, const HardTargets& targets,
+                 std::int64_t row) {
   const double weight = targets.weight ? double{targets.weight[row]} : 1;
-  double loss = -weight * (logits[targets.labels[row]] - *log_sum);
-  if (targets.labels2) loss -= (1 - weight) * (logits[targets.labels2[row]] - *log_sum);
+  double loss = -weight * (logit(targets.labels[row]) - log_sum);
+  if (targets.labels2) loss -= (1 - weight) * (logit(targets.labels2[row]) - log_sum);
   if (targets.smoothing == 0) return loss;
-  const double uniform = *log_sum - total(logit_sum) / static_cast<double>(classes);
+  const double uniform = log_sum - logit_sum / static_cast<double>(classes);
   return (1 - targets.smoothing) * loss + targets.smoothing * uniform;
 }
 
-/// What the soft term's gradient needs from its loss.
-struct SoftSums {
-  double log_p, log_q;  ///< log sum exp of teacher and student
-};
-
-/// CE(p, q), or T^2 KL(p || q) under convex. Both from logarithms: log p - log q is a difference of scaled logits,
-/// exact enough where the quotient of two tiny probabilities is not.
-double soft_loss(const ScaledLogits& student, const ScaledLogits& teacher, std::int64_t classes, const LossTerms& terms,
-                 SoftSums* sums) {
-  const bool convex = terms.convention == Convention::convex;
-  auto sum_q = hn::Zero(F64()), sum_p = hn::Zero(F64()), cross = hn::Zero(F64());
-  vector_loop(F64(), 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V64 a = teacher(span, i), b = student(span, i);
-    const V64 weight = or_beyond(span, exponential(a), 0);
-    sum_p = hn::Add(sum_p, weight);
-    sum_q = hn::Add(sum_q, or_beyond(span, exponential(b), 0));
-    cross = hn::MulAdd(weight, convex ? hn::Sub(a, b) : hn::Neg(b), cross);
-  });
-  const double p = total(sum_p), expected = total(cross) / p;
-  *sums = {std::log(p), std::log(total(sum_q))};
-  if (convex) return terms.temperature * terms.temperature * (expected - sums->log_p + sums->log_q);
-  return expected + sums->log_q;
-}
-
-/// The loss of one row; dz, if wanted, receives its gradient times `scale`.
-RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
-                 double scale, const float* z, const float* v, float* dz) {
-  const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
+/// The loss of one row; dz, if wanted, receives its gradient times `scale`. An exponential costs more than all else
+/// that is done to a logit, so each is computed once: those of z wait in dz, those of z / T and v / T in `kept`, 2 *
+/// classes floats.
+template <bool kHard, bool kSoft>
+RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                    double scale, const float* z, const float* v, float* dz, float* kept) {
+  const F32 d;
   const double temperature = terms.temperature;
+  const bool convex = terms.convention == Convention::convex;
+  const Exponential exponential(1), exponential_t(temperature);
+  const float top_z = row_maximum(z, classes), top_v = kSoft ? row_maximum(v, classes) : 0;
+  [[maybe_unused]] float *const q = kept, *const p = kept + classes;
+
+  Sum sum_e, sum_logit, sum_q, sum_p, sum_cross;
+  vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
+    const V32 a = hn::Sub(span.load(d, z + i), hn::Set(d, top_z));
+    if constexpr (kHard) {
+      const V32 e = exponential(a);
+      sum_e.add(span, e);
+      if (targets.smoothing != 0) sum_logit.add(span, a);
+      if (dz) span.store(d, e, dz + i);
+    }
+    if constexpr (kSoft) {
+      const V32 b = hn::Sub(span.load(d, v + i), hn::Set(d, top_v));
+      const V32 student = exponential_t(a), teacher = exponential_t(b);
+      sum_q.add(span, student);
+      sum_p.add(span, teacher);
+      // T (log p - log q) but for the sums: a difference of logits is exact enough where the quotient of two tiny
+      // probabilities is not.
+      sum_cross.add(span, hn::Mul(teacher, convex ? hn::Sub(b, a) : hn::Neg(a)));
+      if (dz) span.store(d, student, q + i);
+      if (dz) span.store(d, teacher, p + i);
+    }
+  });
+
   RowLoss loss;
-  double log_sum = 0;
-  SoftSums sums{};
-  const ScaledLogits prediction(z, classes, 1), student(z, classes, temperature);
-  const ScaledLogits teacher(soft ? v : z, classes, temperature);
-  if (hard) loss.hard = hard_loss(prediction, classes, targets, row, &log_sum);
-  if (soft) loss.soft = soft_loss(student, teacher, classes, terms, &sums);
+  const double total_e = sum_e.in_double(), total_q = sum_q.in_double(), total_p = sum_p.in_double();
+  if constexpr (kHard)
+    loss.hard = hard_loss([&](std::int64_t i) { return double{z[i]} - top_z; }, std::log(total_e),
+                          sum_logit.in_double(), classes, targets, row);
+  if constexpr (kSoft) {
+    const double cross = sum_cross.in_double() / (total_p * temperature);
+    loss.soft = convex ? temperature * temperature * (cross + std::log(total_q / total_p)) : cross + std::log(total_q);
+  }
   if (!dz) return loss;
 
   const double hard_scale = terms.hard_weight * scale;
-  const double soft_scale =
-      terms.soft_weight * (terms.convention == Convention::convex ? temperature : 1 / temperature) * scale;
-  const double smooth = targets.smoothing / static_cast<double>(classes);
-  const auto write = [&](std::int64_t begin, std::int64_t end, bool labelled) HWY_ATTR {
-    vector_loop(F64(), begin, end, [&](auto span, std::int64_t i) HWY_ATTR {
-      auto gradient = hn::Zero(F64());
-      if (hard) {
-        V64 target = hn::Set(F64(), smooth);
-        if (labelled) {
-          const double weight = targets.weight ? double{targets.weight[row]} : 1;
-          double onehot = targets.labels[row] == i ? weight : 0;
-          if (targets.labels2 && targets.labels2[row] == i) onehot += 1 - weight;
-          target = hn::Set(F64(), (1 - targets.smoothing) * onehot + smooth);
-        }
-        const V64 predicted = exponential(hn::Sub(prediction(span, i), hn::Set(F64(), log_sum)));
-        gradient = hn::Mul(hn::Set(F64(), hard_scale), hn::Sub(predicted, target));
-      }
-      if (soft) {
-        const V64 q = exponential(hn::Sub(student(span, i), hn::Set(F64(), sums.log_q)));
-        const V64 p = exponential(hn::Sub(teacher(span, i), hn::Set(F64(), sums.log_p)));
-        gradient = hn::MulAdd(hn::Set(F64(), soft_scale), hn::Sub(q, p), gradient);
-      }
-      store_narrow(span, gradient, dz + i);
-    });
-  };
-  write(0, classes, false);
-  // The one or two classes that carry a label are written again, alone.
-  if (hard) write(targets.labels[row], targets.labels[row] + 1, true);
-  if (hard && targets.labels2) write(targets.labels2[row], targets.labels2[row] + 1, true);
+  const double soft_scale = terms.soft_weight * (convex ? temperature : 1 / temperature) * scale;
+  const V32 e_scale = hn::Set(d, static_cast<float>(hard_scale / total_e));
+  const V32 q_scale = hn::Set(d, static_cast<float>(soft_scale / total_q));
+  const V32 p_for_q = hn::Set(d, static_cast<float>(total_q / total_p));
+  const V32 uniform = hn::Set(d, static_cast<float>(-hard_scale * targets.smoothing / static_cast<double>(classes)));
+  vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
+    V32 gradient = hn::Zero(d);
+    if constexpr (kHard) gradient = hn::MulAdd(span.load(d, dz + i), e_scale, uniform);
+    // The difference first, rounded once: a good student's is small. It is 0 where the nets agree.
+    if constexpr (kSoft)
+      gradient = hn::MulAdd(hn::NegMulAdd(p_for_q, span.load(d, p + i), span.load(d, q + i)), q_scale, gradient);
+    span.store(d, gradient, dz + i);
+  });
+  if constexpr (kHard) {
+    const double weight = targets.weight ? double{targets.weight[row]} : 1;
+    const double target_scale = hard_scale * (1 - targets.smoothing);
+    dz[targets.labels[row]] -= static_cast<float>(target_scale * weight);
+    if (targets.labels2) dz[targets.labels2[row]] -= static_cast<float>(target_scale * (1 - weight));
+  }
   return loss;
+}
+
+RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                 double scale, const float* z, const float* v, float* dz, float* kept) {
+  const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
+  const auto of_terms = hard && soft ? loss_of_row<true, true>
+                        : hard       ? loss_of_row<true, false>
+                        : soft       ? loss_of_row<false, true>
+                                     : loss_of_row<false, false>;
+  return of_terms(classes, terms, targets, row, scale, z, v, dz, kept);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -153,9 +155,12 @@ HWY_AFTER_NAMESPACE();
 namespace retort::cpu {
 namespace {
 
+/// What a thread keeps of a row between its two passes, in whole cache lines.
+std::int64_t kept_floats(std::int64_t classes) { return (2 * classes + 15) / 16 * 16; }
+
 /// Means of both terms over the rows. Rows are summed in a fixed number of blocks, whatever the number of threads.
 RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets, const void* z_, const void* v_,
-                  void* dz_) {
+                  void* dz_, void* workspace) {
   constexpr std::int64_t kBlocks = 64;
   const auto row_kernel = RETORT_SIMD_SELECT(loss_row);
   const float* z = static_cast<const float*>(z_);
@@ -165,11 +170,12 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
   const std::int64_t blocks =
       std::clamp<std::int64_t>(rows.rows * rows.classes / 1024, 1, std::min(kBlocks, rows.rows));
   RowLoss partial[kBlocks];
-  parallel_tasks(blocks, [&](std::int64_t block, int) {
+  parallel_tasks(blocks, [&](std::int64_t block, int thread) {
+    float* const kept = static_cast<float*>(workspace) + thread * kept_floats(rows.classes);
     for (std::int64_t row = rows.rows * block / blocks; row < rows.rows * (block + 1) / blocks; ++row) {
       const std::int64_t at = row * rows.classes;
-      const RowLoss loss =
-          row_kernel(rows.classes, terms, targets, row, scale, z + at, v ? v + at : nullptr, dz ? dz + at : nullptr);
+      const RowLoss loss = row_kernel(rows.classes, terms, targets, row, scale, z + at, v ? v + at : nullptr,
+                                      dz ? dz + at : nullptr, kept);
       partial[block].hard += loss.hard;
       partial[block].soft += loss.soft;
     }
@@ -184,21 +190,26 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
 
 }  // namespace
 
-std::size_t loss_workspace_bytes(Rows rows) { return soft_loss_workspace_bytes(rows); }
-
-void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz, void*) {
-  *static_cast<float*>(loss) = static_cast<float>(mean_loss(rows, {}, targets, z, nullptr, dz).hard);
+std::size_t loss_workspace_bytes(Rows rows) {
+  return std::max(static_cast<std::size_t>(num_threads() * kept_floats(rows.classes)) * sizeof(float),
+                  soft_loss_workspace_bytes(rows));
 }
 
-void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z,
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz,
+                   void* workspace) {
+  *static_cast<float*>(loss) = static_cast<float>(mean_loss(rows, {}, targets, z, nullptr, dz, workspace).hard);
+}
+
+void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const void* z,
                   const void* v, void* loss, void* dz, void* workspace) {
+  const DistillationSettings settings = given.now();
   const double soft_weight = weight_of_soft(settings);
-  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
+  const bool plain = is_plain_kd(settings);
   const LossTerms terms = {.hard_weight = settings.lambda,
                            .soft_weight = plain ? soft_weight : 0,
                            .temperature = settings.temperature,
                            .convention = settings.convention};
-  RowLoss mean = mean_loss(rows, terms, targets, z, v, dz);
+  RowLoss mean = mean_loss(rows, terms, targets, z, v, dz, workspace);
   if (!plain && soft_weight != 0)
     mean.soft = add_soft_loss(rows, settings, targets.labels, static_cast<const float*>(z),
                               static_cast<const float*>(v), static_cast<float*>(dz), static_cast<double*>(workspace));

@@ -16,10 +16,11 @@ constexpr int kThreads = 256;
 /// x - pivot and its square.
 template <class T>
 struct Shifted {
+  using Sums = ColumnPair;
   const T* x;
   template <int kN>
-  __device__ void add(std::int64_t at, std::int64_t pivot, std::int64_t, ColumnPair (&sums)[kN]) const {
-    const auto values = dev::load<Pack<T, kN>>(x + at), pivots = dev::load<Pack<T, kN>>(x + pivot);
+  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+    const auto values = dev::load<Pack<T, kN>>(x + place.at()), pivots = dev::load<Pack<T, kN>>(x + place.pivot());
     for (int j = 0; j < kN; ++j) {
       const float d = float(values.v[j]) - float(pivots.v[j]);
       sums[j].first += d;
@@ -95,11 +96,13 @@ __global__ void apply(std::int64_t packs, std::int64_t channels, const T* x, con
 /// where y is null, follows from x.
 template <class T>
 struct Gradients {
+  using Sums = ColumnPair;
   const T *x, *y, *dy;
   const float *gamma, *beta, *mean, *inv_std;
   bool relu;
   template <int kN>
-  __device__ void add(std::int64_t at, std::int64_t, std::int64_t c, ColumnPair (&sums)[kN]) const {
+  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+    const std::int64_t at = place.at(), c = place.channel;
     const auto in = dev::load<Pack<T, kN>>(x + at), gradient = dev::load<Pack<T, kN>>(dy + at);
     Pack<T, kN> out{};
     if (relu && y) out = dev::load<Pack<T, kN>>(y + at);

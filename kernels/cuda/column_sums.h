@@ -1,4 +1,5 @@
-// Sums over the rows of [rows, channels], two values at once: bias gradients, batch statistics and their gradients.
+// Sums over the rows of [rows, channels], two or three values at once: bias gradients, batch statistics and their
+// gradients, correlations over the batch.
 //
 // Stage one: the rows are cut into chunks; a block adds those of one chunk for a few channels, each thread in float, 16
 // bytes of channels at a time. Stage two: ColumnFinish adds the chunks' partial sums in double. Both in a fixed order,
@@ -11,6 +12,27 @@ namespace retort::RETORT_BACKEND {
 
 struct ColumnPair {
   float first, second;
+  __device__ void operator+=(const ColumnPair& other) {
+    first += other.first;
+    second += other.second;
+  }
+};
+struct ColumnTriple {
+  float first, second, third;
+  __device__ void operator+=(const ColumnTriple& other) {
+    first += other.first;
+    second += other.second;
+    third += other.third;
+  }
+};
+
+/// Where an element lies, the first of those that one access takes.
+struct ColumnPlace {
+  std::int64_t row, first_row;  ///< first_row: of the chunk
+  std::int64_t channel, channels;
+  __device__ std::int64_t at() const { return row * channels + channel; }
+  /// The same channel in the chunk's first row.
+  __device__ std::int64_t pivot() const { return first_row * channels + channel; }
 };
 
 inline constexpr int kColumnLanes = 8, kRowLanes = 32;  ///< of a block of stage one
@@ -23,45 +45,44 @@ inline std::int64_t chunk_rows(std::int64_t rows) {
 inline int column_chunks(std::int64_t rows) {
   return static_cast<int>((rows + chunk_rows(rows) - 1) / chunk_rows(rows));
 }
-inline std::size_t column_sums_bytes(std::int64_t rows, std::int64_t channels) {
-  return static_cast<std::size_t>(column_chunks(rows)) * static_cast<std::size_t>(channels) * sizeof(ColumnPair);
+template <class Sums = ColumnPair>
+std::size_t column_sums_bytes(std::int64_t rows, std::int64_t channels) {
+  return static_cast<std::size_t>(column_chunks(rows)) * static_cast<std::size_t>(channels) * sizeof(Sums);
 }
 
-/// partial[chunk][c] = the sum over the chunk's rows of what f adds. f.add<kN>(at, pivot, c, sums) adds to sums[0..kN)
-/// for the kN channels from c on, at the element `at` = row * channels + c; `pivot` is that of the chunk's first row.
+/// partial[chunk][c] = the sum over the chunk's rows of what f adds. f.add<kN>(place, sums) adds to sums[0..kN), of the
+/// type F::Sums, for the kN channels from the place's on.
 template <class F, int kN>
 __global__ void column_sums_kernel(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, F f,
-                                   ColumnPair* partial) {
+                                   typename F::Sums* partial) {
+  using Sums = typename F::Sums;
   struct Shared {
-    ColumnPair sums[kRowLanes][kColumnLanes * kN + 1];
+    Sums sums[kRowLanes][kColumnLanes * kN + 1];
   };
   Shared& shared = dev::shared<Shared>();
   const int column = static_cast<int>(threadIdx.x), lane = static_cast<int>(threadIdx.y);
   const std::int64_t c = (std::int64_t{blockIdx.x} * kColumnLanes + column) * kN;
   const std::int64_t first = std::int64_t{blockIdx.y} * per_chunk;
   const std::int64_t end = first + per_chunk < rows ? first + per_chunk : rows;
-  ColumnPair sums[kN];
-  for (int j = 0; j < kN; ++j) sums[j] = {0, 0};
+  Sums sums[kN];
+  for (int j = 0; j < kN; ++j) sums[j] = {};
   if (c < channels)
     for (std::int64_t row = first + lane; row < end; row += kRowLanes)
-      f.template add<kN>(row * channels + c, first * channels + c, c, sums);
+      f.template add<kN>(ColumnPlace{row, first, c, channels}, sums);
   for (int j = 0; j < kN; ++j) shared.sums[lane][column * kN + j] = sums[j];
   dev::syncthreads();
   const int mine = lane * kColumnLanes + column;  // one thread a channel from here on
   const std::int64_t channel = std::int64_t{blockIdx.x} * kColumnLanes * kN + mine;
   if (mine >= kColumnLanes * kN || channel >= channels) return;
-  ColumnPair total{0, 0};
-  for (int i = 0; i < kRowLanes; ++i) {
-    total.first += shared.sums[i][mine].first;
-    total.second += shared.sums[i][mine].second;
-  }
+  Sums total{};
+  for (int i = 0; i < kRowLanes; ++i) total += shared.sums[i][mine];
   partial[blockIdx.y * channels + channel] = total;
 }
 
 /// kWide: channels that one access takes where their number and the pointers allow.
 template <int kWide, class F>
 void column_sums(const char* name, Stream stream, std::int64_t rows, std::int64_t channels, bool wide, F f,
-                 ColumnPair* partial) {
+                 typename F::Sums* partial) {
   const int n = wide ? kWide : 1;
   const unsigned columns = static_cast<unsigned>((channels + kColumnLanes * n - 1) / (kColumnLanes * n));
   dev::launch(name, wide ? column_sums_kernel<F, kWide> : column_sums_kernel<F, 1>,

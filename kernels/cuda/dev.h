@@ -14,6 +14,7 @@
 //   dev::copy_async<16>(shared, global, valid), copy_commit(), copy_wait<N>()     cp.async; bytes beyond valid: zero
 //   dev::ldmatrix_x4(r, row), ldmatrix_x4_trans(r, row)
 //   dev::fast_exp(x)                          the hardware's exponential, about 2 + 1.2 |x| units in the last place off
+//   dev::reciprocal(x), square_root(x)        one unit in the last place off; what is not normal counts as 0
 //   dev::mma_bf16, mma_f16 (m16n8k16), mma_tf32 (m16n8k8)     d += a b, fragments as PTX lays them out
 #pragma once
 

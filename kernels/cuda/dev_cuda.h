@@ -105,6 +105,16 @@ __device__ __forceinline__ void store(void* address, const V& value) {
 }
 
 __device__ __forceinline__ float fast_exp(float x) { return __expf(x); }
+__device__ __forceinline__ float reciprocal(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+__device__ __forceinline__ float square_root(float x) {
+  float result;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
 
 __device__ __forceinline__ int atomic_add(int* address, int value) { return atomicAdd(address, value); }
 __device__ __forceinline__ float atomic_add(float* address, float value) { return atomicAdd(address, value); }

@@ -100,10 +100,11 @@ __global__ void shortcut_backward_kernel(ShortcutGeometry g, const T* dy, T* dx)
 /// The value itself, and nothing beside it.
 template <class T>
 struct Value {
+  using Sums = ColumnPair;
   const T* x;
   template <int kN>
-  __device__ void add(std::int64_t at, std::int64_t, std::int64_t, ColumnPair (&sums)[kN]) const {
-    const auto values = dev::load<Pack<T, kN>>(x + at);
+  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+    const auto values = dev::load<Pack<T, kN>>(x + place.at());
     for (int j = 0; j < kN; ++j) sums[j].first += float(values.v[j]);
   }
 };

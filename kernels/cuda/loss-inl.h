@@ -1,4 +1,7 @@
 // What the kernels of losses share: the terms of a loss, a row's hard targets, and the mean over rows.
+//
+// Kernels take a TermSource and ask it for the Terms themselves: a graph must not keep the numbers of the step in which
+// it was made.
 #pragma once
 
 #include "kernels/cuda/rows.h"
@@ -33,7 +36,7 @@ struct RowTarget {
   bool valid = true;  ///< the labels are classes
   /// Without labels every target is 0 (or uniform).
   __device__ RowTarget(const HardTargets& targets, std::int64_t row, int classes)
-      : elsewhere(static_cast<float>(targets.smoothing) / static_cast<float>(classes)) {
+      : elsewhere(static_cast<float>(targets.smoothing) * dev::reciprocal(static_cast<float>(classes))) {
     const float weight = targets.weight ? targets.weight[row] : 1, rest = 1 - static_cast<float>(targets.smoothing);
     if (targets.labels) label = checked(targets.labels[row], classes);
     if (targets.labels2) label2 = checked(targets.labels2[row], classes);
@@ -56,26 +59,50 @@ struct RowTarget {
 };
 
 /// The terms of kernels/loss.h.
+__host__ __device__ inline Terms terms_of(const LossScalars& numbers, bool convex) {
+  const float lambda = static_cast<float>(numbers.lambda), weight = static_cast<float>(numbers.soft_weight);
+  return {lambda, convex ? weight * (1 - lambda) : weight, static_cast<float>(numbers.temperature), convex};
+}
 inline Terms terms_of(const DistillationSettings& settings) {
-  const bool convex = settings.convention == Convention::convex;
-  return {static_cast<float>(settings.lambda), static_cast<float>(convex ? 1 - settings.lambda : 1),
-          static_cast<float>(settings.temperature), convex};
+  return terms_of({settings.temperature, settings.lambda, settings.soft_weight},
+                  settings.convention == Convention::convex);
 }
 
+/// The terms of a launch: the settings' own, or made from what lies in the device's memory when the kernel runs.
+class TermSource {
+ public:
+  explicit TermSource(const DistillationSettings& settings) : own_(terms_of(settings)), scalars_(settings.scalars) {}
+  __device__ Terms now() const { return scalars_ ? terms_of(*scalars_, own_.convex) : own_; }
+
+ private:
+  Terms own_;
+  const LossScalars* scalars_;
+};
+
+/// Losses of classes over the batch, where a loss has such a part: their mean is added to the soft term.
+struct ClassLosses {
+  const float* values = nullptr;
+  int classes = 0;
+};
+
 /// out[0..2] = total, hard and soft means; with one output the total alone. One block, in a fixed order.
-__global__ void mean_losses(std::int64_t rows, Terms terms, const RowLoss* losses, float* out, int outputs) {
+__global__ void mean_losses(std::int64_t rows, TermSource source, const RowLoss* losses, ClassLosses of_classes,
+                            float* out, int outputs) {
   struct Shared {
     double hard[kRowThreads], soft[kRowThreads];
   };
   Shared& shared = dev::shared<Shared>();
+  const Terms terms = source.now();
   const int t = static_cast<int>(threadIdx.x);
-  double hard = 0, soft = 0;
+  double hard = 0, soft = 0, of_class = 0;
   for (std::int64_t row = t; row < rows; row += kRowThreads) {
     hard += double{losses[row].hard};
     soft += double{losses[row].soft};
   }
+  if (terms.soft())
+    for (int i = t; i < of_classes.classes; i += kRowThreads) of_class += double{of_classes.values[i]};
   shared.hard[t] = hard;
-  shared.soft[t] = soft;
+  shared.soft[t] = soft / static_cast<double>(rows) + (of_classes.classes > 0 ? of_class / of_classes.classes : 0);
   dev::syncthreads();
   if (t != 0) return;
   hard = soft = 0;
@@ -84,17 +111,22 @@ __global__ void mean_losses(std::int64_t rows, Terms terms, const RowLoss* losse
     soft += shared.soft[i];
   }
   hard /= static_cast<double>(rows);
-  soft /= static_cast<double>(rows);
   out[0] = static_cast<float>(double{terms.hard_weight} * hard + double{terms.soft_weight} * soft);
   if (outputs < 3) return;
   out[1] = static_cast<float>(hard);
   out[2] = static_cast<float>(soft);
 }
 
-inline void launch_mean_losses(Stream stream, std::int64_t rows, const Terms& terms, const RowLoss* losses, void* out,
-                               int outputs) {
-  dev::launch("mean_losses", mean_losses, {{1}, {kRowThreads}}, stream, rows, terms, losses, static_cast<float*>(out),
-              outputs);
+inline void launch_mean_losses(Stream stream, std::int64_t rows, const DistillationSettings& settings,
+                               const RowLoss* losses, void* out, int outputs, const ClassLosses& of_classes = {}) {
+  dev::launch("mean_losses", mean_losses, {{1}, {kRowThreads}}, stream, rows, TermSource(settings), losses, of_classes,
+              static_cast<float*>(out), outputs);
+}
+
+/// Calls f with the RowKind for these logits and gradients; v and dz may be null.
+template <class T, class F>
+void with_logits(Rows rows, const void* z, const void* v, const void* dz, const F& f) {
+  with_rows<T>(rows.classes, rows.classes % kPack<T> == 0 && aligned16(z) && aligned16(v) && aligned16(dz), f);
 }
 
 }  // namespace

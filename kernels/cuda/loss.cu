@@ -2,19 +2,23 @@
 // 1024 classes, and writes the gradient and each row's loss; a second adds the rows in a fixed order.
 #include "kernels/cuda/loss.h"
 
+#include <algorithm>
+
 #include "kernels/cuda/loss-inl.h"
+#include "kernels/cuda/soft_loss.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
 
 template <class T, class Kind>
 __global__ void __launch_bounds__(kRowThreads)
-    loss_kernel(std::int64_t rows, int classes, Terms terms, HardTargets targets, const T* z, const T* v,
+    loss_kernel(std::int64_t rows, int classes, TermSource source, HardTargets targets, const T* z, const T* v,
                 RowLoss* losses, T* dz) {
   using Row = typename Kind::Row;
   const auto group = make_group<typename Kind::Group>();
   const std::int64_t row = row_of_group<typename Kind::Group>();
   if (row >= rows) return;
+  const Terms terms = source.now();
   const bool hard = terms.hard(), soft = terms.soft();
   const float inverse = 1 / terms.temperature;
   Row student(z + row * classes, classes);
@@ -91,33 +95,38 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <class T>
-void run(const char* name, Stream stream, Rows rows, const Terms& terms, const HardTargets& targets, const void* z,
-         const void* v, void* loss, int outputs, void* dz, void* workspace) {
+void run(const char* name, Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
+         const void* z, const void* v, void* loss, int outputs, void* dz, void* workspace) {
   auto* const losses = static_cast<RowLoss*>(workspace);
-  const bool wide = rows.classes % kPack<T> == 0 && aligned16(z) && aligned16(v) && aligned16(dz);
-  with_rows<T>(rows.classes, wide, [&](auto kind) {
+  with_logits<T>(rows, z, v, dz, [&](auto kind) {
     using Kind = decltype(kind);
     dev::launch(name, loss_kernel<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
-                static_cast<int>(rows.classes), terms, targets, static_cast<const T*>(z), static_cast<const T*>(v),
-                losses, static_cast<T*>(dz));
+                static_cast<int>(rows.classes), TermSource(settings), targets, static_cast<const T*>(z),
+                static_cast<const T*>(v), losses, static_cast<T*>(dz));
   });
-  launch_mean_losses(stream, rows.rows, terms, losses, loss, outputs);
+  launch_mean_losses(stream, rows.rows, settings, losses, loss, outputs);
 }
 
 }  // namespace
 
-std::size_t loss_workspace_bytes(Rows rows) { return static_cast<std::size_t>(rows.rows) * sizeof(RowLoss); }
+std::size_t loss_workspace_bytes(Rows rows) {
+  return std::max(static_cast<std::size_t>(rows.rows) * sizeof(RowLoss), soft_loss_workspace_bytes(rows));
+}
 
 template <class T>
 void cross_entropy(Stream stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz,
                    void* workspace) {
-  run<T>("cross_entropy", stream, rows, {}, targets, z, nullptr, loss, 1, dz, workspace);
+  const DistillationSettings labels_alone{.lambda = 1, .soft_weight = 0};
+  run<T>("cross_entropy", stream, rows, labels_alone, targets, z, nullptr, loss, 1, dz, workspace);
 }
 
 template <class T>
 void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
                   const void* z, const void* v, void* loss, void* dz, void* workspace) {
-  run<T>("distillation", stream, rows, terms_of(settings), targets, z, v, loss, 3, dz, workspace);
+  if (is_plain_kd(settings))
+    run<T>("distillation", stream, rows, settings, targets, z, v, loss, 3, dz, workspace);
+  else
+    soft_loss<T>(stream, rows, settings, targets, z, v, loss, dz, workspace);
 }
 
 #define RETORT_INSTANTIATE(T)                                                                               \

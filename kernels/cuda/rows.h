@@ -52,6 +52,7 @@ class RegisterRow {
   }
 
   static constexpr bool kHeld = true;
+  static constexpr int kValues = kItems;  ///< in a lane's registers
 
   /// A row of the same extent, its values still to be written.
   __device__ explicit RegisterRow(int classes) : classes_(classes) {}
@@ -103,6 +104,7 @@ class MemoryRow {
   __device__ MemoryRow(const T* row, int classes) : row_(row), classes_(classes) {}
 
   static constexpr bool kHeld = false;
+  static constexpr int kValues = 0;
 
   /// A row of the same extent that holds nothing.
   __device__ explicit MemoryRow(int classes) : classes_(classes) {}
@@ -153,6 +155,9 @@ template <class G, class R>
 struct RowKind {
   using Group = G;
   using Row = R;
+  /// Blocks to a multiprocessor that a kernel of two such rows can be built for: what nvcc is told, so that it neither
+  /// spills to fit more nor takes more registers than it needs.
+  static constexpr int kBlocks = R::kValues > 8 ? 1 : 2;
 };
 
 template <class T, class F>

@@ -60,12 +60,13 @@ void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z,
 }
 
 template <class T>
-void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z_,
+void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const void* z_,
                   const void* v_, void* loss, void* dz, void*) {
+  const DistillationSettings settings = given.now();
   const double temperature = settings.temperature, lambda = settings.lambda;
   const bool convex = settings.convention == Convention::convex;
   const double soft_weight = weight_of_soft(settings);
-  const bool plain = settings.loss == SoftLoss::kd && !settings.standardize;
+  const bool plain = is_plain_kd(settings);
   double hard = 0, soft = 0;
   std::vector<double> other(!plain && soft_weight != 0 ? rows.rows * rows.classes : 0);
   if (!other.empty())

@@ -166,6 +166,8 @@ RETORT_UNSEEN void store(void* address, const V& value) {
 }
 
 inline float fast_exp(float x) { return expf(x); }
+inline float reciprocal(float x) { return 1 / x; }
+inline float square_root(float x) { return sqrtf(x); }
 
 using simt::atomic_add;
 using simt::atomic_max;

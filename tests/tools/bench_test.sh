@@ -42,6 +42,11 @@ counts=$(sed 's/"totals".*//' stdout | grep -oE '"name":"conv\.[a-z]+"|"count":[
 expect 0 bench loss --rows 4 --classes 10 --temperature 2 --repeats 2 --json
 check_report
 grep -q '"name":"loss.distillation"' stdout && grep -q '"name":"loss.cross_entropy"' stdout || fail "two losses"
+expect 0 bench loss --rows 4 --classes 10 --loss dkd --repeats 2 --json
+check_report
+expect_json name loss.dkd
+! grep -q loss.cross_entropy stdout || fail "one loss"
+expect_error 2 "--loss: 'l1' is not known" bench loss --loss l1
 
 # Photos: stages in photos a second, without arithmetic to speak of.
 check_stages() { # IMAGES NAME...
@@ -115,8 +120,10 @@ expect 0 bench conv --n 1 --c 8 --h 4 --k 8 --r 1 --pad 0 --backend simt --preci
 check_report
 expect 0 bench softmax --rows 3 --classes 10 --temperature 2 "${backends[@]}" "${small[@]}"
 check_report
-expect 0 bench loss --rows 3 --classes 10 --backend cpu --backend simt "${small[@]}"
-check_report
+for loss in kd mse dkd nkd dist ttm wttm; do
+  expect 0 bench loss --rows 3 --classes 10 --loss $loss --backend cpu --backend simt "${small[@]}"
+  check_report
+done
 expect 0 bench step --model mlp:4 --batch-size 2 --backend cpu --backend simt --repeats 1 --json
 check_report
 expect 0 bench step --model mlp:4 --batch-size 2 --backend simt --precision bf16 --mode infer --repeats 1 --json
@@ -125,4 +132,6 @@ check_report
 expect 0 bench conv --n 1 --c 3 --h 5 --k 4 --r 3 --pad 1 --pass fprop --backend simt:conv2d.1_naive "${small[@]}"
 check_report
 expect_json backend simt:conv2d.1_naive
+expect_error 2 "--backend: simt:loss.1_composed: a step of the ladder is of kd alone" bench loss --loss dist \
+  --backend simt:loss.1_composed
 expect_error 2 "--backend: 'simt:conv2d.0_none' is not known" bench conv --backend simt:conv2d.0_none

@@ -1,6 +1,8 @@
 // The list of steps (see ladder.h).
 #include "kernels/cuda/ladder/ladder.h"
 
+#include <algorithm>
+
 #include "kernels/cuda/conv2d.h"
 #include "kernels/cuda/ladder/steps.h"
 #include "kernels/cuda/loss.h"
@@ -35,11 +37,24 @@ LadderStep softmax_step(const char* name, decltype(&softmax_1_thread_per_row) fo
   return step;
 }
 
-LadderStep loss_step(const char* name, decltype(&loss_1_composed) distillation,
-                     decltype(&loss_workspace_bytes) workspace_bytes) {
+/// Its steps are of plain kd; the other losses stay the shipping kernels'.
+template <decltype(&loss_1_composed) kStep>
+void plain_kd_by(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
+                 const void* z, const void* v, void* loss, void* dz, void* workspace) {
+  const auto run = is_plain_kd(settings) ? kStep : distillation<float>;
+  run(stream, rows, settings, targets, z, v, loss, dz, workspace);
+}
+
+template <decltype(&loss_workspace_bytes) kBytes>
+std::size_t loss_workspace_for(Rows rows) {
+  return std::max(kBytes(rows), loss_workspace_bytes(rows));
+}
+
+template <decltype(&loss_1_composed) kStep, decltype(&loss_workspace_bytes) kBytes = loss_workspace_bytes>
+LadderStep loss_step(const char* name) {
   LadderStep step = shipping(name, DType::f32, table_f32());
-  step.table.loss.workspace_bytes = workspace_bytes;
-  step.table.loss.distillation = distillation;
+  step.table.loss.workspace_bytes = loss_workspace_for<kBytes>;
+  step.table.loss.distillation = plain_kd_by<kStep>;
   return step;
 }
 
@@ -69,9 +84,9 @@ std::span<const LadderStep> softmax_ladder() {
 
 std::span<const LadderStep> loss_ladder() {
   static const LadderStep steps[] = {
-      loss_step("loss.1_composed", loss_1_composed, loss_1_composed_workspace_bytes),
-      loss_step("loss.2_fused_block", loss_2_fused_block, loss_workspace_bytes),
-      loss_step("loss.3_warp_registers", loss_3_warp_registers, loss_workspace_bytes),
+      loss_step<loss_1_composed, loss_1_composed_workspace_bytes>("loss.1_composed"),
+      loss_step<loss_2_fused_block>("loss.2_fused_block"),
+      loss_step<loss_3_warp_registers>("loss.3_warp_registers"),
       shipping("loss.4_wide_loads", DType::f32, table_f32()),
   };
   return steps;

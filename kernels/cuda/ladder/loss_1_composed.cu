@@ -96,7 +96,7 @@ void loss_1_composed(Stream stream, Rows rows, const DistillationSettings& setti
   if (dz)
     dev::launch("gradient", gradient, {{blocks_for(elements, kThreads)}, {kThreads}}, stream, rows.rows, classes, terms,
                 targets, logs, static_cast<float*>(dz));
-  launch_mean_losses(stream, rows.rows, terms, losses, loss, 3);
+  launch_mean_losses(stream, rows.rows, settings, losses, loss, 3);
 }
 
 }  // namespace retort::RETORT_BACKEND

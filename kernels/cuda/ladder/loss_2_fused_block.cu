@@ -86,7 +86,7 @@ void loss_2_fused_block(Stream stream, Rows rows, const DistillationSettings& se
   dev::launch("loss_2_fused_block", fused_block, {{static_cast<unsigned>(rows.rows)}, {kThreads}}, stream, rows.rows,
               static_cast<int>(rows.classes), terms, targets, static_cast<const float*>(z),
               static_cast<const float*>(v), losses, static_cast<float*>(dz));
-  launch_mean_losses(stream, rows.rows, terms, losses, loss, 3);
+  launch_mean_losses(stream, rows.rows, settings, losses, loss, 3);
 }
 
 }  // namespace retort::RETORT_BACKEND

@@ -96,7 +96,7 @@ void loss_3_warp_registers(Stream stream, Rows rows, const DistillationSettings&
               {{static_cast<unsigned>((rows.rows + kRowsPerBlock - 1) / kRowsPerBlock)}, {kRowsPerBlock * kWarp}},
               stream, rows.rows, static_cast<int>(rows.classes), terms, targets, static_cast<const float*>(z),
               static_cast<const float*>(v), losses, static_cast<float*>(dz));
-  launch_mean_losses(stream, rows.rows, terms, losses, loss, 3);
+  launch_mean_losses(stream, rows.rows, settings, losses, loss, 3);
 }
 
 }  // namespace retort::RETORT_BACKEND
