@@ -24,7 +24,7 @@ void run(const Options& options) {
   if (!options.out.ends_with(".safetensors"))
     throw UsageError(text("--out: '", options.out, "' is not a .safetensors file; name one"));
   check_writable(options.out);
-  const auto dataset = open_data(options.data, Split::train, /*allow_unlabelled=*/true);
+  const auto dataset = open_data(options.data, options.common, Split::train, /*allow_unlabelled=*/true);
   const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
   save_model(options.out, *model.network, model.spec);
   say(options.common.quiet,
