@@ -81,7 +81,7 @@ float row_maximum(const T* x, std::int64_t n) {
   auto largest = hn::Set(F32(), kLowest);
   vector_loop(F32(), 0, n, [&](auto span, std::int64_t i) HWY_ATTR {
     const V32 value = or_beyond(span, span.load(F32(), x + i), kLowest);
-    largest = hn::IfThenElse(hn::Gt(value, largest), value, largest);
+    largest = hn::Max(value, largest);
   });
   return hn::GetLane(hn::MaxOfLanes(F32(), largest));
 }

@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/loss.cpp"
 #include "kernels/cpu/simd.h"
 
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -50,6 +51,10 @@ class Sum {
   HWY_INLINE void add(Span span, V32 value) {
     sum_ = hn::Add(sum_, or_beyond(span, value, 0));
   }
+  template <class Span>
+  HWY_INLINE void add_product(Span span, V32 a, V32 b) {
+    sum_ = hn::MulAdd(or_beyond(span, a, 0), b, sum_);
+  }
   HWY_INLINE double in_double() const { return total(sum_); }
 
  private:
@@ -83,6 +88,10 @@ RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTarg
 
   Sum sum_e, sum_logit, sum_q, sum_p, sum_cross;
   vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
+    // The next row comes from memory while this one is computed; else each would wait for the other.
+    hwy::Prefetch(z + classes + i);
+    if constexpr (kSoft) hwy::Prefetch(v + classes + i);
+    if (dz) hwy::Prefetch(dz + classes + i);
     const V32 a = hn::Sub(span.load(d, z + i), hn::Set(d, top_z));
     if constexpr (kHard) {
       const V32 e = exponential(a);
@@ -97,7 +106,7 @@ RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTarg
       sum_p.add(span, teacher);
       // T (log p - log q) but for the sums: a difference of logits is exact enough where the quotient of two tiny
       // probabilities is not.
-      sum_cross.add(span, hn::Mul(teacher, convex ? hn::Sub(b, a) : hn::Neg(a)));
+      sum_cross.add_product(span, teacher, convex ? hn::Sub(b, a) : hn::Neg(a));
       if (dz) span.store(d, student, q + i);
       if (dz) span.store(d, teacher, p + i);
     }
@@ -155,8 +164,8 @@ HWY_AFTER_NAMESPACE();
 namespace retort::cpu {
 namespace {
 
-/// What a thread keeps of a row between its two passes, in whole cache lines.
-std::int64_t kept_floats(std::int64_t classes) { return (2 * classes + 15) / 16 * 16; }
+/// What a thread keeps of a row between its two passes; 4 KiB lie between two threads', whose prefetchers run ahead.
+std::int64_t kept_floats(std::int64_t classes) { return (2 * classes + 15) / 16 * 16 + 1024; }
 
 /// Means of both terms over the rows. Rows are summed in a fixed number of blocks, whatever the number of threads.
 RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets, const void* z_, const void* v_,
@@ -172,13 +181,15 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
   RowLoss partial[kBlocks];
   parallel_tasks(blocks, [&](std::int64_t block, int thread) {
     float* const kept = static_cast<float*>(workspace) + thread * kept_floats(rows.classes);
+    RowLoss sum;  // not in partial[]: two threads' blocks share a cache line there
     for (std::int64_t row = rows.rows * block / blocks; row < rows.rows * (block + 1) / blocks; ++row) {
       const std::int64_t at = row * rows.classes;
       const RowLoss loss = row_kernel(rows.classes, terms, targets, row, scale, z + at, v ? v + at : nullptr,
                                       dz ? dz + at : nullptr, kept);
-      partial[block].hard += loss.hard;
-      partial[block].soft += loss.soft;
+      sum.hard += loss.hard;
+      sum.soft += loss.soft;
     }
+    partial[block] = sum;
   });
   RowLoss mean;
   for (std::int64_t block = 0; block < blocks; ++block) {

@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/simd.h"
 #include "kernels/table.h"
+#include "tests/tolerance.h"
 
 namespace retort::test {
 
@@ -27,6 +28,17 @@ void for_each_cpu_setting(Check check) {
   }
   set_simd_level(level_before);
   set_num_threads(threads_before);
+}
+
+/// Bound on what a softmax over the classes loses in float at the present instruction set, relative to its largest
+/// element: an exponential is good to 2 units and its argument to one of its own size, |x| exp(x) <= 0.37; a lane adds
+/// its share of the classes one by one.
+inline double exponential_sum_noise(std::int64_t classes) {
+  const std::int64_t lanes = simd_level() == SimdLevel::avx512 ? 16
+                             : simd_level() == SimdLevel::avx2 ? 8
+                             : simd_level() == SimdLevel::neon ? 4
+                                                               : 1;
+  return epsilon32 * (4 + static_cast<double>((classes + lanes - 1) / lanes) / 2);
 }
 
 }  // namespace retort::test
