@@ -135,7 +135,8 @@ std::vector<double> scheduled_steps(Device device, bool capture, SoftLoss loss, 
     step.distil_by(settings);
     const StepInputs inputs{.x = Tensor::from<float>({4, 4, 4, 3}, test::uniform(4 * 4 * 4 * 3, i, -2, 2)),
                             .labels = Tensor::from<std::int64_t>({4}, test::integers<std::int64_t>(4, i, 0, 4)),
-                            .teacher = Tensor::from<float>({4, 5}, test::uniform(4 * 5, 100 + i, -3, 3))};
+                            .teacher = Tensor::from<float>({4, 5}, test::uniform(4 * 5, 100 + i, -3, 3)),
+                            .dropout_key = dropout_key(7, i << 16)};
     Readback readback({step.run(inputs, 0.05).parts});
     for (const double value : on_host(readback.wait()[0])) seen.push_back(value);
   }
