@@ -50,7 +50,49 @@ std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector
   return seen;
 }
 
+/// Losses of steps of a small network while temperature, lambda and soft weight change; then its weights.
+std::vector<double> scheduled_steps(Device device, bool capture, SoftLoss loss, bool standardize) {
+  const std::unique_ptr<Network> network = make_network(spec_of("mlp:6", 4, 5), 1);
+  to_device(*network, device);
+  Optimizer optimizer(parameters(*network), {.kind = OptimizerKind::sgd, .momentum = 0.9});
+  DistillationSettings settings{4, 0, Convention::convex, loss, standardize, 0.5};
+  TrainingStep step(*network, optimizer, {.distillation = settings, .dropout = std::nullopt, .capture = capture});
+  std::vector<double> seen;
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    const auto at = static_cast<double>(i);
+    settings.temperature = 4 - at / 2;
+    settings.lambda = at / 10;  // the first step reads no labels
+    settings.soft_weight = 0.5 + at / 10;
+    step.distil_by(settings);
+    const StepInputs inputs{.x = Tensor::from<float>({4, 4, 4, 3}, test::uniform(4 * 4 * 4 * 3, i, -2, 2)),
+                            .labels = Tensor::from<std::int64_t>({4}, test::integers<std::int64_t>(4, i, 0, 4)),
+                            .teacher = Tensor::from<float>({4, 5}, test::uniform(4 * 5, 100 + i, -3, 3)),
+                            .dropout_key = dropout_key(7, i << 16)};
+    Readback readback({step.run(inputs, 0.05).parts});
+    for (const double value : on_host(readback.wait()[0])) seen.push_back(value);
+  }
+  CHECK(step.replays() == (capture ? 5 : 0));
+  for (const Parameter* parameter : parameters(*network))
+    for (const double value : on_host(parameter->value)) seen.push_back(value);
+  return seen;
+}
+
 }  // namespace
+
+TEST_CASE("simt training: with every loss a graph follows a schedule, and training is the CPU's") {
+  for (const SoftLoss loss :
+       {SoftLoss::kd, SoftLoss::mse, SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist, SoftLoss::ttm, SoftLoss::wttm})
+    for (const bool standardize : {false, true}) {
+      CAPTURE(static_cast<int>(loss));
+      CAPTURE(standardize);
+      const Device device = test::device_under_test();
+      const std::vector<double> captured = scheduled_steps(device, true, loss, standardize);
+      CHECK(captured == scheduled_steps(device, false, loss, standardize));
+      const std::vector<double> cpu = scheduled_steps(Device::cpu, false, loss, standardize);
+      // Six steps round in float here and there; losses are below 200, and a step multiplies what was lost by little.
+      CHECK(test::worst(captured, cpu, [&](std::size_t i) { return 1e-4 * (1 + std::fabs(cpu[i])); }) <= 1);
+    }
+}
 
 TEST_CASE("simt training: steps replayed from a graph give the bits of steps run one by one") {
   std::int64_t none = 0, replays = 0;

@@ -38,6 +38,24 @@ for device in cpu simt; do
 done
 cmp -s accuracy.cpu accuracy.simt || fail "accuracy differs between devices"
 
+# Every loss, with a schedule, from stored logits: the CPU's training within rounding.
+mkdir -p three
+cp -r data/blue data/red three/
+mkdir -p three/green
+for i in 1 2 3 4 5 6; do ppm 8 30 $((150 + 10 * i)) $((20 * i)) >three/green/$i.ppm; done
+few=(--data three --image-size 8 --val-split 0.25 --batch-size 4 --lr 0.02 --seed 3)
+expect 0 train "${few[@]}" --model mlp:6 --epochs 2 --out guide.safetensors
+expect 0 logits --model guide.safetensors --data three --val-split 0.25 --split train --out guide.npy
+for loss in kd mse dkd nkd dist ttm wttm; do
+  for device in cpu simt; do
+    expect 0 distill "${few[@]}" --logits guide.npy --student mlp:4 --epochs 2 --loss $loss --standardize-logits \
+      --soft-weight 0.5 --soft-ramp-epochs 1 --temperature 4 --temperature-end 2 --device $device \
+      --out student.$device.safetensors --log student.$device.jsonl
+  done
+  holds "$(awk -v a="$(loss student.cpu)" -v b="$(loss student.simt)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')" '<' 1e-4 ||
+    fail "$loss: training loss $(loss student.simt) on simt, $(loss student.cpu) on the CPU"
+done
+
 # Mixed precision.
 expect 0 train "${net[@]}" --model mlp:6 --device simt --precision bf16 --out bf16.safetensors --log bf16.jsonl
 holds "$(awk -v a="$(loss cpu)" -v b="$(loss bf16)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')" '<' 0.1 ||
