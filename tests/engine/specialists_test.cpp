@@ -77,7 +77,7 @@ TEST_CASE("specialists: classes that are predicted together are grouped, from an
     float* z = sure.data<float>() + row * 6;
     for (int i = 0; i < 6; ++i) z[i] = 0;
     z[label] = 9;
-    z[like[label]] = row % 5 == 0 ? 7 : 3;
+    z[like[label]] = row % 5 == 0 ? 8.5f : 5;
   }
   CHECK(confusable_classes(sure, 1, 3, 0) == Groups{{0, 1}, {2, 3}, {4, 5}});
   CHECK_THROWS_AS(confusable_classes(logits, 1, 1, 0), Error);
