@@ -32,7 +32,9 @@ double squared_distance(const Vector& a, const Vector& b) {
   return sum;
 }
 
-std::vector<Vector> covariance(const Tensor& logits, double temperature) {
+/// The covariance matrix of the probabilities, scaled to unit variances: the columns of classes that are never confused
+/// are then equally far apart, where the covariances themselves put those of little variance together.
+std::vector<Vector> correlation(const Tensor& logits, double temperature) {
   const std::int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   const auto size = static_cast<std::size_t>(classes);
   Vector mean(size, 0);
@@ -47,6 +49,10 @@ std::vector<Vector> covariance(const Tensor& logits, double temperature) {
   const auto n = static_cast<double>(rows);
   for (std::size_t i = 0; i < size; ++i)
     for (std::size_t j = 0; j < size; ++j) products[i][j] = products[i][j] / n - mean[i] / n * (mean[j] / n);
+  Vector deviation;
+  for (std::size_t i = 0; i < size; ++i) deviation.push_back(std::sqrt(std::max(products[i][i], kLeastProbability)));
+  for (std::size_t i = 0; i < size; ++i)
+    for (std::size_t j = 0; j < size; ++j) products[i][j] /= deviation[i] * deviation[j];
   return products;
 }
 
@@ -154,7 +160,7 @@ std::vector<std::vector<std::int64_t>> confusable_classes(const Tensor& logits, 
   check(groups >= 2 && groups <= classes, "specialists: ", groups, " groups of ", classes,
         " classes; choose at least 2 and at most one for each class");
   check(rows >= 2, "specialists: ", rows, " images; covariances take two or more");
-  const std::vector<Vector> columns = covariance(logits, temperature);
+  const std::vector<Vector> columns = correlation(logits, temperature);
   Grouping best;
   for (int start = 0; start < kStarts; ++start) {
     Grouping found = k_means(columns, groups, Random::of(seed, "specialists", start));

@@ -69,6 +69,17 @@ TEST_CASE("specialists: classes that are predicted together are grouped, from an
   for (const std::uint64_t seed : {0u, 1u, 2u})
     CHECK(confusable_classes(logits, 1, 3, seed) == Groups{{0, 3}, {1, 2, 5}, {4}});
   CHECK(confusable_classes(logits, 1, 6, 0).size() == 6);
+  // A generalist that is nearly always right, and classes of which some are rarer: only likeness counts.
+  Tensor sure = Tensor::empty({1400, 6});
+  for (std::int64_t row = 0; row < 1400; ++row) {
+    static const std::int64_t often[] = {0, 0, 0, 1, 2, 3, 4, 4, 4, 4, 5, 1, 2, 3}, like[] = {1, 0, 3, 2, 5, 4};
+    const std::int64_t label = often[row % 14];
+    float* z = sure.data<float>() + row * 6;
+    for (int i = 0; i < 6; ++i) z[i] = 0;
+    z[label] = 9;
+    z[like[label]] = row % 5 == 0 ? 8.5f : 5;
+  }
+  CHECK(confusable_classes(sure, 1, 3, 0) == Groups{{0, 1}, {2, 3}, {4, 5}});
   CHECK_THROWS_AS(confusable_classes(logits, 1, 1, 0), Error);
   CHECK_THROWS_AS(confusable_classes(logits, 1, 7, 0), Error);
 }
