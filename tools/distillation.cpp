@@ -11,14 +11,6 @@ namespace {
 
 constexpr double kDefaultLambda = 0.1;
 
-/// The first flag that asks for what a device does not compute yet; null without one.
-const char* beyond_plain_kd(const DistillOptions& options) {
-  if (options.loss != "kd") return "--loss";
-  if (options.standardize_logits) return "--standardize-logits";
-  if (options.soft_weight != 1) return "--soft-weight";
-  return options.soft_ramp_epochs > 0 ? "--soft-ramp-epochs" : nullptr;
-}
-
 /// Takes augmentation, views and seed from the store, and refuses flags that say otherwise.
 void follow_store(const DistillOptions& options, const LogitStore& store, Guidance& guidance) {
   if (options.views > 0 && options.views != store.views)
@@ -107,9 +99,6 @@ void validate(const DistillOptions& options) {
     throw UsageError(text("--mixup: ", options.loss, " takes one label an image; use another --loss"));
   if (!options.logits.empty() && options.mixup > 0)
     throw UsageError("--mixup: a store has no logits for blended images; use --teacher");
-  const char* const beyond_plain = beyond_plain_kd(options);
-  if (beyond_plain && compute_device(options.common) != Device::cpu)
-    throw UsageError(text(beyond_plain, ": a device computes the plain kd loss alone so far; use --device cpu"));
 }
 
 StoredTeacher open_stored_teacher(const DistillOptions& options, const Dataset& train) {
