@@ -130,10 +130,6 @@ def speed_rows(bench, precision, environment={}, rounds=None):
     return rows, seconds
 
 
-def has_bf16(bench):
-    return bench.machine["cpu"] and "avx512_bf16" in pathlib.Path("/proc/cpuinfo").read_text()
-
-
 def memory_rows(bench):
     rows = []
     for name, size in NETWORKS:
@@ -178,7 +174,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--retort", default="build/retort")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--torch", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.torch:
@@ -197,7 +193,7 @@ def main():
     say("fp32")
     fp32, fp32_seconds = speed_rows(bench, "fp32")
     bf16 = []
-    if has_bf16(bench):
+    if machine["simd"] == "avx512_bf16":
         say("bf16")
         rows, bf16_seconds = speed_rows(bench, "bf16")
         for row, key in zip(rows, fp32_seconds):
@@ -208,7 +204,7 @@ def main():
     say("threads")
     scaling = scaling_rows(bench, machine["threads"])
     avx2 = []
-    if machine["simd"] == "avx512":
+    if machine["simd"].startswith("avx512"):
         say("avx2")
         avx2, _ = speed_rows(bench, "fp32", {"RETORT_SIMD": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
                              rounds=1)
