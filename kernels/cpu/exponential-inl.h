@@ -1,5 +1,5 @@
-// Vectorised exp for softmax (in double) and the losses (in float), and rows of floats or bf16. Included once per target,
-// after "kernels/cpu/vector_loop-inl.h".
+// Vectorised exp for softmax (in double) and the losses (in float), and rows of floats or bf16. Included once per
+// target, after "kernels/cpu/vector_loop-inl.h".
 #include <hwy/contrib/math/math-inl.h>
 
 #include <limits>
