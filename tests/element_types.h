@@ -61,6 +61,9 @@ std::vector<double> rounded(std::vector<double> values) {
   return values;
 }
 
+/// A workspace before the kernel ran: NaN, in every type, so that what is read before it is written is seen.
+inline std::vector<char> unwritten_workspace(std::size_t bytes) { return std::vector<char>(bytes, '\xFF'); }
+
 /// An output before the kernel ran: NaN, so that an element left unwritten is seen.
 template <class T>
 std::vector<T> unwritten(std::size_t n) {

@@ -170,6 +170,8 @@ void transform_inputs(const Product<T>& product, const ProductPlan<T>& plan, con
               Products::store_element(value, row + (kWinogradIn * i + j) * plan.panel_step + c - first);
             });
       });
+      if ((end - first) % kLaneDepths<T> != 0)
+        for (std::int64_t f = 0; f < kWinogradProducts; ++f) row[f * plan.panel_step + end - first] = T(0.0f);
     }
   }
 }

@@ -55,7 +55,7 @@ Outputs run_passes(const Operands& o, const Conv2dKernels& conv) {
   const std::vector<P> bias(o.bias.begin(), o.bias.end());
   std::vector<T> y = test::unwritten<T>(dy.size()), y_bias_relu = y, dx = test::unwritten<T>(x.size());
   std::vector<P> dw = test::unwritten<P>(w.size());
-  const auto workspace = [&](ConvPass pass) { return std::vector<char>(conv.workspace_bytes(pass, g)); };
+  const auto workspace = [&](ConvPass pass) { return test::unwritten_workspace(conv.workspace_bytes(pass, g)); };
   conv.fprop({}, g, x.data(), w.data(), nullptr, false, y.data(), workspace(ConvPass::fprop).data());
   conv.fprop({}, g, x.data(), w.data(), bias.data(), true, y_bias_relu.data(), workspace(ConvPass::fprop).data());
   conv.dgrad({}, g, dy.data(), w.data(), dx.data(), workspace(ConvPass::dgrad).data());

@@ -58,7 +58,7 @@ std::vector<double> run(const GemmKernels& gemm, const Operands& o) {
   };
   const std::vector<T> a = elements(o.a), b = elements(o.b);
   const std::vector<P> bias(o.bias.begin(), o.bias.end());
-  std::vector<char> workspace(gemm.workspace_bytes(o.geometry));
+  std::vector<char> workspace = test::unwritten_workspace(gemm.workspace_bytes(o.geometry));
   std::vector<Out> c = test::unwritten<Out>(static_cast<std::size_t>(o.geometry.m * o.geometry.n));
   gemm.run({}, o.geometry, a.data(), b.data(), bias.empty() ? nullptr : bias.data(), o.relu, c.data(),
            workspace.data());

@@ -181,7 +181,7 @@ std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const std::vec
   const std::vector<T> a = test::narrow<T>(a_values), b = test::narrow<T>(b_values);
   std::vector<T> out = test::unwritten<T>(size);
   std::vector<float> gradient = test::unwritten<float>(size);
-  std::vector<char> workspace(cpu::conv2d_workspace_bytes<T>(pass, g));
+  std::vector<char> workspace = test::unwritten_workspace(cpu::conv2d_workspace_bytes<T>(pass, g));
   switch (pass) {
     case ConvPass::fprop:
       cpu::conv2d_fprop<T>({}, g, a.data(), b.data(), bias, bias != nullptr, out.data(), workspace.data());
