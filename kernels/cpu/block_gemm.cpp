@@ -89,9 +89,10 @@ struct Block {
   const float* panel;
   std::int64_t panel_stride;
   float* const* c;
-  float* const* start = nullptr;  ///< see Tile
-  bool accumulate = false;        ///< C holds the sum of earlier blocks
-  bool finish = false;            ///< the last block: bias and ReLU follow
+  float* const* start = nullptr;                  ///< see Tile
+  bool accumulate = false;                        ///< C holds the sum of earlier blocks
+  bool finish = false;                            ///< the last block: bias and ReLU follow
+  Prefetch *next_a = nullptr, *next_b = nullptr;  ///< what is fetched meanwhile
 };
 
 /// Columns of B, packed or in place.
@@ -111,18 +112,23 @@ void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t
   const std::int64_t panels = count_panels(block.rows);
   const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
   const bool row_major = product.layout == PanelLayout::row_major;
-  const Tile tile = {.a = block.panel + (row_major ? begin * kRowStride : begin),
-                     .a_stride = block.panel_stride,
-                     .b = sliver.b,
-                     .b_stride = sliver.b_stride,
-                     .depth = block.depths,
-                     .c = block.c + begin,
-                     .col = sliver.col,
-                     .cols = sliver.cols,
-                     .start = block.start != nullptr ? block.start + begin : nullptr,
-                     .accumulate = block.accumulate,
-                     .bias = block.finish && product.bias != nullptr ? product.bias + sliver.col : nullptr,
-                     .relu = block.finish && product.relu};
+  Tile tile = {.a = block.panel + (row_major ? begin * kRowStride : begin),
+               .a_stride = block.panel_stride,
+               .b = sliver.b,
+               .b_stride = sliver.b_stride,
+               .depth = block.depths,
+               .c = block.c + begin,
+               .col = sliver.col,
+               .cols = sliver.cols,
+               .start = block.start != nullptr ? block.start + begin : nullptr,
+               .accumulate = block.accumulate,
+               .bias = block.finish && product.bias != nullptr ? product.bias + sliver.col : nullptr,
+               .relu = block.finish && product.relu};
+  if (block.next_a != nullptr) {
+    tile.ahead[0] = block.next_a;
+    tile.ahead[1] = block.next_b;
+    for (int i = 0; i < 2; ++i) tile.ahead_lines[i] = tile.ahead[i]->next_share(block.depths / 2);
+  }
   const auto& narrow_tiles = row_major ? kTiles<1, kRowStride> : kTiles<1, 0>;
   const auto& wide_tiles = row_major ? kTiles<2, kRowStride> : kTiles<2, 0>;
   (sliver.cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);
@@ -194,9 +200,20 @@ struct PackedB {
   std::int64_t first, last, begin, end;
 };
 
-/// All rows of the range against a packed block of B.
+/// A block of a stored A, to be fetched in `turns` turns.
+Prefetch prefetch_block(const BlockGemm<float>& product, std::int64_t row, std::int64_t rows, std::int64_t depth,
+                        std::int64_t depths, std::int64_t turns) {
+  if (product.layout == PanelLayout::depth_major) {
+    std::swap(row, depth);
+    std::swap(rows, depths);
+  }
+  constexpr std::int64_t kBytes = sizeof(float);
+  return {product.a.data + row * product.a.stride + depth, rows, depths * kBytes, product.a.stride * kBytes, turns};
+}
+
+/// All rows of the range against a packed block of B, while the next one is fetched.
 void run_rows(const BlockGemm<float>& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
-              const Scratch& scratch) {
+              const Scratch& scratch, Prefetch& next_b) {
   // Row-major panels are loaded one tile at a time and stay in the L1 cache. Depth-major ones, whose loading is cheaper
   // in long runs of rows, stay in the L2 cache.
   const bool row_major = product.layout == PanelLayout::row_major;
@@ -210,13 +227,23 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
     for (std::int64_t l = b.first; l < b.last; ++l) {
       const Part depth(product.depth, depth_blocks, l);
       product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
+      const bool last = l == b.last - 1;
+      Prefetch next_a;
+      if (product.a.data != nullptr && !(last && i == row_blocks - 1)) {
+        const Part next_rows(range.rows, row_blocks, last ? i + 1 : i);
+        const Part next_depth(product.depth, depth_blocks, last ? b.first : l + 1);
+        next_a = prefetch_block(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin,
+                                next_depth.size(), count_panels(rows) * divide_up(b.end - b.begin, kSliver));
+      }
       const Block block{.rows = rows,
                         .depths = depth.size(),
                         .panel = scratch.panel,
                         .panel_stride = stride,
                         .c = scratch.addresses,
                         .accumulate = l > 0,
-                        .finish = l == depth_blocks - 1};
+                        .finish = l == depth_blocks - 1,
+                        .next_a = &next_a,
+                        .next_b = &next_b};
       for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) {
         const float* sliver = packed;
         for (std::int64_t col = b.begin; col < b.end; col += kSliver) {
@@ -249,7 +276,15 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
           packed += width * depth.size();
         }
       }
-      run_rows(product, range, b, depth_blocks, scratch);
+      Prefetch next_b;
+      if (b.last < depth_blocks && !product.b.transposed && product.b.run_length == 0) {
+        const Part from(product.depth, depth_blocks, b.last);
+        const Part to(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
+        next_b = Prefetch(product.b.data + from.begin * product.b.stride + col, to.end - from.begin,
+                          (end - col) * sizeof(float), product.b.stride * sizeof(float),
+                          count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
+      }
+      run_rows(product, range, b, depth_blocks, scratch, next_b);
     }
   }
 }

@@ -33,6 +33,14 @@ struct PanelBlock {
   std::int64_t stride;  ///< elements between the panel's contiguous runs: rows (row_major) or depths (depth_major)
 };
 
+/// Where A lies, if its blocks need only be copied: a matrix [rows, depth], or [depth, rows] if depth_major. They are
+/// then fetched ahead.
+template <class T>
+struct StoredA {
+  const T* data = nullptr;  ///< null: not as a matrix
+  std::int64_t stride = 0;  ///< between neighbouring rows of the matrix
+};
+
 /// Where B lies. Its rows come in runs of run_length, run i at data + i / inner_runs * outer_step + i % inner_runs *
 /// inner_step: one run for a matrix, one per tap for a filter that is read backwards.
 template <class T>
@@ -51,6 +59,7 @@ struct BlockGemm {
   PanelLayout layout;
   /// Fills a panel, run by run in ascending order; may write up to kPanelSlack<T> elements past the end of each run.
   FunctionRef<void(const PanelBlock<T>&)> load_panel;
+  StoredA<T> a;
   StoredB<T> b;
   /// Writes the addresses of column 0 of C's rows [row, row + rows).
   FunctionRef<void(std::int64_t row, std::int64_t rows, Out** addresses)> locate_rows;

@@ -88,6 +88,7 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const T* d
                                   .depth = depth,
                                   .layout = PanelLayout::row_major,
                                   .load_panel = load_panel,
+                                  .a = stored_patches(patches),
                                   .b = {.data = last_tap + group * g.k_per_group(),
                                         .stride = g.k,
                                         .transposed = true,

@@ -49,6 +49,13 @@ PatchGeometry<T> input_patches(const Conv2dGeometry& g, const T* x, std::int64_t
           .channels = g.c_per_group()};
 }
 
+/// Patches as an operand of block_gemm, from row `first` on.
+template <class T>
+StoredA<T> stored_patches(const PatchGeometry<T>& patches, std::int64_t first = 0) {
+  if (!patches.is_matrix()) return {};
+  return {patches.x + first * patches.pixel_stride, patches.pixel_stride};
+}
+
 /// wgrad sums over all output positions. A small filter has too few elements to share out, so the positions are split
 /// instead: each part sums into a filter of its own, and these are added up in a fixed order.
 class WgradPlan {

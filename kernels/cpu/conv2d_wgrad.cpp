@@ -52,6 +52,7 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy
                                          .depth = end - first,
                                          .layout = PanelLayout::depth_major,
                                          .load_panel = load_panel,
+                                         .a = stored_patches(patches, first),
                                          .b = {.data = dy + first * g.k + first_k, .stride = g.k},
                                          .locate_rows = locate_rows,
                                          .bias = nullptr,

@@ -29,6 +29,7 @@ void run(const GemmGeometry& g, const T* a, const T* b, const float* bias, bool 
       .depth = g.k,
       .layout = g.transpose_a ? PanelLayout::depth_major : PanelLayout::row_major,
       .load_panel = g.transpose_a ? LoadPanel(copy_columns) : LoadPanel(copy_rows),
+      .a = {.data = a, .stride = g.transpose_a ? g.m : g.k},
       .b = {.data = b, .stride = g.transpose_b ? g.k : g.n, .transposed = g.transpose_b},
       .locate_rows = locate_rows,
       .bias = bias,

@@ -20,6 +20,10 @@ struct PatchGeometry {
   std::int64_t channels;                ///< of one tap
 
   std::int64_t depth() const { return taps_h * taps_w * channels; }
+  /// Row i is pixel i, and the whole a matrix with rows pixel_stride apart.
+  bool is_matrix() const {
+    return taps_h * taps_w == 1 && stride_h == 1 && stride_w == 1 && offset_h == 0 && offset_w == 0 && p == h && q == w;
+  }
 };
 
 /// target[i * stride + e] = element first_element + e of row first_row + i, 0 outside the image; i < rows, e <

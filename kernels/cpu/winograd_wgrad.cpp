@@ -20,42 +20,56 @@
 namespace retort::cpu {
 namespace {
 
-constexpr std::int64_t kTransformedFloats = 4 << 20;  // of both operands' transforms: they share the L3 cache
-constexpr std::int64_t kLeastDepth = 64;
-
-/// T: of x and dy. The tiles are summed over a stretch at a time: transforms of x and dy for the stretch, then the 36
-/// products.
+/// How wgrad is cut: into tasks of some of the filter's rows (input channels) and columns (output channels), which
+/// share nothing. Each runs over all tiles, a stretch at a time: it transforms its channels of x and dy, adds to its 36
+/// products, and transforms these back at the end. All of it stays in a core's L2 cache, at the price of transforming x
+/// and dy once for every block of the other's channels.
 template <class T>
 struct WinogradWgradPlan {
-  explicit WinogradWgradPlan(const TiledImage& t) : x_row(odd_lines(t.c)), dy_row(odd_lines(t.k)) {
-    const std::int64_t most = kTransformedFloats / (kWinogradProducts * (x_row + dy_row)) * kLaneDepths<T>;
-    stretches = winograd_divide_up(t.tiles(), std::clamp(most, kLeastDepth, kBlockDepth<T>));
-    const std::int64_t depth = winograd_divide_up(winograd_divide_up(t.tiles(), stretches), kLaneDepths<T>);
-    x_step = odd_lines(depth * x_row);
-    dy_step = odd_lines(depth * dy_row);
-    filter_step = odd_lines(t.c * t.k);
-    row_parts = std::min(winograd_divide_up(t.c, kTaskRows), winograd_divide_up(4 * num_threads(), kWinogradProducts));
+  explicit WinogradWgradPlan(const TiledImage& t)
+      : row_groups(winograd_divide_up(t.c, kRowGroup)),
+        col_groups(winograd_divide_up(t.k, kColGroup)),
+        row_parts(winograd_divide_up(t.c, kTaskRows)),
+        col_parts(winograd_divide_up(t.k, kTaskCols)) {
+    while (row_parts * col_parts < num_threads() && (row_parts < row_groups || col_parts < col_groups)) {
+      if (row_parts < row_groups)
+        ++row_parts;
+      else
+        ++col_parts;
+    }
+    rows = winograd_divide_up(row_groups, row_parts) * kRowGroup;
+    cols = winograd_divide_up(col_groups, col_parts) * kColGroup;
+    x_step = odd_lines(kStretch * rows);
+    dy_step = odd_lines(kStretch * cols);
+    product_step = odd_lines(rows * cols);
   }
-  std::int64_t floats() const {
-    return kWinogradProducts * (x_step + dy_step + filter_step) + odd_lines(std::max(x_row, dy_row)) + kLineFloats;
+  std::int64_t thread_floats() const {
+    return kWinogradProducts * (x_step + dy_step + product_step) + std::max(rows, cols);
   }
 
-  static constexpr std::int64_t kTaskRows = 14;
-  std::int64_t x_row, dy_row;                 ///< lanes of a tile's channels, or of a pair of tiles'
-  std::int64_t stretches;                     ///< of the tiles
-  std::int64_t x_step, dy_step, filter_step;  ///< floats to the next of the 36
-  std::int64_t row_parts;                     ///< of a product's rows
+  static constexpr std::int64_t kRowGroup = 16, kColGroup = 32;  // a vector, a sliver: not cut
+  static constexpr std::int64_t kTaskRows = 64, kTaskCols = 128;
+  static constexpr std::int64_t kStretch = 32;  ///< lanes of depth
+  std::int64_t row_groups, col_groups, row_parts, col_parts;
+  std::int64_t rows, cols;                     ///< of a task, at most
+  std::int64_t x_step, dy_step, product_step;  ///< floats to the next of the 36
 };
 
+struct Span {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+/// Part `index` of `total` channels, cut at multiples of `group`.
+Span cut(std::int64_t total, std::int64_t groups, std::int64_t group, std::int64_t parts, std::int64_t index) {
+  return {groups * index / parts * group, std::min(total, groups * (index + 1) / parts * group)};
+}
+
 template <class T>
-struct WgradTiles {
+struct WgradOperands {
   TiledImage tiles;
   const T* x;
   const T* dy;
   float* dw;
-  const T* zeros;
-  float *x_transformed, *dy_transformed;  ///< lanes [36][tile][channel]
-  float* filters;                         ///< [36][c][k]
 };
 
 }  // namespace
@@ -80,69 +94,95 @@ HWY_INLINE void transform_square(const Square<T, Transform::kFrom>& square, std:
   });
 }
 
-/// Tile `first + place` of a stretch.
+/// A task's rows and columns of dw, and its scratch.
+template <class T>
+struct WgradBlock {
+  Span rows, cols;
+  float *x, *dy;    ///< transformed, in lanes: [36][depth][rows or cols of the plan]
+  float* products;  ///< [36][rows][cols of the plan]
+  const T* zeros;   ///< a pixel outside the image
+};
+
+/// A tile's place among the lanes.
 template <class Products, class T>
-void transform_operands(const WgradTiles<T>& o, const WinogradWgradPlan<T>& plan, std::int64_t first,
-                        std::int64_t place) {
+void transform_operands(const WgradOperands<T>& o, const WinogradWgradPlan<T>& plan, const WgradBlock<T>& block,
+                        std::int64_t tile, std::int64_t place) {
   const TiledImage& t = o.tiles;
-  const TilePlace at = place_of(t, first + place);
+  const TilePlace at = place_of(t, tile);
   const std::int64_t lane = place / kLaneDepths<T>, depth = place % kLaneDepths<T>;
-  transform_square<InputTransform, Products, T>(
-      {o.x + at.image * t.h * t.w * t.c, t.h, t.w, t.c, at.row - t.pad_h, at.column - t.pad_w, o.zeros}, t.c, depth,
-      o.x_transformed + lane * plan.x_row, plan.x_step);
+  transform_square<InputTransform, Products, T>({o.x + at.image * t.h * t.w * t.c + block.rows.begin, t.h, t.w, t.c,
+                                                 at.row - t.pad_h, at.column - t.pad_w, block.zeros},
+                                                block.rows.size(), depth, block.x + lane * plan.rows, plan.x_step);
   transform_square<OutputGradient, Products, T>(
-      {o.dy + at.image * t.p * t.q * t.k, t.p, t.q, t.k, at.row, at.column, o.zeros}, t.k, depth,
-      o.dy_transformed + lane * plan.dy_row, plan.dy_step);
+      {o.dy + at.image * t.p * t.q * t.k + block.cols.begin, t.p, t.q, t.k, at.row, at.column, block.zeros},
+      block.cols.size(), depth, block.dy + lane * plan.cols, plan.dy_step);
 }
 
-/// The tiles of lanes [begin, end) of a stretch of `depth` tiles.
-template <class T>
-void transform_lanes(const WgradTiles<T>& o, const WinogradWgradPlan<T>& plan, std::int64_t first, std::int64_t depth,
-                     std::int64_t begin, std::int64_t end) {
-  with_products<T>([&](auto arithmetic) {
-    for (std::int64_t i = begin * kLaneDepths<T>; i < std::min(depth, end * kLaneDepths<T>); ++i)
-      transform_operands<decltype(arithmetic)>(o, plan, first, i);
-  });
-}
-
-/// Rows of one of the 36 products over a stretch of tiles.
-template <class T>
-void multiply_stretch(const WgradTiles<T>& o, const WinogradWgradPlan<T>& plan, std::int64_t index, std::int64_t depth,
-                      bool accumulate) {
-  const std::int64_t f = index / plan.row_parts, part = index % plan.row_parts, c = o.tiles.c, k = o.tiles.k;
-  const std::int64_t panels = winograd_divide_up(c, kTileRows);
-  for (std::int64_t panel = panels * part / plan.row_parts; panel < panels * (part + 1) / plan.row_parts; ++panel) {
-    const std::int64_t begin = c * panel / panels, end = c * (panel + 1) / panels;
-    float* addresses[kTileRows];
-    for (std::int64_t row = begin; row < end; ++row)
-      addresses[row - begin] = o.filters + f * plan.filter_step + row * k;
-    for (std::int64_t col = 0; col < k; col += kSliver) {
-      const ProductTile<T> tile = {.a = reinterpret_cast<const T*>(o.x_transformed + f * plan.x_step + begin),
-                                   .a_step = plan.x_row * kLaneDepths<T>,
-                                   .b = o.dy_transformed + f * plan.dy_step + col,
-                                   .b_step = plan.dy_row,
-                                   .depth = depth,
-                                   .sums = addresses,
-                                   .rows = end - begin,
-                                   .col = col,
-                                   .cols = std::min(kSliver, k - col),
-                                   .accumulate = accumulate};
-      with_products<T>([&](auto arithmetic) { arithmetic.template multiply<0>(tile); });
+/// products (+)= x^T dy over `depth` tiles.
+template <class Products, class T>
+void multiply(const WinogradWgradPlan<T>& plan, const WgradBlock<T>& block, std::int64_t depth, bool accumulate) {
+  const std::int64_t rows = block.rows.size(), cols = block.cols.size();
+  const std::int64_t panels = winograd_divide_up(rows, kTileRows);
+  for (std::int64_t f = 0; f < kWinogradProducts; ++f)
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      const std::int64_t begin = rows * panel / panels, end = rows * (panel + 1) / panels;
+      float* addresses[kTileRows];
+      for (std::int64_t row = begin; row < end; ++row)
+        addresses[row - begin] = block.products + f * plan.product_step + row * plan.cols;
+      for (std::int64_t col = 0; col < cols; col += kSliver)
+        Products::template multiply<0>({.a = reinterpret_cast<const T*>(block.x + f * plan.x_step + begin),
+                                        .a_step = plan.rows * kLaneDepths<T>,
+                                        .b = block.dy + f * plan.dy_step + col,
+                                        .b_step = plan.cols,
+                                        .depth = depth,
+                                        .sums = addresses,
+                                        .rows = end - begin,
+                                        .col = col,
+                                        .cols = std::min(kSliver, cols - col),
+                                        .accumulate = accumulate});
     }
+}
+
+/// The products, transformed back.
+template <class T>
+void transform_products(const WgradOperands<T>& o, const WinogradWgradPlan<T>& plan, const WgradBlock<T>& block) {
+  const F32 d;
+  const std::int64_t tap_step = o.tiles.c * o.tiles.k;
+  for (std::int64_t row = 0; row < block.rows.size(); ++row) {
+    const float* const from = block.products + row * plan.cols;
+    float* const to = o.dw + (block.rows.begin + row) * o.tiles.k + block.cols.begin;
+    vector_loop(d, 0, block.cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
+      transform_tile<FilterGradient>(
+          [&](int i, int j) { return span.load(d, from + (kWinogradIn * i + j) * plan.product_step + k); },
+          [&](int i, int j, Vector value) { span.store(d, value, to + (3 * i + j) * tap_step + k); });
+    });
   }
 }
 
 template <class T>
-void transform_gradient(const WgradTiles<T>& o, const WinogradWgradPlan<T>& plan, std::int64_t c) {
-  const F32 d;
-  const std::int64_t k_count = o.tiles.k, tap_step = o.tiles.c * k_count;
-  const float* const from = o.filters + c * k_count;
-  float* const to = o.dw + c * k_count;
-  vector_loop(d, 0, k_count, [&](auto span, std::int64_t k) HWY_ATTR {
-    transform_tile<FilterGradient>(
-        [&](int i, int j) { return span.load(d, from + (kWinogradIn * i + j) * plan.filter_step + k); },
-        [&](int i, int j, Vector value) { span.store(d, value, to + (3 * i + j) * tap_step + k); });
+void run_wgrad_task(const WgradOperands<T>& o, const WinogradWgradPlan<T>& plan, std::int64_t index, float* scratch) {
+  const TiledImage& t = o.tiles;
+  float* const dy = scratch + kWinogradProducts * plan.x_step;
+  float* const products = dy + kWinogradProducts * plan.dy_step;
+  T* const zeros = reinterpret_cast<T*>(products + kWinogradProducts * plan.product_step);
+  std::fill_n(zeros, std::max(plan.rows, plan.cols), T(0.0f));
+  const WgradBlock<T> block = {cut(t.c, plan.row_groups, plan.kRowGroup, plan.row_parts, index / plan.col_parts),
+                               cut(t.k, plan.col_groups, plan.kColGroup, plan.col_parts, index % plan.col_parts),
+                               scratch,
+                               dy,
+                               products,
+                               zeros};
+  const std::int64_t stretches = winograd_divide_up(t.tiles(), plan.kStretch * kLaneDepths<T>);
+  with_products<T>([&](auto arithmetic) {
+    using Products = decltype(arithmetic);
+    for (std::int64_t i = 0; i < stretches; ++i) {
+      const std::int64_t first = t.tiles() * i / stretches, end = t.tiles() * (i + 1) / stretches;
+      for (std::int64_t tile = first; tile < end; ++tile)
+        transform_operands<Products>(o, plan, block, tile, tile - first);
+      multiply<Products>(plan, block, end - first, i > 0);
+    }
   });
+  transform_products(o, plan, block);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -154,33 +194,18 @@ namespace retort::cpu {
 
 template <class T>
 void winograd_wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
-  const TiledImage t = forward_tiles(g);
-  const WinogradWgradPlan<T> plan(t);
-  float* const zeros = aligned_to_line(workspace);
-  float* const memory = zeros + odd_lines(std::max(plan.x_row, plan.dy_row));
-  std::fill(zeros, memory, 0.0f);
-  float* const dy_transformed = memory + kWinogradProducts * plan.x_step;
-  float* const filters = dy_transformed + kWinogradProducts * plan.dy_step;
-  const WgradTiles<T> operands{t, x, dy, dw, reinterpret_cast<const T*>(zeros), memory, dy_transformed, filters};
-
-  for (std::int64_t stretch = 0; stretch < plan.stretches; ++stretch) {
-    const std::int64_t first = t.tiles() * stretch / plan.stretches;
-    const std::int64_t depth = t.tiles() * (stretch + 1) / plan.stretches - first;
-    parallel_for(winograd_divide_up(depth, kLaneDepths<T>), 4, [&](std::int64_t begin, std::int64_t end) {
-      RETORT_SIMD_SELECT(transform_lanes<T>)(operands, plan, first, depth, begin, end);
-    });
-    parallel_tasks(kWinogradProducts * plan.row_parts, [&](std::int64_t index, int) {
-      RETORT_SIMD_SELECT(multiply_stretch<T>)(operands, plan, index, depth, stretch > 0);
-    });
-  }
-  parallel_for(t.c, 4, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c) RETORT_SIMD_SELECT(transform_gradient<T>)(operands, plan, c);
+  const WgradOperands<T> operands{forward_tiles(g), x, dy, dw};
+  const WinogradWgradPlan<T> plan(operands.tiles);
+  float* const scratch = aligned_to_line(workspace);
+  parallel_tasks(plan.row_parts * plan.col_parts, [&](std::int64_t index, int thread) {
+    RETORT_SIMD_SELECT(run_wgrad_task<T>)(operands, plan, index, scratch + thread * plan.thread_floats());
   });
 }
 
 template <class T>
 std::size_t winograd_wgrad_bytes(const TiledImage& tiles) {
-  return static_cast<std::size_t>(WinogradWgradPlan<T>(tiles).floats()) * sizeof(float);
+  return static_cast<std::size_t>(num_threads() * WinogradWgradPlan<T>(tiles).thread_floats() + kLineFloats) *
+         sizeof(float);
 }
 
 template void winograd_wgrad<float>(const Conv2dGeometry&, const float*, const float*, float*, void*);
