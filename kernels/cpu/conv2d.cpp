@@ -6,6 +6,7 @@
 #include "kernels/cpu/conv2d_plan.h"
 #include "kernels/cpu/patches.h"
 #include "kernels/cpu/winograd.h"
+#include "kernels/cpu/winograd_line.h"
 #include "kernels/table.h"
 
 namespace retort::cpu {
@@ -13,6 +14,7 @@ namespace retort::cpu {
 template <class T>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   if (use_winograd<T>(pass, g)) return winograd_workspace_bytes<T>(pass, g);
+  if (std::is_same_v<T, float> && use_winograd_line(pass, g)) return winograd_line_workspace_bytes(pass, g);
   const std::size_t scratch = num_threads() * block_gemm_scratch_bytes<T>();
   switch (pass) {
     case ConvPass::fprop:
@@ -28,6 +30,10 @@ void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w,
   if (use_winograd<T>(ConvPass::fprop, g))
     return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<const float*>(bias), relu,
                           static_cast<T*>(y_data), workspace);
+  if constexpr (std::is_same_v<T, float>)
+    if (use_winograd_line(ConvPass::fprop, g))
+      return winograd_line_fprop(g, static_cast<const float*>(x), static_cast<const float*>(w),
+                                 static_cast<const float*>(bias), relu, static_cast<float*>(y_data), workspace);
   const std::int64_t rows = g.n * g.p() * g.q();
   auto* y = static_cast<T*>(y_data);
   const TaskGrid grid(rows, g.k_per_group(), g.groups);

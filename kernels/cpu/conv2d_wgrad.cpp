@@ -3,6 +3,7 @@
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/conv2d_plan.h"
 #include "kernels/cpu/winograd.h"
+#include "kernels/cpu/winograd_line.h"
 
 namespace retort::cpu {
 namespace {
@@ -28,6 +29,10 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy
   if (use_winograd<T>(ConvPass::wgrad, g))
     return winograd_wgrad(g, static_cast<const T*>(x), static_cast<const T*>(dy_data), static_cast<float*>(dw_data),
                           workspace);
+  if constexpr (std::is_same_v<T, float>)
+    if (use_winograd_line(ConvPass::wgrad, g))
+      return winograd_line_wgrad(g, static_cast<const float*>(x), static_cast<const float*>(dy_data),
+                                 static_cast<float*>(dw_data), workspace);
   const WgradPlan plan(g);
   const TaskGrid& grid = plan.grid();
   const std::int64_t positions = g.n * g.p() * g.q(), elements = g.r * g.s * g.c_per_group() * g.k;

@@ -1,0 +1,294 @@
+#include "kernels/cpu/winograd_line.h"
+
+#include "kernels/cpu/block_gemm.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/winograd_line_plan.h"
+#include "kernels/table.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/winograd_line.cpp"
+#include "kernels/cpu/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/winograd_line-inl.h"
+#include "kernels/cpu/winograd_product-inl.h"
+
+#ifndef RETORT_WINOGRAD_LINE_PRODUCT_
+#define RETORT_WINOGRAD_LINE_PRODUCT_
+namespace retort::cpu {
+namespace {
+
+constexpr std::int64_t kLineRowStride = kBlockDepth<float> + kPanelSlack<float>;  ///< of A, as tiles want it
+constexpr std::int64_t kFilterDepths = 16;                                        ///< transformed at a time
+constexpr std::int64_t kWidestSliver = 32;
+constexpr std::int64_t kGroupCols = 64;  ///< columns whose products are held before they are transformed back
+constexpr std::int64_t kTaskTiles = 56, kLeastTiles = 14;
+
+/// How fprop and dgrad are cut: into tasks of some tiles and some columns of y.
+struct LinePlan {
+  LinePlan(const LineImage& l, const LineTiles& cut)
+      : channel_blocks(winograd_divide_up(l.c, kBlockDepth<float>)),
+        block_channels(winograd_divide_up(winograd_divide_up(l.c, channel_blocks), kLineFloats) * kLineFloats),
+        filter_step(odd_lines(winograd_divide_up(l.k, kWidestSliver) * kWidestSliver * cut.tap_blocks * l.c)) {
+    const std::int64_t threads = num_threads(), groups = winograd_divide_up(l.k, kGroupCols);
+    blocks = winograd_divide_up(winograd_divide_up(cut.tiles, kTaskTiles), threads) * threads;
+    blocks = std::clamp<std::int64_t>(cut.tiles / kLeastTiles, 1, blocks);
+    parts = std::min(groups, winograd_divide_up(threads, blocks));
+    const std::int64_t task_tiles = winograd_divide_up(cut.tiles, blocks);
+    block_step = task_tiles * kLineRowStride;
+    panel_step = odd_lines(cut.tap_blocks * channel_blocks * block_step);
+    product_step = odd_lines(task_tiles * kGroupCols);
+    zeros = odd_lines(l.c);
+    filter_floats = cut.products * filter_step;
+    panel_floats = cut.products * panel_step;
+    thread_floats = panel_floats + cut.products * product_step + zeros;
+  }
+
+  std::int64_t channel_blocks, block_channels;
+  std::int64_t filter_step;             ///< floats from one of the transformed filters to the next
+  std::int64_t blocks, parts;           ///< of the tiles, and of y's columns
+  std::int64_t block_step, panel_step;  ///< floats of a depth block of the inputs, and to the next of the products'
+  std::int64_t product_step, zeros;     ///< floats to the next of the products; of a pixel outside the line
+  std::int64_t filter_floats, panel_floats, thread_floats;
+};
+
+/// w [taps, c, k] as the product sees it; for dgrad `turned`: taps reversed, columns and depth exchanged.
+struct LineFilter {
+  const float* data;
+  bool turned;
+};
+
+struct LineProduct {
+  LineImage lines;
+  LineTiles cut;
+  const float* x;
+  const float* filters;  ///< transformed: [product][sliver][tap block][c][sliver's columns]
+  const float* bias;
+  bool relu;
+  float* y;
+};
+
+struct Span {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+Span share(std::int64_t total, std::int64_t parts, std::int64_t index) {
+  return {total * index / parts, total * (index + 1) / parts};
+}
+
+}  // namespace
+}  // namespace retort::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+/// A sliver of columns of the filters over kFilterDepths channels from `first` on, transformed.
+template <class Scheme>
+void transform_line_filters(const LineImage& l, const LineTiles& cut, const LineFilter& w, std::int64_t sliver,
+                            std::int64_t first, std::int64_t filter_step, float* filters) {
+  constexpr auto& kMatrices = Scheme::kMatrices;
+  const F32 d;
+  const std::int64_t col = sliver * kSliver, cols = std::min(kSliver, l.k - col);
+  const std::int64_t channels = std::min(kFilterDepths, l.c - first);
+  HWY_ALIGN float taps[kMatrices.kTaps][kFilterDepths][kSliver];
+  for (std::int64_t block = 0; block < cut.tap_blocks; ++block) {
+    for (std::int64_t r = 0; r < kMatrices.kTaps; ++r) {
+      const std::int64_t tap = block * kMatrices.kTaps + r;
+      for (std::int64_t i = 0; i < channels; ++i)
+        for (std::int64_t j = 0; j < kSliver; ++j) {
+          const std::int64_t at = w.turned ? ((l.taps - 1 - tap) * l.k + col + j) * l.c + first + i
+                                           : (tap * l.c + first + i) * l.k + col + j;
+          taps[r][i][j] = tap < l.taps && j < cols ? w.data[at] : 0.0f;
+        }
+    }
+    float* const target = filters + ((sliver * cut.tap_blocks + block) * l.c + first) * kSliver;
+    for (std::int64_t i = 0; i < channels; ++i)
+      for (std::int64_t v = 0; v < kSliver; v += kLanes)
+        apply<false>(
+            kMatrices.filter, [&](int r) { return hn::Load(d, &taps[r][i][v]); },
+            [&](int f, Vector value) { hn::Stream(value, d, target + f * filter_step + i * kSliver + v); });
+  }
+  hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
+}
+
+/// The inputs of a span of tiles, transformed: panels [product][tap block][channel block][tile][kLineRowStride].
+template <class Scheme>
+void transform_line_inputs(const LineProduct& product, const LinePlan& plan, const Span& tiles, const float* zeros,
+                           float* panels) {
+  constexpr auto& kMatrices = Scheme::kMatrices;
+  const F32 d;
+  const LineImage& l = product.lines;
+  for (std::int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const std::int64_t line = tile / product.cut.per_line, place = tile % product.cut.per_line;
+    for (std::int64_t tap_block = 0; tap_block < product.cut.tap_blocks; ++tap_block) {
+      const Pixels<kMatrices.kIn> pixels(product.x + l.first_pixel(line, l.in) * l.c, l.step() * l.c, l.in,
+                                         place * kMatrices.kOut + tap_block * kMatrices.kTaps - l.pad, zeros);
+      for (std::int64_t block = 0; block < plan.channel_blocks; ++block) {
+        float* const row = panels + (tap_block * plan.channel_blocks + block) * plan.block_step +
+                           (tile - tiles.begin) * kLineRowStride;
+        const std::int64_t first = block * plan.block_channels, end = std::min(first + plan.block_channels, l.c);
+        vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
+          apply<false>(
+              kMatrices.input, [&](int i) { return span.load(d, pixels.at[i] + c); },
+              [&](int f, Vector value) { hn::StoreU(value, d, row + f * plan.panel_step + c - first); });
+        });
+      }
+    }
+  }
+}
+
+/// The products of a span of tiles and some columns: [product][tile][kGroupCols].
+void multiply_lines(const LineProduct& product, const LinePlan& plan, std::int64_t tiles, const Span& cols,
+                    const float* panels, float* products) {
+  const std::int64_t c = product.lines.c, count = winograd_divide_up(tiles, kTileRows);
+  for (std::int64_t f = 0; f < product.cut.products; ++f) {
+    for (std::int64_t block = 0; block < product.cut.tap_blocks * plan.channel_blocks; ++block) {
+      const std::int64_t tap_block = block / plan.channel_blocks;
+      const std::int64_t first = block % plan.channel_blocks * plan.block_channels;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const Span rows = share(tiles, count, i);
+        float* addresses[kTileRows];
+        for (std::int64_t row = rows.begin; row < rows.end; ++row)
+          addresses[row - rows.begin] = products + f * plan.product_step + row * kGroupCols;
+        for (std::int64_t col = cols.begin; col < cols.end; col += kSliver) {
+          const std::int64_t depth = (col / kSliver * product.cut.tap_blocks + tap_block) * c + first;
+          FloatProducts::multiply<kLineRowStride>(
+              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kLineRowStride,
+               .a_step = 0,
+               .b = product.filters + f * plan.filter_step + depth * kSliver,
+               .b_step = kSliver,
+               .depth = std::min(plan.block_channels, c - first),
+               .sums = addresses,
+               .rows = rows.size(),
+               .col = col - cols.begin,
+               .cols = std::min(kSliver, cols.end - col),
+               .accumulate = block > 0});
+        }
+      }
+    }
+  }
+}
+
+template <class Scheme>
+void transform_line_outputs(const LineProduct& product, const LinePlan& plan, const Span& tiles, const Span& cols,
+                            const float* products) {
+  constexpr auto& kMatrices = Scheme::kMatrices;
+  const F32 d;
+  const LineImage& l = product.lines;
+  for (std::int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const std::int64_t line = tile / product.cut.per_line;
+    const std::int64_t first = tile % product.cut.per_line * kMatrices.kOut;
+    const float* const from = products + (tile - tiles.begin) * kGroupCols;
+    float* const to = product.y + (l.first_pixel(line, l.out) + first * l.step()) * l.k + cols.begin;
+    const float* const bias = product.bias != nullptr ? product.bias + cols.begin : nullptr;
+    vector_loop(d, 0, cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
+      const Vector offset = bias != nullptr ? span.load(d, bias + k) : hn::Zero(d);
+      apply<false>(
+          kMatrices.output, [&](int f) { return hn::LoadU(d, from + f * plan.product_step + k); },
+          [&](int i, Vector value) {
+            if (first + i >= l.out) return;
+            value = hn::Add(value, offset);
+            if (product.relu) value = relu(d, value);
+            span.store(d, value, to + i * l.step() * l.k + k);
+          });
+    });
+  }
+}
+
+void run_line_task(const LineProduct& product, const LinePlan& plan, std::int64_t index, float* scratch) {
+  const Span tiles = share(product.cut.tiles, plan.blocks, index / plan.parts);
+  const Span groups = share(winograd_divide_up(product.lines.k, kGroupCols), plan.parts, index % plan.parts);
+  float* const products = scratch + plan.panel_floats;
+  float* const zeros = products + product.cut.products * plan.product_step;
+  std::fill_n(zeros, product.lines.c, 0.0f);
+  with_scheme(product.lines.taps, [&](auto scheme) {
+    transform_line_inputs<decltype(scheme)>(product, plan, tiles, zeros, scratch);
+    for (std::int64_t group = groups.begin; group < groups.end; ++group) {
+      const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, product.lines.k)};
+      multiply_lines(product, plan, tiles.size(), cols, scratch, products);
+      transform_line_outputs<decltype(scheme)>(product, plan, tiles, cols, products);
+    }
+  });
+}
+
+void run_line_filter_task(const LineProduct& product, const LinePlan& plan, const LineFilter& w, std::int64_t index,
+                          float* filters) {
+  const std::int64_t parts = winograd_divide_up(product.lines.c, kFilterDepths);
+  with_scheme(product.lines.taps, [&](auto scheme) {
+    transform_line_filters<decltype(scheme)>(product.lines, product.cut, w, index / parts,
+                                             index % parts * kFilterDepths, plan.filter_step, filters);
+  });
+}
+
+std::int64_t sliver_cols() { return kSliver; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::cpu {
+namespace {
+
+/// Below this many channels on either side the transforms cost more than the products save.
+constexpr std::int64_t kLeastChannels = 32;
+/// The least direct multiplications for one of ours.
+constexpr double kLeastSaving = 1.5;
+constexpr std::int64_t kMostTaps = 8;
+
+void run_product(LineProduct product, const LineFilter& w, void* workspace) {
+  const LinePlan plan(product.lines, product.cut);
+  float* const filters = aligned_to_line(workspace);
+  float* const scratch = filters + plan.filter_floats;
+  const std::int64_t slivers = winograd_divide_up(product.lines.k, RETORT_SIMD_SELECT(sliver_cols)());
+  parallel_for(slivers * winograd_divide_up(product.lines.c, kFilterDepths), 4,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i)
+                   RETORT_SIMD_SELECT(run_line_filter_task)(product, plan, w, i, filters);
+               });
+  product.filters = filters;
+  parallel_tasks(plan.blocks * plan.parts, [&](std::int64_t index, int thread) {
+    RETORT_SIMD_SELECT(run_line_task)(product, plan, index, scratch + thread * plan.thread_floats);
+  });
+}
+
+}  // namespace
+
+bool use_winograd_line(ConvPass pass, const Conv2dGeometry& g) {
+  const bool along_w = g.r == 1;
+  if (!winograd_enabled() || (g.r != 1 && g.s != 1) || g.stride_h != 1 || g.stride_w != 1 || g.dilation_h != 1 ||
+      g.dilation_w != 1 || g.groups != 1 || (along_w ? g.pad_h : g.pad_w) != 0 || std::min(g.c, g.k) < kLeastChannels)
+    return false;
+  const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
+  if (lines.taps < 3 || lines.taps > kMostTaps || lines.pad < 0 || lines.pad >= lines.taps) return false;
+  const LineTiles cut = cut_lines(lines);
+  return static_cast<double>(lines.taps * lines.out) >=
+         kLeastSaving * static_cast<double>(cut.products * cut.tap_blocks * cut.per_line);
+}
+
+void winograd_line_fprop(const Conv2dGeometry& g, const float* x, const float* w, const float* bias, bool relu,
+                         float* y, void* workspace) {
+  const LineImage lines = forward_lines(g);
+  run_product({lines, cut_lines(lines), x, nullptr, bias, relu, y}, {w, /*turned=*/false}, workspace);
+}
+
+void winograd_line_dgrad(const Conv2dGeometry& g, const float* dy, const float* w, float* dx, void* workspace) {
+  const LineImage lines = backward_lines(g);
+  run_product({lines, cut_lines(lines), dy, nullptr, nullptr, false, dx}, {w, /*turned=*/true}, workspace);
+}
+
+std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
+  const LineTiles cut = cut_lines(lines);
+  if (pass == ConvPass::wgrad) return winograd_line_wgrad_bytes(lines, cut);
+  const LinePlan plan(lines, cut);
+  return static_cast<std::size_t>(plan.filter_floats + num_threads() * plan.thread_floats + kLineFloats) *
+         sizeof(float);
+}
+
+}  // namespace retort::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,34 @@
+// Filters of one row or one column (1 x 7, 7 x 1, 1 x 3, 3 x 1 ...) at unit stride, in f32, by Winograd's algorithm
+// along that one axis. An image falls into lines; a line is cut into tiles of M outputs, and the filter into blocks of
+// R taps.
+//
+//   filter          scheme     inputs of a tile, products   multiplications of the direct sum's
+//   up to 3 taps    F(4, 3)    6                            one half (3 taps)
+//   4 to 8 taps     F(6, 4)    9, twice                     3 / 7 (7 taps)
+//
+// Each block's M + R - 1 products are matrix products, as in winograd.h; those of a tile's blocks are one product whose
+// depth runs over blocks and channels:
+//
+//            rows             cols   depth              A                                B
+//   fprop    tiles            k      blocks of taps, c  transformed x                    transformed w
+//   dgrad    tiles            c      blocks of taps, k  transformed dy                   transformed w, taps reversed
+//   wgrad    blocks, c        k      tiles              transformed x, transposed        transformed dy
+//
+// Neither the batch around a line nor the threads change its bits.
+#pragma once
+
+#include "kernels/conv2d.h"
+
+namespace retort::cpu {
+
+/// Whether the pass runs this way: the geometry allows it, it wins, and winograd_enabled().
+bool use_winograd_line(ConvPass pass, const Conv2dGeometry& geometry);
+
+/// The contracts of Conv2dKernels, for a geometry that use_winograd_line accepts.
+std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
+void winograd_line_fprop(const Conv2dGeometry& geometry, const float* x, const float* w, const float* bias, bool relu,
+                         float* y, void* workspace);
+void winograd_line_dgrad(const Conv2dGeometry& geometry, const float* dy, const float* w, float* dx, void* workspace);
+void winograd_line_wgrad(const Conv2dGeometry& geometry, const float* x, const float* dy, float* dw, void* workspace);
+
+}  // namespace retort::cpu

@@ -1,0 +1,206 @@
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/winograd_line.h"
+#include "kernels/cpu/winograd_line_plan.h"
+#include "kernels/table.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/winograd_line_wgrad.cpp"
+#include "kernels/cpu/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/winograd_line-inl.h"
+#include "kernels/cpu/winograd_product-inl.h"
+
+#ifndef RETORT_WINOGRAD_LINE_WGRAD_PLAN_
+#define RETORT_WINOGRAD_LINE_WGRAD_PLAN_
+namespace retort::cpu {
+namespace {
+
+/// How wgrad is cut: into tasks of some input and some output channels, as in winograd_wgrad.cpp.
+struct LineWgradPlan {
+  LineWgradPlan(const LineImage& l, const LineTiles& cut)
+      : row_groups(winograd_divide_up(l.c, kRowGroup)),
+        col_groups(winograd_divide_up(l.k, kColGroup)),
+        row_parts(winograd_divide_up(l.c, kTaskRows)),
+        col_parts(winograd_divide_up(l.k, kTaskCols)) {
+    while (row_parts * col_parts < num_threads() && (row_parts < row_groups || col_parts < col_groups)) {
+      if (row_parts < row_groups)
+        ++row_parts;
+      else
+        ++col_parts;
+    }
+    rows = winograd_divide_up(row_groups, row_parts) * kRowGroup;
+    cols = winograd_divide_up(col_groups, col_parts) * kColGroup;
+    x_row = cut.tap_blocks * rows;
+    x_step = odd_lines(kStretch * x_row);
+    dy_step = odd_lines(kStretch * cols);
+    product_step = odd_lines(x_row * cols);
+    thread_floats = cut.products * (x_step + dy_step + product_step) + std::max(rows, cols);
+  }
+
+  static constexpr std::int64_t kRowGroup = 16, kColGroup = 32;  // a vector, a sliver: not cut
+  static constexpr std::int64_t kTaskRows = 64, kTaskCols = 128;
+  static constexpr std::int64_t kStretch = 32;  ///< tiles
+  std::int64_t row_groups, col_groups, row_parts, col_parts;
+  std::int64_t rows, cols;                     ///< of a task, at most
+  std::int64_t x_row;                          ///< floats of a tile of x: its blocks of taps, of each the channels
+  std::int64_t x_step, dy_step, product_step;  ///< floats to the next of the products
+  std::int64_t thread_floats;
+};
+
+struct Span {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+/// Part `index` of `total` channels, cut between groups.
+Span cut_channels(std::int64_t total, std::int64_t groups, std::int64_t group, std::int64_t parts, std::int64_t index) {
+  return {groups * index / parts * group, std::min(total, groups * (index + 1) / parts * group)};
+}
+
+struct LineOperands {
+  LineImage lines;
+  LineTiles cut;
+  const float* x;
+  const float* dy;
+  float* dw;
+};
+
+/// A task's rows and columns of dw, and its scratch.
+struct LineBlock {
+  Span rows, cols;
+  float *x, *dy;       ///< transformed: [product][tile][x_row], [product][tile][cols of the plan]
+  float* products;     ///< [product][x_row][cols of the plan]
+  const float* zeros;  ///< a pixel outside the line
+};
+
+}  // namespace
+}  // namespace retort::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+/// A tile's x and dy, transformed to its place among those of a stretch.
+template <class Scheme>
+void transform_line_operands(const LineOperands& o, const LineWgradPlan& plan, const LineBlock& block,
+                             std::int64_t tile, std::int64_t place) {
+  constexpr auto& kMatrices = Scheme::kMatrices;
+  const F32 d;
+  const LineImage& l = o.lines;
+  const std::int64_t line = tile / o.cut.per_line, first = tile % o.cut.per_line * kMatrices.kOut;
+  for (std::int64_t tap_block = 0; tap_block < o.cut.tap_blocks; ++tap_block) {
+    const Pixels<kMatrices.kIn> x(o.x + l.first_pixel(line, l.in) * l.c + block.rows.begin, l.step() * l.c, l.in,
+                                  first + tap_block * kMatrices.kTaps - l.pad, block.zeros);
+    float* const to = block.x + place * plan.x_row + tap_block * plan.rows;
+    vector_loop(d, 0, block.rows.size(), [&](auto span, std::int64_t c) HWY_ATTR {
+      apply<false>(
+          kMatrices.input, [&](int i) { return span.load(d, x.at[i] + c); },
+          [&](int f, Vector value) { hn::StoreU(value, d, to + f * plan.x_step + c); });
+    });
+  }
+  const Pixels<kMatrices.kOut> dy(o.dy + l.first_pixel(line, l.out) * l.k + block.cols.begin, l.step() * l.k, l.out,
+                                  first, block.zeros);
+  float* const to = block.dy + place * plan.cols;
+  vector_loop(d, 0, block.cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
+    apply<true>(
+        kMatrices.output, [&](int i) { return span.load(d, dy.at[i] + k); },
+        [&](int f, Vector value) { hn::StoreU(value, d, to + f * plan.dy_step + k); });
+  });
+}
+
+/// products (+)= x^T dy over `depth` tiles.
+void multiply_operands(const LineOperands& o, const LineWgradPlan& plan, const LineBlock& block, std::int64_t depth,
+                       bool accumulate) {
+  const std::int64_t cols = block.cols.size(), panels = winograd_divide_up(plan.x_row, kTileRows);
+  for (std::int64_t f = 0; f < o.cut.products; ++f)
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      const std::int64_t begin = plan.x_row * panel / panels, end = plan.x_row * (panel + 1) / panels;
+      float* addresses[kTileRows];
+      for (std::int64_t row = begin; row < end; ++row)
+        addresses[row - begin] = block.products + f * plan.product_step + row * plan.cols;
+      for (std::int64_t col = 0; col < cols; col += kSliver)
+        FloatProducts::multiply<0>({.a = block.x + f * plan.x_step + begin,
+                                    .a_step = plan.x_row,
+                                    .b = block.dy + f * plan.dy_step + col,
+                                    .b_step = plan.cols,
+                                    .depth = depth,
+                                    .sums = addresses,
+                                    .rows = end - begin,
+                                    .col = col,
+                                    .cols = std::min(kSliver, cols - col),
+                                    .accumulate = accumulate});
+    }
+}
+
+/// The products, transformed back.
+template <class Scheme>
+void transform_line_products(const LineOperands& o, const LineWgradPlan& plan, const LineBlock& block) {
+  constexpr auto& kMatrices = Scheme::kMatrices;
+  const F32 d;
+  const LineImage& l = o.lines;
+  for (std::int64_t tap_block = 0; tap_block < o.cut.tap_blocks; ++tap_block)
+    for (std::int64_t row = 0; row < block.rows.size(); ++row) {
+      const float* const from = block.products + (tap_block * plan.rows + row) * plan.cols;
+      vector_loop(d, 0, block.cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
+        apply<true>(
+            kMatrices.filter, [&](int f) { return span.load(d, from + f * plan.product_step + k); },
+            [&](int r, Vector value) {
+              const std::int64_t tap = tap_block * kMatrices.kTaps + r;
+              if (tap < l.taps)
+                span.store(d, value, o.dw + (tap * l.c + block.rows.begin + row) * l.k + block.cols.begin + k);
+            });
+      });
+    }
+}
+
+void run_line_wgrad_task(const LineOperands& o, const LineWgradPlan& plan, std::int64_t index, float* scratch) {
+  float* const dy = scratch + o.cut.products * plan.x_step;
+  float* const products = dy + o.cut.products * plan.dy_step;
+  float* const zeros = products + o.cut.products * plan.product_step;
+  std::fill_n(zeros, std::max(plan.rows, plan.cols), 0.0f);
+  const LineBlock block = {
+      cut_channels(o.lines.c, plan.row_groups, plan.kRowGroup, plan.row_parts, index / plan.col_parts),
+      cut_channels(o.lines.k, plan.col_groups, plan.kColGroup, plan.col_parts, index % plan.col_parts),
+      scratch,
+      dy,
+      products,
+      zeros};
+  const std::int64_t stretches = winograd_divide_up(o.cut.tiles, plan.kStretch);
+  with_scheme(o.lines.taps, [&](auto scheme) {
+    for (std::int64_t i = 0; i < stretches; ++i) {
+      const std::int64_t first = o.cut.tiles * i / stretches, end = o.cut.tiles * (i + 1) / stretches;
+      for (std::int64_t tile = first; tile < end; ++tile)
+        transform_line_operands<decltype(scheme)>(o, plan, block, tile, tile - first);
+      multiply_operands(o, plan, block, end - first, i > 0);
+    }
+    transform_line_products<decltype(scheme)>(o, plan, block);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::cpu {
+
+void winograd_line_wgrad(const Conv2dGeometry& g, const float* x, const float* dy, float* dw, void* workspace) {
+  const LineImage lines = forward_lines(g);
+  const LineOperands operands{lines, cut_lines(lines), x, dy, dw};
+  const LineWgradPlan plan(lines, operands.cut);
+  float* const scratch = aligned_to_line(workspace);
+  parallel_tasks(plan.row_parts * plan.col_parts, [&](std::int64_t index, int thread) {
+    RETORT_SIMD_SELECT(run_line_wgrad_task)(operands, plan, index, scratch + thread * plan.thread_floats);
+  });
+}
+
+std::size_t winograd_line_wgrad_bytes(const LineImage& lines, const LineTiles& cut) {
+  return static_cast<std::size_t>(num_threads() * LineWgradPlan(lines, cut).thread_floats + kLineFloats) *
+         sizeof(float);
+}
+
+}  // namespace retort::cpu
+#endif  // HWY_ONCE
