@@ -12,7 +12,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/microkernel-inl.h"
-#include "kernels/cpu/transpose-inl.h"
+#include "kernels/cpu/pack-inl.h"
 
 #ifndef RETORT_BLOCK_GEMM_CONSTANTS_
 #define RETORT_BLOCK_GEMM_CONSTANTS_
@@ -45,27 +45,6 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
-
-/// Copies `depth` stored rows of `cols` columns to target [depth, width], zeros in the columns beyond cols.
-void pack_rows(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t cols, std::int64_t width,
-               float* HWY_RESTRICT target) {
-  const F32 d;
-  for (std::int64_t l = 0; l < depth; ++l, source += stride, target += width)
-    for (std::int64_t v = 0; v * kLanes < width; ++v)
-      hn::Store(load_columns(d, source, v, cols), d, target + v * kLanes);
-}
-
-/// The same from `cols` stored columns of `depth` elements each.
-void pack_columns(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t cols, std::int64_t width,
-                  float* HWY_RESTRICT target) {
-  const std::int64_t whole_depth = depth / kLanes * kLanes, whole_cols = cols / kTransposeCols * kTransposeCols;
-  for (std::int64_t l = 0; l < whole_depth; l += kLanes)
-    for (std::int64_t j = 0; j < whole_cols; j += kTransposeCols)
-      transpose_block(F32(), source + j * stride + l, stride, width, target + l * width + j);
-  for (std::int64_t l = 0; l < depth; ++l)
-    for (std::int64_t j = l < whole_depth ? whole_cols : 0; j < width; ++j)
-      target[l * width + j] = j < cols ? source[j * stride + l] : 0.0f;
-}
 
 /// Packs rows [first, first + depth) of columns [col, col + cols), run by run.
 void pack_sliver(const StoredB<float>& b, std::int64_t first, std::int64_t depth, std::int64_t col, std::int64_t cols,

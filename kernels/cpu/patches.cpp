@@ -74,6 +74,11 @@ HWY_INLINE void clear(std::int64_t count, T* to) {
 template <class T>
 void gather(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
             std::int64_t elements, T* target, std::int64_t stride) {
+  if (g.is_matrix()) {
+    const T* source = g.x + first_row * g.pixel_stride + first_element;
+    for (std::int64_t i = 0; i < rows; ++i) copy(source + i * g.pixel_stride, elements, target + i * stride);
+    return;
+  }
   Run runs[std::max(kBlockRows, kBlockDepth<T>)];
   const std::int64_t run_count = list_runs(g, first_element, elements, runs);
   std::int64_t q = first_row % g.q, p = first_row / g.q % g.p;

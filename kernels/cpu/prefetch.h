@@ -12,21 +12,19 @@ class Prefetch {
  public:
   Prefetch() = default;
 
-  /// Of `rows` rows of `row_bytes` bytes, `row_step` bytes apart, in `turns` shares of about the same size.
+  /// Of `rows` rows of `row_bytes` bytes, `row_step` bytes apart, in `turns` shares of the same size.
   Prefetch(const void* first, std::int64_t rows, std::int64_t row_bytes, std::int64_t row_step, std::int64_t turns)
       : line_(static_cast<const char*>(first)),
         row_end_(line_ + row_bytes),
         row_bytes_(row_bytes),
         row_step_(row_step),
         lines_left_(rows * ((row_bytes + kLine - 1) / kLine)),
-        turns_left_(turns) {}
+        share_((lines_left_ + turns - 1) / turns) {}
 
-  /// The lines to fetch in the next turn, `most` at most; what is left over falls to the turns that follow.
+  /// The lines to fetch in the next turn, `most` at most.
   std::int64_t next_share(std::int64_t most) {
-    if (turns_left_ == 0) return 0;
-    const std::int64_t share = std::min(most, (lines_left_ + turns_left_ - 1) / turns_left_);
+    const std::int64_t share = std::min({share_, lines_left_, most});
     lines_left_ -= share;
-    --turns_left_;
     return share;
   }
 
@@ -45,7 +43,7 @@ class Prefetch {
   const char* line_ = nullptr;
   const char* row_end_ = nullptr;
   std::int64_t row_bytes_ = 0, row_step_ = 0;
-  std::int64_t lines_left_ = 0, turns_left_ = 0;
+  std::int64_t lines_left_ = 0, share_ = 0;
 };
 
 }  // namespace retort::cpu

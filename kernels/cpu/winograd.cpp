@@ -14,6 +14,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/pack-inl.h"
 #include "kernels/cpu/vector_loop-inl.h"
 #include "kernels/cpu/winograd-inl.h"
 #include "kernels/cpu/winograd_product-inl.h"
@@ -41,9 +42,10 @@ struct ProductPlan {
         block_depth(winograd_divide_up(winograd_divide_up(t.c, depth_blocks), kLineFloats) * kLineFloats),
         filter_step(odd_lines(winograd_divide_up(t.k, kWidestSliver) * kWidestSliver *
                               winograd_divide_up(t.c, kLaneDepths<T>))) {
+    // Tiles that fit one task are not shared out, but columns: each filter is then read by one thread alone.
     const std::int64_t threads = num_threads(), tiles = t.tiles();
-    blocks = winograd_divide_up(winograd_divide_up(tiles, kBlockTiles), threads) * threads;
-    blocks = std::clamp<std::int64_t>(tiles / kLeastTiles, 1, blocks);
+    blocks = winograd_divide_up(tiles, kBlockTiles);
+    if (blocks > 1) blocks = std::min(winograd_divide_up(blocks, threads) * threads, tiles / kLeastTiles);
     const std::int64_t groups = winograd_divide_up(t.k, kGroupCols);
     parts = std::min(groups, winograd_divide_up(threads, blocks));
     const std::int64_t block_tiles = winograd_divide_up(tiles, blocks);
@@ -110,9 +112,13 @@ void transform_filters(const Filter<T>& w, std::int64_t sliver, std::int64_t dep
   if (w.turned) {
     for (std::int64_t tap = 0; tap < kTaps; ++tap) {
       const T* source = w.data + ((kTaps - 1 - tap) * w.cols + col) * w.depth + depth;
-      for (std::int64_t j = 0; j < cols; ++j)
-        for (std::int64_t l = 0; l < depths; ++l)
-          turned[(tap * kFilterDepths + l) * kSliver + j] = source[j * w.depth + l];
+      T* const target = turned + tap * kFilterDepths * kSliver;
+      if constexpr (std::is_same_v<T, float>) {
+        pack_columns(source, w.depth, depths, cols, kSliver, target);
+      } else {
+        for (std::int64_t j = 0; j < cols; ++j)
+          for (std::int64_t l = 0; l < depths; ++l) target[l * kSliver + j] = source[j * w.depth + l];
+      }
     }
   }
   const T* const taps = w.turned ? turned : w.data + depth * w.cols + col;

@@ -12,6 +12,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/pack-inl.h"
 #include "kernels/cpu/winograd_line-inl.h"
 #include "kernels/cpu/winograd_product-inl.h"
 
@@ -33,8 +34,8 @@ struct LinePlan {
         block_channels(winograd_divide_up(winograd_divide_up(l.c, channel_blocks), kLineFloats) * kLineFloats),
         filter_step(odd_lines(winograd_divide_up(l.k, kWidestSliver) * kWidestSliver * cut.tap_blocks * l.c)) {
     const std::int64_t threads = num_threads(), groups = winograd_divide_up(l.k, kGroupCols);
-    blocks = winograd_divide_up(winograd_divide_up(cut.tiles, kTaskTiles), threads) * threads;
-    blocks = std::clamp<std::int64_t>(cut.tiles / kLeastTiles, 1, blocks);
+    blocks = winograd_divide_up(cut.tiles, kTaskTiles);
+    if (blocks > 1) blocks = std::min(winograd_divide_up(blocks, threads) * threads, cut.tiles / kLeastTiles);
     parts = std::min(groups, winograd_divide_up(threads, blocks));
     const std::int64_t task_tiles = winograd_divide_up(cut.tiles, blocks);
     block_step = task_tiles * kLineRowStride;
@@ -98,12 +99,12 @@ void transform_line_filters(const LineImage& l, const LineTiles& cut, const Line
   for (std::int64_t block = 0; block < cut.tap_blocks; ++block) {
     for (std::int64_t r = 0; r < kMatrices.kTaps; ++r) {
       const std::int64_t tap = block * kMatrices.kTaps + r;
-      for (std::int64_t i = 0; i < channels; ++i)
-        for (std::int64_t j = 0; j < kSliver; ++j) {
-          const std::int64_t at = w.turned ? ((l.taps - 1 - tap) * l.k + col + j) * l.c + first + i
-                                           : (tap * l.c + first + i) * l.k + col + j;
-          taps[r][i][j] = tap < l.taps && j < cols ? w.data[at] : 0.0f;
-        }
+      if (tap >= l.taps)
+        std::fill_n(&taps[r][0][0], kFilterDepths * kSliver, 0.0f);
+      else if (w.turned)
+        pack_columns(w.data + ((l.taps - 1 - tap) * l.k + col) * l.c + first, l.c, channels, cols, kSliver, taps[r][0]);
+      else
+        pack_rows(w.data + (tap * l.c + first) * l.k + col, l.k, channels, cols, kSliver, taps[r][0]);
     }
     float* const target = filters + ((sliver * cut.tap_blocks + block) * l.c + first) * kSliver;
     for (std::int64_t i = 0; i < channels; ++i)
