@@ -91,23 +91,20 @@ void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t
   const std::int64_t panels = count_panels(block.rows);
   const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
   const bool row_major = product.layout == PanelLayout::row_major;
-  Tile tile = {.a = block.panel + (row_major ? begin * kRowStride : begin),
-               .a_stride = block.panel_stride,
-               .b = sliver.b,
-               .b_stride = sliver.b_stride,
-               .depth = block.depths,
-               .c = block.c + begin,
-               .col = sliver.col,
-               .cols = sliver.cols,
-               .start = block.start != nullptr ? block.start + begin : nullptr,
-               .accumulate = block.accumulate,
-               .bias = block.finish && product.bias != nullptr ? product.bias + sliver.col : nullptr,
-               .relu = block.finish && product.relu};
-  if (block.next_a != nullptr) {
-    tile.ahead[0] = block.next_a;
-    tile.ahead[1] = block.next_b;
-    for (int i = 0; i < 2; ++i) tile.ahead_lines[i] = tile.ahead[i]->next_share(block.depths / 2);
-  }
+  const Tile tile = {
+      .a = block.panel + (row_major ? begin * kRowStride : begin),
+      .a_stride = block.panel_stride,
+      .b = sliver.b,
+      .b_stride = sliver.b_stride,
+      .depth = block.depths,
+      .c = block.c + begin,
+      .col = sliver.col,
+      .cols = sliver.cols,
+      .start = block.start != nullptr ? block.start + begin : nullptr,
+      .accumulate = block.accumulate,
+      .bias = block.finish && product.bias != nullptr ? product.bias + sliver.col : nullptr,
+      .relu = block.finish && product.relu,
+      .ahead = block.next_a != nullptr ? PrefetchTurns(*block.next_a, *block.next_b, block.depths) : PrefetchTurns()};
   const auto& narrow_tiles = row_major ? kTiles<1, kRowStride> : kTiles<1, 0>;
   const auto& wide_tiles = row_major ? kTiles<2, kRowStride> : kTiles<2, 0>;
   (sliver.cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);
@@ -179,17 +176,6 @@ struct PackedB {
   std::int64_t first, last, begin, end;
 };
 
-/// A block of a stored A, to be fetched in `turns` turns.
-Prefetch prefetch_block(const BlockGemm<float>& product, std::int64_t row, std::int64_t rows, std::int64_t depth,
-                        std::int64_t depths, std::int64_t turns) {
-  if (product.layout == PanelLayout::depth_major) {
-    std::swap(row, depth);
-    std::swap(rows, depths);
-  }
-  constexpr std::int64_t kBytes = sizeof(float);
-  return {product.a.data + row * product.a.stride + depth, rows, depths * kBytes, product.a.stride * kBytes, turns};
-}
-
 /// All rows of the range against a packed block of B, while the next one is fetched.
 void run_rows(const BlockGemm<float>& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
               const Scratch& scratch, Prefetch& next_b) {
@@ -208,11 +194,11 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
       product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
       const bool last = l == b.last - 1;
       Prefetch next_a;
-      if (product.a.data != nullptr && !(last && i == row_blocks - 1)) {
+      if (!last || i < row_blocks - 1) {
         const Part next_rows(range.rows, row_blocks, last ? i + 1 : i);
         const Part next_depth(product.depth, depth_blocks, last ? b.first : l + 1);
-        next_a = prefetch_block(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin,
-                                next_depth.size(), count_panels(rows) * divide_up(b.end - b.begin, kSliver));
+        next_a = prefetch_a(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin, next_depth.size(),
+                            count_panels(rows) * divide_up(b.end - b.begin, kSliver));
       }
       const Block block{.rows = rows,
                         .depths = depth.size(),
@@ -256,12 +242,11 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
         }
       }
       Prefetch next_b;
-      if (b.last < depth_blocks && !product.b.transposed && product.b.run_length == 0) {
+      if (b.last < depth_blocks) {
         const Part from(product.depth, depth_blocks, b.last);
         const Part to(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
-        next_b = Prefetch(product.b.data + from.begin * product.b.stride + col, to.end - from.begin,
-                          (end - col) * sizeof(float), product.b.stride * sizeof(float),
-                          count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
+        next_b = prefetch_b(product, from.begin, to.end - from.begin, col, end - col,
+                            count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
       }
       run_rows(product, range, b, depth_blocks, scratch, next_b);
     }

@@ -205,7 +205,13 @@ class PairGemm {
       for (std::int64_t first = 0; first < blocks_; first += group) {
         const PackedB b{first, std::min(first + group, blocks_), col, col + cols};
         pack(b);
-        run_rows(b);
+        Prefetch next_b;
+        if (b.last < blocks_) {
+          const std::int64_t from = begin(b.last), to = begin(std::min(b.last + group, blocks_));
+          next_b = prefetch_b(product_, from, to - from, col, cols,
+                              divide_up(range_.rows, kTileRows) * (b.last - b.first) * divide_up(cols, kSliver));
+        }
+        run_rows(b, next_b);
       }
     }
   }
@@ -231,7 +237,7 @@ class PairGemm {
 
   /// All rows of the range against a packed block of B. Row-major panels are loaded one tile at a time and stay in the
   /// L1 cache. Depth-major ones, whose loading is cheaper in long runs of rows, stay in the L2 cache.
-  void run_rows(const PackedB& b) const {
+  void run_rows(const PackedB& b, Prefetch& next_b) const {
     const std::int64_t row_blocks = divide_up(range_.rows, row_major_ ? kTileRows : kBlockRows);
     for (std::int64_t i = 0; i < row_blocks; ++i) {
       const std::int64_t first = range_.rows * i / row_blocks, rows = range_.rows * (i + 1) / row_blocks - first;
@@ -240,11 +246,20 @@ class PairGemm {
       for (std::int64_t l = b.first; l < b.last; ++l) {
         const std::int64_t step = load_pairs(product_, range_.row + first, rows, begin(l), depths(l), scratch_);
         const std::int64_t panels = divide_up(rows, kTileRows);
+        const bool last = l == b.last - 1;
+        Prefetch next_a;
+        if (!last || i < row_blocks - 1) {
+          const std::int64_t row_block = last ? i + 1 : i, block = last ? b.first : l + 1;
+          const std::int64_t next = range_.rows * row_block / row_blocks;
+          next_a = prefetch_a(product_, range_.row + next, range_.rows * (row_block + 1) / row_blocks - next,
+                              begin(block), depths(block), panels * divide_up(b.end - b.begin, kSliver));
+        }
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::uint32_t* sliver = packed;
           for (std::int64_t col = b.begin; col < b.end; col += kSliver) {
             const std::int64_t cols = std::min(kSliver, b.end - col);
-            run_panel(l, rows * panel / panels, rows * (panel + 1) / panels, step, sliver, col, cols);
+            run_panel(l, rows * panel / panels, rows * (panel + 1) / panels, step, sliver, col, cols,
+                      PrefetchTurns(next_a, next_b, divide_up(depths(l), 2)));
             sliver += sliver_width(cols) * divide_up(depths(l), 2);
           }
         }
@@ -269,7 +284,7 @@ class PairGemm {
 
   /// Rows [begin, end) of a loaded row block against a sliver. Panels are balanced, so that none is tiny.
   void run_panel(std::int64_t l, std::int64_t begin, std::int64_t end, std::int64_t step, const std::uint32_t* sliver,
-                 std::int64_t col, std::int64_t cols) const {
+                 std::int64_t col, std::int64_t cols, const PrefetchTurns& ahead) const {
     const bool last = l == blocks_ - 1;
     PairTile tile = {.a = scratch_.panel + begin * (row_major_ ? kRowStride : 2),
                      .a_step = step,
@@ -282,7 +297,8 @@ class PairGemm {
                      .resume = l > 0,
                      .c = nullptr,
                      .bias = last && product_.bias != nullptr ? product_.bias + col : nullptr,
-                     .relu = last && product_.relu};
+                     .relu = last && product_.relu,
+                     .ahead = ahead};
     if constexpr (std::is_same_v<Out, BFloat16>)
       if (last) tile.c = reinterpret_cast<BFloat16**>(scratch_.addresses) + begin;
     const auto& narrow_tiles = row_major_ ? kPairTiles<Arithmetic, 1, kRowStride> : kPairTiles<Arithmetic, 1, 0>;

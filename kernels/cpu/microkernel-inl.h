@@ -45,8 +45,7 @@ struct Tile {
   bool accumulate;      ///< add to C instead of overwriting it
   const float* bias;    ///< at `col`, or null
   bool relu;
-  Prefetch* ahead[2] = {nullptr, nullptr};  ///< fetched in turns meanwhile
-  std::int64_t ahead_lines[2] = {0, 0};     ///< of each, at most half the depth
+  PrefetchTurns ahead = {};  ///< as many as the depth
 };
 
 HWY_INLINE Vector load_columns(F32 d, const float* source, std::int64_t v, std::int64_t cols) {
@@ -90,8 +89,7 @@ void run_tile(const Tile& tile) {
       hwy::Prefetch(row);
       if (NV == 2) hwy::Prefetch(row + second);
     }
-    if (const std::size_t turn = l - 1; static_cast<std::int64_t>(turn / 2) < tile.ahead_lines[turn % 2])
-      tile.ahead[turn % 2]->fetch();
+    tile.ahead.take(l - 1);
     Vector columns[NV];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(d, b + v * kLanes);

@@ -33,6 +33,7 @@ struct PairTile {
   BFloat16* const* c;  ///< rows that take the result, rounded; null: it goes to `sums`
   const float* bias;   ///< at `col`, or null
   bool relu;
+  PrefetchTurns ahead = {};  ///< as many as the pairs
 };
 
 /// Two neighbouring elements.
@@ -161,6 +162,7 @@ void run_pair_tile(const PairTile& tile) {
         if (NV == 2) hwy::Prefetch(next + kLanes);
       }
     }
+    tile.ahead.take(l - 1);
     Pairs columns[NV];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(U32(), b + v * kLanes);

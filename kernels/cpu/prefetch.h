@@ -4,7 +4,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
+
+#include "kernels/cpu/block_gemm.h"
 
 namespace retort::cpu {
 
@@ -45,5 +49,44 @@ class Prefetch {
   std::int64_t row_bytes_ = 0, row_step_ = 0;
   std::int64_t lines_left_ = 0, share_ = 0;
 };
+
+/// What a register tile fetches meanwhile: lines of two matrices in turns.
+class PrefetchTurns {
+ public:
+  PrefetchTurns() = default;
+  PrefetchTurns(Prefetch& first, Prefetch& second, std::int64_t turns)
+      : matrices_{&first, &second}, lines_{first.next_share(turns / 2), second.next_share(turns / 2)} {}
+
+  /// Turns are counted down, to 0.
+  void take(std::size_t turn) const {
+    if (static_cast<std::int64_t>(turn / 2) < lines_[turn % 2]) matrices_[turn % 2]->fetch();
+  }
+
+ private:
+  Prefetch* matrices_[2] = {nullptr, nullptr};
+  std::int64_t lines_[2] = {0, 0};
+};
+
+/// A block of A, if it lies in a matrix.
+template <class T, class Out>
+Prefetch prefetch_a(const BlockGemm<T, Out>& product, std::int64_t row, std::int64_t rows, std::int64_t depth,
+                    std::int64_t depths, std::int64_t turns) {
+  if (product.a.data == nullptr) return {};
+  if (product.layout == PanelLayout::depth_major) {
+    std::swap(row, depth);
+    std::swap(rows, depths);
+  }
+  constexpr std::int64_t kBytes = sizeof(T);
+  return {product.a.data + row * product.a.stride + depth, rows, depths * kBytes, product.a.stride * kBytes, turns};
+}
+
+/// A block of B, if it lies in a matrix as written.
+template <class T, class Out>
+Prefetch prefetch_b(const BlockGemm<T, Out>& product, std::int64_t depth, std::int64_t depths, std::int64_t col,
+                    std::int64_t cols, std::int64_t turns) {
+  if (product.b.transposed || product.b.run_length > 0) return {};
+  constexpr std::int64_t kBytes = sizeof(T);
+  return {product.b.data + depth * product.b.stride + col, depths, cols * kBytes, product.b.stride * kBytes, turns};
+}
 
 }  // namespace retort::cpu
