@@ -23,13 +23,14 @@ void validate_teacher(const DistillOptions& options) {
 
 /// The store of the validation part, which must come from the same teacher.
 void add_val_store(const DistillOptions& options, const LogitStore& store, const Dataset& part, Guidance& guidance) {
-  LogitStore val = read_logit_store(options.val_logits, part.classes());
+  auto [val, rows] = open_store(options.val_logits, part.classes(), part, Split::val, options.data, options.common);
+  check(options.val_logits != options.logits || val.names == store.names, options.val_logits,
+        ": its rows can't be those of the training part and those of the validation part; give each its own");
   check(val.teacher == store.teacher && val.preprocessing == store.preprocessing, options.val_logits,
         ": comes from another teacher or preprocessing than ", options.logits, "; make both with the same model");
   check(val.views == 1 && !val.augmentation.any(), options.val_logits,
         ": holds augmented views; validation uses one centred view: make it without --views");
-  std::vector<std::int64_t> val_rows = match_logit_store(val, options.val_logits, part);
-  guidance.val_teacher = std::make_unique<CachedTeacher>(std::move(val), std::move(val_rows));
+  guidance.val_teacher = std::make_unique<CachedTeacher>(std::move(val), std::move(rows));
   guidance.val = guidance.val_teacher.get();
 }
 

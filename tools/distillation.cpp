@@ -63,7 +63,8 @@ std::string objective_line(const DistillOptions& options, const DistillationSett
 void add_distillation_options(CLI::App& command, DistillOptions& options) {
   command.add_option("--student", options.student, "Architecture, e.g. inception_v3")->required();
   add_training_options(command, options);
-  command.add_option("--logits", options.logits, "The teacher's logit store (.npy with its .json, or .csv)");
+  command.add_option("--logits", options.logits,
+                     "The teacher's logit store (.npy with its .json), or a .csv or .npy alone");
   command.add_option("--convention", options.convention, "convex or additive")->capture_default_str();
   command.add_option("--loss", options.loss, "kd, mse, dkd, nkd, dist, ttm or wttm")->capture_default_str();
   command.add_flag("--standardize-logits", options.standardize_logits,
@@ -102,18 +103,10 @@ void validate(const DistillOptions& options) {
 }
 
 StoredTeacher open_stored_teacher(const DistillOptions& options, const Dataset& train) {
-  StoredTeacher stored{read_logit_store(options.logits, train.classes()), {}};
-  if (!stored.store.remark.empty()) say(options.common.quiet, text("warning: ", stored.store.remark));
-  stored.rows = match_logit_store(stored.store, options.logits, train);
+  StoredTeacher stored = open_store(options.logits, train.classes(), train, Split::train, options.data, options.common);
   if (!options.teacher.empty())
     check_store_teacher(stored.store, options.logits, load_teachers(options.teacher, compute_device(options.common)));
   return stored;
-}
-
-StoredTeacher part_of(const StoredTeacher& stored, const std::vector<std::int64_t>& samples) {
-  StoredTeacher part{stored.store, {}};
-  for (const std::int64_t sample : samples) part.rows.push_back(stored.rows[static_cast<std::size_t>(sample)]);
-  return part;
 }
 
 Guidance cached_guidance(const DistillOptions& options, const StoredTeacher& stored) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/distill/logit_store.h"
+#include "tools/stored_teacher.h"
 #include "tools/training.h"
 
 namespace retort {
@@ -26,15 +26,8 @@ void add_distillation_options(CLI::App& command, DistillOptions& options);
 /// Throws UsageError naming the first flag out of its range, the training flags among them.
 void validate(const DistillOptions& options);
 
-/// A store that matches a dataset: rows[i] is sample i's row in view 0.
-struct StoredTeacher {
-  LogitStore store;
-  std::vector<std::int64_t> rows;
-};
-/// Reads --logits. Throws Error where store and images, or store and --teacher, do not match.
+/// Reads --logits for the training part. Throws Error where store and images, or store and --teacher, do not match.
 StoredTeacher open_stored_teacher(const DistillOptions& options, const Dataset& train);
-/// The same store for some of the dataset's samples.
-StoredTeacher part_of(const StoredTeacher& stored, const std::vector<std::int64_t>& samples);
 
 /// A run taught by a store. Augmentation, views and their seed are the store's; throws UsageError for flags that say
 /// otherwise.

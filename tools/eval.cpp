@@ -7,10 +7,11 @@
 
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
-#include "engine/distill/logit_store.h"
+#include "engine/distill/teacher.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
+#include "tools/stored_teacher.h"
 
 namespace retort {
 namespace {
@@ -26,14 +27,13 @@ struct Options {
 };
 
 std::unique_ptr<CachedTeacher> open_teacher(const Options& options, const std::vector<std::string>& classes,
-                                            const Dataset& dataset) {
+                                            const Dataset& dataset, Split split) {
   if (options.logits.empty()) return nullptr;
-  LogitStore store = read_logit_store(options.logits, classes);
+  auto [store, rows] = open_store(options.logits, classes, dataset, split, options.data, options.common);
   check(!store.augmentation.any(), options.logits, ": holds augmented views, and an evaluation sees centred ones; ",
         "make a store with --views 1");
   check(store.classes == classes, options.logits, ": its classes differ from the model's; use a teacher of the same ",
         "classes");
-  std::vector<std::int64_t> rows = match_logit_store(store, options.logits, dataset);
   return std::make_unique<CachedTeacher>(std::move(store), std::move(rows));
 }
 
@@ -107,11 +107,11 @@ void run(const Options& options) {
   if (!(options.temperature > 0) || !std::isfinite(options.temperature))
     throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
   const bool taught = !options.logits.empty();
-  const auto dataset =
-      open_data(options.data, options.common, chosen_split(options.data, Split::val), /*allow_unlabelled=*/taught);
+  const Split split = chosen_split(options.data, Split::val);
+  const auto dataset = open_data(options.data, options.common, split, /*allow_unlabelled=*/taught);
   const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
   const std::vector<std::string>& classes = model.spec.classes;
-  const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset);
+  const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset, split);
 
   catch_interrupts();
   EvaluateOptions settings;

@@ -1,6 +1,7 @@
 // The program `retort`: its commands, its exit status, and the one line that an error is.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -50,7 +51,15 @@ int report(const std::string& who, std::string message, int status) {
   return status;
 }
 
+/// The status of a command that is done. A full disk or a closed pipe behind stdout must not look like success.
+int written() {
+  if (std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return kDone;
+  return report("retort", "stdout: cannot write; check the disk or the pipe", kFailed);
+}
+
 int run(int argc, char** argv) {
+  // A closed pipe then fails the write, and a command that writes to it cleans up after itself.
+  std::signal(SIGPIPE, SIG_IGN);
   CLI::App app("Knowledge distillation: train a teacher, save its logits, distil them into a student.", "retort");
   app.set_version_flag("--version", "retort " RETORT_VERSION);
   app.require_subcommand(0, 1);
@@ -80,12 +89,10 @@ int run(int argc, char** argv) {
       std::cout << app.help() << std::flush;
       return report("retort", "a command is needed; see the list above", kUsage);
     }
-    // A full disk behind a redirected stdout must not look like success.
-    if (!std::cout.flush() || std::ferror(stdout) != 0)
-      return report("retort", "stdout: cannot write; check the disk or the pipe", kFailed);
-    return kDone;
+    return written();
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    app.exit(success);
+    return written();
   } catch (const CLI::FileError&) {
     return report(command_path(app), "--config: cannot read the file; check its path", kFailed);
   } catch (const CLI::ParseError& error) {

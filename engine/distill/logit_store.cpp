@@ -112,8 +112,6 @@ void check_utf8(const std::vector<std::string>& names, const std::string& path) 
 
 LogitStore read_indexed(const std::string& path) {
   const std::string index_file = index_path(path);
-  check(std::filesystem::exists(index_file), index_file, ": missing, so the rows of ", path,
-        " have no names; put the index beside it, or give the logits as a CSV");
   const std::vector<std::uint8_t> bytes = read_file(index_file);
   LogitStore store;
   std::string hash;
@@ -192,12 +190,16 @@ LogitStore import_csv(const std::string& path, const std::vector<std::string>& c
   return import_rows(std::move(table.names), std::move(table.classes), table.values);
 }
 
+std::vector<std::string> classes_or_numbers(std::vector<std::string> classes, std::int64_t columns) {
+  if (classes.empty())
+    for (std::int64_t i = 0; i < columns; ++i) classes.push_back(std::to_string(i));
+  return classes;
+}
+
 LogitStore import_pickled(const std::string& path, std::vector<std::string> classes) {
   const auto entries = read_pickled_dict(path);
   check(!entries.empty(), path, ": its dict is empty; save {name: vector}");
-  const std::size_t columns = entries.front().second.size();
-  if (classes.empty())
-    for (std::size_t i = 0; i < columns; ++i) classes.push_back(std::to_string(i));
+  classes = classes_or_numbers(std::move(classes), static_cast<std::int64_t>(entries.front().second.size()));
   std::vector<std::string> names;
   std::vector<float> values;
   for (const auto& [name, vector] : entries) {
@@ -207,6 +209,23 @@ LogitStore import_pickled(const std::string& path, std::vector<std::string> clas
     values.insert(values.end(), vector.begin(), vector.end());
   }
   return import_rows(std::move(names), std::move(classes), values);
+}
+
+/// An array alone: its columns are the classes in their order, its rows what `row_names` takes them for.
+LogitStore import_array(const std::string& path, const std::vector<std::string>& classes, const RowNames& row_names) {
+  check(static_cast<bool>(row_names), index_path(path), ": missing, so the rows of ", path,
+        " have no names; put the index beside it, or give the logits as a CSV");
+  const Tensor array = read_npy(path);
+  const Shape& shape = array.shape();
+  check((array.dtype() == DType::f32 || array.dtype() == DType::f64) && shape.rank() == 2, path, ": holds ",
+        to_string(array.dtype()), " ", shape, ", expected logits as f32 or f64 [images, classes]; save them so");
+  LogitStore store;
+  store.logits = array.to(DType::f32);
+  store.classes = classes_or_numbers(classes, shape[1]);
+  check(static_cast<std::int64_t>(store.classes.size()) == shape[1], path, ": ", shape[1], " logits a row, but ",
+        store.classes.size(), " classes; give logits of these very classes, one column each, in their order");
+  store.names = row_names(shape[0]);
+  return store;
 }
 
 }  // namespace
@@ -228,12 +247,14 @@ void write_logit_store(const std::string& path, const LogitStore& store, const s
                   {store.classes, {store.names.begin(), store.names.begin() + samples}, {view.begin(), view.end()}});
 }
 
-LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes) {
+LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes,
+                            const RowNames& row_names) {
   const std::string extension = std::filesystem::path(path).extension().string();
   check(extension == ".npy" || extension == ".csv", path, ": expected logits in a .npy or a .csv; give one of these");
-  LogitStore store = extension == ".csv"    ? import_csv(path, classes)
-                     : is_pickled_npy(path) ? import_pickled(path, classes)
-                                            : read_indexed(path);
+  LogitStore store = extension == ".csv"                         ? import_csv(path, classes)
+                     : is_pickled_npy(path)                      ? import_pickled(path, classes)
+                     : std::filesystem::exists(index_path(path)) ? read_indexed(path)
+                                                                 : import_array(path, classes, row_names);
   check_store(store, path);
   if (store.hashes.empty() && store.remark.empty()) accept_probabilities(store, path);
   return store;

@@ -5,6 +5,7 @@
 // list such as "flip,crop"), seed, combine.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,13 +36,18 @@ struct LogitStore {
 /// anything is written, and for a name that is not UTF-8.
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv);
 
-/// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy. The latter two may hold probabilities, which
-/// is taken for granted where no value is below 0 and every row adds up to 1, give or take 0.05: their logarithms, of
-/// 1e-7 at least, then serve as logits. A .csv may hold one predicted class a name instead (read_prediction_csv).
-/// LogitStore::remark says what is lost by either. `classes` names the columns where the file does not; if it is empty,
-/// they are called "0", "1", ... Throws Error naming what disagrees: row counts, a missing index, an index that was
-/// written with other logits, vectors of different lengths, non-finite logits.
-LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes);
+/// The names of so many rows, for a .npy that has no index; throws Error for a number that it has none for.
+using RowNames = std::function<std::vector<std::string>(std::int64_t rows)>;
+
+/// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy; a .npy of f32 or f64 [rows, classes] alone, if
+/// `row_names` is given. The latter three may hold probabilities, which is taken for granted where no value is below 0
+/// and every row adds up to 1, give or take 0.05: their logarithms, of 1e-7 at least, then serve as logits. A .csv may
+/// hold one predicted class a name instead (read_prediction_csv). LogitStore::remark says what is lost by either.
+/// `classes` names the columns where the file does not; if it is empty, they are called "0", "1", ... Throws Error
+/// naming what disagrees: row counts, a missing index, an index that was written with other logits, vectors of
+/// different lengths, non-finite logits.
+LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes,
+                            const RowNames& row_names = {});
 
 /// Checks a store against a dataset and returns, for each sample, its row in view 0. Throws Error naming the first at
 /// fault: another class list (an unlabelled dataset has none); a file, in the dataset's order, that the store lacks or

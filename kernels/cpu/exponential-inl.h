@@ -1,4 +1,4 @@
-// Vectorised exp for softmax (in double) and the losses (in float), and rows of floats or bf16. Included once per
+// Vectorised exp for softmax (in double) and the losses (in float), sums, and rows of floats or bf16. Included once per
 // target, after "kernels/cpu/vector_loop-inl.h".
 #include <hwy/contrib/math/math-inl.h>
 
@@ -96,6 +96,25 @@ inline double total(V32 sum) {
               [&](auto span, std::int64_t i) HWY_ATTR { wide = hn::Add(wide, load_wide(span, lanes + i)); });
   return total(wide);
 }
+
+/// A sum over the classes, in float a lane: with 1000 classes and 16 lanes 63 additions each. Lanes are added in
+/// double.
+class Sum {
+ public:
+  Sum() : sum_(hn::Zero(F32())) {}
+  template <class Span>
+  HWY_INLINE void add(Span span, V32 value) {
+    sum_ = hn::Add(sum_, or_beyond(span, value, 0));
+  }
+  template <class Span>
+  HWY_INLINE void add_product(Span span, V32 a, V32 b) {
+    sum_ = hn::MulAdd(or_beyond(span, a, 0), b, sum_);
+  }
+  HWY_INLINE double in_double() const { return total(sum_); }
+
+ private:
+  V32 sum_;
+};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu

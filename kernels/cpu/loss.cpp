@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/dist_loss.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/soft_loss.h"
 #include "kernels/table.h"
@@ -42,25 +43,6 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// A sum over the classes, in float a lane: with 1000 classes and 16 lanes 63 additions each. Lanes are added in
-/// double.
-class Sum {
- public:
-  Sum() : sum_(hn::Zero(F32())) {}
-  template <class Span>
-  HWY_INLINE void add(Span span, V32 value) {
-    sum_ = hn::Add(sum_, or_beyond(span, value, 0));
-  }
-  template <class Span>
-  HWY_INLINE void add_product(Span span, V32 a, V32 b) {
-    sum_ = hn::MulAdd(or_beyond(span, a, 0), b, sum_);
-  }
-  HWY_INLINE double in_double() const { return total(sum_); }
-
- private:
-  V32 sum_;
-};
-
 /// -sum_i t_i log softmax(z)_i from z - max: `logit(i)`, its exponentials' logarithm and, for smoothing, its sum.
 template <class Logit>
 double hard_loss(const Logit& logit, double log_sum, double logit_sum, std::int64_t classes, const HardTargets& targets,
@@ -90,7 +72,7 @@ RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTarg
   vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
     // The next row comes from memory while this one is computed; else each would wait for the other.
     hwy::Prefetch(z + classes + i);
-    if constexpr (kSoft) hwy::Prefetch(v + classes + i);
+    if (v) hwy::Prefetch(v + classes + i);
     if (dz) hwy::Prefetch(dz + classes + i);
     const V32 a = hn::Sub(span.load(d, z + i), hn::Set(d, top_z));
     if constexpr (kHard) {
@@ -164,12 +146,13 @@ HWY_AFTER_NAMESPACE();
 namespace retort::cpu {
 namespace {
 
-/// What a thread keeps of a row between its two passes; 4 KiB lie between two threads', whose prefetchers run ahead.
-std::int64_t kept_floats(std::int64_t classes) { return (2 * classes + 15) / 16 * 16 + 1024; }
+/// What a thread keeps of a row between its passes; 4 KiB lie between two threads', whose prefetchers run ahead.
+std::int64_t kept_floats(std::int64_t classes) { return (3 * classes + 15) / 16 * 16 + 1024; }
 
-/// Means of both terms over the rows. Rows are summed in a fixed number of blocks, whatever the number of threads.
-RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets, const void* z_, const void* v_,
-                  void* dz_, void* workspace) {
+/// Means of both terms over the rows; the soft one is that of `other` unless that is null. Rows are summed in a fixed
+/// number of blocks, whatever the number of threads.
+RowLoss mean_loss(Rows rows, const LossTerms& terms, const DistillationSettings* other, const HardTargets& targets,
+                  const void* z_, const void* v_, void* dz_, void* workspace) {
   constexpr std::int64_t kBlocks = 64;
   const auto row_kernel = RETORT_SIMD_SELECT(loss_row);
   const float* z = static_cast<const float*>(z_);
@@ -181,13 +164,15 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
   RowLoss partial[kBlocks];
   parallel_tasks(blocks, [&](std::int64_t block, int thread) {
     float* const kept = static_cast<float*>(workspace) + thread * kept_floats(rows.classes);
+    const std::int64_t begin = rows.rows * block / blocks, end = rows.rows * (block + 1) / blocks;
     RowLoss sum;  // not in partial[]: two threads' blocks share a cache line there
-    for (std::int64_t row = rows.rows * block / blocks; row < rows.rows * (block + 1) / blocks; ++row) {
+    for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t at = row * rows.classes;
       const RowLoss loss = row_kernel(rows.classes, terms, targets, row, scale, z + at, v ? v + at : nullptr,
                                       dz ? dz + at : nullptr, kept);
       sum.hard += loss.hard;
       sum.soft += loss.soft;
+      if (other) sum.soft += add_soft_row(rows, *other, targets.labels, row, z, v, dz, kept);
     }
     partial[block] = sum;
   });
@@ -203,12 +188,13 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const HardTargets& targets,
 
 std::size_t loss_workspace_bytes(Rows rows) {
   return std::max(static_cast<std::size_t>(num_threads() * kept_floats(rows.classes)) * sizeof(float),
-                  soft_loss_workspace_bytes(rows));
+                  dist_loss_workspace_bytes(rows));
 }
 
 void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz,
                    void* workspace) {
-  *static_cast<float*>(loss) = static_cast<float>(mean_loss(rows, {}, targets, z, nullptr, dz, workspace).hard);
+  *static_cast<float*>(loss) =
+      static_cast<float>(mean_loss(rows, {}, nullptr, targets, z, nullptr, dz, workspace).hard);
 }
 
 void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const void* z,
@@ -220,10 +206,12 @@ void distillation(Stream, Rows rows, const DistillationSettings& given, const Ha
                            .soft_weight = plain ? soft_weight : 0,
                            .temperature = settings.temperature,
                            .convention = settings.convention};
-  RowLoss mean = mean_loss(rows, terms, targets, z, v, dz, workspace);
-  if (!plain && soft_weight != 0)
-    mean.soft = add_soft_loss(rows, settings, targets.labels, static_cast<const float*>(z),
-                              static_cast<const float*>(v), static_cast<float*>(dz), static_cast<double*>(workspace));
+  const bool whole_batch = settings.loss == SoftLoss::dist && soft_weight != 0;
+  const bool other = !plain && !whole_batch && soft_weight != 0;
+  RowLoss mean = mean_loss(rows, terms, other ? &settings : nullptr, targets, z, v, dz, workspace);
+  if (whole_batch)
+    mean.soft = add_dist_loss(rows, settings, static_cast<const float*>(z), static_cast<const float*>(v),
+                              static_cast<float*>(dz), workspace);
   float* parts = static_cast<float*>(loss);
   parts[0] = static_cast<float>(settings.lambda * mean.hard + soft_weight * mean.soft);
   parts[1] = static_cast<float>(mean.hard);

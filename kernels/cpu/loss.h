@@ -1,7 +1,7 @@
-// Cross-entropy and the fused distillation loss on the CPU: f32 in and out, double inside (contract: kernels/loss.h).
+// Cross-entropy and the fused distillation loss on the CPU: f32 in and out (contract: kernels/loss.h), vectors of
+// floats inside, sums of rows and logarithms in double (docs/numerics.md).
 //
-// A row is read from memory once; the passes after the first find it in L1. Double costs little here, as the logits are
-// few next to the activations before them, and spares every cancellation (q - p, KL near 0) a second thought.
+// A row is read from memory once; the passes after the first find it in L1.
 #pragma once
 
 #include "kernels/loss.h"

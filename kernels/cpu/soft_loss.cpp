@@ -3,281 +3,200 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/parallel.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/soft_loss.cpp"
+#include "kernels/cpu/simd.h"
 
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/vector_loop-inl.h"
+
+#include "kernels/cpu/exponential-inl.h"
+
+#include "kernels/cpu/soft_row-inl.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
-namespace {
+namespace HWY_NAMESPACE {
 
-/// The map from a row's logits to what the loss sees: x -> (x - mean) * inverse.
-struct Standard {
-  double mean = 0, deviation = 1, inverse = 1;
+/// sum exp((x_i - top) / temperature) over the classes but `without`; the exponentials go to `kept` unless that is
+/// null.
+double exponential_sum(const float* x, std::int64_t classes, std::int64_t without, float top, double temperature,
+                       float* kept) {
+  const F32 d;
+  const Exponential exponential(temperature);
+  Sum sum;
+  each_class(classes, without, [&](auto span, std::int64_t i) HWY_ATTR {
+    const V32 e = exponential(hn::Sub(span.load(d, x + i), hn::Set(d, top)));
+    sum.add(span, e);
+    if (kept) span.store(d, e, kept + i);
+  });
+  return sum.in_double();
+}
 
-  Standard(const float* x, std::int64_t classes, bool standardize) {
-    if (!standardize) return;
-    double sum = 0, square = 0;
-    for (std::int64_t i = 0; i < classes; ++i) sum += x[i];
-    mean = sum / static_cast<double>(classes);
-    for (std::int64_t i = 0; i < classes; ++i) square += (x[i] - mean) * (x[i] - mean);
-    deviation = std::sqrt(square / static_cast<double>(classes - 1));
-    inverse = 1 / (deviation + kStandardFloor);
+enum class Measure { divergence, cross_entropy };
+
+/// What one pass over both nets' logits gives for their softmax q and p. The exponentials stay in row.q and row.p.
+struct Comparison {
+  double value;         ///< KL(p || q), or CE(p, q)
+  double sum_q, sum_p;  ///< of the exponentials
+  float top_z, top_v;   ///< the largest logits, which were taken off first
+
+  /// q - p by span and class, the difference first: it is 0 where the nets agree.
+  auto difference(const SoftRow& row) const {
+    const F32 d;
+    const V32 p_for_q = hn::Set(d, static_cast<float>(sum_q / sum_p));
+    const V32 share = hn::Set(d, static_cast<float>(1 / sum_q));
+    return [=, q = row.q, p = row.p](auto span, std::int64_t i) HWY_ATTR {
+      return hn::Mul(hn::NegMulAdd(p_for_q, span.load(F32(), p + i), span.load(F32(), q + i)), share);
+    };
   }
-  double operator()(float x) const { return (x - mean) * inverse; }
 };
 
-/// log sum exp(x / temperature) over all classes but `without`.
-double log_sum_exp(const double* x, std::int64_t classes, double temperature, std::int64_t without = -1) {
-  double top = -INFINITY;
-  for (std::int64_t i = 0; i < classes; ++i)
-    if (i != without) top = std::isnan(x[i]) ? x[i] : std::max(top, x[i]);
-  double sum = 0;
-  for (std::int64_t i = 0; i < classes; ++i)
-    if (i != without) sum += std::exp((x[i] - top) / temperature);
-  return top / temperature + std::log(sum);
+/// q = softmax(z / of_student) and p = softmax(v / T) of what the loss sees, over the classes but `without`.
+template <Measure kMeasure>
+Comparison compare(const SoftRow& row, double of_student, std::int64_t without = -1) {
+  const F32 d;
+  const double student_t = row.student_temperature(of_student), teacher_t = row.teacher_temperature(row.temperature);
+  const Exponential student(student_t), teacher(teacher_t);
+  const float top_z = maximum(row.z, row.classes, without), top_v = maximum(row.v, row.classes, without);
+  const V32 ratio = hn::Set(d, static_cast<float>(student_t / teacher_t));
+  Sum sum_q, sum_p, sum_cross;
+  each_class(row.classes, without, [&](auto span, std::int64_t i) HWY_ATTR {
+    const V32 a = hn::Sub(span.load(d, row.z + i), hn::Set(d, top_z));
+    const V32 b = hn::Sub(span.load(d, row.v + i), hn::Set(d, top_v));
+    const V32 e = student(a), f = teacher(b);
+    sum_q.add(span, e);
+    sum_p.add(span, f);
+    // T (log p - log q) but for the sums: a difference of logits is exact enough where the quotient of two tiny
+    // probabilities is not.
+    sum_cross.add_product(span, f, kMeasure == Measure::divergence ? hn::MulSub(b, ratio, a) : hn::Neg(a));
+    span.store(d, e, row.q + i);
+    span.store(d, f, row.p + i);
+  });
+  const double q = sum_q.in_double(), p = sum_p.in_double();
+  const double log_sums = kMeasure == Measure::divergence ? std::log(q / p) : std::log(q);
+  return {sum_cross.in_double() / (p * student_t) + log_sums, q, p, top_z, top_v};
 }
 
-/// One row as the loss sees it, standardised or not. `g` receives d(loss)/dz.
-struct Row {
-  std::int64_t classes, label;
-  double temperature;
-  const double *z, *v;
-  double* g;
+double mse(const SoftRow& row) {
+  const F32 d;
+  const V32 of_z = hn::Set(d, static_cast<float>(row.student.inverse));
+  const V32 of_v = hn::Set(d, static_cast<float>(row.teacher.inverse));
+  Sum square;
+  const auto difference = [&](auto span, std::int64_t i) HWY_ATTR {
+    const V32 student = row.student.centred(span.load(d, row.z + i));
+    const V32 teacher = row.teacher.centred(span.load(d, row.v + i));
+    return hn::MulSub(student, of_z, hn::Mul(teacher, of_v));
+  };
+  vector_loop(d, 0, row.classes, [&](auto span, std::int64_t i) HWY_ATTR {
+    const V32 value = difference(span, i);
+    square.add_product(span, value, value);
+  });
+  const double share = 1 / static_cast<double>(row.classes);
+  add_gradient(row, [&](auto span, std::int64_t i)
+                        HWY_ATTR { return hn::Mul(difference(span, i), hn::Set(d, static_cast<float>(share))); });
+  return square.in_double() / 2 * share;
+}
+
+/// A comparison's value and gradient, times `scale`.
+double scaled(const SoftRow& row, const Comparison& both, double of_student, double scale) {
+  const V32 slope = hn::Set(F32(), static_cast<float>(scale / of_student));
+  const auto difference = both.difference(row);
+  add_gradient(row, [&](auto span, std::int64_t i) HWY_ATTR { return hn::Mul(difference(span, i), slope); });
+  return scale * both.value;
+}
+
+double ttm(const SoftRow& row) { return scaled(row, compare<Measure::divergence>(row, 1), 1, 1); }
+
+double wttm(const SoftRow& row) {
+  const Comparison both = compare<Measure::divergence>(row, 1);
+  const double sum = exponential_sum(row.v, row.classes, -1, both.top_v, row.teacher_temperature(1), nullptr);
+  return scaled(row, both, 1, both.sum_p * std::pow(sum, -1 / row.temperature));
+}
+
+/// The label's class against the rest: log p_y and log(1 - p_y) from their quotient's logarithm. 1 - p_y itself would
+/// lose every digit of a sure net.
+struct Odds {
+  double log_label, log_rest;
+  /// `logit` of the label and `sum` of the others' exponentials, both less the others' largest, at one temperature.
+  Odds(double logit, double sum) {
+    const double odds = logit - std::log(sum);
+    const double least = std::log1p(std::exp(-std::fabs(odds))) + 0 * odds;  // NaN where a logit is infinite
+    log_label = std::min(odds, 0.0) - least;
+    log_rest = std::min(-odds, 0.0) - least;
+  }
+  double label() const { return std::exp(log_label); }
+  double rest() const { return std::exp(log_rest); }
 };
 
-double mse(const Row& row) {
-  double sum = 0;
-  for (std::int64_t i = 0; i < row.classes; ++i) {
-    const double difference = row.z[i] - row.v[i];
-    sum += difference * difference;
-    row.g[i] = difference / static_cast<double>(row.classes);
-  }
-  return sum / 2 / static_cast<double>(row.classes);
-}
-
-/// scale * KL(softmax(v / T) || softmax(z / student_temperature)).
-double divergence(const Row& row, double student_temperature, double scale) {
-  const double log_p = log_sum_exp(row.v, row.classes, row.temperature);
-  const double log_q = log_sum_exp(row.z, row.classes, student_temperature);
-  double sum = 0;
-  for (std::int64_t i = 0; i < row.classes; ++i) {
-    const double a = row.v[i] / row.temperature - log_p, b = row.z[i] / student_temperature - log_q, p = std::exp(a);
-    sum += p * (a - b);
-    row.g[i] = scale * (std::exp(b) - p) / student_temperature;
-  }
-  return scale * sum;
-}
-
-double wttm(const Row& row) {
-  const double log_s = log_sum_exp(row.v, row.classes, 1);
-  double weight = 0;
-  for (std::int64_t i = 0; i < row.classes; ++i) weight += std::exp((row.v[i] - log_s) / row.temperature);
-  return divergence(row, 1, weight);
-}
-
-double dkd(const Row& row) {
+double dkd(const SoftRow& row) {
+  if (row.classes == 1) return 0;  // nothing is left over
   const double t = row.temperature;
   const std::int64_t y = row.label;
-  const double rest_p = log_sum_exp(row.v, row.classes, t, y), rest_q = log_sum_exp(row.z, row.classes, t, y);
-  // log p_y and log(1 - p_y) from their own sums: 1 - p_y would lose every digit of a sure teacher.
-  const double sum_p = log_sum_exp(row.v, row.classes, t), sum_q = log_sum_exp(row.z, row.classes, t);
-  const double log_py = row.v[y] / t - sum_p, log_qy = row.z[y] / t - sum_q;
-  const double py = std::exp(log_py), others = std::exp(rest_p - sum_p);
-  // With one class nothing is left over, and both terms are 0.
-  if (row.classes == 1) return row.g[0] = 0;
-  const double target = py * (log_py - log_qy) + others * ((rest_p - sum_p) - (rest_q - sum_q));
-  const double gap = std::exp(log_qy) - py;
-  double non_target = 0;
-  for (std::int64_t i = 0; i < row.classes; ++i) {
-    if (i == y) continue;
-    const double a = row.v[i] / t - rest_p, b = row.z[i] / t - rest_q, p = std::exp(a), q = std::exp(b);
-    non_target += p * (a - b);
-    row.g[i] = t * (kDkdOthers * (q - p) - gap * q);
-  }
-  row.g[y] = t * gap;
-  return t * t * (target + kDkdOthers * non_target);
+  const Comparison others = compare<Measure::divergence>(row, t, y);
+  const Odds q((double{row.z[y]} - others.top_z) / row.student_temperature(t), others.sum_q);
+  const Odds p((double{row.v[y]} - others.top_v) / row.teacher_temperature(t), others.sum_p);
+  const double target = p.label() * (p.log_label - q.log_label) + p.rest() * (p.log_rest - q.log_rest);
+  const double gap = q.label() - p.label();
+  const F32 d;
+  const V32 of_difference = hn::Set(d, static_cast<float>(t * kDkdOthers));
+  const V32 of_q = hn::Set(d, static_cast<float>(t * gap / others.sum_q));
+  const auto gradient = [&, difference = others.difference(row), q_i = row.q](auto span, std::int64_t i) HWY_ATTR {
+    return hn::NegMulAdd(span.load(d, q_i + i), of_q, hn::Mul(difference(span, i), of_difference));
+  };
+  add_gradient(row, gradient, y, t * gap);
+  return t * t * (target + kDkdOthers * others.value);
 }
 
-double nkd(const Row& row) {
+double nkd(const SoftRow& row) {
+  if (row.classes == 1) return 0;
   const double t = row.temperature;
   const std::int64_t y = row.label;
-  const double log_s = log_sum_exp(row.z, row.classes, 1);
-  const double sure = std::exp(row.v[y] - log_sum_exp(row.v, row.classes, 1));
-  if (row.classes == 1) return row.g[0] = 0;
-  const double rest_p = log_sum_exp(row.v, row.classes, t, y), rest_q = log_sum_exp(row.z, row.classes, t, y);
-  double cross = 0;
-  for (std::int64_t i = 0; i < row.classes; ++i) {
-    const double s = std::exp(row.z[i] - log_s);
-    row.g[i] = sure * (i == y ? s - 1 : s);
-    if (i == y) continue;
-    const double p = std::exp(row.v[i] / t - rest_p), b = row.z[i] / t - rest_q;
-    cross -= p * b;
-    row.g[i] += kNkdOthers * t * (std::exp(b) - p);
-  }
-  return -sure * (row.z[y] - log_s) + kNkdOthers * t * t * cross;
+  const Comparison others = compare<Measure::cross_entropy>(row, t, y);
+  const double student_t = row.student_temperature(1), teacher_t = row.teacher_temperature(1);
+  const double sum_s = exponential_sum(row.z, row.classes, y, others.top_z, student_t, row.s);
+  const double sum_v = exponential_sum(row.v, row.classes, y, others.top_v, teacher_t, nullptr);
+  const Odds s((double{row.z[y]} - others.top_z) / student_t, sum_s);
+  const double sure = Odds((double{row.v[y]} - others.top_v) / teacher_t, sum_v).label();
+  const F32 d;
+  const V32 of_difference = hn::Set(d, static_cast<float>(kNkdOthers * t));
+  const V32 of_s = hn::Set(d, static_cast<float>(sure * s.rest() / sum_s));
+  const auto gradient = [&, difference = others.difference(row), s_i = row.s](auto span, std::int64_t i) HWY_ATTR {
+    return hn::MulAdd(span.load(d, s_i + i), of_s, hn::Mul(difference(span, i), of_difference));
+  };
+  add_gradient(row, gradient, y, -sure * s.rest());
+  return -sure * s.log_label + kNkdOthers * t * t * others.value;
 }
 
-double row_loss(const Row& row, SoftLoss loss) {
-  switch (loss) {
+double soft_loss(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t index,
+                 const float* z, const float* v, float* dz, float* kept) {
+  const SoftRow row = soft_row(rows, settings, labels, index, z, v, dz, kept);
+  const double t = settings.temperature;
+  switch (settings.loss) {
     case SoftLoss::mse: return mse(row);
     case SoftLoss::dkd: return dkd(row);
     case SoftLoss::nkd: return nkd(row);
-    case SoftLoss::ttm: return divergence(row, 1, 1);
+    case SoftLoss::ttm: return ttm(row);
     case SoftLoss::wttm: return wttm(row);
-    default: return divergence(row, row.temperature, row.temperature * row.temperature);
+    default:  // kd, of standardised logits
+      return settings.convention == Convention::convex ? scaled(row, compare<Measure::divergence>(row, t), t, t * t)
+                                                       : scaled(row, compare<Measure::cross_entropy>(row, t), t, 1);
   }
 }
 
-/// CE(p, q) in place of T^2 KL(p || q): plain KD's additive convention, on standardised logits.
-double additive_kd(const Row& row) {
-  const double kl = divergence(row, row.temperature, 1);
-  const double log_p = log_sum_exp(row.v, row.classes, row.temperature);
-  double entropy = 0;
-  for (std::int64_t i = 0; i < row.classes; ++i) {
-    const double a = row.v[i] / row.temperature - log_p;
-    entropy -= std::exp(a) * a;
-  }
-  return kl + entropy;
-}
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
 
-/// Adds scale * d/dz to dz, from the gradient g of what the loss saw.
-void add_gradient(const Standard& standard, bool standardized, std::int64_t classes, double scale, const double* g,
-                  const float* z, float* dz) {
-  double mean = 0, along = 0;
-  if (standardized) {
-    for (std::int64_t i = 0; i < classes; ++i) {
-      mean += g[i] / static_cast<double>(classes);
-      along += g[i] * (z[i] - standard.mean);
-    }
-    const double spread = standard.deviation * static_cast<double>(classes - 1);
-    along = spread > 0 ? along * standard.inverse * standard.inverse / spread : 0 * along;
-  }
-  for (std::int64_t i = 0; i < classes; ++i) {
-    double gradient = g[i];
-    if (standardized) gradient = (g[i] - mean) * standard.inverse - along * (z[i] - standard.mean);
-    dz[i] = static_cast<float>(dz[i] + scale * gradient);
-  }
-}
+#if HWY_ONCE
+namespace retort::cpu {
 
-/// Pearson's correlation of two vectors from their centred products.
-struct Correlation {
-  double r, across, along;  ///< dr/db_i = across * a_i - along * b_i, a and b centred
-  Correlation(double aa, double ab, double bb) {
-    const double norm = std::sqrt((aa + kPearsonFloor) * (bb + kPearsonFloor));
-    r = ab / norm;
-    across = 1 / norm;
-    along = r / (bb + kPearsonFloor);
-  }
-};
-
-/// x <- softmax(x / temperature)
-void softmax(double* x, std::int64_t classes, double temperature) {
-  const double log_sum = log_sum_exp(x, classes, temperature);
-  for (std::int64_t i = 0; i < classes; ++i) x[i] = std::exp(x[i] / temperature - log_sum);
-}
-
-/// The arrays of a workspace: what the loss sees of both nets, its gradient, and what DIST keeps of each class.
-struct Space {
-  double *z, *v, *g, *columns;
-  Space(double* workspace, Rows rows)
-      : z(workspace),
-        v(z + rows.rows * rows.classes),
-        g(v + rows.rows * rows.classes),
-        columns(g + rows.rows * rows.classes) {}
-};
-
-/// DIST over the batch: p and q replace the logits in the workspace.
-double dist(Rows rows, double temperature, const Space& space) {
-  const std::int64_t n = rows.rows, classes = rows.classes;
-  double *q = space.z, *p = space.v;
-  double *mean_p = space.columns, *mean_q = mean_p + classes, *across = mean_q + classes, *along = across + classes;
-  parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      softmax(q + row * classes, classes, temperature);
-      softmax(p + row * classes, classes, temperature);
-    }
-  });
-  const double row_share = 1 / static_cast<double>(n), column_share = 1 / static_cast<double>(classes);
-  double* column_loss = along + classes;
-  parallel_for(classes, 64, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t j = begin; j < end; ++j) {
-      double a = 0, b = 0, aa = 0, ab = 0, bb = 0;
-      for (std::int64_t i = 0; i < n; ++i) a += p[i * classes + j] * row_share, b += q[i * classes + j] * row_share;
-      for (std::int64_t i = 0; i < n; ++i) {
-        const double x = p[i * classes + j] - a, y = q[i * classes + j] - b;
-        aa += x * x, ab += x * y, bb += y * y;
-      }
-      const Correlation correlation(aa, ab, bb);
-      mean_p[j] = a, mean_q[j] = b;
-      across[j] = correlation.across * column_share, along[j] = correlation.along * column_share;
-      column_loss[j] = 1 - correlation.r;
-    }
-  });
-  double loss = 0;
-  for (std::int64_t j = 0; j < classes; ++j) loss += column_loss[j] * column_share;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double *a = p + i * classes, *b = q + i * classes;
-    double* const g = space.g + i * classes;
-    // Probabilities add up to 1: their mean is 1 / classes.
-    double aa = 0, ab = 0, bb = 0, inner = 0;
-    for (std::int64_t j = 0; j < classes; ++j) {
-      const double x = a[j] - column_share, y = b[j] - column_share;
-      aa += x * x, ab += x * y, bb += y * y;
-    }
-    const Correlation correlation(aa, ab, bb);
-    loss += (1 - correlation.r) * row_share;
-    for (std::int64_t j = 0; j < classes; ++j) {
-      const double x = a[j], y = b[j];
-      g[j] = -(correlation.across * (x - column_share) - correlation.along * (y - column_share)) * row_share -
-             (across[j] * (x - mean_p[j]) - along[j] * (y - mean_q[j]));
-      inner += y * g[j];
-    }
-    // The caller divides by the number of rows, as every other loss wants.
-    for (std::int64_t j = 0; j < classes; ++j) g[j] = b[j] * (g[j] - inner) / temperature * static_cast<double>(n);
-  }
-  return loss;
-}
-
-}  // namespace
-
-std::size_t soft_loss_workspace_bytes(Rows rows) {
-  return static_cast<std::size_t>((3 * rows.rows + 5) * rows.classes) * sizeof(double);
-}
-
-double add_soft_loss(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, const float* z,
-                     const float* v, float* dz, double* workspace) {
-  constexpr std::int64_t kBlocks = 64;
-  const std::int64_t classes = rows.classes;
-  const Space space(workspace, rows);
-  const double share = 1 / static_cast<double>(rows.rows), scale = weight_of_soft(settings) * share;
-  const bool whole_batch = settings.loss == SoftLoss::dist;
-  const bool additive = settings.loss == SoftLoss::kd && settings.convention == Convention::additive;
-  const auto see = [&](std::int64_t row) {
-    const Standard student(z + row * classes, classes, settings.standardize);
-    const Standard teacher(v + row * classes, classes, settings.standardize);
-    for (std::int64_t i = row * classes; i < (row + 1) * classes; ++i) {
-      space.z[i] = student(z[i]);
-      space.v[i] = teacher(v[i]);
-    }
-    return student;
-  };
-  double loss = 0;
-  if (whole_batch) {
-    for (std::int64_t row = 0; row < rows.rows; ++row) see(row);
-    loss = dist(rows, settings.temperature, space);
-  }
-  // Rows are summed in a fixed number of blocks, whatever the number of threads.
-  const std::int64_t blocks = std::min(kBlocks, rows.rows);
-  double partial[kBlocks] = {};
-  parallel_tasks(blocks, [&](std::int64_t block, int) {
-    for (std::int64_t row = rows.rows * block / blocks; row < rows.rows * (block + 1) / blocks; ++row) {
-      const std::int64_t at = row * classes;
-      const Standard standard = whole_batch ? Standard(z + at, classes, settings.standardize) : see(row);
-      const Row seen{classes, labels ? labels[row] : 0, settings.temperature, space.z + at, space.v + at, space.g + at};
-      if (!whole_batch) partial[block] += (additive ? additive_kd(seen) : row_loss(seen, settings.loss)) * share;
-      if (dz) add_gradient(standard, settings.standardize, classes, scale, space.g + at, z + at, dz + at);
-    }
-  });
-  for (const double part : partial) loss += part;
-  return loss;
+double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t row,
+                    const float* z, const float* v, float* dz, float* kept) {
+  return RETORT_SIMD_SELECT(soft_loss)(rows, settings, labels, row, z, v, dz, kept);
 }
 
 }  // namespace retort::cpu
+#endif

@@ -1,16 +1,15 @@
-// Every soft term but plain KD's on the CPU (formulas: kernels/loss.h), in double.
+// The soft terms of single rows on the CPU, all but plain KD's and DIST's (formulas: kernels/loss.h), in vectors of
+// floats as plain KD is.
 #pragma once
 
 #include "kernels/loss.h"
 
 namespace retort::cpu {
 
-/// Three arrays [rows, classes] of doubles and five [classes].
-std::size_t soft_loss_workspace_bytes(Rows rows);
-
-/// Returns the soft term and adds its gradient, times its weight, to dz (which may be null). `labels` are read where
-/// soft_reads_labels(settings.loss). The bits do not depend on the number of threads.
-double add_soft_loss(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, const float* z,
-                     const float* v, float* dz, double* workspace);
+/// Returns one row's soft term and adds its gradient, times its weight in the mean over `rows`, to the row of dz (which
+/// may be null). z, v and dz are the whole batch's. `labels` are read where soft_reads_labels(settings.loss); `kept` is
+/// room for three rows.
+double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t row,
+                    const float* z, const float* v, float* dz, float* kept);
 
 }  // namespace retort::cpu

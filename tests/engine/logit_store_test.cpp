@@ -220,6 +220,46 @@ TEST_CASE("a pickled dict is imported under the classes given") {
         path + ": 2 logits for 'cat.1.jpg', expected one for each of 3 classes; save logits of these very classes");
 }
 
+TEST_CASE("an array alone takes its names from whoever knows the images, its columns from the classes") {
+  const Scratch scratch;
+  const std::string path = scratch / "scores.npy";
+  const Names names = {"a", "b", "c"};
+  std::int64_t asked = 0;
+  const RowNames row_names = [&](std::int64_t rows) {
+    asked = rows;
+    return names;
+  };
+  const std::vector<double> values = {0.5, -2.25, 3, 1e-3, 7, -8};
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    write_npy(path, Tensor::from<double>({3, 2}, values).to(dtype));
+    const LogitStore store = read_logit_store(path, kClasses, row_names);
+    CHECK(asked == 3);
+    CHECK(store.names == names);
+    CHECK(store.classes == kClasses);
+    CHECK(store.hashes.empty());
+    CHECK(store.remark.empty());
+    CHECK(store.logits.shape() == Shape{3, 2});
+    for (std::size_t i = 0; i < values.size(); ++i)
+      CHECK(store.logits.span<float>()[i] == static_cast<float>(values[i]));
+    CHECK(read_logit_store(path, {}, row_names).classes == Names{"0", "1"});
+  }
+  const auto refused = [&](const Tensor& array) {
+    write_npy(path, array);
+    return error_message([&] { read_logit_store(path, kClasses, row_names); }).substr(path.size());
+  };
+  CHECK(refused(Tensor::zeros({3, 3})) ==
+        ": 3 logits a row, but 2 classes; give logits of these very classes, one column each, in their order");
+  CHECK(refused(Tensor::zeros({6})) ==
+        ": holds f32 [6], expected logits as f32 or f64 [images, classes]; save them so");
+  CHECK(refused(Tensor::zeros({3, 2}, DType::i64)) ==
+        ": holds i64 [3, 2], expected logits as f32 or f64 [images, classes]; save them so");
+  CHECK(refused(Tensor::full({3, 2}, NAN)) == ": a logit of 'a' is nan, expected finite numbers; check the teacher");
+  CHECK(refused(Tensor::full({3, 2}, 1e300, DType::f64)) ==
+        ": a logit of 'a' is inf, expected finite numbers; check the teacher");
+  write_npy(path, Tensor::full({3, 2}, 0.5));
+  CHECK(read_logit_store(path, kClasses, row_names).remark.find("taken for probabilities") != std::string::npos);
+}
+
 TEST_CASE("a table of probabilities gives their logarithms, and says what is lost") {
   const Scratch scratch;
   const auto read = [&](const std::string& rows) {

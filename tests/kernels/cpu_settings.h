@@ -34,7 +34,7 @@ void for_each_cpu_setting(Check check) {
 /// element: an exponential is good to 2 units and its argument to one of its own size, |x| exp(x) <= 0.37; a lane adds
 /// its share of the classes one by one.
 inline double exponential_sum_noise(std::int64_t classes) {
-  const std::int64_t lanes = simd_level() == SimdLevel::avx512 ? 16
+  const std::int64_t lanes = simd_level() >= SimdLevel::avx512 ? 16
                              : simd_level() == SimdLevel::avx2 ? 8
                              : simd_level() == SimdLevel::neon ? 4
                                                                : 1;

@@ -64,5 +64,16 @@ if [[ -w /dev/full ]]; then
   done
 fi
 
+# So is a pipe that nobody reads any more, and nothing is left behind.
+mkdir temporary && export TMPDIR=$PWD/temporary
+for command in "--help" "summary --model resnet20 --json" "bench data --images 1 --image-size 8 --repeats 1 --quiet"; do
+  status=0
+  exec 3> >(:) && wait $!
+  "$RETORT" $command >&3 2>stderr || status=$?
+  [[ $status == 1 ]] && grep -q "^retort: stdout: cannot write" stderr || fail "a closed pipe behind retort $command: status $status"
+  [[ -z $(ls temporary) ]] || fail "a closed pipe leaves $(ls temporary)"
+done
+unset TMPDIR
+
 # Of a flag given twice the last counts.
 expect 0 summary --model nonsense --model mlp:7 --image-size 9 --image-size 4 --json
