@@ -36,13 +36,6 @@ struct RowLoss {
   double hard = 0, soft = 0;
 };
 
-}  // namespace retort::cpu
-#endif
-
-HWY_BEFORE_NAMESPACE();
-namespace retort::cpu {
-namespace HWY_NAMESPACE {
-
 /// -sum_i t_i log softmax(z)_i from z - max: `logit(i)`, its exponentials' logarithm and, for smoothing, its sum.
 template <class Logit>
 double hard_loss(const Logit& logit, double log_sum, double logit_sum, std::int64_t classes, const HardTargets& targets,
@@ -55,9 +48,16 @@ double hard_loss(const Logit& logit, double log_sum, double logit_sum, std::int6
   return (1 - targets.smoothing) * loss + targets.smoothing * uniform;
 }
 
-/// The loss of one row; dz, if wanted, receives its gradient times `scale`. An exponential costs more than all else
-/// that is done to a logit, so each is computed once: those of z wait in dz, those of z / T and v / T in `kept`, 2 *
-/// classes floats.
+}  // namespace retort::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+/// The loss of one row of many classes; dz, if wanted, receives its gradient times `scale`. An exponential costs more
+/// than all else that is done to a logit, so each is computed once: those of z wait in dz, those of z / T and v / T in
+/// `kept`, 2 * classes floats.
 template <bool kHard, bool kSoft>
 RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
                     double scale, const float* z, const float* v, float* dz, float* kept) {
@@ -146,6 +146,56 @@ HWY_AFTER_NAMESPACE();
 namespace retort::cpu {
 namespace {
 
+/// Rows of so few classes are computed in double, which costs little there: with two or ten classes a confident net's
+/// loss and gradient are often the small differences of numbers near 1.
+constexpr std::int64_t kFewClasses = 32;
+
+/// The same as loss_of_row.
+RowLoss loss_of_few(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                    double scale, const float* z, const float* v, float* dz) {
+  const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
+  const double temperature = terms.temperature;
+  const bool convex = terms.convention == Convention::convex;
+  const double top_z = *std::max_element(z, z + classes), top_v = soft ? *std::max_element(v, v + classes) : 0;
+  double e[kFewClasses], q[kFewClasses], p[kFewClasses];
+  double total_e = 0, logit_sum = 0, total_q = 0, total_p = 0, cross = 0;
+  for (std::int64_t i = 0; i < classes; ++i) {
+    const double a = z[i] - top_z;
+    total_e += e[i] = std::exp(a);
+    logit_sum += a;
+    if (!soft) continue;
+    const double b = v[i] - top_v;
+    total_q += q[i] = std::exp(a / temperature);
+    total_p += p[i] = std::exp(b / temperature);
+    cross += p[i] * ((convex ? b : 0) - a) / temperature;
+  }
+
+  RowLoss loss;
+  if (hard)
+    loss.hard =
+        hard_loss([&](std::int64_t i) { return z[i] - top_z; }, std::log(total_e), logit_sum, classes, targets, row);
+  if (soft) {
+    cross /= total_p;
+    loss.soft = convex ? temperature * temperature * (cross + std::log(total_q / total_p)) : cross + std::log(total_q);
+  }
+  if (!dz) return loss;
+
+  const double weight = targets.weight ? double{targets.weight[row]} : 1;
+  const double soft_scale = terms.soft_weight * (convex ? temperature : 1 / temperature);
+  for (std::int64_t i = 0; i < classes; ++i) {
+    double gradient = 0;
+    if (hard) {
+      double target = targets.labels[row] == i ? weight : 0;
+      if (targets.labels2 && targets.labels2[row] == i) target += 1 - weight;
+      target = (1 - targets.smoothing) * target + targets.smoothing / static_cast<double>(classes);
+      gradient = terms.hard_weight * (e[i] / total_e - target);
+    }
+    if (soft) gradient += soft_scale * (q[i] / total_q - p[i] / total_p);
+    dz[i] = static_cast<float>(scale * gradient);
+  }
+  return loss;
+}
+
 /// What a thread keeps of a row between its passes; 4 KiB lie between two threads', whose prefetchers run ahead.
 std::int64_t kept_floats(std::int64_t classes) { return (3 * classes + 15) / 16 * 16 + 1024; }
 
@@ -168,8 +218,11 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const DistillationSettings*
     RowLoss sum;  // not in partial[]: two threads' blocks share a cache line there
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t at = row * rows.classes;
-      const RowLoss loss = row_kernel(rows.classes, terms, targets, row, scale, z + at, v ? v + at : nullptr,
-                                      dz ? dz + at : nullptr, kept);
+      const float* const of_v = v ? v + at : nullptr;
+      float* const of_dz = dz ? dz + at : nullptr;
+      const RowLoss loss = rows.classes <= kFewClasses
+                               ? loss_of_few(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz)
+                               : row_kernel(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz, kept);
       sum.hard += loss.hard;
       sum.soft += loss.soft;
       if (other) sum.soft += add_soft_row(rows, *other, targets.labels, row, z, v, dz, kept);
