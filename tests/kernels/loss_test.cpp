@@ -108,6 +108,7 @@ TEST_CASE("cpu loss: distillation equals the oracle over temperatures, weights, 
                                     {Rows{2, 3}, 10.0},
                                     {Rows{5, 10}, 100.0},
                                     {Rows{67, 17}, 1.0},
+                                    {Rows{67, 37}, 1.0},
                                     {Rows{3, 1000}, 100.0}}) {
     const Batch batch(rows, range);
     std::vector<DistillationCase> cases;
@@ -170,6 +171,35 @@ TEST_CASE("cpu loss: a student that equals its teacher has soft loss 0 and gradi
     // q - p is some 1e-3 / T of q, and q is off by a few units.
     CHECK(worst(dz, dz64, [&](std::size_t) { return 5e-3 * largest; }) <= 1);
   });
+}
+
+TEST_CASE("cpu loss: with few classes even small losses and gradients are rounded but once") {
+  // Nets that are sure of the first class, and nearly agree: losses and gradients are differences of numbers near 1.
+  for (const std::int64_t classes : {2, 10, 32}) {
+    const Rows rows = {3, classes};
+    Batch batch(rows, 0.1);
+    for (std::int64_t row = 0; row < rows.rows; ++row) {
+      batch.labels[row] = 0;
+      batch.z[row * classes] = 9;
+      batch.v[row * classes] = 9.01f;
+    }
+    const std::vector<double> z64 = test::widen(batch.z), v64 = test::widen(batch.v);
+    for (const double lambda : {0.0, 0.5, 1.0})
+      for (const Convention convention : kConventions) {
+        const DistillationSettings settings{1.5, lambda, convention};
+        const std::size_t n = batch.z.size();
+        std::vector<double> loss64 = blank<double>(3), dz64 = blank<double>(n);
+        oracle().distillation({}, rows, settings, batch.targets(false, 0), z64.data(), v64.data(), loss64.data(),
+                              dz64.data(), nullptr);
+        std::vector<float> loss = blank<float>(3), dz = blank<float>(n);
+        std::vector<char> workspace = workspace_of(cpu(), rows);
+        cpu().distillation({}, rows, settings, batch.targets(false, 0), batch.z.data(), batch.v.data(), loss.data(),
+                           dz.data(), workspace.data());
+        // 1e-14: what doubles near 1 lose.
+        CHECK(worst(loss, loss64, [&](std::size_t i) { return test::rounding_tolerance(loss64[i], 1e-14); }) <= 1);
+        CHECK(worst(dz, dz64, [&](std::size_t i) { return test::rounding_tolerance(dz64[i], 1e-14); }) <= 1);
+      }
+  }
 }
 
 TEST_CASE("loss: lambda 0 reads no labels, and a soft weight of 0 no teacher") {
