@@ -38,7 +38,7 @@ const KernelTable& kernels_for(Device device, DType dtype);
 void set_num_threads(int threads);
 int num_threads();
 
-/// Whether the CPU's f32 convolutions of 3 x 3 at unit stride may run by Winograd's algorithm (default: they do), which
+/// Whether the CPU's convolutions of 3 x 3, 1 x 7 ... at unit stride may run by Winograd's algorithm (default: they do), which
 /// is faster and rounds a little more; see docs/numerics.md. Not to be called while kernels run.
 void set_winograd_enabled(bool on);
 bool winograd_enabled();

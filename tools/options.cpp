@@ -72,7 +72,7 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->check(whole_number(0))
       ->capture_default_str();
   command.add_flag("--no-winograd", options.no_winograd,
-                   "Sum the CPU's 3 x 3 convolutions directly: slower, a little less rounding");
+                   "Sum the CPU's 3 x 3, 1 x 7 ... convolutions directly: slower, a little less rounding");
   command.add_flag("--json", options.json, "Print one JSON object on stdout");
   command.add_flag("--quiet", options.quiet, "No progress, no remarks");
   // The application reads the file once it knows the command: hand the path up to it as soon as it is seen.

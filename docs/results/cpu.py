@@ -224,7 +224,7 @@ Machine: {machine["cpu"]}, {machine["threads"]} threads, {machine["simd"]}; mult
 
 ## fp32
 Operations are counted as the direct sum would need them; [Winograd's algorithm](../numerics.md) does with a quarter of those of a 3 x 3
-convolution, so that a rate may lie above the peak.
+convolution and three sevenths of a 1 x 7's, so that a rate may lie above the peak.
 
 {steps}
 |---|---|---|---|---|---|""", *fp32]
