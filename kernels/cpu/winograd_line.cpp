@@ -94,23 +94,24 @@ void transform_line_filters(const LineImage& l, const LineTiles& cut, const Line
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const std::int64_t col = sliver * kSliver, cols = std::min(kSliver, l.k - col);
+  const std::int64_t width = cols <= kLanes ? kLanes : kSliver;  // whole vectors, not beyond those with columns
   const std::int64_t channels = std::min(kFilterDepths, l.c - first);
-  HWY_ALIGN float taps[kMatrices.kTaps][kFilterDepths][kSliver];
+  HWY_ALIGN float taps[kMatrices.kTaps][kFilterDepths * kSliver];
   for (std::int64_t block = 0; block < cut.tap_blocks; ++block) {
     for (std::int64_t r = 0; r < kMatrices.kTaps; ++r) {
       const std::int64_t tap = block * kMatrices.kTaps + r;
       if (tap >= l.taps)
-        std::fill_n(&taps[r][0][0], kFilterDepths * kSliver, 0.0f);
+        std::fill_n(taps[r], channels * width, 0.0f);
       else if (w.turned)
-        pack_columns(w.data + ((l.taps - 1 - tap) * l.k + col) * l.c + first, l.c, channels, cols, kSliver, taps[r][0]);
+        pack_columns(w.data + ((l.taps - 1 - tap) * l.k + col) * l.c + first, l.c, channels, cols, width, taps[r]);
       else
-        pack_rows(w.data + (tap * l.c + first) * l.k + col, l.k, channels, cols, kSliver, taps[r][0]);
+        pack_rows(w.data + (tap * l.c + first) * l.k + col, l.k, channels, cols, width, taps[r]);
     }
     float* const target = filters + ((sliver * cut.tap_blocks + block) * l.c + first) * kSliver;
     for (std::int64_t i = 0; i < channels; ++i)
-      for (std::int64_t v = 0; v < kSliver; v += kLanes)
+      for (std::int64_t v = 0; v < width; v += kLanes)
         apply<false>(
-            kMatrices.filter, [&](int r) { return hn::Load(d, &taps[r][i][v]); },
+            kMatrices.filter, [&](int r) { return hn::Load(d, taps[r] + i * width + v); },
             [&](int f, Vector value) { hn::Stream(value, d, target + f * filter_step + i * kSliver + v); });
   }
   hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
