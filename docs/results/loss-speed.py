@@ -102,7 +102,8 @@ Machine: {json.dumps(machine)}
 |---|---|---|---|---|---|
 """ + "\n".join(rows) + """
 
-`kd` and `cross_entropy` are vectors of floats; the other soft terms are written in double, one element at a time.
+All are vectors of floats. `nkd` and `wttm` take more exponentials a logit than the three that the others share; `dist` keeps
+both nets' probabilities and goes over them by column, then by row.
 """
     (ROOT / "docs/results/loss-speed.md").write_text(text)
     print(text)
