@@ -38,7 +38,7 @@ DistillOptions student_options(const Options& options) {
   DistillOptions student = options;
   student.out = options.file("student.safetensors");
   student.logits = options.file("train.npy");
-  student.resume = true;           // what was stopped continues
+  student.always_resume = true;    // what was stopped continues
   student.augment = std::nullopt;  // the store's
   return student;
 }

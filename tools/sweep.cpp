@@ -60,7 +60,7 @@ DistillOptions options_of(const Options& sweep, double temperature, double lambd
   run.lambda = lambda;
   run.common.seed = seed;
   run.common.quiet = true;
-  run.resume = true;  // a sweep continues where it was stopped
+  run.always_resume = true;  // a sweep continues where it was stopped
   const std::string path = (std::filesystem::path(sweep.out) / run_name(temperature, lambda, seed)).string();
   run.out = path + ".safetensors";
   run.log = path + ".jsonl";

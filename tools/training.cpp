@@ -277,7 +277,8 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
                             .precision = options.precision == "bf16" ? DType::bf16 : DType::f32};
   const Fingerprint fingerprint = fingerprint_of(options, spec, data, guidance);
   Trainer trainer(parts, settings_of(options, guidance), hooks, state, fingerprint);
-  if (options.resume && std::filesystem::exists(state)) {
+  const bool resume = options.resume || options.always_resume;
+  if (resume && std::filesystem::exists(state)) {
     trainer.resume();
     say(quiet,
         text("resumed from ", state, " at step ", trainer.progress().step, ", epoch ", trainer.progress().epoch + 1));
@@ -291,7 +292,8 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
   const bool finished = trainer.run();
   bar.reset();
   if (!finished) {
-    say(false, text("stopped; continue with the same command and --resume (state in ", state, ")"));
+    say(false, text("stopped; continue with the same command", options.always_resume ? "" : " and --resume",
+                    " (state in ", state, ")"));
     throw Interrupted{};
   }
   outcome.selected_epoch = trainer.progress().selected_epoch;
