@@ -84,14 +84,6 @@ struct Product {
   T* y;
 };
 
-struct Span {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
-Span cut(std::int64_t total, std::int64_t parts, std::int64_t index) {
-  return {total * index / parts, total * (index + 1) / parts};
-}
-
 }  // namespace
 }  // namespace retort::cpu
 #endif

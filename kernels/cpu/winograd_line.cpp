@@ -71,14 +71,6 @@ struct LineProduct {
   float* y;
 };
 
-struct Span {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
-Span share(std::int64_t total, std::int64_t parts, std::int64_t index) {
-  return {total * index / parts, total * (index + 1) / parts};
-}
-
 }  // namespace
 }  // namespace retort::cpu
 #endif
@@ -152,7 +144,7 @@ void multiply_lines(const LineProduct& product, const LinePlan& plan, std::int64
       const std::int64_t tap_block = block / plan.channel_blocks;
       const std::int64_t first = block % plan.channel_blocks * plan.block_channels;
       for (std::int64_t i = 0; i < count; ++i) {
-        const Span rows = share(tiles, count, i);
+        const Span rows = cut(tiles, count, i);
         float* addresses[kTileRows];
         for (std::int64_t row = rows.begin; row < rows.end; ++row)
           addresses[row - rows.begin] = products + f * plan.product_step + row * kGroupCols;
@@ -202,8 +194,8 @@ void transform_line_outputs(const LineProduct& product, const LinePlan& plan, co
 }
 
 void run_line_task(const LineProduct& product, const LinePlan& plan, std::int64_t index, float* scratch) {
-  const Span tiles = share(product.cut.tiles, plan.blocks, index / plan.parts);
-  const Span groups = share(winograd_divide_up(product.lines.k, kGroupCols), plan.parts, index % plan.parts);
+  const Span tiles = cut(product.cut.tiles, plan.blocks, index / plan.parts);
+  const Span groups = cut(winograd_divide_up(product.lines.k, kGroupCols), plan.parts, index % plan.parts);
   float* const products = scratch + plan.panel_floats;
   float* const zeros = products + product.cut.products * plan.product_step;
   std::fill_n(zeros, product.lines.c, 0.0f);

@@ -18,46 +18,24 @@
 namespace retort::cpu {
 namespace {
 
-/// How wgrad is cut: into tasks of some input and some output channels, as in winograd_wgrad.cpp.
+/// A task's scratch.
 struct LineWgradPlan {
   LineWgradPlan(const LineImage& l, const LineTiles& cut)
-      : row_groups(winograd_divide_up(l.c, kRowGroup)),
-        col_groups(winograd_divide_up(l.k, kColGroup)),
-        row_parts(winograd_divide_up(l.c, kTaskRows)),
-        col_parts(winograd_divide_up(l.k, kTaskCols)) {
-    while (row_parts * col_parts < num_threads() && (row_parts < row_groups || col_parts < col_groups)) {
-      if (row_parts < row_groups)
-        ++row_parts;
-      else
-        ++col_parts;
-    }
-    rows = winograd_divide_up(row_groups, row_parts) * kRowGroup;
-    cols = winograd_divide_up(col_groups, col_parts) * kColGroup;
-    x_row = cut.tap_blocks * rows;
-    x_step = odd_lines(kStretch * x_row);
-    dy_step = odd_lines(kStretch * cols);
-    product_step = odd_lines(x_row * cols);
-    thread_floats = cut.products * (x_step + dy_step + product_step) + std::max(rows, cols);
-  }
+      : tasks(l.c, l.k),
+        rows(tasks.most_rows()),
+        cols(tasks.most_cols()),
+        x_row(cut.tap_blocks * rows),
+        thread_floats(cut.products * (x_step + dy_step + product_step) + std::max(rows, cols)) {}
 
-  static constexpr std::int64_t kRowGroup = 16, kColGroup = 32;  // a vector, a sliver: not cut
-  static constexpr std::int64_t kTaskRows = 64, kTaskCols = 128;
-  static constexpr std::int64_t kStretch = 32;  ///< tiles
-  std::int64_t row_groups, col_groups, row_parts, col_parts;
-  std::int64_t rows, cols;                     ///< of a task, at most
-  std::int64_t x_row;                          ///< floats of a tile of x: its blocks of taps, of each the channels
-  std::int64_t x_step, dy_step, product_step;  ///< floats to the next of the products
+  WinogradWgradTasks tasks;
+  std::int64_t rows, cols;  ///< of a task, at most
+  std::int64_t x_row;       ///< floats of a tile of x: its blocks of taps, of each the channels
+  /// Floats to the next of the products.
+  std::int64_t x_step = odd_lines(WinogradWgradTasks::kStretch * x_row);
+  std::int64_t dy_step = odd_lines(WinogradWgradTasks::kStretch * cols);
+  std::int64_t product_step = odd_lines(x_row * cols);
   std::int64_t thread_floats;
 };
-
-struct Span {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
-/// Part `index` of `total` channels, cut between groups.
-Span cut_channels(std::int64_t total, std::int64_t groups, std::int64_t group, std::int64_t parts, std::int64_t index) {
-  return {groups * index / parts * group, std::min(total, groups * (index + 1) / parts * group)};
-}
 
 struct LineOperands {
   LineImage lines;
@@ -161,14 +139,8 @@ void run_line_wgrad_task(const LineOperands& o, const LineWgradPlan& plan, std::
   float* const products = dy + o.cut.products * plan.dy_step;
   float* const zeros = products + o.cut.products * plan.product_step;
   std::fill_n(zeros, std::max(plan.rows, plan.cols), 0.0f);
-  const LineBlock block = {
-      cut_channels(o.lines.c, plan.row_groups, plan.kRowGroup, plan.row_parts, index / plan.col_parts),
-      cut_channels(o.lines.k, plan.col_groups, plan.kColGroup, plan.col_parts, index % plan.col_parts),
-      scratch,
-      dy,
-      products,
-      zeros};
-  const std::int64_t stretches = winograd_divide_up(o.cut.tiles, plan.kStretch);
+  const LineBlock block = {plan.tasks.rows(index), plan.tasks.cols(index), scratch, dy, products, zeros};
+  const std::int64_t stretches = winograd_divide_up(o.cut.tiles, plan.tasks.kStretch);
   with_scheme(o.lines.taps, [&](auto scheme) {
     for (std::int64_t i = 0; i < stretches; ++i) {
       const std::int64_t first = o.cut.tiles * i / stretches, end = o.cut.tiles * (i + 1) / stretches;
@@ -192,7 +164,7 @@ void winograd_line_wgrad(const Conv2dGeometry& g, const float* x, const float* d
   const LineOperands operands{lines, cut_lines(lines), x, dy, dw};
   const LineWgradPlan plan(lines, operands.cut);
   float* const scratch = aligned_to_line(workspace);
-  parallel_tasks(plan.row_parts * plan.col_parts, [&](std::int64_t index, int thread) {
+  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
     RETORT_SIMD_SELECT(run_line_wgrad_task)(operands, plan, index, scratch + thread * plan.thread_floats);
   });
 }

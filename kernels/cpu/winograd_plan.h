@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/conv2d.h"
+#include "kernels/table.h"
 
 namespace retort::cpu {
 
@@ -29,6 +30,49 @@ inline float* aligned_to_line(void* workspace) {
   constexpr std::uintptr_t kLine = kLineFloats * sizeof(float);
   return reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(workspace) + kLine - 1) / kLine * kLine);
 }
+
+struct Span {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+
+/// Part `index` of [0, total) cut into `parts` of about the same size.
+inline Span cut(std::int64_t total, std::int64_t parts, std::int64_t index) {
+  return {total * index / parts, total * (index + 1) / parts};
+}
+
+/// How wgrad is cut: into tasks of some of the filter's rows (input channels) and columns (output channels), which
+/// share nothing. Each runs over all tiles, a stretch at a time: it transforms its channels of x and dy, adds to its
+/// products, and transforms these back at the end. All of it stays in a core's L2 cache, at the price of transforming x
+/// and dy once for every block of the other's channels.
+class WinogradWgradTasks {
+ public:
+  static constexpr std::int64_t kStretch = 32;  ///< lanes of depth
+
+  WinogradWgradTasks(std::int64_t rows, std::int64_t cols)
+      : rows_(rows), cols_(cols), row_parts_(parts(rows, kRows)), col_parts_(parts(cols, kCols)) {
+    while (size() < num_threads() && (row_parts_ < parts(rows, kRowGroup) || col_parts_ < parts(cols, kColGroup)))
+      ++(row_parts_ < parts(rows, kRowGroup) ? row_parts_ : col_parts_);
+  }
+  std::int64_t size() const { return row_parts_ * col_parts_; }
+  Span rows(std::int64_t index) const { return part(rows_, kRowGroup, row_parts_, index / col_parts_); }
+  Span cols(std::int64_t index) const { return part(cols_, kColGroup, col_parts_, index % col_parts_); }
+  /// Of one task, whole vectors of rows and slivers of columns.
+  std::int64_t most_rows() const { return winograd_divide_up(parts(rows_, kRowGroup), row_parts_) * kRowGroup; }
+  std::int64_t most_cols() const { return winograd_divide_up(parts(cols_, kColGroup), col_parts_) * kColGroup; }
+
+ private:
+  static constexpr std::int64_t kRows = 64, kCols = 128;
+  static constexpr std::int64_t kRowGroup = kLineFloats, kColGroup = 32;  // a vector, a sliver: not cut
+
+  static std::int64_t parts(std::int64_t total, std::int64_t size) { return winograd_divide_up(total, size); }
+  static Span part(std::int64_t total, std::int64_t group, std::int64_t count, std::int64_t index) {
+    const Span groups = cut(parts(total, group), count, index);
+    return {groups.begin * group, std::min(total, groups.end * group)};
+  }
+
+  std::int64_t rows_, cols_, row_parts_, col_parts_;
+};
 
 /// A convolution as its tiles see it: y [n, p, q, k] from x [n, h, w, c], for dgrad with the roles of x and y
 /// exchanged.

@@ -20,49 +20,21 @@
 namespace retort::cpu {
 namespace {
 
-/// How wgrad is cut: into tasks of some of the filter's rows (input channels) and columns (output channels), which
-/// share nothing. Each runs over all tiles, a stretch at a time: it transforms its channels of x and dy, adds to its 36
-/// products, and transforms these back at the end. All of it stays in a core's L2 cache, at the price of transforming x
-/// and dy once for every block of the other's channels.
+/// A task's scratch.
 template <class T>
 struct WinogradWgradPlan {
-  explicit WinogradWgradPlan(const TiledImage& t)
-      : row_groups(winograd_divide_up(t.c, kRowGroup)),
-        col_groups(winograd_divide_up(t.k, kColGroup)),
-        row_parts(winograd_divide_up(t.c, kTaskRows)),
-        col_parts(winograd_divide_up(t.k, kTaskCols)) {
-    while (row_parts * col_parts < num_threads() && (row_parts < row_groups || col_parts < col_groups)) {
-      if (row_parts < row_groups)
-        ++row_parts;
-      else
-        ++col_parts;
-    }
-    rows = winograd_divide_up(row_groups, row_parts) * kRowGroup;
-    cols = winograd_divide_up(col_groups, col_parts) * kColGroup;
-    x_step = odd_lines(kStretch * rows);
-    dy_step = odd_lines(kStretch * cols);
-    product_step = odd_lines(rows * cols);
-  }
+  explicit WinogradWgradPlan(const TiledImage& t) : tasks(t.c, t.k), rows(tasks.most_rows()), cols(tasks.most_cols()) {}
   std::int64_t thread_floats() const {
     return kWinogradProducts * (x_step + dy_step + product_step) + std::max(rows, cols);
   }
 
-  static constexpr std::int64_t kRowGroup = 16, kColGroup = 32;  // a vector, a sliver: not cut
-  static constexpr std::int64_t kTaskRows = 64, kTaskCols = 128;
-  static constexpr std::int64_t kStretch = 32;  ///< lanes of depth
-  std::int64_t row_groups, col_groups, row_parts, col_parts;
-  std::int64_t rows, cols;                     ///< of a task, at most
-  std::int64_t x_step, dy_step, product_step;  ///< floats to the next of the 36
+  WinogradWgradTasks tasks;
+  std::int64_t rows, cols;  ///< of a task, at most
+  /// Floats to the next of the 36.
+  std::int64_t x_step = odd_lines(WinogradWgradTasks::kStretch * rows);
+  std::int64_t dy_step = odd_lines(WinogradWgradTasks::kStretch * cols);
+  std::int64_t product_step = odd_lines(rows * cols);
 };
-
-struct Span {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
-/// Part `index` of `total` channels, cut at multiples of `group`.
-Span cut(std::int64_t total, std::int64_t groups, std::int64_t group, std::int64_t parts, std::int64_t index) {
-  return {groups * index / parts * group, std::min(total, groups * (index + 1) / parts * group)};
-}
 
 template <class T>
 struct WgradOperands {
@@ -166,13 +138,8 @@ void run_wgrad_task(const WgradOperands<T>& o, const WinogradWgradPlan<T>& plan,
   float* const products = dy + kWinogradProducts * plan.dy_step;
   T* const zeros = reinterpret_cast<T*>(products + kWinogradProducts * plan.product_step);
   std::fill_n(zeros, std::max(plan.rows, plan.cols), T(0.0f));
-  const WgradBlock<T> block = {cut(t.c, plan.row_groups, plan.kRowGroup, plan.row_parts, index / plan.col_parts),
-                               cut(t.k, plan.col_groups, plan.kColGroup, plan.col_parts, index % plan.col_parts),
-                               scratch,
-                               dy,
-                               products,
-                               zeros};
-  const std::int64_t stretches = winograd_divide_up(t.tiles(), plan.kStretch * kLaneDepths<T>);
+  const WgradBlock<T> block = {plan.tasks.rows(index), plan.tasks.cols(index), scratch, dy, products, zeros};
+  const std::int64_t stretches = winograd_divide_up(t.tiles(), plan.tasks.kStretch * kLaneDepths<T>);
   with_products<T>([&](auto arithmetic) {
     using Products = decltype(arithmetic);
     for (std::int64_t i = 0; i < stretches; ++i) {
@@ -197,7 +164,7 @@ void winograd_wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw,
   const WgradOperands<T> operands{forward_tiles(g), x, dy, dw};
   const WinogradWgradPlan<T> plan(operands.tiles);
   float* const scratch = aligned_to_line(workspace);
-  parallel_tasks(plan.row_parts * plan.col_parts, [&](std::int64_t index, int thread) {
+  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
     RETORT_SIMD_SELECT(run_wgrad_task<T>)(operands, plan, index, scratch + thread * plan.thread_floats());
   });
 }
