@@ -27,40 +27,28 @@ namespace {
 /// Of the transformed inputs, as tiles want it.
 template <class T>
 constexpr std::int64_t kRowStride = kBlockDepth<T> + kPanelSlack<T>;
-constexpr std::int64_t kFilterDepths = 16;  // transformed at a time
-constexpr std::int64_t kWidestSliver = 32;
-constexpr std::int64_t kGroupCols = 64;  // columns whose products are held before they are transformed back
-// Tiles of a task. More reread the filters less often, fewer leave their inputs and products in the L2 cache.
-constexpr std::int64_t kBlockTiles = 56;
-constexpr std::int64_t kLeastTiles = 14;
 
-/// How fprop and dgrad are cut: into tasks of some tiles and some columns of y.
+/// How the workspace of fprop and dgrad is cut.
 template <class T>
 struct ProductPlan {
   explicit ProductPlan(const TiledImage& t)
-      : depth_blocks(winograd_divide_up(t.c, kBlockDepth<T>)),
+      : tasks(t.tiles(), t.k),
+        depth_blocks(winograd_divide_up(t.c, kBlockDepth<T>)),
         block_depth(winograd_divide_up(winograd_divide_up(t.c, depth_blocks), kLineFloats) * kLineFloats),
         filter_step(odd_lines(winograd_divide_up(t.k, kWidestSliver) * kWidestSliver *
                               winograd_divide_up(t.c, kLaneDepths<T>))) {
-    // Tiles that fit one task are not shared out, but columns: each filter is then read by one thread alone.
-    const std::int64_t threads = num_threads(), tiles = t.tiles();
-    blocks = winograd_divide_up(tiles, kBlockTiles);
-    if (blocks > 1) blocks = std::min(winograd_divide_up(blocks, threads) * threads, tiles / kLeastTiles);
-    const std::int64_t groups = winograd_divide_up(t.k, kGroupCols);
-    parts = std::min(groups, winograd_divide_up(threads, blocks));
-    const std::int64_t block_tiles = winograd_divide_up(tiles, blocks);
-    block_step = block_tiles * kRowStride<T>;
+    block_step = tasks.most_tiles() * kRowStride<T>;
     panel_step = odd_lines(depth_blocks * block_step / kLaneDepths<T>) * kLaneDepths<T>;
-    product_step = odd_lines(block_tiles * kGroupCols);
+    product_step = odd_lines(tasks.most_tiles() * kGroupCols);
     zeros = odd_lines(t.c);
   }
   std::int64_t filter_floats() const { return kWinogradProducts * filter_step; }
   std::int64_t panel_floats() const { return kWinogradProducts * panel_step / kLaneDepths<T>; }
   std::int64_t thread_floats() const { return panel_floats() + kWinogradProducts * product_step + zeros; }
 
+  WinogradTasks tasks;
   std::int64_t depth_blocks, block_depth;  ///< of the channels that are summed over
   std::int64_t filter_step;                ///< lanes from one of the 36 transformed filters to the next
-  std::int64_t blocks, parts;              ///< of the tiles, and of y's columns
   std::int64_t block_step, panel_step;     ///< elements of a depth block of the inputs, and to the next of the 36
   std::int64_t product_step, zeros;        ///< floats to the next of the 36 products; of a pixel outside the image
 };
@@ -236,8 +224,8 @@ void transform_outputs(const Product<T>& product, const ProductPlan<T>& plan, co
 template <class T>
 void run_task(const Product<T>& product, const ProductPlan<T>& plan, std::int64_t index, float* scratch) {
   const TiledImage& t = product.tiles;
-  const Span tiles = cut(t.tiles(), plan.blocks, index / plan.parts);
-  const Span groups = cut(winograd_divide_up(t.k, kGroupCols), plan.parts, index % plan.parts);
+  const Span tiles = plan.tasks.tiles(index);
+  const Span groups = plan.tasks.groups(index);
   T* const panels = reinterpret_cast<T*>(scratch);
   float* const products = scratch + plan.panel_floats();
   T* const zeros = reinterpret_cast<T*>(products + kWinogradProducts * plan.product_step);
@@ -299,7 +287,7 @@ void run_product(Product<T> product, const Filter<T>& w, void* workspace) {
       RETORT_SIMD_SELECT(run_filter_task<T>)(w, i / parts, i % parts * kFilterDepths, plan.filter_step, filters);
   });
   product.filters = filters;
-  parallel_tasks(plan.blocks * plan.parts, [&](std::int64_t index, int thread) {
+  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
     RETORT_SIMD_SELECT(run_task<T>)(product, plan, index, scratch + thread * plan.thread_floats());
   });
 }

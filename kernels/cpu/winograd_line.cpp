@@ -22,34 +22,26 @@ namespace retort::cpu {
 namespace {
 
 constexpr std::int64_t kLineRowStride = kBlockDepth<float> + kPanelSlack<float>;  ///< of A, as tiles want it
-constexpr std::int64_t kFilterDepths = 16;                                        ///< transformed at a time
-constexpr std::int64_t kWidestSliver = 32;
-constexpr std::int64_t kGroupCols = 64;  ///< columns whose products are held before they are transformed back
-constexpr std::int64_t kTaskTiles = 56, kLeastTiles = 14;
 
-/// How fprop and dgrad are cut: into tasks of some tiles and some columns of y.
+/// How the workspace of fprop and dgrad is cut.
 struct LinePlan {
   LinePlan(const LineImage& l, const LineTiles& cut)
-      : channel_blocks(winograd_divide_up(l.c, kBlockDepth<float>)),
+      : tasks(cut.tiles, l.k),
+        channel_blocks(winograd_divide_up(l.c, kBlockDepth<float>)),
         block_channels(winograd_divide_up(winograd_divide_up(l.c, channel_blocks), kLineFloats) * kLineFloats),
         filter_step(odd_lines(winograd_divide_up(l.k, kWidestSliver) * kWidestSliver * cut.tap_blocks * l.c)) {
-    const std::int64_t threads = num_threads(), groups = winograd_divide_up(l.k, kGroupCols);
-    blocks = winograd_divide_up(cut.tiles, kTaskTiles);
-    if (blocks > 1) blocks = std::min(winograd_divide_up(blocks, threads) * threads, cut.tiles / kLeastTiles);
-    parts = std::min(groups, winograd_divide_up(threads, blocks));
-    const std::int64_t task_tiles = winograd_divide_up(cut.tiles, blocks);
-    block_step = task_tiles * kLineRowStride;
+    block_step = tasks.most_tiles() * kLineRowStride;
     panel_step = odd_lines(cut.tap_blocks * channel_blocks * block_step);
-    product_step = odd_lines(task_tiles * kGroupCols);
+    product_step = odd_lines(tasks.most_tiles() * kGroupCols);
     zeros = odd_lines(l.c);
     filter_floats = cut.products * filter_step;
     panel_floats = cut.products * panel_step;
     thread_floats = panel_floats + cut.products * product_step + zeros;
   }
 
+  WinogradTasks tasks;
   std::int64_t channel_blocks, block_channels;
   std::int64_t filter_step;             ///< floats from one of the transformed filters to the next
-  std::int64_t blocks, parts;           ///< of the tiles, and of y's columns
   std::int64_t block_step, panel_step;  ///< floats of a depth block of the inputs, and to the next of the products'
   std::int64_t product_step, zeros;     ///< floats to the next of the products; of a pixel outside the line
   std::int64_t filter_floats, panel_floats, thread_floats;
@@ -194,8 +186,8 @@ void transform_line_outputs(const LineProduct& product, const LinePlan& plan, co
 }
 
 void run_line_task(const LineProduct& product, const LinePlan& plan, std::int64_t index, float* scratch) {
-  const Span tiles = cut(product.cut.tiles, plan.blocks, index / plan.parts);
-  const Span groups = cut(winograd_divide_up(product.lines.k, kGroupCols), plan.parts, index % plan.parts);
+  const Span tiles = plan.tasks.tiles(index);
+  const Span groups = plan.tasks.groups(index);
   float* const products = scratch + plan.panel_floats;
   float* const zeros = products + product.cut.products * plan.product_step;
   std::fill_n(zeros, product.lines.c, 0.0f);
@@ -245,7 +237,7 @@ void run_product(LineProduct product, const LineFilter& w, void* workspace) {
                    RETORT_SIMD_SELECT(run_line_filter_task)(product, plan, w, i, filters);
                });
   product.filters = filters;
-  parallel_tasks(plan.blocks * plan.parts, [&](std::int64_t index, int thread) {
+  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
     RETORT_SIMD_SELECT(run_line_task)(product, plan, index, scratch + thread * plan.thread_floats);
   });
 }

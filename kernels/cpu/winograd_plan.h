@@ -13,6 +13,9 @@ namespace retort::cpu {
 inline constexpr std::int64_t kWinogradOut = 4, kWinogradIn = 6;              ///< a tile's side, and what it sees
 inline constexpr std::int64_t kWinogradProducts = kWinogradIn * kWinogradIn;  ///< matrix products
 inline constexpr std::int64_t kLineFloats = 16;                               ///< of a cache line
+inline constexpr std::int64_t kWidestSliver = 32;                             ///< columns
+inline constexpr std::int64_t kFilterDepths = 16;                             ///< of a filter, transformed at a time
+inline constexpr std::int64_t kGroupCols = 64;  ///< columns whose products are held before they are transformed back
 
 /// Depths of an operand that share a 32-bit lane: products of bf16 take them in pairs.
 template <class T>
@@ -41,6 +44,28 @@ inline Span cut(std::int64_t total, std::int64_t parts, std::int64_t index) {
   return {total * index / parts, total * (index + 1) / parts};
 }
 
+/// How fprop and dgrad are cut: into tasks of some tiles and some groups of y's columns. Tiles that fit one task are
+/// not shared out, but columns: each filter is then read by one thread alone.
+class WinogradTasks {
+ public:
+  WinogradTasks(std::int64_t tiles, std::int64_t cols)
+      : tiles_(tiles), groups_(winograd_divide_up(cols, kGroupCols)), blocks_(winograd_divide_up(tiles, kTiles)) {
+    const std::int64_t threads = num_threads();
+    if (blocks_ > 1) blocks_ = std::min(winograd_divide_up(blocks_, threads) * threads, tiles / kLeastTiles);
+    parts_ = std::min(groups_, winograd_divide_up(threads, blocks_));
+  }
+  std::int64_t size() const { return blocks_ * parts_; }
+  Span tiles(std::int64_t index) const { return cut(tiles_, blocks_, index / parts_); }
+  Span groups(std::int64_t index) const { return cut(groups_, parts_, index % parts_); }
+  std::int64_t most_tiles() const { return winograd_divide_up(tiles_, blocks_); }
+
+ private:
+  // More tiles reread the filters less often, fewer leave their inputs and products in the L2 cache.
+  static constexpr std::int64_t kTiles = 56, kLeastTiles = 14;
+
+  std::int64_t tiles_, groups_, blocks_, parts_;
+};
+
 /// How wgrad is cut: into tasks of some of the filter's rows (input channels) and columns (output channels), which
 /// share nothing. Each runs over all tiles, a stretch at a time: it transforms its channels of x and dy, adds to its
 /// products, and transforms these back at the end. All of it stays in a core's L2 cache, at the price of transforming x
@@ -63,7 +88,7 @@ class WinogradWgradTasks {
 
  private:
   static constexpr std::int64_t kRows = 64, kCols = 128;
-  static constexpr std::int64_t kRowGroup = kLineFloats, kColGroup = 32;  // a vector, a sliver: not cut
+  static constexpr std::int64_t kRowGroup = kLineFloats, kColGroup = kWidestSliver;  // a vector, a sliver: not cut
 
   static std::int64_t parts(std::int64_t total, std::int64_t size) { return winograd_divide_up(total, size); }
   static Span part(std::int64_t total, std::int64_t group, std::int64_t count, std::int64_t index) {
