@@ -57,6 +57,12 @@ struct BatchNormKernels {
   Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, const void* running_mean,
                 const void* running_var, void* mean, void* inv_std, void* workspace)>
       forward_eval;
+  /// forward_eval's normalisation as one multiply-add, for the epilogue of the convolution before it:
+  /// scale = gamma / sqrt(running_var + eps), shift = beta + (bias - running_mean) * scale. bias is the convolution's
+  /// or null; all are [channels].
+  Required<void(Stream, std::int64_t channels, const void* gamma, const void* beta, const void* running_mean,
+                const void* running_var, double eps, const void* bias, void* scale, void* shift)>
+      fold;
   /// y once more, to the same bits, from the mean and inv_std that a forward entry wrote; eps is not read.
   Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, const void* mean, const void* inv_std,
                 void* workspace)>

@@ -1,7 +1,7 @@
 // Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 //
-//   y[n, p, q, k] = bias[k] + sum over r, s, c of  x[n, p*stride_h - pad_h + r*dilation_h,
-//                                                   q*stride_w - pad_w + s*dilation_w, c] * w[r, s, c, k]
+//   y[n, p, q, k] = sum over r, s, c of  x[n, p*stride_h - pad_h + r*dilation_h,
+//                                           q*stride_w - pad_w + s*dilation_w, c] * w[r, s, c, k]
 //
 // x is NHWC [n, h, w, c], y is NHWC [n, p, q, k], w is RSCK [r, s, c / groups, k]; outside x counts as 0. With
 // groups, output channels [g*k/groups, (g+1)*k/groups) see input channels [g*c/groups, (g+1)*c/groups).
@@ -30,11 +30,20 @@ struct Conv2dGeometry {
 
 enum class ConvPass : std::uint8_t { fprop, dgrad, wgrad };
 
+/// What becomes of fprop's sums in the same pass: y = act(scale[k] * sum + bias[k] + residual), act = max(0, .) if
+/// relu. Batch normalisation by running statistics is such a scale and bias (BatchNormKernels::fold).
+struct ConvEpilogue {
+  const void* scale = nullptr;     ///< [k], or null for 1
+  const void* bias = nullptr;      ///< [k], or null for 0
+  const void* residual = nullptr;  ///< of y's shape and dtype, or null for 0
+  bool relu = false;
+};
+
 struct Conv2dKernels {
   /// Bytes of workspace the pass wants; 0 is common.
   Required<std::size_t(ConvPass, const Conv2dGeometry&)> workspace_bytes;
-  /// y = conv(x, w) + bias, then max(0, y) if relu. bias is [k] or null.
-  Required<void(Stream, const Conv2dGeometry&, const void* x, const void* w, const void* bias, bool relu, void* y,
+  /// y = conv(x, w), and what the epilogue asks for.
+  Required<void(Stream, const Conv2dGeometry&, const void* x, const void* w, const ConvEpilogue&, void* y,
                 void* workspace)>
       fprop;
   /// dx = the gradient of the input, every element written.

@@ -30,7 +30,7 @@ CifarResNet::CifarResNet(int depth, const std::array<std::int64_t, 4>& widths, S
 
 Tensor CifarResNet::forward(const Tensor& x, ForwardContext& context) {
   check_image("resnet for CIFAR", x, min_image_size());
-  Tensor y = bn1.forward(conv1.forward(x, context), context, /*relu=*/true);
+  Tensor y = conv_bn(conv1, bn1, x, context, /*relu=*/true);
   for (auto* layer : {&layer1, &layer2, &layer3})
     for (BasicBlock& block : *layer) y = block.forward(y, context);
   return head.forward(global_average_pool(y), context);

@@ -32,7 +32,7 @@ BasicConv2d::BasicConv2d(std::int64_t in, std::int64_t out, const Filter& filter
       bn(out, /*eps=*/0.001) {}
 
 Tensor BasicConv2d::forward(const Tensor& x, ForwardContext& context) {
-  return bn.forward(conv.forward(x, context), context, /*relu=*/true);
+  return conv_bn(conv, bn, x, context, /*relu=*/true);
 }
 
 void BasicConv2d::visit(Visitor& visitor) {

@@ -28,7 +28,7 @@ Downsample::Downsample(std::int64_t in, std::int64_t out, std::int64_t stride, R
     : conv(retort::conv(in, out, 1, stride, random)), bn(out) {}
 
 Tensor Downsample::forward(const Tensor& x, ForwardContext& context) {
-  return bn.forward(conv.forward(x, context), context, /*relu=*/false);
+  return conv_bn(conv, bn, x, context, /*relu=*/false);
 }
 
 void Downsample::visit(Visitor& visitor) {
@@ -53,8 +53,8 @@ Tensor BasicBlock::shortcut(const Tensor& x, ForwardContext& context) {
 }
 
 Tensor BasicBlock::forward(const Tensor& x, ForwardContext& context) {
-  const Tensor y = bn1.forward(conv1.forward(x, context), context, /*relu=*/true);
-  return bn2.forward(conv2.forward(y, context), context, /*relu=*/true, shortcut(x, context));
+  const Tensor y = conv_bn(conv1, bn1, x, context, /*relu=*/true);
+  return conv_bn(conv2, bn2, y, context, /*relu=*/true, shortcut(x, context));
 }
 
 void BasicBlock::visit(Visitor& visitor) {
@@ -77,9 +77,9 @@ Bottleneck::Bottleneck(std::int64_t in, std::int64_t width, std::int64_t stride,
 
 Tensor Bottleneck::forward(const Tensor& x, ForwardContext& context) {
   const Tensor shortcut = downsample ? downsample->forward(x, context) : x;
-  Tensor y = bn1.forward(conv1.forward(x, context), context, /*relu=*/true);
-  y = bn2.forward(conv2.forward(y, context), context, /*relu=*/true);
-  return bn3.forward(conv3.forward(y, context), context, /*relu=*/true, shortcut);
+  Tensor y = conv_bn(conv1, bn1, x, context, /*relu=*/true);
+  y = conv_bn(conv2, bn2, y, context, /*relu=*/true);
+  return conv_bn(conv3, bn3, y, context, /*relu=*/true, shortcut);
 }
 
 void Bottleneck::visit(Visitor& visitor) {
@@ -105,8 +105,8 @@ ResNet<Block>::ResNet(const std::array<int, 4>& blocks, std::int64_t channels, s
 template <class Block>
 Tensor ResNet<Block>::forward(const Tensor& x, ForwardContext& context) {
   check_image("resnet", x, min_image_size());
-  Tensor y = bn1.forward(conv1.forward(x, context), context, /*relu=*/true);  // (n, h/2, w/2, 64)
-  y = max_pool(y, {.kernel = 3, .stride = 2, .pad = 1});                      // (n, h/4, w/4, 64)
+  Tensor y = conv_bn(conv1, bn1, x, context, /*relu=*/true);  // (n, h/2, w/2, 64)
+  y = max_pool(y, {.kernel = 3, .stride = 2, .pad = 1});      // (n, h/4, w/4, 64)
   for (auto* layer : {&layer1, &layer2, &layer3, &layer4})
     for (Block& block : *layer) y = block.forward(y, context);
   return fc.forward(global_average_pool(y), context);

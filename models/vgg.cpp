@@ -36,8 +36,7 @@ VggConv::VggConv(std::int64_t in, std::int64_t out, bool batch_norm, bool relu, 
 }
 
 Tensor VggConv::forward(const Tensor& x, ForwardContext& context) {
-  const Tensor y = conv.forward(x, context);
-  return bn ? bn->forward(y, context, /*relu=*/true) : y;
+  return bn ? conv_bn(conv, *bn, x, context, /*relu=*/true) : conv.forward(x, context);
 }
 
 void VggConv::visit(Visitor& visitor) {

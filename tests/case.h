@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -28,6 +29,14 @@ std::vector<T> integers(std::int64_t n, std::uint64_t seed, int low, int high) {
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<T>(low + static_cast<int>(philox4x32({static_cast<std::uint32_t>(i), 1, 0, 0}, seed)[0] %
                                                       static_cast<std::uint32_t>(high - low + 1)));
+  return values;
+}
+
+/// n powers of two in [1/4, 4] of either sign: to multiply by them is exact.
+inline std::vector<float> powers_of_two(std::int64_t n) {
+  constexpr float kPowers[] = {0.25f, -0.5f, 1, -2, 4};
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = kPowers[i % std::size(kPowers)];
   return values;
 }
 

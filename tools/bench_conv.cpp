@@ -66,7 +66,7 @@ void note(ConvPass pass, const Conv2dGeometry& geometry) {
   notes->push_back({pass, geometry, 1});
 }
 
-void note_fprop(Stream, const Conv2dGeometry& g, const void*, const void*, const void*, bool, void* y, void*) {
+void note_fprop(Stream, const Conv2dGeometry& g, const void*, const void*, const ConvEpilogue&, void* y, void*) {
   note(ConvPass::fprop, g);
   std::memset(y, 0, y_count(g) * sizeof(float));
 }
@@ -118,7 +118,7 @@ std::function<void()> conv_call(ConvPass pass, const Conv2dGeometry& g, const Ba
                                            : drawn(filter, 1);
   return [=, &kernel = backend.table->conv2d] {
     switch (pass) {
-      case ConvPass::fprop: return kernel.fprop({}, g, x.raw(), w.raw(), nullptr, false, y.raw(), workspace);
+      case ConvPass::fprop: return kernel.fprop({}, g, x.raw(), w.raw(), {}, y.raw(), workspace);
       case ConvPass::dgrad: return kernel.dgrad({}, g, y.raw(), w.raw(), x.raw(), workspace);
       case ConvPass::wgrad: return kernel.wgrad({}, g, x.raw(), y.raw(), w.raw(), workspace);
     }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/core/tape.h"
 #include "engine/ops/dropout.h"
 #include "engine/ops/linear.h"
 
@@ -50,6 +51,20 @@ void report(ForwardContext& context, const char* kind, const Parameter& weight, 
   context.report->push_back({name, kind, output, count, macs});
 }
 
+void report(ForwardContext& context, const Conv2d& conv, const Tensor& y) {
+  const Shape& filter = conv.weight.value.shape();
+  report(context, "Conv2d", conv.weight, conv.bias, y.shape(), y.count() * filter[0] * filter[1] * filter[2]);
+}
+
+void report(ForwardContext& context, const BatchNorm2d& bn, const Tensor& y) {
+  report(context, "BatchNorm2d", bn.weight, bn.bias, y.shape(), 0);
+}
+
+/// Frozen statistics must not move, so the batch's cannot be used either.
+bool uses_batch_statistics(const ForwardContext& context, const BatchNorm2d& bn) {
+  return context.training && !bn.running_mean.frozen;
+}
+
 }  // namespace
 
 Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t r, std::int64_t s, const Conv2dOptions& options,
@@ -66,8 +81,7 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t r, std::int64_t s
 
 Tensor Conv2d::forward(const Tensor& x, ForwardContext& context) {
   Tensor y = conv2d(x, weight.value, bias.value, options);
-  const Shape& filter = weight.value.shape();
-  report(context, "Conv2d", weight, bias, y.shape(), y.count() * filter[0] * filter[1] * filter[2]);
+  report(context, *this, y);
   return y;
 }
 
@@ -86,12 +100,11 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double eps, double momentum)
       momentum(momentum) {}
 
 Tensor BatchNorm2d::forward(const Tensor& x, ForwardContext& context, bool relu, const Tensor& residual) {
-  // Frozen statistics must not move, so the batch's cannot be used either.
-  const bool training = context.training && !running_mean.frozen;
+  const bool training = uses_batch_statistics(context, *this);
   const BatchNormOptions options{.training = training, .momentum = momentum, .eps = eps, .relu = relu};
   Tensor y = batch_norm(x, weight.value, bias.value, running_mean.value, running_var.value, options, residual);
   if (training) ++*num_batches_tracked.value.data<std::int64_t>();
-  report(context, "BatchNorm2d", weight, bias, y.shape(), 0);
+  report(context, *this, y);
   return y;
 }
 
@@ -101,6 +114,20 @@ void BatchNorm2d::visit(Visitor& visitor) {
   visitor("running_mean", running_mean);
   visitor("running_var", running_var);
   visitor("num_batches_tracked", num_batches_tracked);
+}
+
+Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& context, bool relu,
+               const Tensor& residual) {
+  const Tensor &weight = conv.weight.value, &bias = conv.bias.value, &gamma = bn.weight.value, &beta = bn.bias.value;
+  if (uses_batch_statistics(context, bn) || recording({&x, &weight, &bias, &gamma, &beta, &residual}))
+    return bn.forward(conv.forward(x, context), context, relu, residual);
+  Conv2dOptions options = conv.options;
+  options.relu = relu;
+  const RunningNorm norm = {gamma, beta, bn.running_mean.value, bn.running_var.value, bn.eps};
+  Tensor y = conv2d_running_norm(x, weight, bias, options, norm, residual);
+  report(context, conv, y);
+  report(context, bn, y);
+  return y;
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out, Init init, Random& random, const Shape& image)

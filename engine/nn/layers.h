@@ -54,6 +54,11 @@ class Linear : public Module {
   Parameter weight, bias;
 };
 
+/// bn.forward(conv.forward(x), relu, residual): as one kernel where running statistics serve and no gradient is wanted.
+/// conv.options.relu is off.
+Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& context, bool relu,
+               const Tensor& residual = {});
+
 /// Dropout without parameters: draws from context.dropout_key and the layer's position in the pass.
 Tensor dropout_layer(const Tensor& x, double p, ForwardContext& context);
 

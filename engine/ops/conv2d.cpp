@@ -32,17 +32,20 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Tensor& bia
           o.stride_h, o.stride_w, o.pad_h, o.pad_w, o.dilation_h, o.dilation_w, o.groups};
 }
 
+Tensor run_forward(const Conv2dGeometry& g, const Tensor& x, const Tensor& filter, const ConvEpilogue& epilogue) {
+  Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.k});
+  const Conv2dKernels& conv = kernels(x).conv2d;
+  const Workspace workspace(conv.workspace_bytes(ConvPass::fprop, g), x.device());
+  conv.fprop({}, g, x.raw(), filter.raw(), epilogue, y.raw(), workspace.data());
+  return y;
+}
+
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   const Conv2dGeometry g = geometry(x, weight, bias, options);
   Tensor filter = filter_like(x, weight);
-  Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.k});
-  {
-    const Conv2dKernels& conv = kernels(x).conv2d;
-    const Workspace workspace(conv.workspace_bytes(ConvPass::fprop, g), x.device());
-    conv.fprop({}, g, x.raw(), filter.raw(), bias.raw(), options.relu, y.raw(), workspace.data());
-  }
+  Tensor y = run_forward(g, x, filter, {.bias = bias.raw(), .relu = options.relu});
 
   if (Tape* tape = recording({&x, &weight, &bias})) {
     y.require_grad();
@@ -71,6 +74,23 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
     });
   }
   return y;
+}
+
+Tensor conv2d_running_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+                           const RunningNorm& norm, const Tensor& residual) {
+  const Conv2dGeometry g = geometry(x, weight, bias, options);
+  check(!recording({&x, &weight, &bias, &norm.gamma, &norm.beta, &residual}),
+        "[conv2d_running_norm] a gradient is to be recorded, and it has none; use conv2d and batch_norm");
+  const DType dtype = weight.dtype();
+  check_operand("conv2d_running_norm", "gamma", norm.gamma, {g.k}, dtype);
+  check_operand("conv2d_running_norm", "beta", norm.beta, {g.k}, dtype);
+  check_operand("conv2d_running_norm", "running_mean", norm.running_mean, {g.k}, dtype);
+  check_operand("conv2d_running_norm", "running_var", norm.running_var, {g.k}, dtype);
+  if (residual) check_operand("conv2d_running_norm", "the residual", residual, {g.n, g.p(), g.q(), g.k}, x.dtype());
+  const Tensor scale = empty_parameter(x, {g.k}), shift = empty_parameter(x, {g.k});
+  kernels(x).batch_norm.fold({}, g.k, norm.gamma.raw(), norm.beta.raw(), norm.running_mean.raw(),
+                             norm.running_var.raw(), norm.eps, bias.raw(), scale.raw(), shift.raw());
+  return run_forward(g, x, filter_like(x, weight), {scale.raw(), shift.raw(), residual.raw(), options.relu});
 }
 
 }  // namespace retort

@@ -18,4 +18,16 @@ struct Conv2dOptions {
 /// is smaller than the filter.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options);
 
+/// What batch_norm takes for evaluation, all [k].
+struct RunningNorm {
+  const Tensor &gamma, &beta, &running_mean, &running_var;
+  double eps;
+};
+
+/// act(batch_norm(conv2d(x, weight, bias)) + residual) with running statistics, act = max(0, .) if options.relu: one
+/// kernel, in which the normalisation is a multiply-add on the convolution's sums. For inference: it records no
+/// gradient, and throws Error where one is asked for. residual is of the result's shape or empty.
+Tensor conv2d_running_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+                           const RunningNorm& norm, const Tensor& residual = {});
+
 }  // namespace retort

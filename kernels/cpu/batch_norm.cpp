@@ -405,6 +405,18 @@ void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNorm
   RETORT_SIMD_SELECT(normalize<T>)(g, plan, f);
 }
 
+void batch_norm_fold(Stream, std::int64_t channels, const void* gamma, const void* beta, const void* running_mean,
+                     const void* running_var, double eps, const void* bias, void* scale, void* shift) {
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const double slope =
+        static_cast<const float*>(gamma)[c] / std::sqrt(static_cast<const float*>(running_var)[c] + eps);
+    const double before = bias != nullptr ? static_cast<const float*>(bias)[c] : 0;
+    const double offset = before - static_cast<const float*>(running_mean)[c];
+    static_cast<float*>(scale)[c] = static_cast<float>(slope);
+    static_cast<float*>(shift)[c] = static_cast<float>(static_cast<const float*>(beta)[c] + offset * slope);
+  }
+}
+
 template <class T>
 void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
                       const void* inv_std, void* workspace) {

@@ -64,14 +64,14 @@ void pack_sliver(const StoredB<float>& b, std::int64_t first, std::int64_t depth
 
 /// A loaded block of A with the rows of C that it contributes to.
 struct Block {
-  std::int64_t rows, depths;
+  std::int64_t row, rows, depths;
   const float* panel;
   std::int64_t panel_stride;
   float* const* c;
-  float* const* start = nullptr;                  ///< see Tile
-  bool accumulate = false;                        ///< C holds the sum of earlier blocks
-  bool finish = false;                            ///< the last block: bias and ReLU follow
-  Prefetch *next_a = nullptr, *next_b = nullptr;  ///< what is fetched meanwhile
+  float* const* start = nullptr;                ///< see Tile
+  bool accumulate = false;                      ///< C holds the sum of earlier blocks
+  bool finish = false;                          ///< the last block: the epilogue follows
+  Prefetch *next_a = nullptr, *next = nullptr;  ///< what is fetched meanwhile
 };
 
 /// Columns of B, packed or in place.
@@ -91,7 +91,7 @@ void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t
   const std::int64_t panels = count_panels(block.rows);
   const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
   const bool row_major = product.layout == PanelLayout::row_major;
-  const Tile tile = {
+  Tile tile = {
       .a = block.panel + (row_major ? begin * kRowStride : begin),
       .a_stride = block.panel_stride,
       .b = sliver.b,
@@ -102,9 +102,12 @@ void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t
       .cols = sliver.cols,
       .start = block.start != nullptr ? block.start + begin : nullptr,
       .accumulate = block.accumulate,
-      .bias = block.finish && product.bias != nullptr ? product.bias + sliver.col : nullptr,
-      .relu = block.finish && product.relu,
-      .ahead = block.next_a != nullptr ? PrefetchTurns(*block.next_a, *block.next_b, block.depths) : PrefetchTurns()};
+      .epilogue = block.finish ? &product.epilogue : nullptr,
+      .ahead = block.next_a != nullptr ? PrefetchTurns(*block.next_a, *block.next, block.depths) : PrefetchTurns()};
+  if (block.finish && product.epilogue.residual != nullptr) {
+    tile.residual = product.epilogue.residual + (block.row + begin) * product.residual_stride + sliver.col;
+    tile.residual_stride = product.residual_stride;
+  }
   const auto& narrow_tiles = row_major ? kTiles<1, kRowStride> : kTiles<1, 0>;
   const auto& wide_tiles = row_major ? kTiles<2, kRowStride> : kTiles<2, 0>;
   (sliver.cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);
@@ -146,7 +149,8 @@ void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scr
       for (std::int64_t step = 0; step < steps; ++step) {
         const Part part(depth.size(), steps, step);
         const bool last = step == steps - 1;
-        const Block block{.rows = rows,
+        const Block block{.row = range.row,
+                          .rows = rows,
                           .depths = part.size(),
                           .panel = scratch.panel + part.begin * (row_major ? 1 : stride),
                           .panel_stride = stride,
@@ -188,6 +192,13 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
     const std::int64_t row = range.row + part.begin, rows = part.size();
     const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
     product.locate_rows(row, rows, scratch.addresses);
+    const std::int64_t tiles = count_panels(rows) * divide_up(b.end - b.begin, kSliver);
+    Prefetch next_residual;  // when there is no next block of B
+    if (b.last == depth_blocks && i < row_blocks - 1) {
+      const Part next_rows(range.rows, row_blocks, i + 1);
+      next_residual = prefetch_residual(product, range.row + next_rows.begin, next_rows.size(), b.begin,
+                                        b.end - b.begin, tiles * (b.last - b.first));
+    }
     const float* packed = scratch.packed;
     for (std::int64_t l = b.first; l < b.last; ++l) {
       const Part depth(product.depth, depth_blocks, l);
@@ -198,9 +209,10 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
         const Part next_rows(range.rows, row_blocks, last ? i + 1 : i);
         const Part next_depth(product.depth, depth_blocks, last ? b.first : l + 1);
         next_a = prefetch_a(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin, next_depth.size(),
-                            count_panels(rows) * divide_up(b.end - b.begin, kSliver));
+                            tiles);
       }
-      const Block block{.rows = rows,
+      const Block block{.row = row,
+                        .rows = rows,
                         .depths = depth.size(),
                         .panel = scratch.panel,
                         .panel_stride = stride,
@@ -208,7 +220,7 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
                         .accumulate = l > 0,
                         .finish = l == depth_blocks - 1,
                         .next_a = &next_a,
-                        .next_b = &next_b};
+                        .next = b.last == depth_blocks ? &next_residual : &next_b};
       for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) {
         const float* sliver = packed;
         for (std::int64_t col = b.begin; col < b.end; col += kSliver) {

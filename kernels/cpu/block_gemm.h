@@ -1,6 +1,6 @@
 // The blocked matrix product under the CPU's GEMM and convolutions:
 //
-//   C[i, j] = sum over l of A[i, l] * B[l, j] + bias[j], then max(0, C) if relu;   i < rows, j < cols, l < depth
+//   C[i, j] = sum over l of A[i, l] * B[l, j], and what an epilogue asks for;   i < rows, j < cols, l < depth
 //
 // A is never materialised: a callback loads one block of it at a time into a small scratch panel, so that a convolution
 // gathers patches where a GEMM copies. B is packed, a block that fits the L2 cache at a time, into slivers as wide as
@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kernels/bfloat16.h"
+#include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/parallel.h"
 
 namespace retort::cpu {
@@ -63,8 +64,8 @@ struct BlockGemm {
   StoredB<T> b;
   /// Writes the addresses of column 0 of C's rows [row, row + rows).
   FunctionRef<void(std::int64_t row, std::int64_t rows, Out** addresses)> locate_rows;
-  const float* bias;  ///< [cols] or null
-  bool relu;
+  Epilogue<Out> epilogue = {};
+  std::int64_t residual_stride = 0;  ///< between rows of the epilogue's residual, if there is one
 };
 
 /// A rectangle of C.

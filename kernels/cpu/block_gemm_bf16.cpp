@@ -242,24 +242,30 @@ class PairGemm {
     for (std::int64_t i = 0; i < row_blocks; ++i) {
       const std::int64_t first = range_.rows * i / row_blocks, rows = range_.rows * (i + 1) / row_blocks - first;
       locate(first, rows, b);
+      const std::int64_t panels = divide_up(rows, kTileRows), tiles = panels * divide_up(b.end - b.begin, kSliver);
+      Prefetch next_residual;  // when there is no next block of B
+      if (b.last == blocks_ && i < row_blocks - 1) {
+        const std::int64_t next = range_.rows * (i + 1) / row_blocks;
+        next_residual = prefetch_residual(product_, range_.row + next, range_.rows * (i + 2) / row_blocks - next,
+                                          b.begin, b.end - b.begin, tiles * (b.last - b.first));
+      }
       const std::uint32_t* packed = scratch_.packed;
       for (std::int64_t l = b.first; l < b.last; ++l) {
         const std::int64_t step = load_pairs(product_, range_.row + first, rows, begin(l), depths(l), scratch_);
-        const std::int64_t panels = divide_up(rows, kTileRows);
         const bool last = l == b.last - 1;
         Prefetch next_a;
         if (!last || i < row_blocks - 1) {
           const std::int64_t row_block = last ? i + 1 : i, block = last ? b.first : l + 1;
           const std::int64_t next = range_.rows * row_block / row_blocks;
           next_a = prefetch_a(product_, range_.row + next, range_.rows * (row_block + 1) / row_blocks - next,
-                              begin(block), depths(block), panels * divide_up(b.end - b.begin, kSliver));
+                              begin(block), depths(block), tiles);
         }
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::uint32_t* sliver = packed;
           for (std::int64_t col = b.begin; col < b.end; col += kSliver) {
             const std::int64_t cols = std::min(kSliver, b.end - col);
-            run_panel(l, rows * panel / panels, rows * (panel + 1) / panels, step, sliver, col, cols,
-                      PrefetchTurns(next_a, next_b, divide_up(depths(l), 2)));
+            run_panel(first, l, rows * panel / panels, rows * (panel + 1) / panels, step, sliver, col, cols,
+                      PrefetchTurns(next_a, b.last == blocks_ ? next_residual : next_b, divide_up(depths(l), 2)));
             sliver += sliver_width(cols) * divide_up(depths(l), 2);
           }
         }
@@ -282,9 +288,10 @@ class PairGemm {
     }
   }
 
-  /// Rows [begin, end) of a loaded row block against a sliver. Panels are balanced, so that none is tiny.
-  void run_panel(std::int64_t l, std::int64_t begin, std::int64_t end, std::int64_t step, const std::uint32_t* sliver,
-                 std::int64_t col, std::int64_t cols, const PrefetchTurns& ahead) const {
+  /// Rows [begin, end) of the loaded row block that begins at `first`, against a sliver. Panels are balanced, so that
+  /// none is tiny.
+  void run_panel(std::int64_t first, std::int64_t l, std::int64_t begin, std::int64_t end, std::int64_t step,
+                 const std::uint32_t* sliver, std::int64_t col, std::int64_t cols, const PrefetchTurns& ahead) const {
     const bool last = l == blocks_ - 1;
     PairTile tile = {.a = scratch_.panel + begin * (row_major_ ? kRowStride : 2),
                      .a_step = step,
@@ -296,11 +303,18 @@ class PairGemm {
                      .cols = cols,
                      .resume = l > 0,
                      .c = nullptr,
-                     .bias = last && product_.bias != nullptr ? product_.bias + col : nullptr,
-                     .relu = last && product_.relu,
                      .ahead = ahead};
-    if constexpr (std::is_same_v<Out, BFloat16>)
-      if (last) tile.c = reinterpret_cast<BFloat16**>(scratch_.addresses) + begin;
+    if (last) {
+      tile.epilogue = {
+          .scale = product_.epilogue.scale, .bias = product_.epilogue.bias, .relu = product_.epilogue.relu};
+      if constexpr (std::is_same_v<Out, BFloat16>) {
+        if (product_.epilogue.residual != nullptr) {
+          tile.residual = product_.epilogue.residual + (range_.row + first + begin) * product_.residual_stride + col;
+          tile.residual_stride = product_.residual_stride;
+        }
+        tile.c = reinterpret_cast<BFloat16**>(scratch_.addresses) + begin;
+      }
+    }
     const auto& narrow_tiles = row_major_ ? kPairTiles<Arithmetic, 1, kRowStride> : kPairTiles<Arithmetic, 1, 0>;
     const auto& wide_tiles = row_major_ ? kPairTiles<Arithmetic, 2, kRowStride> : kPairTiles<Arithmetic, 2, 0>;
     (cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);

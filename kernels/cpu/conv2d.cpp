@@ -25,17 +25,17 @@ std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
 }
 
 template <class T>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
-                  void* y_data, void* workspace) {
+void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& then, void* y_data,
+                  void* workspace) {
+  auto* y = static_cast<T*>(y_data);
+  const Epilogue<T> epilogue = {static_cast<const float*>(then.scale), static_cast<const float*>(then.bias),
+                                static_cast<const T*>(then.residual), then.relu};
   if (use_winograd<T>(ConvPass::fprop, g))
-    return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<const float*>(bias), relu,
-                          static_cast<T*>(y_data), workspace);
+    return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), epilogue, y, workspace);
   if constexpr (std::is_same_v<T, float>)
     if (use_winograd_line(ConvPass::fprop, g))
-      return winograd_line_fprop(g, static_cast<const float*>(x), static_cast<const float*>(w),
-                                 static_cast<const float*>(bias), relu, static_cast<float*>(y_data), workspace);
+      return winograd_line_fprop(g, static_cast<const float*>(x), static_cast<const float*>(w), epilogue, y, workspace);
   const std::int64_t rows = g.n * g.p() * g.q();
-  auto* y = static_cast<T*>(y_data);
   const TaskGrid grid(rows, g.k_per_group(), g.groups);
   parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {
     const std::int64_t group = index / grid.size(), first_k = group * g.k_per_group();
@@ -54,17 +54,17 @@ void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w,
                                   .a = stored_patches(patches),
                                   .b = {.data = static_cast<const T*>(w) + first_k, .stride = g.k},
                                   .locate_rows = locate_rows,
-                                  .bias = bias != nullptr ? static_cast<const float*>(bias) + first_k : nullptr,
-                                  .relu = relu};
+                                  .epilogue = epilogue.from_column(first_k),
+                                  .residual_stride = g.k};
     block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
   });
 }
 
 template std::size_t conv2d_workspace_bytes<float>(ConvPass, const Conv2dGeometry&);
 template std::size_t conv2d_workspace_bytes<BFloat16>(ConvPass, const Conv2dGeometry&);
-template void conv2d_fprop<float>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*,
+template void conv2d_fprop<float>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, void*,
                                   void*);
-template void conv2d_fprop<BFloat16>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*,
-                                     void*);
+template void conv2d_fprop<BFloat16>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&,
+                                     void*, void*);
 
 }  // namespace retort::cpu

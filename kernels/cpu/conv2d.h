@@ -18,8 +18,8 @@ namespace retort::cpu {
 template <class T>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
 template <class T>
-void conv2d_fprop(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w, const void* bias,
-                  bool relu, void* y, void* workspace);
+void conv2d_fprop(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w,
+                  const ConvEpilogue& epilogue, void* y, void* workspace);
 template <class T>
 void conv2d_dgrad(Stream stream, const Conv2dGeometry& geometry, const void* dy, const void* w, void* dx,
                   void* workspace);

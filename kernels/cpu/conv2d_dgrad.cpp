@@ -97,9 +97,7 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const T* d
                                         .inner_runs = w.taps,
                                         .inner_step = -w.tap_stride * tap,
                                         .outer_step = -h.tap_stride * g.s * tap},
-                                  .locate_rows = locate_rows,
-                                  .bias = nullptr,
-                                  .relu = false};
+                                  .locate_rows = locate_rows};
     block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
   });
 }

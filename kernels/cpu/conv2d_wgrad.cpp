@@ -59,9 +59,7 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy
                                          .load_panel = load_panel,
                                          .a = stored_patches(patches, first),
                                          .b = {.data = dy + first * g.k + first_k, .stride = g.k},
-                                         .locate_rows = locate_rows,
-                                         .bias = nullptr,
-                                         .relu = false};
+                                         .locate_rows = locate_rows};
     block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
   });
 

@@ -32,8 +32,7 @@ void run(const GemmGeometry& g, const T* a, const T* b, const float* bias, bool 
       .a = {.data = a, .stride = g.transpose_a ? g.m : g.k},
       .b = {.data = b, .stride = g.transpose_b ? g.k : g.n, .transposed = g.transpose_b},
       .locate_rows = locate_rows,
-      .bias = bias,
-      .relu = relu,
+      .epilogue = {.bias = bias, .relu = relu},
   };
   const TaskGrid grid(g.m, g.n);
   parallel_tasks(grid.size(), [&](std::int64_t index, int thread) {

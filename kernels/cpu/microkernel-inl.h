@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -43,8 +44,9 @@ struct Tile {
   std::int64_t col, cols;
   float* const* start;  ///< rows laid out as C whose values the sums start from, or null for 0
   bool accumulate;      ///< add to C instead of overwriting it
-  const float* bias;    ///< at `col`, or null
-  bool relu;
+  const Epilogue<float>* epilogue = nullptr;
+  const float* residual = nullptr;  ///< the epilogue's at the tile's first row and column, or null
+  std::int64_t residual_stride = 0;
   PrefetchTurns ahead = {};  ///< as many as the depth
 };
 
@@ -58,6 +60,39 @@ HWY_INLINE void store_columns(F32 d, Vector value, float* target, std::int64_t v
   const std::int64_t begin = v * kLanes;
   if (HWY_LIKELY(cols >= begin + kLanes)) return hn::StoreU(value, d, target + begin);
   hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(cols - begin)), d, target + begin);
+}
+
+/// act(scale * sum + bias + residual) for a tile's sums, whose first column is `col`. residual(i, v) loads a vector of
+/// row i.
+template <int MR, int NV, class Out, class Residual>
+HWY_INLINE void finish_sums(const Epilogue<Out>& epilogue, std::int64_t col, std::int64_t cols, bool has_residual,
+                            const Residual& residual, Vector (&sum)[MR][NV]) {
+  const F32 d;
+  const float *scales = epilogue.scale, *biases = epilogue.bias;
+  if (scales != nullptr || biases != nullptr) {
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) {
+      const Vector scale = scales != nullptr ? load_columns(d, scales + col, v, cols) : hn::Set(d, 1.0f);
+      const Vector bias = biases != nullptr ? load_columns(d, biases + col, v, cols) : hn::Zero(d);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) sum[i][v] = hn::MulAdd(sum[i][v], scale, bias);
+    }
+  }
+  if (has_residual) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) sum[i][v] = hn::Add(sum[i][v], residual(i, v));
+    }
+  }
+  if (epilogue.relu) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+      // Not Max, which drops a NaN on some targets: a diverged training must stay visible.
+      for (int v = 0; v < NV; ++v) sum[i][v] = hn::IfThenZeroElse(hn::Lt(sum[i][v], hn::Zero(d)), sum[i][v]);
+    }
+  }
 }
 
 /// kRowStride > 0: a row-major panel of that stride (a constant, so that a row costs no register); 0: depth-major.
@@ -110,22 +145,11 @@ void run_tile(const Tile& tile) {
       for (int v = 0; v < NV; ++v) sum[i][v] = hn::Add(sum[i][v], load_columns(d, tile.c[i] + tile.col, v, tile.cols));
     }
   }
-  if (tile.bias != nullptr) {
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) {
-      const Vector bias = load_columns(d, tile.bias, v, tile.cols);
-#pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) sum[i][v] = hn::Add(sum[i][v], bias);
-    }
-  }
-  if (tile.relu) {
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 2
-      // Not Max, which drops a NaN on some targets: a diverged training must stay visible.
-      for (int v = 0; v < NV; ++v) sum[i][v] = hn::IfThenZeroElse(hn::Lt(sum[i][v], hn::Zero(d)), sum[i][v]);
-    }
-  }
+  if (tile.epilogue != nullptr)
+    finish_sums<MR, NV>(
+        *tile.epilogue, tile.col, tile.cols, tile.residual != nullptr,
+        [&](int i, int v) HWY_ATTR { return load_columns(d, tile.residual + i * tile.residual_stride, v, tile.cols); },
+        sum);
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 2

@@ -31,8 +31,9 @@ struct PairTile {
   std::int64_t col, cols;
   bool resume;         ///< start from `sums` instead of 0
   BFloat16* const* c;  ///< rows that take the result, rounded; null: it goes to `sums`
-  const float* bias;   ///< at `col`, or null
-  bool relu;
+  Epilogue<BFloat16> epilogue = {};
+  const BFloat16* residual = nullptr;  ///< the epilogue's at the tile's first row and column, or null
+  std::int64_t residual_stride = 0;
   PrefetchTurns ahead = {};  ///< as many as the pairs
 };
 
@@ -129,6 +130,24 @@ HWY_INLINE void with_pairing(const F& f) {
   f(WidenedPairs{});
 }
 
+/// Where whole vectors of a tile's residual can be read: in place, or copied where columns end earlier. Masked loads
+/// amid the sums would cost these their registers.
+template <int MR, int NV>
+struct ResidualRows {
+  explicit ResidualRows(const PairTile& tile) {
+    if (tile.residual == nullptr) return;
+    const bool whole = tile.cols == NV * kLanes;
+    for (int i = 0; i < MR; ++i) {
+      rows[i] = tile.residual + i * tile.residual_stride;
+      if (whole) continue;
+      std::memcpy(copies[i], rows[i], static_cast<std::size_t>(tile.cols) * sizeof(BFloat16));
+      rows[i] = copies[i];
+    }
+  }
+  const BFloat16* rows[MR];
+  BFloat16 copies[MR][NV * kLanes];
+};
+
 /// kRowStep > 0: a row-major panel whose rows are that far apart (a constant, so that a row costs no register); 0:
 /// depth-major, rows in pairs side by side.
 template <class Arithmetic, int MR, int NV, std::int64_t kRowStep>
@@ -171,21 +190,12 @@ void run_pair_tile(const PairTile& tile) {
     b += tile.b_step;
   }
 
-  if (tile.bias != nullptr) {
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) {
-      const Vector bias = load_columns(d, tile.bias, v, tile.cols);
-#pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) sum[i][v] = hn::Add(sum[i][v], bias);
-    }
-  }
-  if (tile.relu) {
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) sum[i][v] = hn::IfThenZeroElse(hn::Lt(sum[i][v], hn::Zero(d)), sum[i][v]);
-    }
-  }
+  const ResidualRows<MR, NV> residual(tile);
+  finish_sums<MR, NV>(
+      tile.epilogue, tile.col, tile.cols, tile.residual != nullptr,
+      [&](int i, int v)
+          HWY_ATTR { return widen(d, hn::LoadU(HalfTag<F32>(), bits_at(residual.rows[i] + v * kLanes))); },
+      sum);
   if (tile.c != nullptr) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) Arithmetic::template store<NV>(sum[i], tile.c[i] + tile.col, tile.cols);

@@ -89,4 +89,14 @@ Prefetch prefetch_b(const BlockGemm<T, Out>& product, std::int64_t depth, std::i
   return {product.b.data + depth * product.b.stride + col, depths, cols * kBytes, product.b.stride * kBytes, turns};
 }
 
+/// Rows of the epilogue's residual, if there is one.
+template <class T, class Out>
+Prefetch prefetch_residual(const BlockGemm<T, Out>& product, std::int64_t row, std::int64_t rows, std::int64_t col,
+                           std::int64_t cols, std::int64_t turns) {
+  if (product.epilogue.residual == nullptr) return {};
+  constexpr std::int64_t kBytes = sizeof(Out);
+  return {product.epilogue.residual + row * product.residual_stride + col, rows, cols * kBytes,
+          product.residual_stride * kBytes, turns};
+}
+
 }  // namespace retort::cpu

@@ -14,6 +14,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/epilogue-inl.h"
 #include "kernels/cpu/pack-inl.h"
 #include "kernels/cpu/vector_loop-inl.h"
 #include "kernels/cpu/winograd-inl.h"
@@ -67,8 +68,7 @@ struct Product {
   TiledImage tiles;
   const T* x;
   const float* filters;  ///< transformed, in lanes: [36][sliver][depth][sliver's columns]
-  const float* bias;
-  bool relu;
+  Epilogue<T> epilogue;
   T* y;
 };
 
@@ -205,17 +205,15 @@ void transform_outputs(const Product<T>& product, const ProductPlan<T>& plan, co
     const std::int64_t high = std::min(kWinogradOut, t.p - place.row),
                        wide = std::min(kWinogradOut, t.q - place.column);
     const float* const from = products + (tile - tiles.begin) * kGroupCols;
-    T* const to = product.y + ((place.image * t.p + place.row) * t.q + place.column) * t.k + cols.begin;
-    const float* const bias = product.bias != nullptr ? product.bias + cols.begin : nullptr;
+    const std::int64_t to = ((place.image * t.p + place.row) * t.q + place.column) * t.k + cols.begin;
     vector_loop(d, 0, cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
-      const Vector offset = bias != nullptr ? span.load(d, bias + k) : hn::Zero(d);
+      const ColumnEpilogue<decltype(span), T> epilogue(span, product.epilogue, cols.begin + k);
       transform_tile<OutputTransform>(
           [&](int i, int j) { return hn::LoadU(d, from + (kWinogradIn * i + j) * plan.product_step + k); },
           [&](int i, int j, Vector value) {
             if (i >= high || j >= wide) return;
-            value = hn::Add(value, offset);
-            if (product.relu) value = relu(d, value);
-            span.store(d, value, to + (i * t.q + j) * t.k + k);
+            const std::int64_t at = to + (i * t.q + j) * t.k + k;
+            span.store(d, epilogue(value, at), product.y + at);
           });
     });
   }
@@ -305,14 +303,14 @@ bool use_winograd(ConvPass pass, const Conv2dGeometry& g) {
 }
 
 template <class T>
-void winograd_fprop(const Conv2dGeometry& g, const T* x, const T* w, const float* bias, bool relu, T* y,
+void winograd_fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
                     void* workspace) {
-  run_product<T>({forward_tiles(g), x, nullptr, bias, relu, y}, {w, g.c, g.k, /*turned=*/false}, workspace);
+  run_product<T>({forward_tiles(g), x, nullptr, epilogue, y}, {w, g.c, g.k, /*turned=*/false}, workspace);
 }
 
 template <class T>
 void winograd_dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
-  run_product<T>({backward_tiles(g), dy, nullptr, nullptr, false, dx}, {w, g.k, g.c, /*turned=*/true}, workspace);
+  run_product<T>({backward_tiles(g), dy, nullptr, {}, dx}, {w, g.k, g.c, /*turned=*/true}, workspace);
 }
 
 template <class T>
@@ -324,7 +322,7 @@ std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
 }
 
 #define RETORT_INSTANTIATE(T)                                                                                \
-  template void winograd_fprop<T>(const Conv2dGeometry&, const T*, const T*, const float*, bool, T*, void*); \
+  template void winograd_fprop<T>(const Conv2dGeometry&, const T*, const T*, const Epilogue<T>&, T*, void*); \
   template void winograd_dgrad<T>(const Conv2dGeometry&, const T*, const T*, T*, void*);                     \
   template bool use_winograd<T>(ConvPass, const Conv2dGeometry&);                                            \
   template std::size_t winograd_workspace_bytes<T>(ConvPass, const Conv2dGeometry&);

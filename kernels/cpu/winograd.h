@@ -16,6 +16,7 @@
 #pragma once
 
 #include "kernels/conv2d.h"
+#include "kernels/cpu/epilogue.h"
 
 namespace retort::cpu {
 
@@ -28,7 +29,7 @@ bool use_winograd(ConvPass pass, const Conv2dGeometry& geometry);
 template <class T>
 std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
 template <class T>
-void winograd_fprop(const Conv2dGeometry& geometry, const T* x, const T* w, const float* bias, bool relu, T* y,
+void winograd_fprop(const Conv2dGeometry& geometry, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
                     void* workspace);
 template <class T>
 void winograd_dgrad(const Conv2dGeometry& geometry, const T* dy, const T* w, T* dx, void* workspace);

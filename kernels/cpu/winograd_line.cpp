@@ -12,6 +12,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/epilogue-inl.h"
 #include "kernels/cpu/pack-inl.h"
 #include "kernels/cpu/winograd_line-inl.h"
 #include "kernels/cpu/winograd_product-inl.h"
@@ -58,8 +59,7 @@ struct LineProduct {
   LineTiles cut;
   const float* x;
   const float* filters;  ///< transformed: [product][sliver][tap block][c][sliver's columns]
-  const float* bias;
-  bool relu;
+  Epilogue<float> epilogue;
   float* y;
 };
 
@@ -169,17 +169,15 @@ void transform_line_outputs(const LineProduct& product, const LinePlan& plan, co
     const std::int64_t line = tile / product.cut.per_line;
     const std::int64_t first = tile % product.cut.per_line * kMatrices.kOut;
     const float* const from = products + (tile - tiles.begin) * kGroupCols;
-    float* const to = product.y + (l.first_pixel(line, l.out) + first * l.step()) * l.k + cols.begin;
-    const float* const bias = product.bias != nullptr ? product.bias + cols.begin : nullptr;
+    const std::int64_t to = (l.first_pixel(line, l.out) + first * l.step()) * l.k + cols.begin;
     vector_loop(d, 0, cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
-      const Vector offset = bias != nullptr ? span.load(d, bias + k) : hn::Zero(d);
+      const ColumnEpilogue<decltype(span), float> epilogue(span, product.epilogue, cols.begin + k);
       apply<false>(
           kMatrices.output, [&](int f) { return hn::LoadU(d, from + f * plan.product_step + k); },
           [&](int i, Vector value) {
             if (first + i >= l.out) return;
-            value = hn::Add(value, offset);
-            if (product.relu) value = relu(d, value);
-            span.store(d, value, to + i * l.step() * l.k + k);
+            const std::int64_t at = to + i * l.step() * l.k + k;
+            span.store(d, epilogue(value, at), product.y + at);
           });
     });
   }
@@ -256,15 +254,15 @@ bool use_winograd_line(ConvPass pass, const Conv2dGeometry& g) {
          kLeastSaving * static_cast<double>(cut.products * cut.tap_blocks * cut.per_line);
 }
 
-void winograd_line_fprop(const Conv2dGeometry& g, const float* x, const float* w, const float* bias, bool relu,
+void winograd_line_fprop(const Conv2dGeometry& g, const float* x, const float* w, const Epilogue<float>& epilogue,
                          float* y, void* workspace) {
   const LineImage lines = forward_lines(g);
-  run_product({lines, cut_lines(lines), x, nullptr, bias, relu, y}, {w, /*turned=*/false}, workspace);
+  run_product({lines, cut_lines(lines), x, nullptr, epilogue, y}, {w, /*turned=*/false}, workspace);
 }
 
 void winograd_line_dgrad(const Conv2dGeometry& g, const float* dy, const float* w, float* dx, void* workspace) {
   const LineImage lines = backward_lines(g);
-  run_product({lines, cut_lines(lines), dy, nullptr, nullptr, false, dx}, {w, /*turned=*/true}, workspace);
+  run_product({lines, cut_lines(lines), dy, nullptr, {}, dx}, {w, /*turned=*/true}, workspace);
 }
 
 std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "kernels/conv2d.h"
+#include "kernels/cpu/epilogue.h"
 
 namespace retort::cpu {
 
@@ -26,8 +27,8 @@ bool use_winograd_line(ConvPass pass, const Conv2dGeometry& geometry);
 
 /// The contracts of Conv2dKernels, for a geometry that use_winograd_line accepts.
 std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
-void winograd_line_fprop(const Conv2dGeometry& geometry, const float* x, const float* w, const float* bias, bool relu,
-                         float* y, void* workspace);
+void winograd_line_fprop(const Conv2dGeometry& geometry, const float* x, const float* w,
+                         const Epilogue<float>& epilogue, float* y, void* workspace);
 void winograd_line_dgrad(const Conv2dGeometry& geometry, const float* dy, const float* w, float* dx, void* workspace);
 void winograd_line_wgrad(const Conv2dGeometry& geometry, const float* x, const float* dy, float* dw, void* workspace);
 

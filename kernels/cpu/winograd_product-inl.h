@@ -45,9 +45,7 @@ struct FloatProducts {
                        .col = p.col,
                        .cols = p.cols,
                        .start = nullptr,
-                       .accumulate = p.accumulate,
-                       .bias = nullptr,
-                       .relu = false};
+                       .accumulate = p.accumulate};
     (p.cols <= kLanes ? kTiles<1, kRowStride> : kTiles<2, kRowStride>)[static_cast<std::size_t>(p.rows - 1)](tile);
   }
 };
@@ -77,9 +75,7 @@ struct PairProducts {
                            .col = p.col,
                            .cols = p.cols,
                            .resume = p.accumulate,
-                           .c = nullptr,
-                           .bias = nullptr,
-                           .relu = false};
+                           .c = nullptr};
     (p.cols <= kLanes ? kPairTiles<Pairing, 1, kRowStride>
                       : kPairTiles<Pairing, 2, kRowStride>)[static_cast<std::size_t>(p.rows - 1)](tile);
   }

@@ -68,6 +68,16 @@ __global__ void use_running_statistics(std::int64_t channels, const float* runni
   inv_std[c] = static_cast<float>(1 / sqrt(double{running_var[c]} + eps));
 }
 
+__global__ void fold(std::int64_t channels, const float* gamma, const float* beta, const float* running_mean,
+                     const float* running_var, double eps, const float* bias, float* scale, float* shift) {
+  const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  const double slope = gamma[c] / sqrt(double{running_var[c]} + eps);
+  const double offset = (bias ? double{bias[c]} : 0) - double{running_mean[c]};
+  scale[c] = static_cast<float>(slope);
+  shift[c] = static_cast<float>(double{beta[c]} + offset * slope);
+}
+
 /// What the forward pass gave before residual and activation.
 __device__ inline float normalized(float x, float gamma, float beta, float mean, float inv_std) {
   return gamma * inv_std * (x - mean) + beta;
@@ -92,8 +102,8 @@ __global__ void apply(std::int64_t packs, std::int64_t channels, const T* x, con
   }
 }
 
-/// dz and dz * xh, dz being what arrives before the activation and xh the normalised x. The activation's sign is y's or,
-/// where y is null, follows from x.
+/// dz and dz * xh, dz being what arrives before the activation and xh the normalised x. The activation's sign is y's
+/// or, where y is null, follows from x.
 template <class T>
 struct Gradients {
   using Sums = ColumnPair;
@@ -107,8 +117,8 @@ struct Gradients {
     Pack<T, kN> out{};
     if (relu && y) out = dev::load<Pack<T, kN>>(y + at);
     for (int j = 0; j < kN; ++j) {
-      const float value = y ? float(out.v[j])
-                            : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
+      const float value =
+          y ? float(out.v[j]) : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
       const float dz = relu && !(value > 0) ? 0 : float(gradient.v[j]);
       sums[j].first += dz;
       sums[j].second += dz * ((float(in.v[j]) - mean[c + j]) * inv_std[c + j]);
@@ -133,7 +143,8 @@ __global__ void __launch_bounds__(kFinishThreads)
 template <class T, int kN>
 __global__ void apply_gradients(std::int64_t packs, std::int64_t rows, std::int64_t channels, const T* x, const T* y,
                                 const T* dy, const float* gamma, const float* beta, const float* mean,
-                                const float* inv_std, const ColumnPair* sums, bool relu, bool train, T* dx, T* dresidual) {
+                                const float* inv_std, const ColumnPair* sums, bool relu, bool train, T* dx,
+                                T* dresidual) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
   const float share = 1 / static_cast<float>(rows);
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
@@ -144,8 +155,8 @@ __global__ void apply_gradients(std::int64_t packs, std::int64_t rows, std::int6
       Pack<T, kN> out{};
       if (y) out = dev::load<Pack<T, kN>>(y + i * kN);
       for (int j = 0; j < kN; ++j) {
-        const float value = y ? float(out.v[j])
-                              : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
+        const float value =
+            y ? float(out.v[j]) : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
         if (!(value > 0)) dz.v[j] = T(0.0f);
       }
     }
@@ -193,9 +204,8 @@ void backward(Stream stream, const BatchNormGeometry& g, const BatchNormBackward
   const bool wide = by_packs && aligned16(b.dx) && aligned16(b.dresidual);
   const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
   dev::launch("batch_norm_apply_gradients", wide ? apply_gradients<T, kPack<T>> : apply_gradients<T, 1>,
-              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, x, y, dy,
-              gamma, beta, mean, inv_std, sums, b.relu, train, static_cast<T*>(b.dx),
-              static_cast<T*>(b.dresidual));
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, x, y, dy, gamma, beta,
+              mean, inv_std, sums, b.relu, train, static_cast<T*>(b.dx), static_cast<T*>(b.dresidual));
 }
 
 }  // namespace
@@ -227,6 +237,15 @@ void batch_norm_forward_eval(Stream stream, const BatchNormGeometry& g, const Ba
               g.channels, static_cast<const float*>(running_mean), static_cast<const float*>(running_var), f.eps,
               own_mean, own_inv_std);
   launch_apply<T>(stream, g, f, own_mean, own_inv_std);
+}
+
+void batch_norm_fold(Stream stream, std::int64_t channels, const void* gamma, const void* beta,
+                     const void* running_mean, const void* running_var, double eps, const void* bias, void* scale,
+                     void* shift) {
+  dev::launch("batch_norm_fold", fold, {{blocks_for(channels, kThreads)}, {kThreads}}, stream, channels,
+              static_cast<const float*>(gamma), static_cast<const float*>(beta),
+              static_cast<const float*>(running_mean), static_cast<const float*>(running_var), eps,
+              static_cast<const float*>(bias), static_cast<float*>(scale), static_cast<float*>(shift));
 }
 
 template <class T>

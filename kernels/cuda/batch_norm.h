@@ -16,6 +16,8 @@ template <class T>
 void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* running_mean,
                              const void* running_var, void* mean, void* inv_std, void* workspace);
 
+void batch_norm_fold(Stream, std::int64_t channels, const void* gamma, const void* beta, const void* running_mean,
+                     const void* running_var, double eps, const void* bias, void* scale, void* shift);
 template <class T>
 void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
                       const void* inv_std, void* workspace);

@@ -163,15 +163,20 @@ Gather window(const Conv2dGeometry& g, const void* x) {
 }
 
 template <class Kind>
-void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* x, const void* w, const void* bias,
-           bool relu, void* y) {
+void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* x, const void* w,
+           const ConvEpilogue& epilogue, void* y) {
   const int cp = padded<Kind>(g.c_per_group()), kp = padded<Kind>(g.k_per_group()), groups = number(g.groups);
   x = pad<Kind>(stream, scratch, g.n * g.h * g.w, 1, 1, g.groups, g.c_per_group(), x);
   w = pad<Kind>(stream, scratch, g.r * g.s, g.c_per_group(), cp, g.groups, g.k_per_group(), w);
   GemmArguments a{};
   a.a = window<Kind>(g, x);
   a.b = {.data = w, .pitch = kp * groups};
-  a.c = {.data = y, .bias = static_cast<const float*>(bias), .relu = relu, .pitch = number(g.k)};
+  a.c = {.data = y,
+         .scale = static_cast<const float*>(epilogue.scale),
+         .bias = static_cast<const float*>(epilogue.bias),
+         .residual = epilogue.residual,
+         .relu = epilogue.relu,
+         .pitch = number(g.k)};
   a.m = number(g.n * g.p() * g.q());
   a.n = number(g.k_per_group());
   a.k = number(g.r * g.s) * cp;
@@ -347,7 +352,7 @@ void gemm(Stream stream, Scratch& scratch, const GemmGeometry& g, const void* a,
   else if (g.transpose_b)
     dgrad<Kind>(stream, scratch, {.n = g.m, .c = g.n, .k = g.k}, a, b, bias, relu, c);
   else
-    fprop<Kind>(stream, scratch, {.n = g.m, .c = g.k, .k = g.n}, a, b, bias, relu, c);
+    fprop<Kind>(stream, scratch, {.n = g.m, .c = g.k, .k = g.n}, a, b, {.bias = bias, .relu = relu}, c);
 }
 
 }  // namespace
@@ -356,7 +361,7 @@ template <class Kind>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   Scratch scratch;
   switch (pass) {
-    case ConvPass::fprop: fprop<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr); break;
+    case ConvPass::fprop: fprop<Kind>({}, scratch, g, nullptr, nullptr, {}, nullptr); break;
     case ConvPass::dgrad: dgrad<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr); break;
     case ConvPass::wgrad: wgrad<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, true, nullptr); break;
   }
@@ -364,10 +369,10 @@ std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
 }
 
 template <class Kind>
-void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
+void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue,
                   void* y, void* workspace) {
   Scratch scratch(workspace);
-  fprop<Kind>(stream, scratch, g, x, w, bias, relu, y);
+  fprop<Kind>(stream, scratch, g, x, w, epilogue, y);
 }
 
 template <class Kind>
@@ -396,13 +401,13 @@ void gemm_run(Stream stream, const GemmGeometry& g, const void* a, const void* b
   gemm<Kind>(stream, scratch, g, a, b, bias, relu, c);
 }
 
-#define RETORT_CONV2D(Kind)                                                                                           \
-  template std::size_t conv2d_workspace_bytes<Kind>(ConvPass, const Conv2dGeometry&);                                 \
-  template void conv2d_fprop<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*, \
-                                   void*);                                                                            \
-  template void conv2d_dgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);            \
-  template void conv2d_wgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);            \
-  template std::size_t gemm_workspace_bytes<Kind>(const GemmGeometry&);                                               \
+#define RETORT_CONV2D(Kind)                                                                                      \
+  template std::size_t conv2d_workspace_bytes<Kind>(ConvPass, const Conv2dGeometry&);                            \
+  template void conv2d_fprop<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, \
+                                   void*, void*);                                                                \
+  template void conv2d_dgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);       \
+  template void conv2d_wgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);       \
+  template std::size_t gemm_workspace_bytes<Kind>(const GemmGeometry&);                                          \
   template void gemm_run<Kind>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*, void*);
 
 }  // namespace retort::RETORT_BACKEND

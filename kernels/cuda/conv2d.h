@@ -18,7 +18,7 @@ struct bf16;
 template <class Kind>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g);
 template <class Kind>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu, void* y,
+void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue, void* y,
                   void* workspace);
 template <class Kind>
 void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w, void* dx, void* workspace);

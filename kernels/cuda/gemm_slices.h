@@ -31,8 +31,9 @@ struct Operand {
 /// C: where an element goes and what is done to it on the way.
 struct Output {
   void* data = nullptr;
-  const float* bias = nullptr;     ///< [n] of all groups, or null
-  bool relu = false, f32 = false;  ///< f32: data holds floats, else the operands' type
+  const float *scale = nullptr, *bias = nullptr;  ///< [n] of all groups, or null
+  const void* residual = nullptr;                 ///< laid out as data and of the operands' type, or null
+  bool relu = false, f32 = false;                 ///< f32: data holds floats, else the operands' type
   int pitch = 0;
   // dgrad: grid pixel (p, q) is the image's (p * mul_h + off_h, q * mul_w + off_w)
   int rows = 0, columns = 0, h = 0, w = 0, mul_h = 0, mul_w = 0, off_h = 0, off_w = 0;

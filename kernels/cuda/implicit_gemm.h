@@ -42,15 +42,30 @@ __device__ __forceinline__ void put(const GemmArguments& g, int group, int m, in
   if (row < 0 || n >= g.n) return;
   const int column = group * g.n_group + n;
   const bool both = n + 1 < g.n;
+  if (c.scale) {
+    first *= c.scale[column];
+    if (both) second *= c.scale[column + 1];
+  }
   if (c.bias) {
     first += c.bias[column];
     if (both) second += c.bias[column + 1];
+  }
+  const bool paired = both && c.pitch % 2 == 0 && column % 2 == 0;
+  if (c.residual) {
+    const T* const residual = static_cast<const T*>(c.residual) + row + column;
+    if (paired) {
+      const auto values = dev::load<Pack<T, 2>>(residual);
+      first += float(values.v[0]);
+      second += float(values.v[1]);
+    } else {
+      first += float(residual[0]);
+      if (both) second += float(residual[1]);
+    }
   }
   if (c.relu) {
     first = first < 0 ? 0 : first;
     second = second < 0 ? 0 : second;
   }
-  const bool paired = both && c.pitch % 2 == 0 && column % 2 == 0;
   const auto write = [&](auto* data) {
     using Element = std::remove_reference_t<decltype(*data)>;
     Element* const target = data + row + column;

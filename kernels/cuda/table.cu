@@ -27,6 +27,7 @@ constexpr KernelTable table(const char* name) {
       .batch_norm = {.workspace_bytes = batch_norm_workspace_bytes,
                      .forward_train = batch_norm_forward_train<T>,
                      .forward_eval = batch_norm_forward_eval<T>,
+                     .fold = batch_norm_fold,
                      .apply = batch_norm_apply<T>,
                      .backward_train = batch_norm_backward_train<T>,
                      .backward_eval = batch_norm_backward_eval<T>},

@@ -96,6 +96,18 @@ void batch_norm_forward_eval(Stream, const BatchNormGeometry& g, const BatchNorm
 }
 
 template <class T>
+void batch_norm_fold(Stream, std::int64_t channels, const void* gamma, const void* beta, const void* running_mean,
+                     const void* running_var, double eps, const void* bias_, void* scale_, void* shift) {
+  const T* bias = static_cast<const T*>(bias_);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const double scale = static_cast<const T*>(gamma)[c] / std::sqrt(static_cast<const T*>(running_var)[c] + eps);
+    const double offset = (bias ? bias[c] : 0) - static_cast<const T*>(running_mean)[c];
+    static_cast<T*>(scale_)[c] = static_cast<T>(scale);
+    static_cast<T*>(shift)[c] = static_cast<T>(static_cast<const T*>(beta)[c] + offset * scale);
+  }
+}
+
+template <class T>
 void batch_norm_apply(Stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
                       const void* inv_std, void*) {
   for (std::int64_t c = 0; c < g.channels; ++c)
@@ -117,6 +129,8 @@ void batch_norm_backward_eval(Stream, const BatchNormGeometry& g, const BatchNor
                                             void*, void*, void*, void*);                                              \
   template void batch_norm_forward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,    \
                                            const void*, void*, void*, void*);                                         \
+  template void batch_norm_fold<T>(Stream, std::int64_t, const void*, const void*, const void*, const void*, double,  \
+                                   const void*, void*, void*);                                                        \
   template void batch_norm_apply<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,           \
                                     const void*, void*);                                                              \
   template void batch_norm_backward_train<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);      \

@@ -23,18 +23,20 @@ bool inside(std::int64_t i, std::int64_t extent) { return i >= 0 && i < extent; 
 std::size_t conv2d_workspace_bytes(ConvPass, const Conv2dGeometry&) { return 0; }
 
 template <class T>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x_, const void* w_, const void* bias_, bool relu,
+void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x_, const void* w_, const ConvEpilogue& epilogue,
                   void* y_, void*) {
   const T* x = static_cast<const T*>(x_);
   const T* w = static_cast<const T*>(w_);
-  const T* bias = static_cast<const T*>(bias_);
+  const T* scale = static_cast<const T*>(epilogue.scale);
+  const T* bias = static_cast<const T*>(epilogue.bias);
+  const T* residual = static_cast<const T*>(epilogue.residual);
   T* y = static_cast<T*>(y_);
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t p = 0; p < g.p(); ++p)
       for (std::int64_t q = 0; q < g.q(); ++q)
         for (std::int64_t k = 0; k < g.k; ++k) {
           const std::int64_t group = k / g.k_per_group();
-          double sum = bias ? bias[k] : 0;
+          double sum = 0;
           for (std::int64_t r = 0; r < g.r; ++r)
             for (std::int64_t s = 0; s < g.s; ++s) {
               const std::int64_t row = p * g.stride_h - g.pad_h + r * g.dilation_h;
@@ -43,7 +45,9 @@ void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x_, const void* w
               for (std::int64_t c = 0; c < g.c_per_group(); ++c)
                 sum += double{x[x_at(g, n, row, column, group * g.c_per_group() + c)]} * w[w_at(g, r, s, c, k)];
             }
-          y[y_at(g, n, p, q, k)] = static_cast<T>(relu && sum < 0 ? 0 : sum);
+          const std::int64_t i = y_at(g, n, p, q, k);
+          const double value = sum * (scale ? scale[k] : 1) + (bias ? bias[k] : 0) + (residual ? residual[i] : 0);
+          y[i] = static_cast<T>(epilogue.relu && value < 0 ? 0 : value);
         }
 }
 
@@ -97,10 +101,10 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x_, const void* d
         }
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                      \
-  template void conv2d_fprop<T>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*, \
-                                void*);                                                                            \
-  template void conv2d_dgrad<T>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);            \
+#define RETORT_INSTANTIATE(T)                                                                                        \
+  template void conv2d_fprop<T>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, void*, \
+                                void*);                                                                              \
+  template void conv2d_dgrad<T>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);              \
   template void conv2d_wgrad<T>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
 RETORT_INSTANTIATE(float)
 RETORT_INSTANTIATE(double)

@@ -8,7 +8,7 @@ namespace retort::reference {
 std::size_t conv2d_workspace_bytes(ConvPass, const Conv2dGeometry&);
 
 template <class T>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu, void* y,
+void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue, void* y,
                   void* workspace);
 
 template <class T>

@@ -8,10 +8,14 @@ namespace {
 constexpr int kThreads = 256, kTile = 32, kTileRows = 8;
 
 template <class T>
-__global__ void add_bias_relu_kernel(std::int64_t n, std::int64_t channels, const float* bias, bool relu, T* y) {
+__global__ void finish_kernel(std::int64_t n, std::int64_t channels, const float* scale, const float* bias,
+                              const T* residual, bool relu, T* y) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
-    const float value = float(y[i]) + (bias ? bias[i % channels] : 0.0f);
+    float value = float(y[i]);
+    if (scale) value *= scale[i % channels];
+    if (bias) value += bias[i % channels];
+    if (residual) value += float(residual[i]);
     y[i] = T(relu && value < 0 ? 0.0f : value);  // a NaN is not below 0
   }
 }
@@ -33,11 +37,11 @@ __global__ void transpose_kernel(std::int64_t rows, std::int64_t columns, const 
 }
 
 template <class T>
-void launch_add_bias_relu(Stream stream, std::int64_t rows, std::int64_t channels, const void* bias, bool relu,
-                          void* y) {
+void launch_finish(Stream stream, std::int64_t rows, std::int64_t channels, const ConvEpilogue& e, void* y) {
   const std::int64_t n = rows * channels;
-  dev::launch("add_bias_relu", add_bias_relu_kernel<T>, {{cuda::blocks_for(n, kThreads)}, {kThreads}}, stream, n,
-              channels, static_cast<const float*>(bias), relu, static_cast<T*>(y));
+  dev::launch("finish", finish_kernel<T>, {{cuda::blocks_for(n, kThreads)}, {kThreads}}, stream, n, channels,
+              static_cast<const float*>(e.scale), static_cast<const float*>(e.bias), static_cast<const T*>(e.residual),
+              e.relu, static_cast<T*>(y));
 }
 
 template <class From, class To>
@@ -49,11 +53,10 @@ void launch_transpose(Stream stream, std::int64_t rows, std::int64_t columns, co
 
 }  // namespace
 
-void add_bias_relu(Stream stream, std::int64_t rows, std::int64_t channels, const void* bias, bool relu, DType dtype,
-                   void* y) {
-  if (!bias && !relu) return;
-  (dtype == DType::bf16 ? launch_add_bias_relu<BFloat16> : launch_add_bias_relu<float>)(stream, rows, channels, bias,
-                                                                                        relu, y);
+void finish(Stream stream, std::int64_t rows, std::int64_t channels, const ConvEpilogue& epilogue, DType dtype,
+            void* y) {
+  if (!epilogue.scale && !epilogue.bias && !epilogue.residual && !epilogue.relu) return;
+  (dtype == DType::bf16 ? launch_finish<BFloat16> : launch_finish<float>)(stream, rows, channels, epilogue, y);
 }
 
 void transpose(Stream stream, std::int64_t rows, std::int64_t columns, DType from, const void* source, DType to,

@@ -73,7 +73,7 @@ void gemm_run(Stream stream, const GemmGeometry& g, const void* a, const void* b
                        extent(g.n), extent(g.m), extent(g.k), &one, b, kElement, extent(g.transpose_b ? g.k : g.n), a,
                        kElement, extent(g.transpose_a ? g.m : g.k), &zero, c,
                        c_dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F, extent(g.n), kCompute, CUBLAS_GEMM_DEFAULT));
-  add_bias_relu(stream, g.m, g.n, bias, relu, c_dtype, c);
+  finish(stream, g.m, g.n, {.bias = bias, .relu = relu}, c_dtype, c);
 }
 
 template void gemm_run<Arithmetic::f32>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*,

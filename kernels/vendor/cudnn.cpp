@@ -243,7 +243,7 @@ std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
 }
 
 template <Arithmetic kArithmetic, Filters kFilters>
-void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
+void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue,
                   void* y, void* workspace) {
   const Plan& plan = plan_for(ConvPass::fprop, g, kArithmetic);
   const void* filter = krsc_filter<kArithmetic, kFilters>(stream, g, w, workspace);
@@ -251,7 +251,7 @@ void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const void* x, const v
                static_cast<cudnnConvolutionFwdAlgo_t>(plan.algorithm),
                static_cast<char*>(workspace) + filter_bytes<kArithmetic, kFilters>(g), plan.workspace_bytes, &kZero,
                plan.y, y);
-  add_bias_relu(stream, g.n * g.p() * g.q(), g.k, bias, relu, dtype_of(kArithmetic), y);
+  finish(stream, g.n * g.p() * g.q(), g.k, epilogue, dtype_of(kArithmetic), y);
 }
 
 template <Arithmetic kArithmetic, Filters kFilters>
@@ -314,11 +314,11 @@ void softmax_backward(Stream stream, Rows rows, double temperature, const void* 
                descriptor, dy, &kZero, descriptor, dx);
 }
 
-#define RETORT_INSTANTIATE_CONV(A, F)                                                                                 \
-  template std::size_t conv2d_workspace_bytes<A, F>(ConvPass, const Conv2dGeometry&);                                 \
-  template void conv2d_fprop<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, const void*, bool, void*, \
-                                   void*);                                                                            \
-  template void conv2d_dgrad<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);            \
+#define RETORT_INSTANTIATE_CONV(A, F)                                                                            \
+  template std::size_t conv2d_workspace_bytes<A, F>(ConvPass, const Conv2dGeometry&);                            \
+  template void conv2d_fprop<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, \
+                                   void*, void*);                                                                \
+  template void conv2d_dgrad<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);       \
   template void conv2d_wgrad<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
 #define RETORT_INSTANTIATE(A)                                                 \
   RETORT_INSTANTIATE_CONV(A, Filters::rsck)                                   \

@@ -17,7 +17,7 @@ const char* cudnn_unavailable();
 template <Arithmetic kArithmetic, Filters kFilters>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g);
 template <Arithmetic kArithmetic, Filters kFilters>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu, void* y,
+void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue, void* y,
                   void* workspace);
 template <Arithmetic kArithmetic, Filters kFilters>
 void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w, void* dx, void* workspace);

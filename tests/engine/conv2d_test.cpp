@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "engine/core/tape.h"
+#include "engine/ops/batch_norm.h"
 #include "engine/ops/elementwise.h"
 #include "tests/error_message.h"
 #include "tests/gradcheck.h"
@@ -74,6 +76,56 @@ TEST_CASE("conv2d: gradients with ReLU, which equals relu() after it") {
     CHECK(max_magnitude(fused(inputs)) > 0);
     CHECK(f32_error(fused, inputs, terms(c)) <= 1);
   }
+}
+
+namespace {
+
+/// What normalises k channels, drawn.
+struct Norm {
+  explicit Norm(std::int64_t k, DType dtype = DType::f64)
+      : gamma(random_tensor({k}, 4, 0.5, 2).to(dtype)),
+        beta(random_tensor({k}, 5).to(dtype)),
+        mean(random_tensor({k}, 6).to(dtype)),
+        var(random_tensor({k}, 7, 0.5, 2).to(dtype)) {}
+  RunningNorm operands() const { return {gamma, beta, mean, var, 0.01}; }
+  Tensor gamma, beta, mean, var;
+};
+
+}  // namespace
+
+TEST_CASE("conv2d_running_norm: equals batch_norm() on running statistics after conv2d()") {
+  for (const Case& c : cases)
+    for (int variant = 0; variant < 8; ++variant) {
+      CAPTURE(c.name);
+      CAPTURE(variant);
+      const std::int64_t k = c.weight[3];
+      Norm norm(k);
+      const Tensor x = random_tensor(c.x, 1), weight = random_tensor(c.weight, 2),
+                   bias = (variant & 1) != 0 ? random_tensor({k}, 3) : Tensor();
+      const Tensor before = conv2d(x, weight, bias, c.options);
+      const Tensor residual = (variant & 2) != 0 ? random_tensor(before.shape(), 8) : Tensor();
+      Conv2dOptions options = c.options;
+      options.relu = (variant & 4) != 0;
+      const Tensor apart = batch_norm(before, norm.gamma, norm.beta, norm.mean, norm.var,
+                                      {.training = false, .eps = 0.01, .relu = options.relu}, residual);
+      const Tensor fused = conv2d_running_norm(x, weight, bias, options, norm.operands(), residual);
+      // In double, a few roundings of the sum's terms apart.
+      CHECK(max_difference(fused, apart) <= 1e-13 * (1 + terms(c)));
+    }
+}
+
+TEST_CASE("conv2d_running_norm: refuses a gradient, and operands that do not fit") {
+  const Tensor x = random_tensor({1, 4, 4, 2}, 1), weight = random_tensor({3, 3, 2, 3}, 2);
+  const Norm norm(3), narrow(2);
+  CHECK(error_message([&] { conv2d_running_norm(x, weight, {}, {}, narrow.operands()); }) ==
+        "[conv2d_running_norm] gamma is f64 [2]; give f64 [3]");
+  CHECK(error_message([&] { conv2d_running_norm(x, weight, {}, {}, norm.operands(), x); }) ==
+        "[conv2d_running_norm] the residual is f64 [1, 4, 4, 2]; give f64 [1, 2, 2, 3]");
+  const Tensor trained = random_tensor({3, 3, 2, 3}, 2).require_grad();
+  conv2d_running_norm(x, trained, {}, {}, norm.operands());  // nobody records
+  const Tape tape;
+  CHECK(error_message([&] { conv2d_running_norm(x, trained, {}, {}, norm.operands()); }) ==
+        "[conv2d_running_norm] a gradient is to be recorded, and it has none; use conv2d and batch_norm");
 }
 
 TEST_CASE("conv2d: known values") {

@@ -130,6 +130,45 @@ TEST_CASE("BatchNorm2d: frozen statistics neither move nor give way to the batch
   CHECK(max_magnitude(norm.running_mean.value) == 0);
 }
 
+TEST_CASE("conv_bn: one kernel in evaluation, the two layers where a gradient or the batch's statistics are wanted") {
+  Random random(1);
+  Conv2d conv(3, 5, 3, 3, {.pad_h = 1, .pad_w = 1}, /*has_bias=*/true, Init::kaiming_uniform_default, random);
+  BatchNorm2d bn(5);
+  const Tensor x = random_tensor({2, 6, 6, 3}, 2).to(DType::f32),
+               residual = random_tensor({2, 6, 6, 5}, 3).to(DType::f32);
+  const auto apart = [&](ForwardContext& context) {
+    return bn.forward(conv.forward(x, context), context, /*relu=*/true, residual);
+  };
+  for (int i = 0; i < 5; ++i) {
+    bn.running_mean.value.data<float>()[i] = 0.1f * static_cast<float>(i);
+    bn.running_var.value.data<float>()[i] = 1 + static_cast<float>(i);
+  }
+  std::vector<LayerReport> fused_layers, layers;
+  ForwardContext evaluation, reported;
+  evaluation.report = &fused_layers;
+  reported.report = &layers;
+  const Tensor fused = conv_bn(conv, bn, x, evaluation, /*relu=*/true, residual);
+  CHECK(max_difference(fused, apart(reported)) <= 1e-5);  // sums of 27 terms of about 0.2
+  REQUIRE(fused_layers.size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(fused_layers[i].kind == layers[i].kind);
+    CHECK(fused_layers[i].output == layers[i].output);
+    CHECK(fused_layers[i].parameters == layers[i].parameters);
+    CHECK(fused_layers[i].macs == layers[i].macs);
+  }
+
+  evaluation.report = nullptr;
+  {
+    Tape tape;
+    CHECK(max_difference(conv_bn(conv, bn, x, evaluation, /*relu=*/true, residual), apart(evaluation)) == 0);
+    CHECK(tape.size() > 0);
+  }
+  ForwardContext training;
+  training.training = true;
+  CHECK(max_difference(conv_bn(conv, bn, x, training, /*relu=*/true, residual), apart(training)) == 0);
+  CHECK(*bn.num_batches_tracked.value.data<std::int64_t>() == 2);
+}
+
 TEST_CASE("dropout_layer: only in training, another mask each layer and step, the override wins") {
   const Tensor x = Tensor::full({1000}, 1);
   ForwardContext context;

@@ -217,6 +217,29 @@ TEST_CASE("batch_norm: y once more to the same bits, and gradients without y") {
   test::for_each_cpu_setting([&] { check(kernels_for(Device::cpu, DType::f32)); });
 }
 
+TEST_CASE("cpu batch_norm: folded, with a bias and without") {
+  const Case<float> c = make({1, 37}, false, false, 0, 1);
+  const Case<double> wide = widen(c);
+  const std::vector<float> bias = uniform(37, 8);
+  const std::vector<double> wide_bias = test::widen(bias);
+  for (const bool has_bias : {false, true}) {
+    std::vector<float> scale = blank<float>(37), shift = scale;
+    std::vector<double> expected_scale = blank<double>(37), expected_shift = expected_scale;
+    kernels_for(Device::cpu, DType::f32)
+        .batch_norm.fold({}, 37, c.gamma.data(), c.beta.data(), c.running_mean.data(), c.running_var.data(), c.eps,
+                         has_bias ? bias.data() : nullptr, scale.data(), shift.data());
+    oracle().batch_norm.fold({}, 37, wide.gamma.data(), wide.beta.data(), wide.running_mean.data(),
+                             wide.running_var.data(), wide.eps, has_bias ? wide_bias.data() : nullptr,
+                             expected_scale.data(), expected_shift.data());
+    // In double throughout, and rounded once.
+    const auto rounded = [](const std::vector<double>& values) {
+      return [&](std::size_t i) { return 0.501 * epsilon32 * std::fabs(values[i]); };
+    };
+    CHECK(worst(scale, expected_scale, rounded(expected_scale)) <= 1);
+    CHECK(worst(shift, expected_shift, rounded(expected_shift)) <= 1);
+  }
+}
+
 TEST_CASE("cpu batch_norm: a mean of a thousand deviations costs no more than its rounding, one that drifts nothing") {
   check_forward(make({1000, 19}, false, false, 1000, 1), true);
   check_backward(make({1000, 19}, false, true, 1000, 1), true);

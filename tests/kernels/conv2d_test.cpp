@@ -24,7 +24,7 @@ std::int64_t y_size(const Conv2dGeometry& g) { return g.n * g.p() * g.q() * g.k;
 
 struct Operands {
   Conv2dGeometry geometry;
-  Buffer x, w, dy, bias;
+  Buffer x, w, dy, bias, scale;
 };
 
 /// As T holds them.
@@ -35,14 +35,14 @@ Operands make_operands(const Conv2dGeometry& g, Draw draw) {
     for (float& value : values) value = float(T(draw()));
     return values;
   };
-  return {g, fill(x_size(g)), fill(w_size(g)), fill(y_size(g)), fill(g.k)};
+  return {g, fill(x_size(g)), fill(w_size(g)), fill(y_size(g)), fill(g.k), fill(g.k)};
 }
 
 struct Outputs {
-  std::vector<double> y, y_bias_relu, dx, dw;
+  std::vector<double> y, y_bias_relu, y_normalized, dx, dw;  ///< y_normalized: with all that an epilogue has
 };
 
-/// T: of the operands, y and dx; P: of dw and the bias.
+/// T: of the operands, y and dx; P: of dw, the bias and the scale. dy is the residual too.
 template <class T, class P>
 Outputs run_passes(const Operands& o, const Conv2dKernels& conv) {
   const Conv2dGeometry& g = o.geometry;
@@ -52,15 +52,19 @@ Outputs run_passes(const Operands& o, const Conv2dKernels& conv) {
     return result;
   };
   const std::vector<T> x = elements(o.x), w = elements(o.w), dy = elements(o.dy);
-  const std::vector<P> bias(o.bias.begin(), o.bias.end());
-  std::vector<T> y = test::unwritten<T>(dy.size()), y_bias_relu = y, dx = test::unwritten<T>(x.size());
+  const std::vector<P> bias(o.bias.begin(), o.bias.end()), scale(o.scale.begin(), o.scale.end());
+  std::vector<T> y = test::unwritten<T>(dy.size()), y_bias_relu = y, y_normalized = y,
+                 dx = test::unwritten<T>(x.size());
   std::vector<P> dw = test::unwritten<P>(w.size());
   const auto workspace = [&](ConvPass pass) { return test::unwritten_workspace(conv.workspace_bytes(pass, g)); };
-  conv.fprop({}, g, x.data(), w.data(), nullptr, false, y.data(), workspace(ConvPass::fprop).data());
-  conv.fprop({}, g, x.data(), w.data(), bias.data(), true, y_bias_relu.data(), workspace(ConvPass::fprop).data());
+  conv.fprop({}, g, x.data(), w.data(), {}, y.data(), workspace(ConvPass::fprop).data());
+  conv.fprop({}, g, x.data(), w.data(), {.bias = bias.data(), .relu = true}, y_bias_relu.data(),
+             workspace(ConvPass::fprop).data());
+  conv.fprop({}, g, x.data(), w.data(), {scale.data(), bias.data(), dy.data(), /*relu=*/true}, y_normalized.data(),
+             workspace(ConvPass::fprop).data());
   conv.dgrad({}, g, dy.data(), w.data(), dx.data(), workspace(ConvPass::dgrad).data());
   conv.wgrad({}, g, x.data(), dy.data(), dw.data(), workspace(ConvPass::wgrad).data());
-  return {test::wide(y), test::wide(y_bias_relu), test::wide(dx), test::wide(dw)};
+  return {test::wide(y), test::wide(y_bias_relu), test::wide(y_normalized), test::wide(dx), test::wide(dw)};
 }
 
 template <class T>
@@ -188,6 +192,7 @@ TEST_CASE("cpu conv2d: small integers are exact in every pass") {
         const Outputs found = run_cpu<T>(operands);
         CHECK(test::count_different(found.y, test::rounded<T>(expected.y)) == 0);
         CHECK(test::count_different(found.y_bias_relu, test::rounded<T>(expected.y_bias_relu)) == 0);
+        CHECK(test::count_different(found.y_normalized, test::rounded<T>(expected.y_normalized)) == 0);
         CHECK(test::count_different(found.dx, test::rounded<T>(expected.dx)) == 0);
         CHECK(test::count_different(found.dw, expected.dw) == 0);
       });
@@ -204,7 +209,7 @@ TEST_CASE("cpu conv2d: real values are within the bound of a dot product, run to
         .n = 3, .h = 14, .w = 13, .c = 20, .k = 37, .r = 3, .s = 3, .stride_h = 2, .pad_h = 1, .pad_w = 1};
     const Operands operands = make_operands<T>(g, [&] { return normal(random); });
     Operands absolute = operands;
-    for (Buffer* values : {&absolute.x, &absolute.w, &absolute.dy, &absolute.bias})
+    for (Buffer* values : {&absolute.x, &absolute.w, &absolute.dy, &absolute.bias, &absolute.scale})
       for (float& value : *values) value = std::fabs(value);
     const Outputs expected = run_reference(operands), magnitude = run_reference(absolute);
     const std::int64_t taps = g.r * g.s, positions = g.n * g.p() * g.q();
@@ -212,6 +217,7 @@ TEST_CASE("cpu conv2d: real values are within the bound of a dot product, run to
       const Outputs found = run_cpu<T>(operands);
       CHECK(count_outside<T>(found.y, expected.y, magnitude.y, taps * g.c) == 0);
       CHECK(count_outside<T>(found.y_bias_relu, expected.y_bias_relu, magnitude.y_bias_relu, taps * g.c) == 0);
+      CHECK(count_outside<T>(found.y_normalized, expected.y_normalized, magnitude.y_normalized, taps * g.c + 2) == 0);
       CHECK(count_outside<T>(found.dx, expected.dx, magnitude.dx, taps * g.k) == 0);
       CHECK(count_outside<float>(found.dw, expected.dw, magnitude.dw, positions) == 0);
       const Outputs again = run_cpu<T>(operands);

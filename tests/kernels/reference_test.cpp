@@ -62,23 +62,28 @@ TEST_CASE("reference conv2d: by hand, with padding, stride and dilation") {
   const Values w = {1, 10, 100, 1000};           // 2 x 2: no flip, so that 1 meets the top left
   Values y = blank<double>(4);
   const Conv2dGeometry plain = {.h = 3, .w = 3, .r = 2, .s = 2};
-  oracle().conv2d.fprop({}, plain, x.data(), w.data(), nullptr, false, y.data(), nullptr);
+  oracle().conv2d.fprop({}, plain, x.data(), w.data(), {}, y.data(), nullptr);
   CHECK(y == Values{5421, 6532, 8754, 9865});
   const double bias = -6000;
-  oracle().conv2d.fprop({}, plain, x.data(), w.data(), &bias, true, y.data(), nullptr);
+  oracle().conv2d.fprop({}, plain, x.data(), w.data(), {.bias = &bias, .relu = true}, y.data(), nullptr);
   CHECK(y == Values{0, 532, 2754, 3865});
+  const double scale = 2;
+  const Values residual = {-5000, -8000, 0, 1};
+  oracle().conv2d.fprop({}, plain, x.data(), w.data(), {&scale, &bias, residual.data(), /*relu=*/true}, y.data(),
+                        nullptr);
+  CHECK(y == Values{0, 0, 11508, 13731});
   const Conv2dGeometry strided = {.h = 3, .w = 3, .r = 2, .s = 2, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1};
-  oracle().conv2d.fprop({}, strided, x.data(), w.data(), nullptr, false, y.data(), nullptr);
+  oracle().conv2d.fprop({}, strided, x.data(), w.data(), {}, y.data(), nullptr);
   CHECK(y == Values{1000, 3200, 7040, 9865});
   const Conv2dGeometry dilated = {.h = 3, .w = 3, .r = 2, .s = 2, .dilation_h = 2, .dilation_w = 2};
   y = blank<double>(1);
-  oracle().conv2d.fprop({}, dilated, x.data(), w.data(), nullptr, false, y.data(), nullptr);
+  oracle().conv2d.fprop({}, dilated, x.data(), w.data(), {}, y.data(), nullptr);
   CHECK(y == Values{9731});
   // Two groups of one input channel and one filter each; channels lie innermost.
   const Conv2dGeometry grouped = {.w = 2, .c = 2, .k = 2, .groups = 2};
   const Values pixels = {1, 2, 3, 4}, scales = {10, 100};
   y = blank<double>(4);
-  oracle().conv2d.fprop({}, grouped, pixels.data(), scales.data(), nullptr, false, y.data(), nullptr);
+  oracle().conv2d.fprop({}, grouped, pixels.data(), scales.data(), {}, y.data(), nullptr);
   CHECK(y == Values{10, 200, 30, 400});
 }
 
@@ -106,7 +111,7 @@ TEST_CASE("reference conv2d: dgrad and wgrad are fprop's gradients, by finite di
     oracle().conv2d.dgrad({}, g, dy.data(), w.data(), dx.data(), nullptr);
     oracle().conv2d.wgrad({}, g, x.data(), dy.data(), dw.data(), nullptr);
     const auto loss = [&] {
-      oracle().conv2d.fprop({}, g, x.data(), w.data(), nullptr, false, y.data(), nullptr);
+      oracle().conv2d.fprop({}, g, x.data(), w.data(), {}, y.data(), nullptr);
       return dot(y, dy);
     };
     CHECK(is_gradient(dx, x, 100, loss));
@@ -138,6 +143,19 @@ TEST_CASE("reference batch_norm: by hand") {
   const Values fixed_mean = {1, 0}, fixed_var = {0, 12};
   oracle().batch_norm.forward_eval({}, g, f, fixed_mean.data(), fixed_var.data(), nullptr, nullptr, nullptr);
   CHECK(y == Values{0, 3, 1, 3, 3, 3, 5, 0});
+}
+
+TEST_CASE("reference batch_norm: folded, a scale and a shift that say the same, the bias before it included") {
+  const Values gamma = {2, 3}, beta = {-1, 1}, mean = {1, 0}, var = {0, 12}, bias = {10, 20};
+  Values scale = blank<double>(2), shift = blank<double>(2);
+  oracle().batch_norm.fold({}, 2, gamma.data(), beta.data(), mean.data(), var.data(), 4, nullptr, scale.data(),
+                           shift.data());
+  CHECK(scale == Values{1, 0.75});
+  CHECK(shift == Values{-2, 1});
+  oracle().batch_norm.fold({}, 2, gamma.data(), beta.data(), mean.data(), var.data(), 4, bias.data(), scale.data(),
+                           shift.data());
+  CHECK(scale == Values{1, 0.75});
+  CHECK(shift == Values{8, 16});
 }
 
 TEST_CASE("reference batch_norm: gradients by finite differences, through the statistics and with them fixed") {

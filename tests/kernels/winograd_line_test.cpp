@@ -226,14 +226,13 @@ struct Operands {
 
 constexpr ConvPass kPasses[] = {ConvPass::fprop, ConvPass::dgrad, ConvPass::wgrad};
 
-std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands& o, const float* bias = nullptr) {
+std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands& o,
+                          const ConvEpilogue& epilogue = {}) {
   const float *const a = o.first(pass).data(), *const b = o.second(pass).data();
   std::vector<float> out = test::unwritten<float>(o.result_size(pass));
   std::vector<char> workspace = test::unwritten_workspace(cpu::conv2d_workspace_bytes<float>(pass, g));
   switch (pass) {
-    case ConvPass::fprop:
-      cpu::conv2d_fprop<float>({}, g, a, b, bias, bias != nullptr, out.data(), workspace.data());
-      break;
+    case ConvPass::fprop: cpu::conv2d_fprop<float>({}, g, a, b, epilogue, out.data(), workspace.data()); break;
     case ConvPass::dgrad: cpu::conv2d_dgrad<float>({}, g, a, b, out.data(), workspace.data()); break;
     case ConvPass::wgrad: cpu::conv2d_wgrad<float>({}, g, a, b, out.data(), workspace.data()); break;
   }
@@ -246,7 +245,7 @@ std::vector<float> by_lines(ConvPass pass, const Conv2dGeometry& g, const Operan
   std::vector<float> out = test::unwritten<float>(o.result_size(pass));
   std::vector<char> workspace = test::unwritten_workspace(cpu::winograd_line_workspace_bytes(pass, g));
   switch (pass) {
-    case ConvPass::fprop: cpu::winograd_line_fprop(g, a, b, nullptr, false, out.data(), workspace.data()); break;
+    case ConvPass::fprop: cpu::winograd_line_fprop(g, a, b, {}, out.data(), workspace.data()); break;
     case ConvPass::dgrad: cpu::winograd_line_dgrad(g, a, b, out.data(), workspace.data()); break;
     case ConvPass::wgrad: cpu::winograd_line_wgrad(g, a, b, out.data(), workspace.data()); break;
   }
@@ -258,9 +257,7 @@ std::vector<T> on_reference(ConvPass pass, const Conv2dGeometry& g, const Operan
   const std::vector<T> a(o.first(pass).begin(), o.first(pass).end()), b(o.second(pass).begin(), o.second(pass).end());
   std::vector<T> out(o.result_size(pass));
   switch (pass) {
-    case ConvPass::fprop:
-      reference::conv2d_fprop<T>({}, g, a.data(), b.data(), nullptr, false, out.data(), nullptr);
-      break;
+    case ConvPass::fprop: reference::conv2d_fprop<T>({}, g, a.data(), b.data(), {}, out.data(), nullptr); break;
     case ConvPass::dgrad: reference::conv2d_dgrad<T>({}, g, a.data(), b.data(), out.data(), nullptr); break;
     case ConvPass::wgrad: reference::conv2d_wgrad<T>({}, g, a.data(), b.data(), out.data(), nullptr); break;
   }
@@ -327,15 +324,18 @@ TEST_CASE("winograd lines: every number of taps and every padding, along rows an
         check_bounds(g, [](const auto& check) { check(); });
 }
 
-TEST_CASE("winograd lines: bias and ReLU come after the sum") {
+TEST_CASE("winograd lines: the epilogue comes after the sum") {
   for (const Conv2dGeometry& g : {row(7, 3, 2, 3, 9, 32, 70), column(3, 1, 2, 7, 4, 32, 35)}) {
     const Operands o(g);
-    const std::vector<float> bias = test::uniform(g.k, 4);
+    const std::vector<float> scale = test::powers_of_two(g.k), bias = test::uniform(g.k, 4), &residual = o.dy;
+    const ConvEpilogue epilogue = {scale.data(), bias.data(), residual.data(), /*relu=*/true};
     test::for_each_cpu_setting([&] {
-      const std::vector<float> found = on_cpu(ConvPass::fprop, g, o, bias.data());
+      const std::vector<float> found = on_cpu(ConvPass::fprop, g, o, epilogue);
       std::vector<float> expected = on_cpu(ConvPass::fprop, g, o);
-      for (std::size_t i = 0; i < expected.size(); ++i)
-        expected[i] = std::max(0.0f, expected[i] + bias[i % bias.size()]);
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        const std::size_t k = i % bias.size();
+        expected[i] = std::max(0.0f, expected[i] * scale[k] + bias[k] + residual[i]);
+      }
       CHECK(found == expected);
     });
   }

@@ -177,14 +177,14 @@ const Conv2dGeometry kShapes[] = {geometry(1, 4, 4, 32, 32, 1),  geometry(2, 7, 
 /// A pass as T; operands are rounded to it, the filter's gradient is float.
 template <class T>
 std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const std::vector<float>& a_values,
-                          const std::vector<float>& b_values, std::size_t size, const float* bias = nullptr) {
+                          const std::vector<float>& b_values, std::size_t size, const ConvEpilogue& epilogue = {}) {
   const std::vector<T> a = test::narrow<T>(a_values), b = test::narrow<T>(b_values);
   std::vector<T> out = test::unwritten<T>(size);
   std::vector<float> gradient = test::unwritten<float>(size);
   std::vector<char> workspace = test::unwritten_workspace(cpu::conv2d_workspace_bytes<T>(pass, g));
   switch (pass) {
     case ConvPass::fprop:
-      cpu::conv2d_fprop<T>({}, g, a.data(), b.data(), bias, bias != nullptr, out.data(), workspace.data());
+      cpu::conv2d_fprop<T>({}, g, a.data(), b.data(), epilogue, out.data(), workspace.data());
       break;
     case ConvPass::dgrad: cpu::conv2d_dgrad<T>({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
     case ConvPass::wgrad:
@@ -225,7 +225,7 @@ TEST_CASE("winograd: all passes are within the algorithm's error bound of the di
       const Operands o(g, zero);
       const Buffer x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy);
       Buffer y(dy.size()), dx(x.size()), dw(w.size());
-      reference::conv2d_fprop<double>({}, g, x.data(), w.data(), nullptr, false, y.data(), nullptr);
+      reference::conv2d_fprop<double>({}, g, x.data(), w.data(), {}, y.data(), nullptr);
       reference::conv2d_dgrad<double>({}, g, dy.data(), w.data(), dx.data(), nullptr);
       reference::conv2d_wgrad<double>({}, g, x.data(), dy.data(), dw.data(), nullptr);
       const Conv2dGeometry backward = geometry(g.n, g.p(), g.q(), g.k, g.c, 2 - g.pad_h);
@@ -256,15 +256,24 @@ TEST_CASE("winograd: all passes are within the algorithm's error bound of the di
   });
 }
 
-TEST_CASE("winograd: bias and ReLU come after the sum") {
+TEST_CASE("winograd: the epilogue comes after the sum") {
   const Conv2dGeometry g = geometry(2, 9, 8, 32, 70, 1);
   const Operands o(g, float{});
-  const std::vector<float> bias = test::uniform(g.k, 4);
+  const std::vector<float> scale = test::powers_of_two(g.k), bias = test::uniform(g.k, 4), &residual = o.dy;
+  const ConvEpilogue affine = {.scale = scale.data(), .bias = bias.data(), .residual = residual.data(), .relu = true};
+  const ConvEpilogue shifted = {.bias = bias.data(), .relu = true};
   test::for_each_cpu_setting([&] {
-    const std::vector<float> found = on_cpu<float>(ConvPass::fprop, g, o.x, o.w, o.dy.size(), bias.data());
-    std::vector<float> expected = on_cpu<float>(ConvPass::fprop, g, o.x, o.w, o.dy.size());
-    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = std::max(0.0f, expected[i] + bias[i % bias.size()]);
-    CHECK(found == expected);
+    const auto run = [&](const ConvEpilogue& epilogue) {
+      return on_cpu<float>(ConvPass::fprop, g, o.x, o.w, o.dy.size(), epilogue);
+    };
+    std::vector<float> expected_affine = run({}), expected_shifted = expected_affine;
+    for (std::size_t i = 0; i < expected_affine.size(); ++i) {
+      const std::size_t k = i % bias.size();
+      expected_affine[i] = std::max(0.0f, expected_affine[i] * scale[k] + bias[k] + residual[i]);
+      expected_shifted[i] = std::max(0.0f, expected_shifted[i] + bias[k]);
+    }
+    CHECK(run(affine) == expected_affine);
+    CHECK(run(shifted) == expected_shifted);
   });
 }
 
@@ -311,7 +320,7 @@ TEST_CASE("winograd: what it takes, and that it can be turned off") {
   std::vector<float> x = test::integers<float>(g.h * g.w * g.c, 5, -3, 3);
   const std::vector<float> w = test::integers<float>(9 * g.c * g.k, 6, -3, 3);
   std::vector<float> expected(x.size());
-  reference::conv2d_fprop<float>({}, g, x.data(), w.data(), nullptr, false, expected.data(), nullptr);
+  reference::conv2d_fprop<float>({}, g, x.data(), w.data(), {}, expected.data(), nullptr);
   set_winograd_enabled(false);
   const std::vector<float> direct = on_cpu<float>(ConvPass::fprop, g, x, w, x.size());
   set_winograd_enabled(true);

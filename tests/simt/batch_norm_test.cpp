@@ -106,6 +106,30 @@ Results on_device(const BatchNormGeometry& g, const Inputs& in, const Setting& s
 
 }  // namespace
 
+TEST_CASE("device batch norm: folded, with a bias and without") {
+  const Inputs in = inputs<float>({1, 37}, 0.5);
+  const std::vector<float> bias = test::uniform(37, 8);
+  const DeviceBuffer<float> gamma(in.gamma), beta(in.beta), mean(in.running_mean), var(in.running_var), there(bias);
+  const auto wide_gamma = test::widen(in.gamma), wide_beta = test::widen(in.beta),
+             wide_mean = test::widen(in.running_mean), wide_var = test::widen(in.running_var),
+             wide_bias = test::widen(bias);
+  for (const bool has_bias : {false, true}) {
+    const DeviceBuffer<float> scale(37), shift(37);
+    std::vector<double> expected_scale(37), expected_shift(37);
+    device_kernels<float>().batch_norm.fold({}, 37, gamma.get(), beta.get(), mean.get(), var.get(), kEps,
+                                            has_bias ? there.get() : nullptr, scale.get(), shift.get());
+    kernels_for(Device::reference, DType::f64)
+        .batch_norm.fold({}, 37, wide_gamma.data(), wide_beta.data(), wide_mean.data(), wide_var.data(), kEps,
+                         has_bias ? wide_bias.data() : nullptr, expected_scale.data(), expected_shift.data());
+    // In double throughout, and rounded once.
+    const auto rounded = [](const std::vector<double>& values) {
+      return [&](std::size_t i) { return 0.501 * test::epsilon32 * std::fabs(values[i]); };
+    };
+    CHECK(test::worst(test::wide(scale.values()), expected_scale, rounded(expected_scale)) <= 1);
+    CHECK(test::worst(test::wide(shift.values()), expected_shift, rounded(expected_shift)) <= 1);
+  }
+}
+
 TEST_CASE("device batch norm: forward and backward, in training and evaluation, with residual and ReLU") {
   test::for_each_element_type([](auto zero) {
     using T = decltype(zero);

@@ -145,33 +145,37 @@ const Case kLayers[] = {
 
 struct Operands {
   Conv2dGeometry g;
-  std::vector<float> x, w, dy, bias;
+  std::vector<float> x, w, dy, bias, scale;
 };
 
 /// Small integers, or reals that an operand of the arithmetic holds exactly if it is bf16.
 Operands operands(const Conv2dGeometry& g, bool whole, bool bf16) {
   const std::int64_t sizes[] = {g.n * g.h * g.w * g.c, g.r * g.s * g.c_per_group() * g.k, g.n * g.p() * g.q() * g.k,
-                                g.k};
-  std::vector<float> values[4];
-  for (std::size_t i = 0; i < 4; ++i) {
+                                g.k, g.k};
+  std::vector<float> values[5];
+  for (std::size_t i = 0; i < 5; ++i) {
     values[i] = whole ? test::integers<float>(sizes[i], i + 1, -3, 3) : test::uniform(sizes[i], i + 1);
     if (bf16)
       for (float& value : values[i]) value = BFloat16(value);
   }
-  return {g, values[0], values[1], values[2], values[3]};
+  return {g, values[0], values[1], values[2], values[3], values[4]};
 }
 
+/// y_normalized has all of an epilogue, dy being the residual too.
 struct Outputs {
-  std::vector<double> y, y_bias_relu, dx, dw;
+  std::vector<double> y, y_bias_relu, y_normalized, dx, dw;
 };
 
 Outputs reference(const Operands& o) {
   const Conv2dKernels& conv = kernels_for(Device::reference, DType::f64).conv2d;
-  const auto x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy), bias = test::widen(o.bias);
-  Outputs r{std::vector<double>(dy.size()), std::vector<double>(dy.size()), std::vector<double>(x.size()),
-            std::vector<double>(w.size())};
-  conv.fprop({}, o.g, x.data(), w.data(), nullptr, false, r.y.data(), nullptr);
-  conv.fprop({}, o.g, x.data(), w.data(), bias.data(), true, r.y_bias_relu.data(), nullptr);
+  const auto x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy), bias = test::widen(o.bias),
+             scale = test::widen(o.scale);
+  const std::vector<double> like_y(dy.size());
+  Outputs r{like_y, like_y, like_y, std::vector<double>(x.size()), std::vector<double>(w.size())};
+  conv.fprop({}, o.g, x.data(), w.data(), {}, r.y.data(), nullptr);
+  conv.fprop({}, o.g, x.data(), w.data(), {.bias = bias.data(), .relu = true}, r.y_bias_relu.data(), nullptr);
+  conv.fprop({}, o.g, x.data(), w.data(), {scale.data(), bias.data(), dy.data(), /*relu=*/true}, r.y_normalized.data(),
+             nullptr);
   conv.dgrad({}, o.g, dy.data(), w.data(), r.dx.data(), nullptr);
   conv.wgrad({}, o.g, x.data(), dy.data(), r.dw.data(), nullptr);
   return r;
@@ -182,16 +186,19 @@ template <class T>
 Outputs on_device(const KernelTable& table, const Operands& o) {
   const Conv2dKernels& conv = table.conv2d;
   const DeviceBuffer<T> x(test::narrow<T>(o.x)), w(test::narrow<T>(o.w)), dy(test::narrow<T>(o.dy));
-  const DeviceBuffer<float> bias(o.bias), dw(o.w.size());
-  const DeviceBuffer<T> y(o.dy.size()), y_bias_relu(o.dy.size()), dx(o.x.size());
+  const DeviceBuffer<float> bias(o.bias), scale(o.scale), dw(o.w.size());
+  const DeviceBuffer<T> y(o.dy.size()), y_bias_relu(o.dy.size()), y_normalized(o.dy.size()), dx(o.x.size());
   const auto workspace = [&](ConvPass pass) { return DeviceBuffer<char>(conv.workspace_bytes(pass, o.g)); };
   const DeviceBuffer<char> forward = workspace(ConvPass::fprop), data = workspace(ConvPass::dgrad),
                            filter = workspace(ConvPass::wgrad);
-  conv.fprop({}, o.g, x.get(), w.get(), nullptr, false, y.get(), forward.get());
-  conv.fprop({}, o.g, x.get(), w.get(), bias.get(), true, y_bias_relu.get(), forward.get());
+  conv.fprop({}, o.g, x.get(), w.get(), {}, y.get(), forward.get());
+  conv.fprop({}, o.g, x.get(), w.get(), {.bias = bias.get(), .relu = true}, y_bias_relu.get(), forward.get());
+  conv.fprop({}, o.g, x.get(), w.get(), {scale.get(), bias.get(), dy.get(), /*relu=*/true}, y_normalized.get(),
+             forward.get());
   conv.dgrad({}, o.g, dy.get(), w.get(), dx.get(), data.get());
   conv.wgrad({}, o.g, x.get(), dy.get(), dw.get(), filter.get());
-  return {test::wide(y.values()), test::wide(y_bias_relu.values()), test::wide(dx.values()), test::wide(dw.values())};
+  return {test::wide(y.values()), test::wide(y_bias_relu.values()), test::wide(y_normalized.values()),
+          test::wide(dx.values()), test::wide(dw.values())};
 }
 
 Outputs on_device(const Arithmetic& arithmetic, const Operands& o) {
@@ -213,6 +220,7 @@ void check_whole(const Case& shape) {
     const Outputs expected = reference(o), found = on_device(arithmetic, o);
     CHECK(test::count_different(found.y, rounded(expected.y, arithmetic.bf16)) == 0);
     CHECK(test::count_different(found.y_bias_relu, rounded(expected.y_bias_relu, arithmetic.bf16)) == 0);
+    CHECK(test::count_different(found.y_normalized, rounded(expected.y_normalized, arithmetic.bf16)) == 0);
     CHECK(test::count_different(found.dx, rounded(expected.dx, arithmetic.bf16)) == 0);
     CHECK(test::count_different(found.dw, expected.dw) == 0);
   }
@@ -238,7 +246,7 @@ TEST_CASE("device conv2d: real values are within the bound of a dot product, run
     CAPTURE(std::string(arithmetic.name));
     const Operands o = operands(g, false, arithmetic.bf16);
     Operands magnitudes = o;
-    for (auto* values : {&magnitudes.x, &magnitudes.w, &magnitudes.dy, &magnitudes.bias})
+    for (auto* values : {&magnitudes.x, &magnitudes.w, &magnitudes.dy, &magnitudes.bias, &magnitudes.scale})
       for (float& value : *values) value = std::fabs(value);
     const Outputs expected = reference(o), magnitude = reference(magnitudes), found = on_device(arithmetic, o);
     const auto holds = [&](const std::vector<double>& result, const std::vector<double>& oracle,
@@ -251,6 +259,7 @@ TEST_CASE("device conv2d: real values are within the bound of a dot product, run
     const std::int64_t taps = g.r * g.s;
     CHECK(holds(found.y, expected.y, magnitude.y, taps * g.c, arithmetic.bf16));
     CHECK(holds(found.y_bias_relu, expected.y_bias_relu, magnitude.y_bias_relu, taps * g.c, arithmetic.bf16));
+    CHECK(holds(found.y_normalized, expected.y_normalized, magnitude.y_normalized, taps * g.c + 2, arithmetic.bf16));
     CHECK(holds(found.dx, expected.dx, magnitude.dx, taps * g.k, arithmetic.bf16));
     CHECK(holds(found.dw, expected.dw, magnitude.dw, g.n * g.p() * g.q(), false));
     test::for_each_order([&] {

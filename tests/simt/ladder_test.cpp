@@ -55,25 +55,30 @@ const Case kConvolutions[] = {
     {"several tiles each way", {.n = 1, .h = 12, .w = 13, .c = 4, .k = 132, .r = 2, .s = 2, .pad_h = 1, .pad_w = 1}},
 };
 
-/// y of one step, f32 or bf16, with and without bias and ReLU; small integers, so that every order of sums is exact.
+/// y of one step, f32 or bf16, with and without an epilogue; small integers, so that every order of sums is exact.
 template <class T>
 void check_convolution(const LadderStep& step, const Conv2dGeometry& g) {
   const auto x = test::integers<float>(g.n * g.h * g.w * g.c, 1, -3, 3),
              w = test::integers<float>(g.r * g.s * g.c_per_group() * g.k, 2, -3, 3),
-             bias = test::integers<float>(g.k, 3, -9, 9);
-  const auto outputs = static_cast<std::size_t>(g.n * g.p() * g.q() * g.k);
-  const DeviceBuffer<T> x_there(test::narrow<T>(x)), w_there(test::narrow<T>(w));
-  const DeviceBuffer<float> bias_there(bias);
+             scale = test::integers<float>(g.k, 3, -2, 2), bias = test::integers<float>(g.k, 4, -9, 9),
+             residual = test::integers<float>(g.n * g.p() * g.q() * g.k, 5, -9, 9);
+  const auto outputs = residual.size();
+  const DeviceBuffer<T> x_there(test::narrow<T>(x)), w_there(test::narrow<T>(w)),
+      residual_there(test::narrow<T>(residual));
+  const DeviceBuffer<float> scale_there(scale), bias_there(bias);
   const DeviceBuffer<char> workspace(step.table.conv2d.workspace_bytes(ConvPass::fprop, g));
   for (const bool finish : {false, true}) {
     CAPTURE(finish);
     std::vector<double> expected(outputs);
+    const auto wide_scale = test::widen(scale), wide_bias = test::widen(bias), wide_residual = test::widen(residual);
+    const ConvEpilogue wide = {wide_scale.data(), wide_bias.data(), wide_residual.data(), true},
+                       there = {scale_there.get(), bias_there.get(), residual_there.get(), true};
     kernels_for(Device::reference, DType::f64)
-        .conv2d.fprop({}, g, test::widen(x).data(), test::widen(w).data(), finish ? test::widen(bias).data() : nullptr,
-                      finish, expected.data(), nullptr);
+        .conv2d.fprop({}, g, test::widen(x).data(), test::widen(w).data(), finish ? wide : ConvEpilogue{},
+                      expected.data(), nullptr);
     for (double& value : expected) value = double{float(T(static_cast<float>(value)))};
     const DeviceBuffer<T> y(outputs);
-    step.table.conv2d.fprop({}, g, x_there.get(), w_there.get(), finish ? bias_there.get() : nullptr, finish, y.get(),
+    step.table.conv2d.fprop({}, g, x_there.get(), w_there.get(), finish ? there : ConvEpilogue{}, y.get(),
                             workspace.get());
     CHECK(test::count_different(test::wide(y.values()), expected) == 0);
   }

@@ -50,13 +50,13 @@ void compare(const KernelTable& ours, const KernelTable& theirs, double toleranc
     CAPTURE(g.stride_h);
     const std::int64_t xs = g.n * g.h * g.w * g.c, ws = g.r * g.s * g.c * g.k, ys = g.n * g.p() * g.q() * g.k;
     const auto x = drawn<T>(xs, 1), w = drawn<T>(ws, 2), dy = drawn<T>(ys, 3);
-    const auto bias = drawn<float>(g.k, 4);
+    const auto scale = drawn<float>(g.k, 4), bias = drawn<float>(g.k, 5);
     const auto run = [&](const KernelTable& table, DeviceBuffer<T>& y, DeviceBuffer<T>& dx, DeviceBuffer<float>& dw) {
       const Conv2dKernels& conv = table.conv2d;
       const DeviceBuffer<std::uint8_t> space(
           std::max({conv.workspace_bytes(ConvPass::fprop, g), conv.workspace_bytes(ConvPass::dgrad, g),
                     conv.workspace_bytes(ConvPass::wgrad, g), std::size_t{1}}));
-      conv.fprop({}, g, x.get(), w.get(), bias.get(), true, y.get(), space.get());
+      conv.fprop({}, g, x.get(), w.get(), {scale.get(), bias.get(), dy.get(), /*relu=*/true}, y.get(), space.get());
       conv.dgrad({}, g, dy.get(), w.get(), dx.get(), space.get());
       conv.wgrad({}, g, x.get(), dy.get(), dw.get(), space.get());
     };

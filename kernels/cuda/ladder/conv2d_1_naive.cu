@@ -9,7 +9,7 @@
 namespace retort::RETORT_BACKEND {
 namespace {
 
-__global__ void naive(ConvProduct g, const float* x, const float* w, const float* bias, bool relu, float* y) {
+__global__ void naive(ConvProduct g, const float* x, const float* w, Finish finish, float* y) {
   const std::int64_t outputs = std::int64_t{g.m} * g.k, stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < outputs; i += stride) {
     const int row = static_cast<int>(i / g.k), channel = static_cast<int>(i % g.k);
@@ -19,20 +19,19 @@ __global__ void naive(ConvProduct g, const float* x, const float* w, const float
       const std::int64_t at = g.patch(group, row, d);
       if (at >= 0) sum += x[at] * w[g.filter(group, d, column)];
     }
-    g.write(group, row, column, sum, bias, relu, y);
+    g.write(group, row, column, sum, finish, y);
   }
 }
 
 }  // namespace
 
-void conv2d_fprop_1_naive(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w, const void* bias,
-                          bool relu, void* y, void*) {
+void conv2d_fprop_1_naive(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w,
+                          const ConvEpilogue& epilogue, void* y, void*) {
   const ConvProduct g(geometry);
   const std::int64_t outputs = std::int64_t{g.m} * g.k;
   if (outputs == 0) return;
   dev::launch("conv2d_fprop_1_naive", naive, {{blocks_for(outputs, 256)}, {256}}, stream, g,
-              static_cast<const float*>(x), static_cast<const float*>(w), static_cast<const float*>(bias), relu,
-              static_cast<float*>(y));
+              static_cast<const float*>(x), static_cast<const float*>(w), Finish(epilogue), static_cast<float*>(y));
 }
 
 }  // namespace retort::RETORT_BACKEND

@@ -17,7 +17,7 @@ struct Slice {
   float a[kTile][kTile], b[kTile][kTile];
 };
 
-__global__ void tiled(ConvProduct g, const float* x, const float* w, const float* bias, bool relu, float* y) {
+__global__ void tiled(ConvProduct g, const float* x, const float* w, Finish finish, float* y) {
   Slice& slice = dev::shared<Slice>();
   const int tx = static_cast<int>(threadIdx.x), ty = static_cast<int>(threadIdx.y);
   const int tiles_n = (g.n + kTile - 1) / kTile, group = static_cast<int>(blockIdx.y);
@@ -33,18 +33,17 @@ __global__ void tiled(ConvProduct g, const float* x, const float* w, const float
     for (int i = 0; i < kTile; ++i) sum += slice.a[ty][i] * slice.b[i][tx];
     dev::syncthreads();  // all have read it: the slice may be overwritten
   }
-  g.write(group, row, column, sum, bias, relu, y);
+  g.write(group, row, column, sum, finish, y);
 }
 
 }  // namespace
 
-void conv2d_fprop_2_tiled(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w, const void* bias,
-                          bool relu, void* y, void*) {
+void conv2d_fprop_2_tiled(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w,
+                          const ConvEpilogue& epilogue, void* y, void*) {
   const ConvProduct g(geometry);
   if (std::int64_t{g.m} * g.k == 0) return;
   dev::launch("conv2d_fprop_2_tiled", tiled, {g.grid(kTile, kTile), {kTile, kTile}}, stream, g,
-              static_cast<const float*>(x), static_cast<const float*>(w), static_cast<const float*>(bias), relu,
-              static_cast<float*>(y));
+              static_cast<const float*>(x), static_cast<const float*>(w), Finish(epilogue), static_cast<float*>(y));
 }
 
 }  // namespace retort::RETORT_BACKEND

@@ -16,7 +16,7 @@ __device__ __forceinline__ int place(int thread, int item) { return thread * 4 +
 
 template <bool kWide>
 __global__ void __launch_bounds__(kTileThreads)
-    registers(ConvProduct g, const float* x, const float* w, const float* bias, bool relu, float* y) {
+    registers(ConvProduct g, const float* x, const float* w, Finish finish, float* y) {
   ConvSlice& slice = dev::shared<ConvSlice>();
   const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
   const int tiles_n = (g.n + kTileN - 1) / kTileN, group = static_cast<int>(blockIdx.y);
@@ -47,14 +47,14 @@ __global__ void __launch_bounds__(kTileThreads)
 #pragma unroll
   for (int i = 0; i < 8; ++i)
 #pragma unroll
-    for (int j = 0; j < 8; ++j) g.write(group, m0 + place(ty, i), n0 + place(tx, j), sums[i][j], bias, relu, y);
+    for (int j = 0; j < 8; ++j) g.write(group, m0 + place(ty, i), n0 + place(tx, j), sums[i][j], finish, y);
 }
 
 }  // namespace
 
-void conv2d_fprop_3_registers(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias,
-                              bool relu, void* y, void*) {
-  launch_tile_kernel("conv2d_fprop_3_registers", registers<true>, registers<false>, stream, g, x, w, bias, relu, y);
+void conv2d_fprop_3_registers(Stream stream, const Conv2dGeometry& g, const void* x, const void* w,
+                              const ConvEpilogue& epilogue, void* y, void*) {
+  launch_tile_kernel("conv2d_fprop_3_registers", registers<true>, registers<false>, stream, g, x, w, epilogue, y);
 }
 
 }  // namespace retort::RETORT_BACKEND

@@ -14,7 +14,7 @@ constexpr int kWarpM = 64, kWarpN = 32, kFragmentsM = kWarpM / 16, kFragmentsN =
 
 template <bool kWide>
 __global__ void __launch_bounds__(kTileThreads)
-    tensor_cores(ConvProduct g, const float* x, const float* w, const float* bias, bool relu, float* y) {
+    tensor_cores(ConvProduct g, const float* x, const float* w, Finish finish, float* y) {
   ConvSlice& slice = dev::shared<ConvSlice>();
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int tiles_n = (g.n + kTileN - 1) / kTileN, group = static_cast<int>(blockIdx.y);
@@ -55,15 +55,15 @@ __global__ void __launch_bounds__(kTileThreads)
 #pragma unroll
       for (int r = 0; r < 4; ++r)
         g.write(group, m0 + warp_m + i * 16 + quad + r / 2 * 8, n0 + warp_n + j * 8 + within * 2 + r % 2, sums[i][j][r],
-                bias, relu, y);
+                finish, y);
 }
 
 }  // namespace
 
-void conv2d_fprop_4_tensor_cores(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias,
-                                 bool relu, void* y, void*) {
-  launch_tile_kernel("conv2d_fprop_4_tensor_cores", tensor_cores<true>, tensor_cores<false>, stream, g, x, w, bias,
-                     relu, y);
+void conv2d_fprop_4_tensor_cores(Stream stream, const Conv2dGeometry& g, const void* x, const void* w,
+                                 const ConvEpilogue& epilogue, void* y, void*) {
+  launch_tile_kernel("conv2d_fprop_4_tensor_cores", tensor_cores<true>, tensor_cores<false>, stream, g, x, w, epilogue,
+                     y);
 }
 
 }  // namespace retort::RETORT_BACKEND

@@ -8,6 +8,17 @@
 
 namespace retort::RETORT_BACKEND {
 
+/// A ConvEpilogue in f32.
+struct Finish {
+  explicit Finish(const ConvEpilogue& e)
+      : scale(static_cast<const float*>(e.scale)),
+        bias(static_cast<const float*>(e.bias)),
+        residual(static_cast<const float*>(e.residual)),
+        relu(e.relu) {}
+  const float *scale, *bias, *residual;
+  bool relu;
+};
+
 /// The geometry in ints, which the device divides faster, with what follows from it.
 struct ConvProduct {
   int h, w, c, k, s, p, q;
@@ -54,12 +65,15 @@ struct ConvProduct {
   __device__ std::int64_t filter(int group, int i, int column) const {
     return i < depth && column < n ? std::int64_t{i} * k + group * n + column : -1;
   }
-  /// Writes C's element (row, column), if there is one.
-  __device__ void write(int group, int row, int column, float sum, const float* bias, bool relu, float* y) const {
+  /// Finishes C's element (row, column), if there is one, and writes it.
+  __device__ void write(int group, int row, int column, float sum, const Finish& finish, float* y) const {
     if (row >= m || column >= n) return;
     const int channel = group * n + column;
-    if (bias) sum += bias[channel];
-    y[std::int64_t{row} * k + channel] = relu && sum < 0 ? 0 : sum;
+    const std::int64_t at = std::int64_t{row} * k + channel;
+    if (finish.scale) sum *= finish.scale[channel];
+    if (finish.bias) sum += finish.bias[channel];
+    if (finish.residual) sum += finish.residual[at];
+    y[at] = finish.relu && sum < 0 ? 0 : sum;
   }
 };
 

@@ -9,14 +9,14 @@
 
 namespace retort::RETORT_BACKEND {
 
-void conv2d_fprop_1_naive(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
+void conv2d_fprop_1_naive(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue,
                           void* y, void* workspace);
-void conv2d_fprop_2_tiled(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias, bool relu,
+void conv2d_fprop_2_tiled(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue,
                           void* y, void* workspace);
-void conv2d_fprop_3_registers(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias,
-                              bool relu, void* y, void* workspace);
-void conv2d_fprop_4_tensor_cores(Stream, const Conv2dGeometry& g, const void* x, const void* w, const void* bias,
-                                 bool relu, void* y, void* workspace);
+void conv2d_fprop_3_registers(Stream, const Conv2dGeometry& g, const void* x, const void* w,
+                              const ConvEpilogue& epilogue, void* y, void* workspace);
+void conv2d_fprop_4_tensor_cores(Stream, const Conv2dGeometry& g, const void* x, const void* w,
+                                 const ConvEpilogue& epilogue, void* y, void* workspace);
 
 void softmax_1_thread_per_row(Stream, Rows rows, double temperature, const void* x, void* y);
 void softmax_2_block_per_row(Stream, Rows rows, double temperature, const void* x, void* y);
