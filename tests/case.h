@@ -32,6 +32,15 @@ std::vector<T> integers(std::int64_t n, std::uint64_t seed, int low, int high) {
   return values;
 }
 
+/// n standard normal values, by Box and Muller.
+inline std::vector<float> normal(std::int64_t n, std::uint64_t seed) {
+  const std::vector<float> radius = uniform(n, seed, 0, 1), angle = uniform(n, seed + 1, 0, 6.283185307179586);
+  std::vector<float> values(radius.size());
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(std::sqrt(-2 * std::log1p(-double{radius[i]})) * std::cos(double{angle[i]}));
+  return values;
+}
+
 /// n powers of two in [1/4, 4] of either sign: to multiply by them is exact.
 inline std::vector<float> powers_of_two(std::int64_t n) {
   constexpr float kPowers[] = {0.25f, -0.5f, 1, -2, 4};
@@ -66,6 +75,17 @@ double worst(const std::vector<T>& found, const std::vector<double>& expected, c
     largest = ratio >= 0 ? std::max(largest, ratio) : infinity;
   }
   return largest;
+}
+
+/// The root mean square of found - expected, relative to that of expected.
+template <class T>
+double relative_rms(const std::vector<T>& found, const std::vector<double>& expected) {
+  double errors = 0, squares = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    errors += (found[i] - expected[i]) * (found[i] - expected[i]);
+    squares += expected[i] * expected[i];
+  }
+  return std::sqrt(errors / squares);
 }
 
 /// Elements that differ; NaN differs from everything, itself included.

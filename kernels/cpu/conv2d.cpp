@@ -14,7 +14,7 @@ namespace retort::cpu {
 template <class T>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   if (use_winograd<T>(pass, g)) return winograd_workspace_bytes<T>(pass, g);
-  if (std::is_same_v<T, float> && use_winograd_line(pass, g)) return winograd_line_workspace_bytes(pass, g);
+  if (use_winograd_line<T>(pass, g)) return winograd_line_workspace_bytes<T>(pass, g);
   const std::size_t scratch = num_threads() * block_gemm_scratch_bytes<T>();
   switch (pass) {
     case ConvPass::fprop:
@@ -32,9 +32,8 @@ void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w,
                                 static_cast<const T*>(then.residual), then.relu};
   if (use_winograd<T>(ConvPass::fprop, g))
     return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), epilogue, y, workspace);
-  if constexpr (std::is_same_v<T, float>)
-    if (use_winograd_line(ConvPass::fprop, g))
-      return winograd_line_fprop(g, static_cast<const float*>(x), static_cast<const float*>(w), epilogue, y, workspace);
+  if (use_winograd_line<T>(ConvPass::fprop, g))
+    return winograd_line_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), epilogue, y, workspace);
   const std::int64_t rows = g.n * g.p() * g.q();
   const TaskGrid grid(rows, g.k_per_group(), g.groups);
   parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {

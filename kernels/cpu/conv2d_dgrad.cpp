@@ -109,9 +109,8 @@ void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w
   auto* dx = static_cast<T*>(dx_data);
   if (use_winograd<T>(ConvPass::dgrad, g))
     return winograd_dgrad(g, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
-  if constexpr (std::is_same_v<T, float>)
-    if (use_winograd_line(ConvPass::dgrad, g))
-      return winograd_line_dgrad(g, static_cast<const float*>(dy), static_cast<const float*>(w_data), dx, workspace);
+  if (use_winograd_line<T>(ConvPass::dgrad, g))
+    return winograd_line_dgrad(g, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
   for (std::int64_t i = 0; i < g.stride_h; ++i) {
     const Axis h = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
     for (std::int64_t j = 0; j < g.stride_w; ++j) {

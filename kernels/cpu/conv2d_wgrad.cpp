@@ -29,10 +29,9 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x, const void* dy
   if (use_winograd<T>(ConvPass::wgrad, g))
     return winograd_wgrad(g, static_cast<const T*>(x), static_cast<const T*>(dy_data), static_cast<float*>(dw_data),
                           workspace);
-  if constexpr (std::is_same_v<T, float>)
-    if (use_winograd_line(ConvPass::wgrad, g))
-      return winograd_line_wgrad(g, static_cast<const float*>(x), static_cast<const float*>(dy_data),
-                                 static_cast<float*>(dw_data), workspace);
+  if (use_winograd_line<T>(ConvPass::wgrad, g))
+    return winograd_line_wgrad(g, static_cast<const T*>(x), static_cast<const T*>(dy_data),
+                               static_cast<float*>(dw_data), workspace);
   const WgradPlan plan(g);
   const TaskGrid& grid = plan.grid();
   const std::int64_t positions = g.n * g.p() * g.q(), elements = g.r * g.s * g.c_per_group() * g.k;

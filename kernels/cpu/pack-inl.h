@@ -37,6 +37,25 @@ inline void pack_columns(const float* source, std::int64_t stride, std::int64_t 
       target[l * width + j] = j < cols ? source[j * stride + l] : 0.0f;
 }
 
+/// The same two from bf16, widened.
+inline void pack_rows(const BFloat16* source, std::int64_t stride, std::int64_t depth, std::int64_t cols,
+                      std::int64_t width, float* HWY_RESTRICT target) {
+  for (std::int64_t l = 0; l < depth; ++l, source += stride, target += width) {
+    for (std::int64_t j = 0; j < cols; ++j) target[j] = float(source[j]);
+    std::fill_n(target + cols, width - cols, 0.0f);
+  }
+}
+inline void pack_columns(const BFloat16* source, std::int64_t stride, std::int64_t depth, std::int64_t cols,
+                         std::int64_t width, float* HWY_RESTRICT target) {
+  constexpr std::int64_t kDepths = 16;
+  HWY_ALIGN float widened[kSliver * kDepths];
+  for (std::int64_t l = 0; l < depth; l += kDepths) {
+    const std::int64_t depths = std::min(kDepths, depth - l);
+    pack_rows(source + l, stride, cols, depths, kDepths, widened);
+    pack_columns(widened, kDepths, depths, cols, width, target + l * width);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
 HWY_AFTER_NAMESPACE();

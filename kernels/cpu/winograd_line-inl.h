@@ -35,13 +35,13 @@ HWY_INLINE void apply(const std::array<std::array<float, kCols>, kRows>& matrix,
 }
 
 /// Where kCount pixels of a line lie from `first` on; outside the line, `zeros` [channels].
-template <int kCount>
+template <class T, int kCount>
 struct Pixels {
-  Pixels(const float* line, std::int64_t step, std::int64_t length, std::int64_t first, const float* zeros) {
+  Pixels(const T* line, std::int64_t step, std::int64_t length, std::int64_t first, const T* zeros) {
     for (std::int64_t i = 0; i < kCount; ++i)
       at[i] = first + i >= 0 && first + i < length ? line + (first + i) * step : zeros;
   }
-  const float* at[kCount];
+  const T* at[kCount];
 };
 
 }  // namespace HWY_NAMESPACE

@@ -22,45 +22,53 @@
 namespace retort::cpu {
 namespace {
 
-constexpr std::int64_t kLineRowStride = kBlockDepth<float> + kPanelSlack<float>;  ///< of A, as tiles want it
+/// Elements from a row of A to the next, as tiles want it.
+template <class T>
+constexpr std::int64_t kLineRowStride = kBlockDepth<T> + kPanelSlack<T>;
 
 /// How the workspace of fprop and dgrad is cut.
+template <class T>
 struct LinePlan {
   LinePlan(const LineImage& l, const LineTiles& cut)
       : tasks(cut.tiles, l.k),
-        channel_blocks(winograd_divide_up(l.c, kBlockDepth<float>)),
+        channel_blocks(winograd_divide_up(l.c, kBlockDepth<T>)),
         block_channels(winograd_divide_up(winograd_divide_up(l.c, channel_blocks), kLineFloats) * kLineFloats),
-        filter_step(odd_lines(winograd_divide_up(l.k, kWidestSliver) * kWidestSliver * cut.tap_blocks * l.c)) {
-    block_step = tasks.most_tiles() * kLineRowStride;
-    panel_step = odd_lines(cut.tap_blocks * channel_blocks * block_step);
+        channel_lanes(winograd_divide_up(l.c, kLaneDepths<T>)),
+        filter_step(
+            odd_lines(winograd_divide_up(l.k, kWidestSliver) * kWidestSliver * cut.tap_blocks * channel_lanes)) {
+    block_step = tasks.most_tiles() * kLineRowStride<T>;
+    panel_step = odd_lines(cut.tap_blocks * channel_blocks * block_step / kLaneDepths<T>) * kLaneDepths<T>;
     product_step = odd_lines(tasks.most_tiles() * kGroupCols);
     zeros = odd_lines(l.c);
     filter_floats = cut.products * filter_step;
-    panel_floats = cut.products * panel_step;
+    panel_floats = cut.products * panel_step / kLaneDepths<T>;
     thread_floats = panel_floats + cut.products * product_step + zeros;
   }
 
   WinogradTasks tasks;
   std::int64_t channel_blocks, block_channels;
-  std::int64_t filter_step;             ///< floats from one of the transformed filters to the next
-  std::int64_t block_step, panel_step;  ///< floats of a depth block of the inputs, and to the next of the products'
+  std::int64_t channel_lanes;           ///< of a block of taps
+  std::int64_t filter_step;             ///< lanes from one of the transformed filters to the next
+  std::int64_t block_step, panel_step;  ///< elements of a depth block of the inputs, and to the next of the products'
   std::int64_t product_step, zeros;     ///< floats to the next of the products; of a pixel outside the line
   std::int64_t filter_floats, panel_floats, thread_floats;
 };
 
 /// w [taps, c, k] as the product sees it; for dgrad `turned`: taps reversed, columns and depth exchanged.
+template <class T>
 struct LineFilter {
-  const float* data;
+  const T* data;
   bool turned;
 };
 
+template <class T>
 struct LineProduct {
   LineImage lines;
   LineTiles cut;
-  const float* x;
-  const float* filters;  ///< transformed: [product][sliver][tap block][c][sliver's columns]
-  Epilogue<float> epilogue;
-  float* y;
+  const T* x;
+  const float* filters;  ///< transformed, in lanes: [product][sliver][tap block][channel_lanes][sliver's columns]
+  Epilogue<T> epilogue;
+  T* y;
 };
 
 }  // namespace
@@ -72,15 +80,16 @@ namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
 /// A sliver of columns of the filters over kFilterDepths channels from `first` on, transformed.
-template <class Scheme>
-void transform_line_filters(const LineImage& l, const LineTiles& cut, const LineFilter& w, std::int64_t sliver,
-                            std::int64_t first, std::int64_t filter_step, float* filters) {
+template <class Scheme, class Products, class T>
+void transform_line_filters(const LineImage& l, const LineTiles& cut, const LinePlan<T>& plan, const LineFilter<T>& w,
+                            std::int64_t sliver, std::int64_t first, float* filters) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const std::int64_t col = sliver * kSliver, cols = std::min(kSliver, l.k - col);
   const std::int64_t width = cols <= kLanes ? kLanes : kSliver;  // whole vectors, not beyond those with columns
   const std::int64_t channels = std::min(kFilterDepths, l.c - first);
   HWY_ALIGN float taps[kMatrices.kTaps][kFilterDepths * kSliver];
+  HWY_ALIGN float first_halves[kMatrices.kIn * kSliver];  // of lanes that a second depth completes
   for (std::int64_t block = 0; block < cut.tap_blocks; ++block) {
     for (std::int64_t r = 0; r < kMatrices.kTaps; ++r) {
       const std::int64_t tap = block * kMatrices.kTaps + r;
@@ -91,45 +100,60 @@ void transform_line_filters(const LineImage& l, const LineTiles& cut, const Line
       else
         pack_rows(w.data + (tap * l.c + first) * l.k + col, l.k, channels, cols, width, taps[r]);
     }
-    float* const target = filters + ((sliver * cut.tap_blocks + block) * l.c + first) * kSliver;
-    for (std::int64_t i = 0; i < channels; ++i)
+    const std::int64_t lane = (sliver * cut.tap_blocks + block) * plan.channel_lanes + first / kLaneDepths<T>;
+    for (std::int64_t i = 0; i < channels; ++i) {
+      float* const lanes = filters + (lane + i / kLaneDepths<T>)*kSliver;
+      const std::int64_t part = i % kLaneDepths<T>;
+      const bool whole = part == kLaneDepths<T> - 1 || i == channels - 1;
       for (std::int64_t v = 0; v < width; v += kLanes)
         apply<false>(
             kMatrices.filter, [&](int r) { return hn::Load(d, taps[r] + i * width + v); },
-            [&](int f, Vector value) { hn::Stream(value, d, target + f * filter_step + i * kSliver + v); });
+            [&](int f, Vector value) {
+              float* const held = first_halves + f * kSliver + v;
+              value = Products::lane(part, value, held);
+              if (whole)
+                hn::Stream(value, d, lanes + f * plan.filter_step + v);
+              else
+                hn::Store(value, d, held);
+            });
+    }
   }
   hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
 }
 
-/// The inputs of a span of tiles, transformed: panels [product][tap block][channel block][tile][kLineRowStride].
-template <class Scheme>
-void transform_line_inputs(const LineProduct& product, const LinePlan& plan, const Span& tiles, const float* zeros,
-                           float* panels) {
+/// The inputs of a span of tiles, transformed: panels [product][tap block][channel block][tile][kLineRowStride]. Beyond
+/// an odd depth lies a zero.
+template <class Scheme, class Products, class T>
+void transform_line_inputs(const LineProduct<T>& product, const LinePlan<T>& plan, const Span& tiles, const T* zeros,
+                           T* panels) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = product.lines;
   for (std::int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const std::int64_t line = tile / product.cut.per_line, place = tile % product.cut.per_line;
     for (std::int64_t tap_block = 0; tap_block < product.cut.tap_blocks; ++tap_block) {
-      const Pixels<kMatrices.kIn> pixels(product.x + l.first_pixel(line, l.in) * l.c, l.step() * l.c, l.in,
-                                         place * kMatrices.kOut + tap_block * kMatrices.kTaps - l.pad, zeros);
+      const Pixels<T, kMatrices.kIn> pixels(product.x + l.first_pixel(line, l.in) * l.c, l.step() * l.c, l.in,
+                                            place * kMatrices.kOut + tap_block * kMatrices.kTaps - l.pad, zeros);
       for (std::int64_t block = 0; block < plan.channel_blocks; ++block) {
-        float* const row = panels + (tap_block * plan.channel_blocks + block) * plan.block_step +
-                           (tile - tiles.begin) * kLineRowStride;
+        T* const row = panels + (tap_block * plan.channel_blocks + block) * plan.block_step +
+                       (tile - tiles.begin) * kLineRowStride<T>;
         const std::int64_t first = block * plan.block_channels, end = std::min(first + plan.block_channels, l.c);
         vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
           apply<false>(
               kMatrices.input, [&](int i) { return span.load(d, pixels.at[i] + c); },
-              [&](int f, Vector value) { hn::StoreU(value, d, row + f * plan.panel_step + c - first); });
+              [&](int f, Vector value) { Products::store_element(value, row + f * plan.panel_step + c - first); });
         });
+        if ((end - first) % kLaneDepths<T> != 0)
+          for (std::int64_t f = 0; f < product.cut.products; ++f) row[f * plan.panel_step + end - first] = T(0.0f);
       }
     }
   }
 }
 
 /// The products of a span of tiles and some columns: [product][tile][kGroupCols].
-void multiply_lines(const LineProduct& product, const LinePlan& plan, std::int64_t tiles, const Span& cols,
-                    const float* panels, float* products) {
+template <class Products, class T>
+void multiply_lines(const LineProduct<T>& product, const LinePlan<T>& plan, std::int64_t tiles, const Span& cols,
+                    const T* panels, float* products) {
   const std::int64_t c = product.lines.c, count = winograd_divide_up(tiles, kTileRows);
   for (std::int64_t f = 0; f < product.cut.products; ++f) {
     for (std::int64_t block = 0; block < product.cut.tap_blocks * plan.channel_blocks; ++block) {
@@ -141,11 +165,12 @@ void multiply_lines(const LineProduct& product, const LinePlan& plan, std::int64
         for (std::int64_t row = rows.begin; row < rows.end; ++row)
           addresses[row - rows.begin] = products + f * plan.product_step + row * kGroupCols;
         for (std::int64_t col = cols.begin; col < cols.end; col += kSliver) {
-          const std::int64_t depth = (col / kSliver * product.cut.tap_blocks + tap_block) * c + first;
-          FloatProducts::multiply<kLineRowStride>(
-              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kLineRowStride,
+          const std::int64_t lane =
+              (col / kSliver * product.cut.tap_blocks + tap_block) * plan.channel_lanes + first / kLaneDepths<T>;
+          Products::template multiply<kLineRowStride<T>>(
+              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kLineRowStride<T>,
                .a_step = 0,
-               .b = product.filters + f * plan.filter_step + depth * kSliver,
+               .b = product.filters + f * plan.filter_step + lane * kSliver,
                .b_step = kSliver,
                .depth = std::min(plan.block_channels, c - first),
                .sums = addresses,
@@ -159,8 +184,8 @@ void multiply_lines(const LineProduct& product, const LinePlan& plan, std::int64
   }
 }
 
-template <class Scheme>
-void transform_line_outputs(const LineProduct& product, const LinePlan& plan, const Span& tiles, const Span& cols,
+template <class Scheme, class T>
+void transform_line_outputs(const LineProduct<T>& product, const LinePlan<T>& plan, const Span& tiles, const Span& cols,
                             const float* products) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
@@ -171,7 +196,7 @@ void transform_line_outputs(const LineProduct& product, const LinePlan& plan, co
     const float* const from = products + (tile - tiles.begin) * kGroupCols;
     const std::int64_t to = (l.first_pixel(line, l.out) + first * l.step()) * l.k + cols.begin;
     vector_loop(d, 0, cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
-      const ColumnEpilogue<decltype(span), float> epilogue(span, product.epilogue, cols.begin + k);
+      const ColumnEpilogue<decltype(span), T> epilogue(span, product.epilogue, cols.begin + k);
       apply<false>(
           kMatrices.output, [&](int f) { return hn::LoadU(d, from + f * plan.product_step + k); },
           [&](int i, Vector value) {
@@ -183,28 +208,36 @@ void transform_line_outputs(const LineProduct& product, const LinePlan& plan, co
   }
 }
 
-void run_line_task(const LineProduct& product, const LinePlan& plan, std::int64_t index, float* scratch) {
+template <class T>
+void run_line_task(const LineProduct<T>& product, const LinePlan<T>& plan, std::int64_t index, float* scratch) {
   const Span tiles = plan.tasks.tiles(index);
   const Span groups = plan.tasks.groups(index);
+  T* const panels = reinterpret_cast<T*>(scratch);
   float* const products = scratch + plan.panel_floats;
-  float* const zeros = products + product.cut.products * plan.product_step;
-  std::fill_n(zeros, product.lines.c, 0.0f);
-  with_scheme(product.lines.taps, [&](auto scheme) {
-    transform_line_inputs<decltype(scheme)>(product, plan, tiles, zeros, scratch);
-    for (std::int64_t group = groups.begin; group < groups.end; ++group) {
-      const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, product.lines.k)};
-      multiply_lines(product, plan, tiles.size(), cols, scratch, products);
-      transform_line_outputs<decltype(scheme)>(product, plan, tiles, cols, products);
-    }
+  T* const zeros = reinterpret_cast<T*>(products + product.cut.products * plan.product_step);
+  std::fill_n(zeros, product.lines.c, T(0.0f));
+  with_scheme<T>(product.lines.taps, [&](auto scheme) {
+    with_products<T>([&](auto arithmetic) {
+      using Products = decltype(arithmetic);
+      transform_line_inputs<decltype(scheme), Products>(product, plan, tiles, zeros, panels);
+      for (std::int64_t group = groups.begin; group < groups.end; ++group) {
+        const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, product.lines.k)};
+        multiply_lines<Products>(product, plan, tiles.size(), cols, panels, products);
+        transform_line_outputs<decltype(scheme)>(product, plan, tiles, cols, products);
+      }
+    });
   });
 }
 
-void run_line_filter_task(const LineProduct& product, const LinePlan& plan, const LineFilter& w, std::int64_t index,
-                          float* filters) {
+template <class T>
+void run_line_filter_task(const LineProduct<T>& product, const LinePlan<T>& plan, const LineFilter<T>& w,
+                          std::int64_t index, float* filters) {
   const std::int64_t parts = winograd_divide_up(product.lines.c, kFilterDepths);
-  with_scheme(product.lines.taps, [&](auto scheme) {
-    transform_line_filters<decltype(scheme)>(product.lines, product.cut, w, index / parts,
-                                             index % parts * kFilterDepths, plan.filter_step, filters);
+  with_scheme<T>(product.lines.taps, [&](auto scheme) {
+    with_products<T>([&](auto arithmetic) {
+      transform_line_filters<decltype(scheme), decltype(arithmetic)>(product.lines, product.cut, plan, w, index / parts,
+                                                                     index % parts * kFilterDepths, filters);
+    });
   });
 }
 
@@ -223,25 +256,29 @@ constexpr std::int64_t kLeastChannels = 32;
 /// The least direct multiplications for one of ours.
 constexpr double kLeastSaving = 1.5;
 constexpr std::int64_t kMostTaps = 8;
+/// wgrad's products are as deep as there are tiles. Those of bf16 soon cost less than the transforms in f32.
+constexpr std::int64_t kLeastTilesBf16 = 128;
 
-void run_product(LineProduct product, const LineFilter& w, void* workspace) {
-  const LinePlan plan(product.lines, product.cut);
+template <class T>
+void run_product(LineProduct<T> product, const LineFilter<T>& w, void* workspace) {
+  const LinePlan<T> plan(product.lines, product.cut);
   float* const filters = aligned_to_line(workspace);
   float* const scratch = filters + plan.filter_floats;
   const std::int64_t slivers = winograd_divide_up(product.lines.k, RETORT_SIMD_SELECT(sliver_cols)());
   parallel_for(slivers * winograd_divide_up(product.lines.c, kFilterDepths), 4,
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t i = begin; i < end; ++i)
-                   RETORT_SIMD_SELECT(run_line_filter_task)(product, plan, w, i, filters);
+                   RETORT_SIMD_SELECT(run_line_filter_task<T>)(product, plan, w, i, filters);
                });
   product.filters = filters;
   parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
-    RETORT_SIMD_SELECT(run_line_task)(product, plan, index, scratch + thread * plan.thread_floats);
+    RETORT_SIMD_SELECT(run_line_task<T>)(product, plan, index, scratch + thread * plan.thread_floats);
   });
 }
 
 }  // namespace
 
+template <class T>
 bool use_winograd_line(ConvPass pass, const Conv2dGeometry& g) {
   const bool along_w = g.r == 1;
   if (!winograd_enabled() || (g.r != 1 && g.s != 1) || g.stride_h != 1 || g.stride_w != 1 || g.dilation_h != 1 ||
@@ -249,30 +286,43 @@ bool use_winograd_line(ConvPass pass, const Conv2dGeometry& g) {
     return false;
   const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
   if (lines.taps < 3 || lines.taps > kMostTaps || lines.pad < 0 || lines.pad >= lines.taps) return false;
-  const LineTiles cut = cut_lines(lines);
+  const LineTiles cut = cut_lines<T>(lines);
+  if (sizeof(T) == 2 && pass == ConvPass::wgrad && cut.tiles < kLeastTilesBf16) return false;
   return static_cast<double>(lines.taps * lines.out) >=
          kLeastSaving * static_cast<double>(cut.products * cut.tap_blocks * cut.per_line);
 }
 
-void winograd_line_fprop(const Conv2dGeometry& g, const float* x, const float* w, const Epilogue<float>& epilogue,
-                         float* y, void* workspace) {
+template <class T>
+void winograd_line_fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
+                         void* workspace) {
   const LineImage lines = forward_lines(g);
-  run_product({lines, cut_lines(lines), x, nullptr, epilogue, y}, {w, /*turned=*/false}, workspace);
+  run_product<T>({lines, cut_lines<T>(lines), x, nullptr, epilogue, y}, {w, /*turned=*/false}, workspace);
 }
 
-void winograd_line_dgrad(const Conv2dGeometry& g, const float* dy, const float* w, float* dx, void* workspace) {
+template <class T>
+void winograd_line_dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
   const LineImage lines = backward_lines(g);
-  run_product({lines, cut_lines(lines), dy, nullptr, {}, dx}, {w, /*turned=*/true}, workspace);
+  run_product<T>({lines, cut_lines<T>(lines), dy, nullptr, {}, dx}, {w, /*turned=*/true}, workspace);
 }
 
+template <class T>
 std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
-  const LineTiles cut = cut_lines(lines);
-  if (pass == ConvPass::wgrad) return winograd_line_wgrad_bytes(lines, cut);
-  const LinePlan plan(lines, cut);
+  const LineTiles cut = cut_lines<T>(lines);
+  if (pass == ConvPass::wgrad) return winograd_line_wgrad_bytes<T>(lines, cut);
+  const LinePlan<T> plan(lines, cut);
   return static_cast<std::size_t>(plan.filter_floats + num_threads() * plan.thread_floats + kLineFloats) *
          sizeof(float);
 }
+
+#define RETORT_INSTANTIATE(T)                                                                                     \
+  template void winograd_line_fprop<T>(const Conv2dGeometry&, const T*, const T*, const Epilogue<T>&, T*, void*); \
+  template void winograd_line_dgrad<T>(const Conv2dGeometry&, const T*, const T*, T*, void*);                     \
+  template bool use_winograd_line<T>(ConvPass, const Conv2dGeometry&);                                            \
+  template std::size_t winograd_line_workspace_bytes<T>(ConvPass, const Conv2dGeometry&);
+RETORT_INSTANTIATE(float)
+RETORT_INSTANTIATE(BFloat16)
+#undef RETORT_INSTANTIATE
 
 }  // namespace retort::cpu
 #endif  // HWY_ONCE

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/conv2d.h"
@@ -72,30 +73,36 @@ struct Interpolation {
 
 /// The points err least among multiples of 1/8 (docs/numerics.md).
 inline constexpr Interpolation<4, 3> kF43({0, 0.625, -0.625, 1.5, -1.5});
+inline constexpr Interpolation<5, 4> kF54({0, 0.5, -0.5, 1, -1, 2, -2});
 inline constexpr Interpolation<6, 4> kF64({0.25, -0.25, 0.625, -0.625, 1.125, -1.125, 2.25, -2.25});
 
-/// Calls f(scheme) with a type whose kMatrices is the scheme for so many taps.
 struct SchemeF43 {
   static constexpr const Interpolation<4, 3>& kMatrices = kF43;
+};
+struct SchemeF54 {
+  static constexpr const Interpolation<5, 4>& kMatrices = kF54;
 };
 struct SchemeF64 {
   static constexpr const Interpolation<6, 4>& kMatrices = kF64;
 };
-template <class F>
+/// Calls f(scheme) with a type whose kMatrices is the scheme for so many taps and products of T. Rounding transforms to
+/// bf16 would cost F(6, 4) more than the 3 x 3 filters' two-dimensional F(4, 3); F(5, 4) stays below.
+template <class T, class F>
 void with_scheme(std::int64_t taps, const F& f) {
   if (taps <= 3)
     f(SchemeF43{});
   else
-    f(SchemeF64{});
+    f(std::conditional_t<std::is_same_v<T, float>, SchemeF64, SchemeF54>{});
 }
 
 /// How a scheme cuts the filter and the lines.
 struct LineTiles {
   std::int64_t products, tap_blocks, per_line, tiles;
 };
-inline LineTiles cut_lines(const LineImage& l) {
+template <class T>
+LineTiles cut_lines(const LineImage& l) {
   LineTiles cut{};
-  with_scheme(l.taps, [&](auto scheme) {
+  with_scheme<T>(l.taps, [&](auto scheme) {
     constexpr auto& kMatrices = decltype(scheme)::kMatrices;
     cut.products = kMatrices.kIn;
     cut.tap_blocks = winograd_divide_up(l.taps, kMatrices.kTaps);
@@ -106,6 +113,7 @@ inline LineTiles cut_lines(const LineImage& l) {
 }
 
 /// Bytes of workspace for wgrad.
+template <class T>
 std::size_t winograd_line_wgrad_bytes(const LineImage& lines, const LineTiles& cut);
 
 }  // namespace retort::cpu

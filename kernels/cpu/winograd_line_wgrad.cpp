@@ -19,6 +19,7 @@ namespace retort::cpu {
 namespace {
 
 /// A task's scratch.
+template <class T>
 struct LineWgradPlan {
   LineWgradPlan(const LineImage& l, const LineTiles& cut)
       : tasks(l.c, l.k),
@@ -29,7 +30,7 @@ struct LineWgradPlan {
 
   WinogradWgradTasks tasks;
   std::int64_t rows, cols;  ///< of a task, at most
-  std::int64_t x_row;       ///< floats of a tile of x: its blocks of taps, of each the channels
+  std::int64_t x_row;       ///< lanes of a tile of x: its blocks of taps, of each the channels
   /// Floats to the next of the products.
   std::int64_t x_step = odd_lines(WinogradWgradTasks::kStretch * x_row);
   std::int64_t dy_step = odd_lines(WinogradWgradTasks::kStretch * cols);
@@ -37,20 +38,22 @@ struct LineWgradPlan {
   std::int64_t thread_floats;
 };
 
+template <class T>
 struct LineOperands {
   LineImage lines;
   LineTiles cut;
-  const float* x;
-  const float* dy;
+  const T* x;
+  const T* dy;
   float* dw;
 };
 
 /// A task's rows and columns of dw, and its scratch.
+template <class T>
 struct LineBlock {
   Span rows, cols;
-  float *x, *dy;       ///< transformed: [product][tile][x_row], [product][tile][cols of the plan]
-  float* products;     ///< [product][x_row][cols of the plan]
-  const float* zeros;  ///< a pixel outside the line
+  float *x, *dy;    ///< transformed, in lanes: [product][depth][x_row], [product][depth][cols of the plan]
+  float* products;  ///< [product][x_row][cols of the plan]
+  const T* zeros;   ///< a pixel outside the line
 };
 
 }  // namespace
@@ -62,36 +65,44 @@ namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
 /// A tile's x and dy, transformed to its place among those of a stretch.
-template <class Scheme>
-void transform_line_operands(const LineOperands& o, const LineWgradPlan& plan, const LineBlock& block,
+template <class Scheme, class Products, class T>
+void transform_line_operands(const LineOperands<T>& o, const LineWgradPlan<T>& plan, const LineBlock<T>& block,
                              std::int64_t tile, std::int64_t place) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = o.lines;
   const std::int64_t line = tile / o.cut.per_line, first = tile % o.cut.per_line * kMatrices.kOut;
+  const std::int64_t lane = place / kLaneDepths<T>, depth = place % kLaneDepths<T>;
   for (std::int64_t tap_block = 0; tap_block < o.cut.tap_blocks; ++tap_block) {
-    const Pixels<kMatrices.kIn> x(o.x + l.first_pixel(line, l.in) * l.c + block.rows.begin, l.step() * l.c, l.in,
-                                  first + tap_block * kMatrices.kTaps - l.pad, block.zeros);
-    float* const to = block.x + place * plan.x_row + tap_block * plan.rows;
+    const Pixels<T, kMatrices.kIn> x(o.x + l.first_pixel(line, l.in) * l.c + block.rows.begin, l.step() * l.c, l.in,
+                                     first + tap_block * kMatrices.kTaps - l.pad, block.zeros);
+    float* const to = block.x + lane * plan.x_row + tap_block * plan.rows;
     vector_loop(d, 0, block.rows.size(), [&](auto span, std::int64_t c) HWY_ATTR {
       apply<false>(
           kMatrices.input, [&](int i) { return span.load(d, x.at[i] + c); },
-          [&](int f, Vector value) { hn::StoreU(value, d, to + f * plan.x_step + c); });
+          [&](int f, Vector value) {
+            float* const lanes = to + f * plan.x_step + c;
+            hn::StoreU(Products::lane(depth, value, lanes), d, lanes);
+          });
     });
   }
-  const Pixels<kMatrices.kOut> dy(o.dy + l.first_pixel(line, l.out) * l.k + block.cols.begin, l.step() * l.k, l.out,
-                                  first, block.zeros);
-  float* const to = block.dy + place * plan.cols;
+  const Pixels<T, kMatrices.kOut> dy(o.dy + l.first_pixel(line, l.out) * l.k + block.cols.begin, l.step() * l.k, l.out,
+                                     first, block.zeros);
+  float* const to = block.dy + lane * plan.cols;
   vector_loop(d, 0, block.cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
     apply<true>(
         kMatrices.output, [&](int i) { return span.load(d, dy.at[i] + k); },
-        [&](int f, Vector value) { hn::StoreU(value, d, to + f * plan.dy_step + k); });
+        [&](int f, Vector value) {
+          float* const lanes = to + f * plan.dy_step + k;
+          hn::StoreU(Products::lane(depth, value, lanes), d, lanes);
+        });
   });
 }
 
 /// products (+)= x^T dy over `depth` tiles.
-void multiply_operands(const LineOperands& o, const LineWgradPlan& plan, const LineBlock& block, std::int64_t depth,
-                       bool accumulate) {
+template <class Products, class T>
+void multiply_operands(const LineOperands<T>& o, const LineWgradPlan<T>& plan, const LineBlock<T>& block,
+                       std::int64_t depth, bool accumulate) {
   const std::int64_t cols = block.cols.size(), panels = winograd_divide_up(plan.x_row, kTileRows);
   for (std::int64_t f = 0; f < o.cut.products; ++f)
     for (std::int64_t panel = 0; panel < panels; ++panel) {
@@ -100,22 +111,22 @@ void multiply_operands(const LineOperands& o, const LineWgradPlan& plan, const L
       for (std::int64_t row = begin; row < end; ++row)
         addresses[row - begin] = block.products + f * plan.product_step + row * plan.cols;
       for (std::int64_t col = 0; col < cols; col += kSliver)
-        FloatProducts::multiply<0>({.a = block.x + f * plan.x_step + begin,
-                                    .a_step = plan.x_row,
-                                    .b = block.dy + f * plan.dy_step + col,
-                                    .b_step = plan.cols,
-                                    .depth = depth,
-                                    .sums = addresses,
-                                    .rows = end - begin,
-                                    .col = col,
-                                    .cols = std::min(kSliver, cols - col),
-                                    .accumulate = accumulate});
+        Products::template multiply<0>({.a = reinterpret_cast<const T*>(block.x + f * plan.x_step + begin),
+                                        .a_step = plan.x_row * kLaneDepths<T>,
+                                        .b = block.dy + f * plan.dy_step + col,
+                                        .b_step = plan.cols,
+                                        .depth = depth,
+                                        .sums = addresses,
+                                        .rows = end - begin,
+                                        .col = col,
+                                        .cols = std::min(kSliver, cols - col),
+                                        .accumulate = accumulate});
     }
 }
 
 /// The products, transformed back.
-template <class Scheme>
-void transform_line_products(const LineOperands& o, const LineWgradPlan& plan, const LineBlock& block) {
+template <class Scheme, class T>
+void transform_line_products(const LineOperands<T>& o, const LineWgradPlan<T>& plan, const LineBlock<T>& block) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = o.lines;
@@ -134,20 +145,24 @@ void transform_line_products(const LineOperands& o, const LineWgradPlan& plan, c
     }
 }
 
-void run_line_wgrad_task(const LineOperands& o, const LineWgradPlan& plan, std::int64_t index, float* scratch) {
+template <class T>
+void run_line_wgrad_task(const LineOperands<T>& o, const LineWgradPlan<T>& plan, std::int64_t index, float* scratch) {
   float* const dy = scratch + o.cut.products * plan.x_step;
   float* const products = dy + o.cut.products * plan.dy_step;
-  float* const zeros = products + o.cut.products * plan.product_step;
-  std::fill_n(zeros, std::max(plan.rows, plan.cols), 0.0f);
-  const LineBlock block = {plan.tasks.rows(index), plan.tasks.cols(index), scratch, dy, products, zeros};
-  const std::int64_t stretches = winograd_divide_up(o.cut.tiles, plan.tasks.kStretch);
-  with_scheme(o.lines.taps, [&](auto scheme) {
-    for (std::int64_t i = 0; i < stretches; ++i) {
-      const std::int64_t first = o.cut.tiles * i / stretches, end = o.cut.tiles * (i + 1) / stretches;
-      for (std::int64_t tile = first; tile < end; ++tile)
-        transform_line_operands<decltype(scheme)>(o, plan, block, tile, tile - first);
-      multiply_operands(o, plan, block, end - first, i > 0);
-    }
+  T* const zeros = reinterpret_cast<T*>(products + o.cut.products * plan.product_step);
+  std::fill_n(zeros, std::max(plan.rows, plan.cols), T(0.0f));
+  const LineBlock<T> block = {plan.tasks.rows(index), plan.tasks.cols(index), scratch, dy, products, zeros};
+  const std::int64_t stretches = winograd_divide_up(o.cut.tiles, plan.tasks.kStretch * kLaneDepths<T>);
+  with_scheme<T>(o.lines.taps, [&](auto scheme) {
+    with_products<T>([&](auto arithmetic) {
+      using Products = decltype(arithmetic);
+      for (std::int64_t i = 0; i < stretches; ++i) {
+        const std::int64_t first = o.cut.tiles * i / stretches, end = o.cut.tiles * (i + 1) / stretches;
+        for (std::int64_t tile = first; tile < end; ++tile)
+          transform_line_operands<decltype(scheme), Products>(o, plan, block, tile, tile - first);
+        multiply_operands<Products>(o, plan, block, end - first, i > 0);
+      }
+    });
     transform_line_products<decltype(scheme)>(o, plan, block);
   });
 }
@@ -159,20 +174,27 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace retort::cpu {
 
-void winograd_line_wgrad(const Conv2dGeometry& g, const float* x, const float* dy, float* dw, void* workspace) {
+template <class T>
+void winograd_line_wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
   const LineImage lines = forward_lines(g);
-  const LineOperands operands{lines, cut_lines(lines), x, dy, dw};
-  const LineWgradPlan plan(lines, operands.cut);
+  const LineOperands<T> operands{lines, cut_lines<T>(lines), x, dy, dw};
+  const LineWgradPlan<T> plan(lines, operands.cut);
   float* const scratch = aligned_to_line(workspace);
   parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
-    RETORT_SIMD_SELECT(run_line_wgrad_task)(operands, plan, index, scratch + thread * plan.thread_floats);
+    RETORT_SIMD_SELECT(run_line_wgrad_task<T>)(operands, plan, index, scratch + thread * plan.thread_floats);
   });
 }
 
+template <class T>
 std::size_t winograd_line_wgrad_bytes(const LineImage& lines, const LineTiles& cut) {
-  return static_cast<std::size_t>(num_threads() * LineWgradPlan(lines, cut).thread_floats + kLineFloats) *
+  return static_cast<std::size_t>(num_threads() * LineWgradPlan<T>(lines, cut).thread_floats + kLineFloats) *
          sizeof(float);
 }
+
+template void winograd_line_wgrad<float>(const Conv2dGeometry&, const float*, const float*, float*, void*);
+template void winograd_line_wgrad<BFloat16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+template std::size_t winograd_line_wgrad_bytes<float>(const LineImage&, const LineTiles&);
+template std::size_t winograd_line_wgrad_bytes<BFloat16>(const LineImage&, const LineTiles&);
 
 }  // namespace retort::cpu
 #endif  // HWY_ONCE

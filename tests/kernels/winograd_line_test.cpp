@@ -1,7 +1,7 @@
 // Convolutions of one row or column by Winograd's algorithm against the direct sum in double. The tolerance is the
 // algorithm's running error bound, as in winograd_test.cpp: every intermediate is a sum of products of the transforms'
 // coefficients, so its rounding errors are at most (number of roundings) * epsilon / 2 times the same expression with
-// all terms taken absolutely.
+// all terms taken absolutely. In bf16 each transform is rounded once more.
 #include "kernels/cpu/winograd_line.h"
 
 #include <doctest/doctest.h>
@@ -72,10 +72,12 @@ struct AbsoluteScheme {
   Matrix output;  // |A^T| [outputs, inputs]
 };
 
+template <class T>
 const AbsoluteScheme& scheme_for(std::size_t taps) {
   static const AbsoluteScheme f43(4, {0, 5.0 / 8, -5.0 / 8, 3.0 / 2, -3.0 / 2});
   static const AbsoluteScheme f64(6, {1.0 / 4, -1.0 / 4, 5.0 / 8, -5.0 / 8, 9.0 / 8, -9.0 / 8, 9.0 / 4, -9.0 / 4});
-  return taps <= 3 ? f43 : f64;
+  static const AbsoluteScheme f54(5, {0, 1.0 / 2, -1.0 / 2, 1, -1, 2, -2});
+  return taps <= 3 ? f43 : std::is_same_v<T, float> ? f64 : f54;
 }
 
 /// The lines along the filter's one axis of a tensor [n, h, w, channels].
@@ -108,11 +110,11 @@ struct Lines {
 struct LineConvolution {
   Lines in, out;
   std::int64_t taps, pad;
+  const AbsoluteScheme& scheme;
 
-  const AbsoluteScheme& scheme() const { return scheme_for(static_cast<std::size_t>(taps)); }
-  std::int64_t block_taps() const { return static_cast<std::int64_t>(scheme().taps); }
+  std::int64_t block_taps() const { return static_cast<std::int64_t>(scheme.taps); }
   std::int64_t tap_blocks() const { return (taps + block_taps() - 1) / block_taps(); }
-  std::int64_t step() const { return static_cast<std::int64_t>(scheme().outputs); }
+  std::int64_t step() const { return static_cast<std::int64_t>(scheme.outputs); }
   std::int64_t tiles() const { return out.count * ((out.length + step() - 1) / step()); }
 
   /// Runs body(line, first output) for every tile.
@@ -126,8 +128,7 @@ struct LineConvolution {
     std::vector<Buffer> result;
     for (std::int64_t block = 0; block < tap_blocks(); ++block)
       for (std::int64_t c = 0; c < in.channels; ++c)
-        result.push_back(
-            times(scheme().input, in.window(x, line, first + block * block_taps() - pad, scheme().inputs, c)));
+        result.push_back(times(scheme.input, in.window(x, line, first + block * block_taps() - pad, scheme.inputs, c)));
     return result;
   }
 };
@@ -139,7 +140,7 @@ void add_product(const Buffer& a, const Buffer& b, Buffer& sums) {
 /// What fprop's errors grow with, of the shape of y; `tap(r, c, k)` gives the filter.
 template <class Tap>
 Buffer product_magnitude(const LineConvolution& l, const Buffer& x, const Tap& tap) {
-  const AbsoluteScheme& scheme = l.scheme();
+  const AbsoluteScheme& scheme = l.scheme;
   const auto channels = static_cast<std::size_t>(l.out.channels);
   std::vector<Buffer> filters;
   for (std::int64_t block = 0; block < l.tap_blocks(); ++block)
@@ -167,7 +168,7 @@ Buffer product_magnitude(const LineConvolution& l, const Buffer& x, const Tap& t
 
 /// What wgrad's errors grow with, [taps, c, k].
 Buffer gradient_magnitude(const LineConvolution& l, const Buffer& x, const Buffer& dy) {
-  const AbsoluteScheme& scheme = l.scheme();
+  const AbsoluteScheme& scheme = l.scheme;
   const Matrix to_gradient = transposed(scheme.output), to_taps = transposed(scheme.filter);
   const auto channels = static_cast<std::size_t>(l.out.channels);
   std::vector<Buffer> sums(static_cast<std::size_t>(l.tap_blocks() * l.in.channels) * channels, Buffer(scheme.inputs));
@@ -194,8 +195,12 @@ Buffer gradient_magnitude(const LineConvolution& l, const Buffer& x, const Buffe
 
 /// Roundings along the longest path: three transforms, which sum at most `inputs`, `inputs` and `outputs` products, and
 /// their coefficients' own; then the sum over `depth`.
+/// The result's own rounding is not in it.
+template <class T>
 double allowed(const AbsoluteScheme& scheme, std::int64_t depth, double magnitude) {
-  return test::dot_tolerance(depth + static_cast<std::int64_t>(2 * scheme.inputs + scheme.outputs) + 3, magnitude);
+  const double rounded = std::is_same_v<T, float> ? 0 : 2.01 * test::epsilon_of<T> / 2;
+  return test::dot_tolerance(depth + static_cast<std::int64_t>(2 * scheme.inputs + scheme.outputs) + 3, magnitude) +
+         rounded * magnitude;
 }
 
 /// A filter of one row and `taps` columns, padded along the rows.
@@ -210,10 +215,17 @@ Conv2dGeometry column(std::int64_t taps, std::int64_t pad, std::int64_t n, std::
 }
 
 struct Operands {
-  explicit Operands(const Conv2dGeometry& g)
-      : x(test::uniform(g.n * g.h * g.w * g.c, 1)),
-        w(test::uniform(g.r * g.s * g.c * g.k, 2)),
-        dy(test::uniform(g.n * g.p() * g.q() * g.k, 3)) {}
+  /// As T holds them.
+  template <class T = float>
+  explicit Operands(const Conv2dGeometry& g, T = {})
+      : x(held<T>(test::uniform(g.n * g.h * g.w * g.c, 1))),
+        w(held<T>(test::uniform(g.r * g.s * g.c * g.k, 2))),
+        dy(held<T>(test::uniform(g.n * g.p() * g.q() * g.k, 3))) {}
+  template <class T>
+  static std::vector<float> held(const std::vector<float>& values) {
+    const std::vector<T> elements = test::narrow<T>(values);
+    return std::vector<float>(elements.begin(), elements.end());
+  }
 
   const std::vector<float>& first(ConvPass pass) const { return pass == ConvPass::dgrad ? dy : x; }
   const std::vector<float>& second(ConvPass pass) const { return pass == ConvPass::wgrad ? dy : w; }
@@ -226,30 +238,41 @@ struct Operands {
 
 constexpr ConvPass kPasses[] = {ConvPass::fprop, ConvPass::dgrad, ConvPass::wgrad};
 
+/// A pass as T; the filter's gradient is float.
+template <class T = float>
 std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands& o,
                           const ConvEpilogue& epilogue = {}) {
-  const float *const a = o.first(pass).data(), *const b = o.second(pass).data();
-  std::vector<float> out = test::unwritten<float>(o.result_size(pass));
-  std::vector<char> workspace = test::unwritten_workspace(cpu::conv2d_workspace_bytes<float>(pass, g));
+  const std::vector<T> a = test::narrow<T>(o.first(pass)), b = test::narrow<T>(o.second(pass));
+  std::vector<T> out = test::unwritten<T>(o.result_size(pass));
+  std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
+  std::vector<char> workspace = test::unwritten_workspace(cpu::conv2d_workspace_bytes<T>(pass, g));
   switch (pass) {
-    case ConvPass::fprop: cpu::conv2d_fprop<float>({}, g, a, b, epilogue, out.data(), workspace.data()); break;
-    case ConvPass::dgrad: cpu::conv2d_dgrad<float>({}, g, a, b, out.data(), workspace.data()); break;
-    case ConvPass::wgrad: cpu::conv2d_wgrad<float>({}, g, a, b, out.data(), workspace.data()); break;
+    case ConvPass::fprop:
+      cpu::conv2d_fprop<T>({}, g, a.data(), b.data(), epilogue, out.data(), workspace.data());
+      break;
+    case ConvPass::dgrad: cpu::conv2d_dgrad<T>({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
+    case ConvPass::wgrad:
+      cpu::conv2d_wgrad<T>({}, g, a.data(), b.data(), gradient.data(), workspace.data());
+      return gradient;
   }
-  return out;
+  return std::vector<float>(out.begin(), out.end());
 }
 
 /// The same by name, whatever conv2d would take.
+template <class T = float>
 std::vector<float> by_lines(ConvPass pass, const Conv2dGeometry& g, const Operands& o) {
-  const float *const a = o.first(pass).data(), *const b = o.second(pass).data();
-  std::vector<float> out = test::unwritten<float>(o.result_size(pass));
-  std::vector<char> workspace = test::unwritten_workspace(cpu::winograd_line_workspace_bytes(pass, g));
+  const std::vector<T> a = test::narrow<T>(o.first(pass)), b = test::narrow<T>(o.second(pass));
+  std::vector<T> out = test::unwritten<T>(o.result_size(pass));
+  std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
+  std::vector<char> workspace = test::unwritten_workspace(cpu::winograd_line_workspace_bytes<T>(pass, g));
   switch (pass) {
-    case ConvPass::fprop: cpu::winograd_line_fprop(g, a, b, {}, out.data(), workspace.data()); break;
-    case ConvPass::dgrad: cpu::winograd_line_dgrad(g, a, b, out.data(), workspace.data()); break;
-    case ConvPass::wgrad: cpu::winograd_line_wgrad(g, a, b, out.data(), workspace.data()); break;
+    case ConvPass::fprop: cpu::winograd_line_fprop<T>(g, a.data(), b.data(), {}, out.data(), workspace.data()); break;
+    case ConvPass::dgrad: cpu::winograd_line_dgrad<T>(g, a.data(), b.data(), out.data(), workspace.data()); break;
+    case ConvPass::wgrad:
+      cpu::winograd_line_wgrad<T>(g, a.data(), b.data(), gradient.data(), workspace.data());
+      return gradient;
   }
-  return out;
+  return std::vector<float>(out.begin(), out.end());
 }
 
 template <class T>
@@ -264,8 +287,8 @@ std::vector<T> on_reference(ConvPass pass, const Conv2dGeometry& g, const Operan
   return out;
 }
 
-/// Checks all passes of a convolution in every setting that `for_settings` runs its argument in.
-template <class ForSettings>
+/// Checks all passes of a convolution of T in every setting that `for_settings` runs its argument in.
+template <class T, class ForSettings>
 void check_bounds(const Conv2dGeometry& g, const ForSettings& for_settings) {
   CAPTURE(g.h);
   CAPTURE(g.w);
@@ -276,10 +299,12 @@ void check_bounds(const Conv2dGeometry& g, const ForSettings& for_settings) {
   CAPTURE(g.pad_h);
   CAPTURE(g.pad_w);
   const std::int64_t taps = g.r * g.s, pad = g.pad_h + g.pad_w;
-  const Operands o(g);
+  const Operands o(g, T{});
   const Buffer x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy);
   const Lines of_x(g, g.h, g.w, g.c), of_y(g, g.p(), g.q(), g.k);
-  const LineConvolution forward = {of_x, of_y, taps, pad}, backward = {of_y, of_x, taps, taps - 1 - pad};
+  const AbsoluteScheme& scheme = scheme_for<T>(static_cast<std::size_t>(taps));
+  const LineConvolution forward = {of_x, of_y, taps, pad, scheme},
+                        backward = {of_y, of_x, taps, taps - 1 - pad, scheme};
   const auto at = [&](std::int64_t tap, std::int64_t c, std::int64_t k) {
     return w[static_cast<std::size_t>((tap * g.c + c) * g.k + k)];
   };
@@ -291,13 +316,14 @@ void check_bounds(const Conv2dGeometry& g, const ForSettings& for_settings) {
   const std::int64_t depths[] = {forward.tap_blocks() * g.c, forward.tap_blocks() * g.k, forward.tiles()};
   const Buffer expected[] = {on_reference<double>(ConvPass::fprop, g, o), on_reference<double>(ConvPass::dgrad, g, o),
                              on_reference<double>(ConvPass::wgrad, g, o)};
-  for (const ConvPass pass : kPasses) CHECK(cpu::use_winograd_line(pass, g));
   for_settings([&] {
     for (const ConvPass pass : kPasses) {
       CAPTURE(static_cast<int>(pass));
       const auto i = static_cast<std::size_t>(pass);
-      CHECK(test::worst(on_cpu(pass, g, o), expected[i], [&](std::size_t element) {
-              return allowed(forward.scheme(), depths[i], magnitudes[i][element]);
+      const double rounding = std::is_same_v<T, float> || pass == ConvPass::wgrad ? 0 : test::epsilon_of<T> / 2;
+      CHECK(test::worst(by_lines<T>(pass, g, o), expected[i], [&](std::size_t element) {
+              return allowed<T>(scheme, depths[i], magnitudes[i][element]) +
+                     rounding * 1.01 * std::fabs(expected[i][element]);
             }) <= 1);
     }
   });
@@ -314,14 +340,18 @@ const Conv2dGeometry kShapes[] = {
 }  // namespace
 
 TEST_CASE("winograd lines: all passes are within the algorithm's error bound of the direct sum in double") {
-  for (const Conv2dGeometry& g : kShapes) check_bounds(g, [](const auto& check) { test::for_each_cpu_setting(check); });
+  test::for_each_element_type([](auto zero) {
+    for (const Conv2dGeometry& g : kShapes)
+      check_bounds<decltype(zero)>(g, [](const auto& check) { test::for_each_cpu_setting(check); });
+  });
 }
 
 TEST_CASE("winograd lines: every number of taps and every padding, along rows and columns") {
   for (std::int64_t taps = 3; taps <= 8; ++taps)
     for (std::int64_t pad = 0; pad < taps; ++pad)
       for (const Conv2dGeometry& g : {row(taps, pad, 1, 2, 50, 32, 33), column(taps, pad, 1, 50, 2, 33, 32)})
-        check_bounds(g, [](const auto& check) { check(); });
+        test::for_each_element_type(
+            [&](auto zero) { check_bounds<decltype(zero)>(g, [](const auto& check) { check(); }); });
 }
 
 TEST_CASE("winograd lines: the epilogue comes after the sum") {
@@ -341,14 +371,18 @@ TEST_CASE("winograd lines: the epilogue comes after the sum") {
   }
 }
 
-TEST_CASE("winograd lines: neither the batch nor the threads change a line's bits") {
+namespace {
+
+/// In T: a line's results alone and among others, with every number of threads.
+template <class T>
+void check_bits() {
   // Many lines, and some of them alone: a single row, the columns of an image.
   struct Batch {
     Conv2dGeometry all, part;
   };
   for (const auto& [all, part] : {Batch{row(7, 3, 5, 6, 13, 40, 70), row(7, 3, 1, 1, 13, 40, 70)},
                                   Batch{column(3, 1, 5, 15, 6, 40, 70), column(3, 1, 1, 15, 6, 40, 70)}}) {
-    const Operands o(all);
+    const Operands o(all, T{});
     const std::int64_t parts = all.n * all.h * all.w / (part.n * part.h * part.w);
     const auto cut = [&](const std::vector<float>& values, std::int64_t index) {
       const std::int64_t size = static_cast<std::int64_t>(values.size()) / parts;
@@ -358,14 +392,14 @@ TEST_CASE("winograd lines: neither the batch nor the threads change a line's bit
     test::for_each_cpu_setting([&] {
       std::vector<float> results;
       for (const ConvPass pass : kPasses) {
-        const std::vector<float> result = on_cpu(pass, all, o);
+        const std::vector<float> result = on_cpu<T>(pass, all, o);
         results.insert(results.end(), result.begin(), result.end());
         if (pass == ConvPass::wgrad) continue;
         for (const std::int64_t index : {std::int64_t{0}, parts / 2, parts - 1}) {
           Operands alone = o;
           alone.x = cut(o.x, index);
           alone.dy = cut(o.dy, index);
-          CHECK(cut(result, index) == on_cpu(pass, part, alone));
+          CHECK(cut(result, index) == on_cpu<T>(pass, part, alone));
         }
       }
       if (num_threads() == 1) of_one_thread = results;
@@ -374,11 +408,42 @@ TEST_CASE("winograd lines: neither the batch nor the threads change a line's bit
   }
 }
 
+}  // namespace
+
+TEST_CASE("winograd lines: neither the batch nor the threads change a line's bits") {
+  test::for_each_element_type([](auto zero) { check_bits<decltype(zero)>(); });
+}
+
+TEST_CASE("winograd lines: the interpolation points are good ones") {
+  // Half-normal inputs and normal filters, as in docs/numerics.md: the usual points err a fifth more, or half.
+  test::for_each_element_type([](auto zero) {
+    using T = decltype(zero);
+    const bool f32 = std::is_same_v<T, float>;
+    struct Limit {
+      Conv2dGeometry geometry;
+      double rms;
+    };
+    for (const auto& [g, rms] : {Limit{row(7, 3, 2, 10, 30, 192, 32), f32 ? 1.7e-6 : 0.0095},
+                                 Limit{row(3, 1, 2, 10, 30, 192, 32), f32 ? 0.6e-6 : 0.0055}}) {
+      Operands o(g);
+      o.x = test::normal(static_cast<std::int64_t>(o.x.size()), 1);
+      for (float& value : o.x) value = std::max(0.0f, value);
+      o.x = Operands::held<T>(o.x);
+      o.w = Operands::held<T>(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
+      const double found =
+          test::relative_rms(on_cpu<T>(ConvPass::fprop, g, o), on_reference<double>(ConvPass::fprop, g, o));
+      CHECK(found <= rms);
+    }
+  });
+}
+
 TEST_CASE("winograd lines: what they take") {
   const auto used = [](Conv2dGeometry g, auto change) {
     change(g);
-    return cpu::use_winograd_line(ConvPass::fprop, g);
+    return cpu::use_winograd_line<float>(ConvPass::fprop, g);
   };
+  for (const Conv2dGeometry& shape : kShapes)
+    for (const ConvPass pass : kPasses) CHECK(cpu::use_winograd_line<float>(pass, shape));
   const Conv2dGeometry g = row(7, 3, 1, 14, 14, 64, 64);
   CHECK(used(g, [](auto&) {}));
   CHECK(used(g, [](auto& o) { o.n = 64; }));
@@ -402,31 +467,42 @@ TEST_CASE("winograd lines: what they take") {
   CHECK(!used(g, [](auto& o) { o.w = 2; }));
   // A pass goes by the length of what it writes: a y of 2 pixels is too short, the x of 4 behind it is not.
   const Conv2dGeometry narrow = row(3, 0, 1, 14, 4, 64, 64);
-  CHECK(!cpu::use_winograd_line(ConvPass::fprop, narrow));
-  CHECK(cpu::use_winograd_line(ConvPass::dgrad, narrow));
-  CHECK(!cpu::use_winograd_line(ConvPass::wgrad, narrow));
+  CHECK(!cpu::use_winograd_line<float>(ConvPass::fprop, narrow));
+  CHECK(cpu::use_winograd_line<float>(ConvPass::dgrad, narrow));
+  CHECK(!cpu::use_winograd_line<float>(ConvPass::wgrad, narrow));
+  // In bf16 wgrad wants 128 tiles, here 3 a line.
+  Conv2dGeometry deep = g;
+  CHECK(cpu::use_winograd_line<BFloat16>(ConvPass::fprop, deep));
+  CHECK(cpu::use_winograd_line<BFloat16>(ConvPass::dgrad, deep));
+  CHECK(!cpu::use_winograd_line<BFloat16>(ConvPass::wgrad, deep));
+  deep.n = 4;
+  CHECK(cpu::use_winograd_line<BFloat16>(ConvPass::wgrad, deep));
 }
 
 TEST_CASE("winograd lines: conv2d takes them, unless Winograd's algorithm is turned off") {
-  for (const Conv2dGeometry& g : {row(7, 3, 1, 3, 13, 33, 35), column(3, 1, 2, 8, 3, 33, 35)}) {
-    const Operands o(g);
-    Operands integers = o;
-    integers.x = test::integers<float>(static_cast<std::int64_t>(o.x.size()), 5, -3, 3);
-    integers.w = test::integers<float>(static_cast<std::int64_t>(o.w.size()), 6, -3, 3);
-    integers.dy = test::integers<float>(static_cast<std::int64_t>(o.dy.size()), 7, -3, 3);
-    for (const ConvPass pass : kPasses) {
-      CAPTURE(static_cast<int>(pass));
-      const std::vector<float> by_default = on_cpu(pass, g, o);
-      CHECK(by_default == by_lines(pass, g, o));
-      set_winograd_enabled(false);
-      const bool used = cpu::use_winograd_line(pass, g);
-      const std::vector<float> direct = on_cpu(pass, g, o), exact = on_cpu(pass, g, integers);
-      set_winograd_enabled(true);
-      CHECK(!used);
-      CHECK(direct != by_default);
-      CHECK(exact == on_reference<float>(pass, g, integers));
+  test::for_each_element_type([](auto zero) {
+    using T = decltype(zero);
+    for (const Conv2dGeometry& g : {row(7, 3, 7, 7, 13, 33, 35), column(3, 1, 9, 8, 8, 33, 35)}) {
+      const Operands o(g, zero);
+      Operands integers = o;
+      integers.x = test::integers<float>(static_cast<std::int64_t>(o.x.size()), 5, -3, 3);
+      integers.w = test::integers<float>(static_cast<std::int64_t>(o.w.size()), 6, -3, 3);
+      integers.dy = test::integers<float>(static_cast<std::int64_t>(o.dy.size()), 7, -3, 3);
+      for (const ConvPass pass : kPasses) {
+        CAPTURE(static_cast<int>(pass));
+        const std::vector<float> by_default = on_cpu<T>(pass, g, o);
+        CHECK(by_default == by_lines<T>(pass, g, o));
+        set_winograd_enabled(false);
+        const bool used = cpu::use_winograd_line<T>(pass, g);
+        const std::vector<float> direct = on_cpu<T>(pass, g, o), exact = on_cpu<T>(pass, g, integers);
+        set_winograd_enabled(true);
+        CHECK(!used);
+        CHECK(direct != by_default);
+        const std::vector<float> expected = on_reference<float>(pass, g, integers);
+        CHECK(exact == (pass == ConvPass::wgrad ? expected : Operands::held<T>(expected)));
+      }
     }
-  }
+  });
 }
 
 }  // namespace retort

@@ -256,6 +256,28 @@ TEST_CASE("winograd: all passes are within the algorithm's error bound of the di
   });
 }
 
+TEST_CASE("winograd: the interpolation points are good ones") {
+  // Half-normal inputs and normal filters, as in docs/numerics.md: the usual points err twice as much.
+  test::for_each_element_type([](auto zero) {
+    using T = decltype(zero);
+    const Conv2dGeometry g = geometry(1, 16, 16, 256, 64, 1);
+    Operands o(g, zero);
+    const auto held = [](const std::vector<float>& values) {
+      const std::vector<T> elements = test::narrow<T>(values);
+      return std::vector<float>(elements.begin(), elements.end());
+    };
+    o.x = test::normal(static_cast<std::int64_t>(o.x.size()), 1);
+    for (float& value : o.x) value = std::max(0.0f, value);
+    o.x = held(o.x);
+    o.w = held(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
+    const Buffer x = test::widen(o.x), w = test::widen(o.w);
+    Buffer y(o.dy.size());
+    reference::conv2d_fprop<double>({}, g, x.data(), w.data(), {}, y.data(), nullptr);
+    const double found = test::relative_rms(on_cpu<T>(ConvPass::fprop, g, o.x, o.w, y.size()), y);
+    CHECK(found <= (std::is_same_v<T, float> ? 1.4e-6 : 0.0115));
+  });
+}
+
 TEST_CASE("winograd: the epilogue comes after the sum") {
   const Conv2dGeometry g = geometry(2, 9, 8, 32, 70, 1);
   const Operands o(g, float{});
