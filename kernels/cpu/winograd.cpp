@@ -25,35 +25,6 @@
 namespace retort::cpu {
 namespace {
 
-/// Of the transformed inputs, as tiles want it.
-template <class T>
-constexpr std::int64_t kRowStride = kBlockDepth<T> + kPanelSlack<T>;
-
-/// How the workspace of fprop and dgrad is cut.
-template <class T>
-struct ProductPlan {
-  explicit ProductPlan(const TiledImage& t)
-      : tasks(t.tiles(), t.k),
-        depth_blocks(winograd_divide_up(t.c, kBlockDepth<T>)),
-        block_depth(winograd_divide_up(winograd_divide_up(t.c, depth_blocks), kLineFloats) * kLineFloats),
-        filter_step(odd_lines(winograd_divide_up(t.k, kWidestSliver) * kWidestSliver *
-                              winograd_divide_up(t.c, kLaneDepths<T>))) {
-    block_step = tasks.most_tiles() * kRowStride<T>;
-    panel_step = odd_lines(depth_blocks * block_step / kLaneDepths<T>) * kLaneDepths<T>;
-    product_step = odd_lines(tasks.most_tiles() * kGroupCols);
-    zeros = odd_lines(t.c);
-  }
-  std::int64_t filter_floats() const { return kWinogradProducts * filter_step; }
-  std::int64_t panel_floats() const { return kWinogradProducts * panel_step / kLaneDepths<T>; }
-  std::int64_t thread_floats() const { return panel_floats() + kWinogradProducts * product_step + zeros; }
-
-  WinogradTasks tasks;
-  std::int64_t depth_blocks, block_depth;  ///< of the channels that are summed over
-  std::int64_t filter_step;                ///< lanes from one of the 36 transformed filters to the next
-  std::int64_t block_step, panel_step;     ///< elements of a depth block of the inputs, and to the next of the 36
-  std::int64_t product_step, zeros;        ///< floats to the next of the 36 products; of a pixel outside the image
-};
-
 /// w as the product sees it: its columns, and the channels that are summed over. For dgrad it is `turned` by 180
 /// degrees and columns and depth are exchanged.
 template <class T>
@@ -67,7 +38,7 @@ template <class T>
 struct Product {
   TiledImage tiles;
   const T* x;
-  const float* filters;  ///< transformed, in lanes: [36][sliver][depth][sliver's columns]
+  const float* filters;  ///< transformed
   Epilogue<T> epilogue;
   T* y;
 };
@@ -85,60 +56,55 @@ template <class Products, class T>
 void transform_filters(const Filter<T>& w, std::int64_t sliver, std::int64_t depth, std::int64_t filter_step,
                        float* filters) {
   const F32 d;
-  constexpr std::int64_t kTaps = 9;
+  constexpr std::int64_t kTaps = 9, kVectors = kSliver / kLanes;
   const std::int64_t col = sliver * kSliver, cols = std::min(kSliver, w.cols - col);
   const std::int64_t depths = std::min(kFilterDepths, w.depth - depth);
-  HWY_ALIGN T turned[kTaps * kFilterDepths * kSliver];
-  if (w.turned) {
-    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
-      const T* source = w.data + ((kTaps - 1 - tap) * w.cols + col) * w.depth + depth;
-      T* const target = turned + tap * kFilterDepths * kSliver;
-      if constexpr (std::is_same_v<T, float>) {
-        pack_columns(source, w.depth, depths, cols, kSliver, target);
-      } else {
-        for (std::int64_t j = 0; j < cols; ++j)
-          for (std::int64_t l = 0; l < depths; ++l) target[l * kSliver + j] = source[j * w.depth + l];
-      }
-    }
-  }
-  const T* const taps = w.turned ? turned : w.data + depth * w.cols + col;
-  const std::int64_t tap_step = w.turned ? kFilterDepths * kSliver : w.depth * w.cols;
-  const std::int64_t row_step = w.turned ? kSliver : w.cols;
   float* const target =
       filters + (sliver * winograd_divide_up(w.depth, kLaneDepths<T>) + depth / kLaneDepths<T>)*kSliver;
-  constexpr std::int64_t kVectors = kSliver / kLanes;
   HWY_ALIGN float first_halves[kWinogradProducts * kSliver];  // of lanes that a second depth completes
-  for (std::int64_t l = 0; l < depths; ++l) {
-    const T* row = taps + l * row_step;
-    float* const lanes = target + l / kLaneDepths<T> * kSliver;
-    const std::int64_t part = l % kLaneDepths<T>;
-    const bool whole = part == kLaneDepths<T> - 1 || l == depths - 1;
-    for (std::int64_t v = 0; v < kVectors; ++v) {
-      const std::int64_t count = std::clamp<std::int64_t>(cols - v * kLanes, 0, kLanes);
-      transform_tile<FilterTransform>(
-          [&](int i, int j) {
-            const T* from = row + (3 * i + j) * tap_step + v * kLanes;
-            return count == kLanes ? Whole{}.load(d, from) : Part{static_cast<std::size_t>(count)}.load(d, from);
-          },
-          // Past the cache: together the filters of a deep layer are larger, and reading them first would cost as much.
-          [&](int i, int j, Vector value) {
-            const int f = kWinogradIn * i + j;
-            float* const held = first_halves + (f * kVectors + v) * kLanes;
-            const Vector lane = Products::lane(part, value, held);
-            if (whole)
-              hn::Stream(lane, d, lanes + f * filter_step + v * kLanes);
-            else
-              hn::Store(lane, d, held);
-          });
+  const auto transform = [&](const auto* taps, std::int64_t tap_step, std::int64_t row_step) HWY_ATTR {
+    for (std::int64_t l = 0; l < depths; ++l) {
+      const auto* row = taps + l * row_step;
+      float* const lanes = target + l / kLaneDepths<T> * kSliver;
+      const std::int64_t part = l % kLaneDepths<T>;
+      const bool whole = part == kLaneDepths<T> - 1 || l == depths - 1;
+      for (std::int64_t v = 0; v < kVectors; ++v) {
+        const std::int64_t count = std::clamp<std::int64_t>(cols - v * kLanes, 0, kLanes);
+        transform_tile<FilterTransform>(
+            [&](int i, int j) {
+              const auto* from = row + (3 * i + j) * tap_step + v * kLanes;
+              return count == kLanes ? Whole{}.load(d, from) : Part{static_cast<std::size_t>(count)}.load(d, from);
+            },
+            // Past the cache: together the filters of a deep layer are larger, and reading them first would cost as
+            // much.
+            [&](int i, int j, Vector value) {
+              const int f = kWinogradIn * i + j;
+              float* const held = first_halves + (f * kVectors + v) * kLanes;
+              const Vector lane = Products::lane(part, value, held);
+              if (whole)
+                hn::Stream(lane, d, lanes + f * filter_step + v * kLanes);
+              else
+                hn::Store(lane, d, held);
+            });
+      }
     }
+  };
+  if (w.turned) {
+    HWY_ALIGN float turned[kTaps * kFilterDepths * kSliver];
+    for (std::int64_t tap = 0; tap < kTaps; ++tap)
+      pack_columns(w.data + ((kTaps - 1 - tap) * w.cols + col) * w.depth + depth, w.depth, depths, cols, kSliver,
+                   turned + tap * kFilterDepths * kSliver);
+    transform(turned, kFilterDepths * kSliver, kSliver);
+  } else {
+    transform(w.data + depth * w.cols + col, w.depth * w.cols, w.cols);
   }
   hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
 }
 
-/// The inputs of a span of tiles, transformed: panels [36][depth block][tile][kRowStride]. Beyond an odd
+/// The inputs of a span of tiles, transformed: panels [36][depth block][tile][row]. Beyond an odd
 /// depth lies a zero.
 template <class Products, class T>
-void transform_inputs(const Product<T>& product, const ProductPlan<T>& plan, const Span& tiles, const T* zeros,
+void transform_inputs(const Product<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles, const T* zeros,
                       T* panels) {
   const F32 d;
   const TiledImage& t = product.tiles;
@@ -146,9 +112,9 @@ void transform_inputs(const Product<T>& product, const ProductPlan<T>& plan, con
     const TilePlace place = place_of(t, tile);
     const Square<T, kWinogradIn> square(product.x + place.image * t.h * t.w * t.c, t.h, t.w, t.c, place.row - t.pad_h,
                                         place.column - t.pad_w, zeros);
-    for (std::int64_t block = 0; block < plan.depth_blocks; ++block) {
-      T* const row = panels + block * plan.block_step + (tile - tiles.begin) * kRowStride<T>;
-      const std::int64_t first = block * plan.block_depth, end = std::min(first + plan.block_depth, t.c);
+    for (std::int64_t block = 0; block < plan.channel_blocks; ++block) {
+      T* const row = panels + block * plan.block_step + (tile - tiles.begin) * kWinogradRowStride<T>;
+      const std::int64_t first = block * plan.block_channels, end = std::min(first + plan.block_channels, t.c);
       vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
         transform_tile<InputTransform>(
             [&](int i, int j) { return span.load(d, square.pixels[kWinogradIn * i + j] + c); },
@@ -162,42 +128,9 @@ void transform_inputs(const Product<T>& product, const ProductPlan<T>& plan, con
   }
 }
 
-/// The 36 products of a span of tiles and some columns: [36][tile][kGroupCols].
-template <class Products, class T>
-void multiply(const Product<T>& product, const ProductPlan<T>& plan, std::int64_t tiles, const Span& cols,
-              const T* panels, float* products) {
-  const std::int64_t lanes = winograd_divide_up(product.tiles.c, kLaneDepths<T>);
-  const std::int64_t count = winograd_divide_up(tiles, kTileRows);
-  for (std::int64_t f = 0; f < kWinogradProducts; ++f) {
-    for (std::int64_t block = 0; block < plan.depth_blocks; ++block) {
-      const std::int64_t first = block * plan.block_depth;
-      for (std::int64_t i = 0; i < count; ++i) {
-        const Span rows = cut(tiles, count, i);
-        float* addresses[kTileRows];
-        for (std::int64_t row = rows.begin; row < rows.end; ++row)
-          addresses[row - rows.begin] = products + f * plan.product_step + row * kGroupCols;
-        for (std::int64_t col = cols.begin; col < cols.end; col += kSliver) {
-          const float* const sliver = product.filters + f * plan.filter_step + col / kSliver * lanes * kSliver;
-          Products::template multiply<kRowStride<T>>(
-              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kRowStride<T>,
-               .a_step = 0,
-               .b = sliver + first / kLaneDepths<T> * kSliver,
-               .b_step = kSliver,
-               .depth = std::min(plan.block_depth, product.tiles.c - first),
-               .sums = addresses,
-               .rows = rows.size(),
-               .col = col - cols.begin,
-               .cols = std::min(kSliver, cols.end - col),
-               .accumulate = block > 0});
-        }
-      }
-    }
-  }
-}
-
 template <class T>
-void transform_outputs(const Product<T>& product, const ProductPlan<T>& plan, const Span& tiles, const Span& cols,
-                       const float* products) {
+void transform_outputs(const Product<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles,
+                       const Span& cols, const float* products) {
   const F32 d;
   const TiledImage& t = product.tiles;
   for (std::int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
@@ -220,7 +153,7 @@ void transform_outputs(const Product<T>& product, const ProductPlan<T>& plan, co
 }
 
 template <class T>
-void run_task(const Product<T>& product, const ProductPlan<T>& plan, std::int64_t index, float* scratch) {
+void run_task(const Product<T>& product, const WinogradProductPlan<T>& plan, std::int64_t index, float* scratch) {
   const TiledImage& t = product.tiles;
   const Span tiles = plan.tasks.tiles(index);
   const Span groups = plan.tasks.groups(index);
@@ -233,7 +166,7 @@ void run_task(const Product<T>& product, const ProductPlan<T>& plan, std::int64_
     transform_inputs<Products>(product, plan, tiles, zeros, panels);
     for (std::int64_t group = groups.begin; group < groups.end; ++group) {
       const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, t.k)};
-      multiply<Products>(product, plan, tiles.size(), cols, panels, products);
+      multiply_tiles<Products>(plan, tiles.size(), cols, panels, product.filters, products);
       transform_outputs(product, plan, tiles, cols, products);
     }
   });
@@ -274,8 +207,13 @@ constexpr double kLeastSaving = 2;
 constexpr std::int64_t kLeastTilesBf16 = 64;
 
 template <class T>
+WinogradProductPlan<T> plan_for(const TiledImage& t) {
+  return {kWinogradProducts, /*tap_blocks=*/1, t.tiles(), t.c, t.k};
+}
+
+template <class T>
 void run_product(Product<T> product, const Filter<T>& w, void* workspace) {
-  const ProductPlan<T> plan(product.tiles);
+  const WinogradProductPlan<T> plan = plan_for<T>(product.tiles);
   float* const filters = aligned_to_line(workspace);
   float* const scratch = filters + plan.filter_floats();
   const std::int64_t lanes = RETORT_SIMD_SELECT(lanes)(), slivers = winograd_divide_up(w.cols, 2 * lanes);
@@ -316,9 +254,7 @@ void winograd_dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, voi
 template <class T>
 std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   if (pass == ConvPass::wgrad) return winograd_wgrad_bytes<T>(forward_tiles(g));
-  const ProductPlan<T> plan(pass == ConvPass::fprop ? forward_tiles(g) : backward_tiles(g));
-  return static_cast<std::size_t>(plan.filter_floats() + num_threads() * plan.thread_floats() + kLineFloats) *
-         sizeof(float);
+  return plan_for<T>(pass == ConvPass::fprop ? forward_tiles(g) : backward_tiles(g)).bytes();
 }
 
 #define RETORT_INSTANTIATE(T)                                                                                \

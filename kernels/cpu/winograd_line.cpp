@@ -22,38 +22,6 @@
 namespace retort::cpu {
 namespace {
 
-/// Elements from a row of A to the next, as tiles want it.
-template <class T>
-constexpr std::int64_t kLineRowStride = kBlockDepth<T> + kPanelSlack<T>;
-
-/// How the workspace of fprop and dgrad is cut.
-template <class T>
-struct LinePlan {
-  LinePlan(const LineImage& l, const LineTiles& cut)
-      : tasks(cut.tiles, l.k),
-        channel_blocks(winograd_divide_up(l.c, kBlockDepth<T>)),
-        block_channels(winograd_divide_up(winograd_divide_up(l.c, channel_blocks), kLineFloats) * kLineFloats),
-        channel_lanes(winograd_divide_up(l.c, kLaneDepths<T>)),
-        filter_step(
-            odd_lines(winograd_divide_up(l.k, kWidestSliver) * kWidestSliver * cut.tap_blocks * channel_lanes)) {
-    block_step = tasks.most_tiles() * kLineRowStride<T>;
-    panel_step = odd_lines(cut.tap_blocks * channel_blocks * block_step / kLaneDepths<T>) * kLaneDepths<T>;
-    product_step = odd_lines(tasks.most_tiles() * kGroupCols);
-    zeros = odd_lines(l.c);
-    filter_floats = cut.products * filter_step;
-    panel_floats = cut.products * panel_step / kLaneDepths<T>;
-    thread_floats = panel_floats + cut.products * product_step + zeros;
-  }
-
-  WinogradTasks tasks;
-  std::int64_t channel_blocks, block_channels;
-  std::int64_t channel_lanes;           ///< of a block of taps
-  std::int64_t filter_step;             ///< lanes from one of the transformed filters to the next
-  std::int64_t block_step, panel_step;  ///< elements of a depth block of the inputs, and to the next of the products'
-  std::int64_t product_step, zeros;     ///< floats to the next of the products; of a pixel outside the line
-  std::int64_t filter_floats, panel_floats, thread_floats;
-};
-
 /// w [taps, c, k] as the product sees it; for dgrad `turned`: taps reversed, columns and depth exchanged.
 template <class T>
 struct LineFilter {
@@ -66,7 +34,7 @@ struct LineProduct {
   LineImage lines;
   LineTiles cut;
   const T* x;
-  const float* filters;  ///< transformed, in lanes: [product][sliver][tap block][channel_lanes][sliver's columns]
+  const float* filters;  ///< transformed
   Epilogue<T> epilogue;
   T* y;
 };
@@ -81,8 +49,8 @@ namespace HWY_NAMESPACE {
 
 /// A sliver of columns of the filters over kFilterDepths channels from `first` on, transformed.
 template <class Scheme, class Products, class T>
-void transform_line_filters(const LineImage& l, const LineTiles& cut, const LinePlan<T>& plan, const LineFilter<T>& w,
-                            std::int64_t sliver, std::int64_t first, float* filters) {
+void transform_line_filters(const LineImage& l, const LineTiles& cut, const WinogradProductPlan<T>& plan,
+                            const LineFilter<T>& w, std::int64_t sliver, std::int64_t first, float* filters) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const std::int64_t col = sliver * kSliver, cols = std::min(kSliver, l.k - col);
@@ -121,11 +89,11 @@ void transform_line_filters(const LineImage& l, const LineTiles& cut, const Line
   hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
 }
 
-/// The inputs of a span of tiles, transformed: panels [product][tap block][channel block][tile][kLineRowStride]. Beyond
+/// The inputs of a span of tiles, transformed: panels [product][tap block][channel block][tile][row]. Beyond
 /// an odd depth lies a zero.
 template <class Scheme, class Products, class T>
-void transform_line_inputs(const LineProduct<T>& product, const LinePlan<T>& plan, const Span& tiles, const T* zeros,
-                           T* panels) {
+void transform_line_inputs(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles,
+                           const T* zeros, T* panels) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = product.lines;
@@ -136,7 +104,7 @@ void transform_line_inputs(const LineProduct<T>& product, const LinePlan<T>& pla
                                             place * kMatrices.kOut + tap_block * kMatrices.kTaps - l.pad, zeros);
       for (std::int64_t block = 0; block < plan.channel_blocks; ++block) {
         T* const row = panels + (tap_block * plan.channel_blocks + block) * plan.block_step +
-                       (tile - tiles.begin) * kLineRowStride<T>;
+                       (tile - tiles.begin) * kWinogradRowStride<T>;
         const std::int64_t first = block * plan.block_channels, end = std::min(first + plan.block_channels, l.c);
         vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
           apply<false>(
@@ -150,43 +118,9 @@ void transform_line_inputs(const LineProduct<T>& product, const LinePlan<T>& pla
   }
 }
 
-/// The products of a span of tiles and some columns: [product][tile][kGroupCols].
-template <class Products, class T>
-void multiply_lines(const LineProduct<T>& product, const LinePlan<T>& plan, std::int64_t tiles, const Span& cols,
-                    const T* panels, float* products) {
-  const std::int64_t c = product.lines.c, count = winograd_divide_up(tiles, kTileRows);
-  for (std::int64_t f = 0; f < product.cut.products; ++f) {
-    for (std::int64_t block = 0; block < product.cut.tap_blocks * plan.channel_blocks; ++block) {
-      const std::int64_t tap_block = block / plan.channel_blocks;
-      const std::int64_t first = block % plan.channel_blocks * plan.block_channels;
-      for (std::int64_t i = 0; i < count; ++i) {
-        const Span rows = cut(tiles, count, i);
-        float* addresses[kTileRows];
-        for (std::int64_t row = rows.begin; row < rows.end; ++row)
-          addresses[row - rows.begin] = products + f * plan.product_step + row * kGroupCols;
-        for (std::int64_t col = cols.begin; col < cols.end; col += kSliver) {
-          const std::int64_t lane =
-              (col / kSliver * product.cut.tap_blocks + tap_block) * plan.channel_lanes + first / kLaneDepths<T>;
-          Products::template multiply<kLineRowStride<T>>(
-              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kLineRowStride<T>,
-               .a_step = 0,
-               .b = product.filters + f * plan.filter_step + lane * kSliver,
-               .b_step = kSliver,
-               .depth = std::min(plan.block_channels, c - first),
-               .sums = addresses,
-               .rows = rows.size(),
-               .col = col - cols.begin,
-               .cols = std::min(kSliver, cols.end - col),
-               .accumulate = block > 0});
-        }
-      }
-    }
-  }
-}
-
 template <class Scheme, class T>
-void transform_line_outputs(const LineProduct<T>& product, const LinePlan<T>& plan, const Span& tiles, const Span& cols,
-                            const float* products) {
+void transform_line_outputs(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles,
+                            const Span& cols, const float* products) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = product.lines;
@@ -209,12 +143,13 @@ void transform_line_outputs(const LineProduct<T>& product, const LinePlan<T>& pl
 }
 
 template <class T>
-void run_line_task(const LineProduct<T>& product, const LinePlan<T>& plan, std::int64_t index, float* scratch) {
+void run_line_task(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, std::int64_t index,
+                   float* scratch) {
   const Span tiles = plan.tasks.tiles(index);
   const Span groups = plan.tasks.groups(index);
   T* const panels = reinterpret_cast<T*>(scratch);
-  float* const products = scratch + plan.panel_floats;
-  T* const zeros = reinterpret_cast<T*>(products + product.cut.products * plan.product_step);
+  float* const products = scratch + plan.panel_floats();
+  T* const zeros = reinterpret_cast<T*>(products + plan.products * plan.product_step);
   std::fill_n(zeros, product.lines.c, T(0.0f));
   with_scheme<T>(product.lines.taps, [&](auto scheme) {
     with_products<T>([&](auto arithmetic) {
@@ -222,7 +157,7 @@ void run_line_task(const LineProduct<T>& product, const LinePlan<T>& plan, std::
       transform_line_inputs<decltype(scheme), Products>(product, plan, tiles, zeros, panels);
       for (std::int64_t group = groups.begin; group < groups.end; ++group) {
         const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, product.lines.k)};
-        multiply_lines<Products>(product, plan, tiles.size(), cols, panels, products);
+        multiply_tiles<Products>(plan, tiles.size(), cols, panels, product.filters, products);
         transform_line_outputs<decltype(scheme)>(product, plan, tiles, cols, products);
       }
     });
@@ -230,7 +165,7 @@ void run_line_task(const LineProduct<T>& product, const LinePlan<T>& plan, std::
 }
 
 template <class T>
-void run_line_filter_task(const LineProduct<T>& product, const LinePlan<T>& plan, const LineFilter<T>& w,
+void run_line_filter_task(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const LineFilter<T>& w,
                           std::int64_t index, float* filters) {
   const std::int64_t parts = winograd_divide_up(product.lines.c, kFilterDepths);
   with_scheme<T>(product.lines.taps, [&](auto scheme) {
@@ -260,10 +195,15 @@ constexpr std::int64_t kMostTaps = 8;
 constexpr std::int64_t kLeastTilesBf16 = 128;
 
 template <class T>
+WinogradProductPlan<T> plan_for(const LineImage& l, const LineTiles& cut) {
+  return {cut.products, cut.tap_blocks, cut.tiles, l.c, l.k};
+}
+
+template <class T>
 void run_product(LineProduct<T> product, const LineFilter<T>& w, void* workspace) {
-  const LinePlan<T> plan(product.lines, product.cut);
+  const WinogradProductPlan<T> plan = plan_for<T>(product.lines, product.cut);
   float* const filters = aligned_to_line(workspace);
-  float* const scratch = filters + plan.filter_floats;
+  float* const scratch = filters + plan.filter_floats();
   const std::int64_t slivers = winograd_divide_up(product.lines.k, RETORT_SIMD_SELECT(sliver_cols)());
   parallel_for(slivers * winograd_divide_up(product.lines.c, kFilterDepths), 4,
                [&](std::int64_t begin, std::int64_t end) {
@@ -272,7 +212,7 @@ void run_product(LineProduct<T> product, const LineFilter<T>& w, void* workspace
                });
   product.filters = filters;
   parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
-    RETORT_SIMD_SELECT(run_line_task<T>)(product, plan, index, scratch + thread * plan.thread_floats);
+    RETORT_SIMD_SELECT(run_line_task<T>)(product, plan, index, scratch + thread * plan.thread_floats());
   });
 }
 
@@ -310,9 +250,7 @@ std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& g
   const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
   const LineTiles cut = cut_lines<T>(lines);
   if (pass == ConvPass::wgrad) return winograd_line_wgrad_bytes<T>(lines, cut);
-  const LinePlan<T> plan(lines, cut);
-  return static_cast<std::size_t>(plan.filter_floats + num_threads() * plan.thread_floats + kLineFloats) *
-         sizeof(float);
+  return plan_for<T>(lines, cut).bytes();
 }
 
 #define RETORT_INSTANTIATE(T)                                                                                     \

@@ -103,25 +103,19 @@ void transform_line_operands(const LineOperands<T>& o, const LineWgradPlan<T>& p
 template <class Products, class T>
 void multiply_operands(const LineOperands<T>& o, const LineWgradPlan<T>& plan, const LineBlock<T>& block,
                        std::int64_t depth, bool accumulate) {
-  const std::int64_t cols = block.cols.size(), panels = winograd_divide_up(plan.x_row, kTileRows);
-  for (std::int64_t f = 0; f < o.cut.products; ++f)
-    for (std::int64_t panel = 0; panel < panels; ++panel) {
-      const std::int64_t begin = plan.x_row * panel / panels, end = plan.x_row * (panel + 1) / panels;
-      float* addresses[kTileRows];
-      for (std::int64_t row = begin; row < end; ++row)
-        addresses[row - begin] = block.products + f * plan.product_step + row * plan.cols;
-      for (std::int64_t col = 0; col < cols; col += kSliver)
-        Products::template multiply<0>({.a = reinterpret_cast<const T*>(block.x + f * plan.x_step + begin),
-                                        .a_step = plan.x_row * kLaneDepths<T>,
-                                        .b = block.dy + f * plan.dy_step + col,
-                                        .b_step = plan.cols,
-                                        .depth = depth,
-                                        .sums = addresses,
-                                        .rows = end - begin,
-                                        .col = col,
-                                        .cols = std::min(kSliver, cols - col),
-                                        .accumulate = accumulate});
-    }
+  multiply_transposed<Products>({.count = o.cut.products,
+                                 .rows = plan.x_row,
+                                 .cols = block.cols.size(),
+                                 .depth = depth,
+                                 .a = block.x,
+                                 .a_row = plan.x_row,
+                                 .a_step = plan.x_step,
+                                 .b = block.dy,
+                                 .b_row = plan.cols,
+                                 .b_step = plan.dy_step,
+                                 .sums = block.products,
+                                 .sums_step = plan.product_step,
+                                 .accumulate = accumulate});
 }
 
 /// The products, transformed back.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/conv2d.h"
+#include "kernels/cpu/block_gemm.h"
 #include "kernels/table.h"
 
 namespace retort::cpu {
@@ -64,6 +65,47 @@ class WinogradTasks {
   static constexpr std::int64_t kTiles = 56, kLeastTiles = 14;
 
   std::int64_t tiles_, groups_, blocks_, parts_;
+};
+
+/// Elements from a row of the transformed inputs to the next, as tiles want it.
+template <class T>
+inline constexpr std::int64_t kWinogradRowStride = kBlockDepth<T> + kPanelSlack<T>;
+
+/// How fprop and dgrad cut their workspace. The transformed filters come first, in lanes:
+///   [product][sliver of columns][block of taps][channel_lanes][the sliver's columns]
+/// then of each thread the transformed inputs of a task, its products, and a pixel of zeros:
+///   [product][block of taps][block of channels][tile][kWinogradRowStride], [product][tile][kGroupCols]
+template <class T>
+struct WinogradProductPlan {
+  /// c: channels that are summed over; k: columns.
+  WinogradProductPlan(std::int64_t products, std::int64_t tap_blocks, std::int64_t tiles, std::int64_t c,
+                      std::int64_t k)
+      : tasks(tiles, k),
+        products(products),
+        tap_blocks(tap_blocks),
+        channels(c),
+        channel_blocks(winograd_divide_up(c, kBlockDepth<T>)),
+        block_channels(winograd_divide_up(winograd_divide_up(c, channel_blocks), kLineFloats) * kLineFloats),
+        channel_lanes(winograd_divide_up(c, kLaneDepths<T>)),
+        filter_step(odd_lines(winograd_divide_up(k, kWidestSliver) * kWidestSliver * tap_blocks * channel_lanes)),
+        block_step(tasks.most_tiles() * kWinogradRowStride<T>),
+        panel_step(odd_lines(tap_blocks * channel_blocks * block_step / kLaneDepths<T>) * kLaneDepths<T>),
+        product_step(odd_lines(tasks.most_tiles() * kGroupCols)) {}
+
+  std::int64_t filter_floats() const { return products * filter_step; }
+  std::int64_t panel_floats() const { return products * panel_step / kLaneDepths<T>; }
+  std::int64_t thread_floats() const { return panel_floats() + products * product_step + odd_lines(channels); }
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(filter_floats() + num_threads() * thread_floats() + kLineFloats) * sizeof(float);
+  }
+
+  WinogradTasks tasks;
+  std::int64_t products, tap_blocks, channels;
+  std::int64_t channel_blocks, block_channels;
+  std::int64_t channel_lanes;           ///< of a block of taps
+  std::int64_t filter_step;             ///< lanes from one of the transformed filters to the next
+  std::int64_t block_step, panel_step;  ///< elements of a block of the inputs, and to the next of the products'
+  std::int64_t product_step;            ///< floats to the next of the products
 };
 
 /// How wgrad is cut: into tasks of some of the filter's rows (input channels) and columns (output channels), which

@@ -81,6 +81,76 @@ struct PairProducts {
   }
 };
 
+/// The products of a span of tiles, whose inputs are in `panels`, and some columns.
+template <class Products, class T>
+void multiply_tiles(const WinogradProductPlan<T>& plan, std::int64_t tiles, const Span& cols, const T* panels,
+                    const float* filters, float* products) {
+  const std::int64_t count = winograd_divide_up(tiles, kTileRows);
+  for (std::int64_t f = 0; f < plan.products; ++f) {
+    for (std::int64_t block = 0; block < plan.tap_blocks * plan.channel_blocks; ++block) {
+      const std::int64_t tap_block = block / plan.channel_blocks;
+      const std::int64_t first = block % plan.channel_blocks * plan.block_channels;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const Span rows = cut(tiles, count, i);
+        float* addresses[kTileRows];
+        for (std::int64_t row = rows.begin; row < rows.end; ++row)
+          addresses[row - rows.begin] = products + f * plan.product_step + row * kGroupCols;
+        for (std::int64_t col = cols.begin; col < cols.end; col += kSliver) {
+          const std::int64_t lane =
+              (col / kSliver * plan.tap_blocks + tap_block) * plan.channel_lanes + first / kLaneDepths<T>;
+          Products::template multiply<kWinogradRowStride<T>>(
+              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kWinogradRowStride<T>,
+               .a_step = 0,
+               .b = filters + f * plan.filter_step + lane * kSliver,
+               .b_step = kSliver,
+               .depth = std::min(plan.block_channels, plan.channels - first),
+               .sums = addresses,
+               .rows = rows.size(),
+               .col = col - cols.begin,
+               .cols = std::min(kSliver, cols.end - col),
+               .accumulate = block > 0});
+        }
+      }
+    }
+  }
+}
+
+/// What wgrad multiplies: some products of transposed operands, sums (+)= A^T B. A and B in lanes.
+struct TransposedProducts {
+  std::int64_t count, rows, cols, depth;
+  const float* a;  ///< [depth, a_row], products a_step apart
+  std::int64_t a_row, a_step;
+  const float* b;  ///< [depth, b_row], products b_step apart
+  std::int64_t b_row, b_step;
+  float* sums;  ///< [rows, b_row], products sums_step apart
+  std::int64_t sums_step;
+  bool accumulate;
+};
+
+template <class Products>
+void multiply_transposed(const TransposedProducts& p) {
+  using T = typename Products::Element;
+  const std::int64_t panels = winograd_divide_up(p.rows, kTileRows);
+  for (std::int64_t f = 0; f < p.count; ++f)
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      const Span rows = cut(p.rows, panels, panel);
+      float* addresses[kTileRows];
+      for (std::int64_t row = rows.begin; row < rows.end; ++row)
+        addresses[row - rows.begin] = p.sums + f * p.sums_step + row * p.b_row;
+      for (std::int64_t col = 0; col < p.cols; col += kSliver)
+        Products::template multiply<0>({.a = reinterpret_cast<const T*>(p.a + f * p.a_step + rows.begin),
+                                        .a_step = p.a_row * kLaneDepths<T>,
+                                        .b = p.b + f * p.b_step + col,
+                                        .b_step = p.b_row,
+                                        .depth = p.depth,
+                                        .sums = addresses,
+                                        .rows = rows.size(),
+                                        .col = col,
+                                        .cols = std::min(kSliver, p.cols - col),
+                                        .accumulate = p.accumulate});
+    }
+}
+
 /// Calls f with the above that serves elements of type T on this processor.
 template <class T, class F>
 HWY_INLINE void with_products(const F& f) {

@@ -93,26 +93,19 @@ void transform_operands(const WgradOperands<T>& o, const WinogradWgradPlan<T>& p
 /// products (+)= x^T dy over `depth` tiles.
 template <class Products, class T>
 void multiply(const WinogradWgradPlan<T>& plan, const WgradBlock<T>& block, std::int64_t depth, bool accumulate) {
-  const std::int64_t rows = block.rows.size(), cols = block.cols.size();
-  const std::int64_t panels = winograd_divide_up(rows, kTileRows);
-  for (std::int64_t f = 0; f < kWinogradProducts; ++f)
-    for (std::int64_t panel = 0; panel < panels; ++panel) {
-      const std::int64_t begin = rows * panel / panels, end = rows * (panel + 1) / panels;
-      float* addresses[kTileRows];
-      for (std::int64_t row = begin; row < end; ++row)
-        addresses[row - begin] = block.products + f * plan.product_step + row * plan.cols;
-      for (std::int64_t col = 0; col < cols; col += kSliver)
-        Products::template multiply<0>({.a = reinterpret_cast<const T*>(block.x + f * plan.x_step + begin),
-                                        .a_step = plan.rows * kLaneDepths<T>,
-                                        .b = block.dy + f * plan.dy_step + col,
-                                        .b_step = plan.cols,
-                                        .depth = depth,
-                                        .sums = addresses,
-                                        .rows = end - begin,
-                                        .col = col,
-                                        .cols = std::min(kSliver, cols - col),
-                                        .accumulate = accumulate});
-    }
+  multiply_transposed<Products>({.count = kWinogradProducts,
+                                 .rows = block.rows.size(),
+                                 .cols = block.cols.size(),
+                                 .depth = depth,
+                                 .a = block.x,
+                                 .a_row = plan.rows,
+                                 .a_step = plan.x_step,
+                                 .b = block.dy,
+                                 .b_row = plan.cols,
+                                 .b_step = plan.dy_step,
+                                 .sums = block.products,
+                                 .sums_step = plan.product_step,
+                                 .accumulate = accumulate});
 }
 
 /// The products, transformed back.
