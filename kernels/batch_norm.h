@@ -59,7 +59,7 @@ struct BatchNormKernels {
       forward_eval;
   /// forward_eval's normalisation as one multiply-add, for the epilogue of the convolution before it:
   /// scale = gamma / sqrt(running_var + eps), shift = beta + (bias - running_mean) * scale. bias is the convolution's
-  /// or null; all are [channels].
+  /// or null; all are [channels], of a parameter's dtype.
   Required<void(Stream, std::int64_t channels, const void* gamma, const void* beta, const void* running_mean,
                 const void* running_var, double eps, const void* bias, void* scale, void* shift)>
       fold;

@@ -33,9 +33,9 @@ enum class ConvPass : std::uint8_t { fprop, dgrad, wgrad };
 /// What becomes of fprop's sums in the same pass: y = act(scale[k] * sum + bias[k] + residual), act = max(0, .) if
 /// relu. Batch normalisation by running statistics is such a scale and bias (BatchNormKernels::fold).
 struct ConvEpilogue {
-  const void* scale = nullptr;     ///< [k], or null for 1
-  const void* bias = nullptr;      ///< [k], or null for 0
-  const void* residual = nullptr;  ///< of y's shape and dtype, or null for 0
+  const void* scale = nullptr;     ///< [k] of a parameter's dtype, or null for 1
+  const void* bias = nullptr;      ///< likewise, or null for 0
+  const void* residual = nullptr;  ///< of y's shape and dtype and apart from y, or null for 0
   bool relu = false;
 };
 

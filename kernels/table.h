@@ -30,7 +30,8 @@ struct KernelTable {
 };
 
 /// The table of a device for a dtype: cpu f32 and bf16 are the fast ones; reference f32 and f64, and cpu f64, are the
-/// oracle; cuda and simt have f32 and bf16. Throws std::invalid_argument for another pair, or a device that this build has not.
+/// oracle; cuda and simt have f32 and bf16. Throws std::invalid_argument for another pair, or a device that this build
+/// has not.
 const KernelTable& kernels_for(Device device, DType dtype);
 
 /// Number of threads the CPU backend uses (>= 1); default: the cores this process may run on. Results depend on it
@@ -38,8 +39,8 @@ const KernelTable& kernels_for(Device device, DType dtype);
 void set_num_threads(int threads);
 int num_threads();
 
-/// Whether the CPU's convolutions of 3 x 3, 1 x 7 ... at unit stride may run by Winograd's algorithm (default: they do), which
-/// is faster and rounds a little more; see docs/numerics.md. Not to be called while kernels run.
+/// Whether the CPU's convolutions of 3 x 3, 1 x 7 ... at unit stride may run by Winograd's algorithm (default: they
+/// do), which is faster and rounds a little more; see docs/numerics.md. Not to be called while kernels run.
 void set_winograd_enabled(bool on);
 bool winograd_enabled();
 

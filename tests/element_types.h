@@ -39,6 +39,13 @@ std::vector<T> narrow(const std::vector<float>& values) {
   for (const float value : values) result.push_back(T(value));
   return result;
 }
+
+/// values as T holds them.
+template <class T>
+std::vector<float> held(const std::vector<float>& values) {
+  const std::vector<T> elements = narrow<T>(values);
+  return std::vector<float>(elements.begin(), elements.end());
+}
 template <class T>
 std::vector<double> wide(const std::vector<T>& values) {
   std::vector<double> result;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/ops/dropout.h"
 #include "engine/ops/linear.h"
@@ -118,6 +119,7 @@ void BatchNorm2d::visit(Visitor& visitor) {
 
 Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& context, bool relu,
                const Tensor& residual) {
+  check(!conv.options.relu, "[conv_bn] the convolution rectifies before it is normalised; turn its relu off");
   const Tensor &weight = conv.weight.value, &bias = conv.bias.value, &gamma = bn.weight.value, &beta = bn.bias.value;
   if (uses_batch_statistics(context, bn) || recording({&x, &weight, &bias, &gamma, &beta, &residual}))
     return bn.forward(conv.forward(x, context), context, relu, residual);

@@ -55,7 +55,7 @@ class Linear : public Module {
 };
 
 /// bn.forward(conv.forward(x), relu, residual): as one kernel where running statistics serve and no gradient is wanted.
-/// conv.options.relu is off.
+/// Throws Error if conv.options.relu is on.
 Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& context, bool relu,
                const Tensor& residual = {});
 

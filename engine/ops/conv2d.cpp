@@ -14,6 +14,7 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Tensor& bia
   check_input("conv2d", x, 4, "[n, h, w, c]");
   check_input("conv2d", weight, 4, "[r, s, c / groups, k] for the weight");
   const Shape &in = x.shape(), &filter = weight.shape();
+  check(x.count() > 0, "[conv2d] the input has the shape ", in, "; give at least one image");
   check(o.stride_h >= 1 && o.stride_w >= 1 && o.dilation_h >= 1 && o.dilation_w >= 1 && o.pad_h >= 0 && o.pad_w >= 0 &&
             o.groups >= 1,
         "[conv2d] stride ", o.stride_h, " x ", o.stride_w, ", dilation ", o.dilation_h, " x ", o.dilation_w,
@@ -86,7 +87,11 @@ Tensor conv2d_running_norm(const Tensor& x, const Tensor& weight, const Tensor& 
   check_operand("conv2d_running_norm", "beta", norm.beta, {g.k}, dtype);
   check_operand("conv2d_running_norm", "running_mean", norm.running_mean, {g.k}, dtype);
   check_operand("conv2d_running_norm", "running_var", norm.running_var, {g.k}, dtype);
-  if (residual) check_operand("conv2d_running_norm", "the residual", residual, {g.n, g.p(), g.q(), g.k}, x.dtype());
+  check_device("conv2d_running_norm", x, norm.gamma);
+  if (residual) {
+    check_operand("conv2d_running_norm", "the residual", residual, {g.n, g.p(), g.q(), g.k}, x.dtype());
+    check_device("conv2d_running_norm", x, residual);
+  }
   const Tensor scale = empty_parameter(x, {g.k}), shift = empty_parameter(x, {g.k});
   kernels(x).batch_norm.fold({}, g.k, norm.gamma.raw(), norm.beta.raw(), norm.running_mean.raw(),
                              norm.running_var.raw(), norm.eps, bias.raw(), scale.raw(), shift.raw());

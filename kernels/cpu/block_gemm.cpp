@@ -25,7 +25,7 @@ constexpr std::int64_t kFewRows = 28;
 constexpr std::int64_t kDirectDepth = 32;
 constexpr std::int64_t kDirectCols = 2048;
 
-constexpr std::int64_t kRowStride = kBlockDepth<float> + kPanelSlack<float>;
+constexpr std::int64_t kRowStride = kPanelRowStride<float>;
 constexpr std::int64_t kPanelFloats = kBlockDepth<float> * (kBlockRows + kPanelSlack<float>)+kPanelSlack<float>;
 constexpr std::int64_t kWidestSliver = 32;
 constexpr std::int64_t kMostCols = 512;  // of a packed block of B
@@ -122,9 +122,9 @@ struct Scratch {
   float** addresses;
 };
 
-/// The part `index` of [0, total) cut into `parts` of nearly equal size: {begin, end}.
-struct Part {
-  Part(std::int64_t total, std::int64_t parts, std::int64_t index)
+/// Share `index` of [0, total) cut into `parts` of nearly equal size: {begin, end}.
+struct Share {
+  Share(std::int64_t total, std::int64_t parts, std::int64_t index)
       : begin(total * index / parts), end(total * (index + 1) / parts) {}
   std::int64_t size() const { return end - begin; }
   std::int64_t begin, end;
@@ -143,11 +143,11 @@ void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scr
     const std::int64_t end = std::min(first + kDirectCols, range.col + range.cols);
     for (std::int64_t i = 0; i < rows; ++i) partial_rows[i] = partial + i * kDirectCols - first;
     for (std::int64_t i = 0; i < blocks; ++i) {
-      const Part depth(product.depth, blocks, i);
+      const Share depth(product.depth, blocks, i);
       product.load_panel({range.row, rows, depth.begin, depth.size(), scratch.panel, stride});
       const std::int64_t steps = divide_up(depth.size(), kDirectDepth);
       for (std::int64_t step = 0; step < steps; ++step) {
-        const Part part(depth.size(), steps, step);
+        const Share part(depth.size(), steps, step);
         const bool last = step == steps - 1;
         const Block block{.row = range.row,
                           .rows = rows,
@@ -188,26 +188,26 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
   const bool row_major = product.layout == PanelLayout::row_major;
   const std::int64_t row_blocks = divide_up(range.rows, row_major ? kTileRows : kBlockRows);
   for (std::int64_t i = 0; i < row_blocks; ++i) {
-    const Part part(range.rows, row_blocks, i);
+    const Share part(range.rows, row_blocks, i);
     const std::int64_t row = range.row + part.begin, rows = part.size();
     const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
     product.locate_rows(row, rows, scratch.addresses);
     const std::int64_t tiles = count_panels(rows) * divide_up(b.end - b.begin, kSliver);
     Prefetch next_residual;  // when there is no next block of B
     if (b.last == depth_blocks && i < row_blocks - 1) {
-      const Part next_rows(range.rows, row_blocks, i + 1);
+      const Share next_rows(range.rows, row_blocks, i + 1);
       next_residual = prefetch_residual(product, range.row + next_rows.begin, next_rows.size(), b.begin,
                                         b.end - b.begin, tiles * (b.last - b.first));
     }
     const float* packed = scratch.packed;
     for (std::int64_t l = b.first; l < b.last; ++l) {
-      const Part depth(product.depth, depth_blocks, l);
+      const Share depth(product.depth, depth_blocks, l);
       product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
       const bool last = l == b.last - 1;
       Prefetch next_a;
       if (!last || i < row_blocks - 1) {
-        const Part next_rows(range.rows, row_blocks, last ? i + 1 : i);
-        const Part next_depth(product.depth, depth_blocks, last ? b.first : l + 1);
+        const Share next_rows(range.rows, row_blocks, last ? i + 1 : i);
+        const Share next_depth(product.depth, depth_blocks, last ? b.first : l + 1);
         next_a = prefetch_a(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin, next_depth.size(),
                             tiles);
       }
@@ -246,7 +246,7 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
       const PackedB b{first, std::min(first + group, depth_blocks), col, end};
       float* packed = scratch.packed;
       for (std::int64_t l = b.first; l < b.last; ++l) {
-        const Part depth(product.depth, depth_blocks, l);
+        const Share depth(product.depth, depth_blocks, l);
         for (std::int64_t j = col; j < end; j += kSliver) {
           const std::int64_t cols = std::min(kSliver, end - j), width = sliver_width(cols);
           pack_sliver(product.b, depth.begin, depth.size(), j, cols, width, packed);
@@ -255,8 +255,8 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
       }
       Prefetch next_b;
       if (b.last < depth_blocks) {
-        const Part from(product.depth, depth_blocks, b.last);
-        const Part to(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
+        const Share from(product.depth, depth_blocks, b.last);
+        const Share to(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
         next_b = prefetch_b(product, from.begin, to.end - from.begin, col, end - col,
                             count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
       }

@@ -65,7 +65,8 @@ struct BlockGemm {
   /// Writes the addresses of column 0 of C's rows [row, row + rows).
   FunctionRef<void(std::int64_t row, std::int64_t rows, Out** addresses)> locate_rows;
   Epilogue<Out> epilogue = {};
-  std::int64_t residual_stride = 0;  ///< between rows of the epilogue's residual, if there is one
+  std::int64_t residual_stride =
+      0;  ///< between rows of the epilogue's residual, which a product of bf16 into f32 has not
 };
 
 /// A rectangle of C.
@@ -92,6 +93,10 @@ inline constexpr std::int64_t kBlockRows = 252;  ///< the most rows of one; a mu
 /// A vector; it also spreads a panel's runs over the cache's sets.
 template <class T>
 inline constexpr std::int64_t kPanelSlack = 64 / static_cast<std::int64_t>(sizeof(T));
+
+/// Elements between the rows of a row-major panel of whole blocks.
+template <class T>
+inline constexpr std::int64_t kPanelRowStride = kBlockDepth<T> + kPanelSlack<T>;
 
 inline constexpr std::int64_t kTaskRows = 504;  ///< the most rows of a TaskGrid's rectangles
 

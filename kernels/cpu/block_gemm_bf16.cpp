@@ -36,7 +36,7 @@ constexpr Blocking kDepthMajor = {kBlockPairs, 256, kMostPacked / 2};  // the ot
 constexpr std::int64_t kFewRows = 28;
 constexpr Blocking kFew = {32, 2048, 32 * 2048};
 
-constexpr std::int64_t kRowStride = kBlockDepth<BFloat16> + kPanelSlack<BFloat16>;
+constexpr std::int64_t kRowStride = kPanelRowStride<BFloat16>;
 constexpr std::int64_t kStagedDepths = 16;
 constexpr std::int64_t kMostRows = kBlockRows + 16;  // of a depth-major panel: whole vectors are written
 constexpr std::int64_t kPanelElements = 2 * kBlockPairs * kMostRows;

@@ -25,15 +25,15 @@ std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
 }
 
 template <class T>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& then, void* y_data,
-                  void* workspace) {
+void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue,
+                  void* y_data, void* workspace) {
   auto* y = static_cast<T*>(y_data);
-  const Epilogue<T> epilogue = {static_cast<const float*>(then.scale), static_cast<const float*>(then.bias),
-                                static_cast<const T*>(then.residual), then.relu};
+  const Epilogue<T> typed = {static_cast<const float*>(epilogue.scale), static_cast<const float*>(epilogue.bias),
+                             static_cast<const T*>(epilogue.residual), epilogue.relu};
   if (use_winograd<T>(ConvPass::fprop, g))
-    return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), epilogue, y, workspace);
+    return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), typed, y, workspace);
   if (use_winograd_line<T>(ConvPass::fprop, g))
-    return winograd_line_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), epilogue, y, workspace);
+    return winograd_line_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), typed, y, workspace);
   const std::int64_t rows = g.n * g.p() * g.q();
   const TaskGrid grid(rows, g.k_per_group(), g.groups);
   parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {
@@ -53,7 +53,7 @@ void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w,
                                   .a = stored_patches(patches),
                                   .b = {.data = static_cast<const T*>(w) + first_k, .stride = g.k},
                                   .locate_rows = locate_rows,
-                                  .epilogue = epilogue.from_column(first_k),
+                                  .epilogue = typed.from_column(first_k),
                                   .residual_stride = g.k};
     block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
   });

@@ -16,6 +16,8 @@ namespace HWY_NAMESPACE {
 /// Of the columns of one vector. Span: Whole or Part.
 template <class Span, class T>
 class ColumnEpilogue {
+  using D = hn::ScalableTag<float>;
+
  public:
   ColumnEpilogue(Span span, const Epilogue<T>& epilogue, std::int64_t col)
       : span_(span),
@@ -25,7 +27,7 @@ class ColumnEpilogue {
         bias_(epilogue.bias != nullptr ? span.load(D(), epilogue.bias + col) : hn::Zero(D())) {}
 
   /// The vector of C at index `at`, from its sums.
-  HWY_INLINE hn::Vec<hn::ScalableTag<float>> operator()(hn::Vec<hn::ScalableTag<float>> sum, std::int64_t at) const {
+  HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> sum, std::int64_t at) const {
     const D d;
     auto value = hn::MulAdd(sum, scale_, bias_);
     if (residual_ != nullptr) value = hn::Add(value, span_.load(d, residual_ + at));
@@ -33,7 +35,6 @@ class ColumnEpilogue {
   }
 
  private:
-  using D = hn::ScalableTag<float>;
   Span span_;
   const T* residual_;
   bool relu_;

@@ -10,7 +10,7 @@ template <class T>
 struct Epilogue {
   const float* scale = nullptr;  ///< [cols], or null for 1
   const float* bias = nullptr;   ///< [cols], or null for 0
-  const T* residual = nullptr;   ///< laid out as C, or null for 0
+  const T* residual = nullptr;   ///< laid out as C and apart from it, or null for 0
   bool relu = false;
 
   /// For the columns from `col` on.

@@ -1,5 +1,5 @@
 // The register tile: C[MR, NV vectors] (+)= A panel * B sliver, all accumulators in registers. 14 x 2 vectors keep 28
-// of AVX-512's 32 registers busy, 6 x 2 the 16 of AVX2. Included once per instruction set, from block_gemm.cpp.
+// of AVX-512's 32 registers busy, 6 x 2 the 16 of AVX2. Included once per instruction set.
 #if defined(RETORT_MICROKERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_MICROKERNEL_INL_H_
 #undef RETORT_MICROKERNEL_INL_H_
@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "kernels/cpu/epilogue.h"
+#include "kernels/cpu/epilogue-inl.h"
 #include "kernels/cpu/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -31,6 +31,7 @@ constexpr std::int64_t kLanes = hn::MaxLanes(F32());
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = kLanes >= 16 ? 14 : 6;
 constexpr std::int64_t kSliver = kTileVectors * kLanes;  // columns of a full tile
+inline std::int64_t sliver_cols() { return kSliver; }
 
 constexpr std::size_t kPrefetchEvery = 4;  // depths
 
@@ -42,10 +43,10 @@ struct Tile {
   std::int64_t depth;
   float* const* c;  ///< the rows' addresses
   std::int64_t col, cols;
-  float* const* start;  ///< rows laid out as C whose values the sums start from, or null for 0
-  bool accumulate;      ///< add to C instead of overwriting it
-  const Epilogue<float>* epilogue = nullptr;
-  const float* residual = nullptr;  ///< the epilogue's at the tile's first row and column, or null
+  float* const* start;                        ///< rows laid out as C whose values the sums start from, or null for 0
+  bool accumulate;                            ///< add to C instead of overwriting it
+  const Epilogue<float>* epilogue = nullptr;  ///< its residual is the one below; null: the sums stay as they are
+  const float* residual = nullptr;            ///< the epilogue's at the tile's first row and column, or null
   std::int64_t residual_stride = 0;
   PrefetchTurns ahead = {};  ///< as many as the depth
 };
@@ -89,8 +90,7 @@ HWY_INLINE void finish_sums(const Epilogue<Out>& epilogue, std::int64_t col, std
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 2
-      // Not Max, which drops a NaN on some targets: a diverged training must stay visible.
-      for (int v = 0; v < NV; ++v) sum[i][v] = hn::IfThenZeroElse(hn::Lt(sum[i][v], hn::Zero(d)), sum[i][v]);
+      for (int v = 0; v < NV; ++v) sum[i][v] = relu(d, sum[i][v]);
     }
   }
 }

@@ -29,9 +29,9 @@ struct PairTile {
   std::int64_t pairs;
   float* const* sums;  ///< the rows' addresses: where sums wait for the next block of depths
   std::int64_t col, cols;
-  bool resume;         ///< start from `sums` instead of 0
-  BFloat16* const* c;  ///< rows that take the result, rounded; null: it goes to `sums`
-  Epilogue<BFloat16> epilogue = {};
+  bool resume;                         ///< start from `sums` instead of 0
+  BFloat16* const* c;                  ///< rows that take the result, rounded; null: it goes to `sums`
+  Epilogue<BFloat16> epilogue = {};    ///< its residual is the one below
   const BFloat16* residual = nullptr;  ///< the epilogue's at the tile's first row and column, or null
   std::int64_t residual_stride = 0;
   PrefetchTurns ahead = {};  ///< as many as the pairs

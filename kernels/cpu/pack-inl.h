@@ -1,5 +1,5 @@
-// Packing a matrix of floats into the rows of one sliver, from stored rows or stored columns. Included once per
-// instruction set.
+// Packing a matrix of floats, or of bf16 that is widened, into the rows of one sliver, from stored rows or stored
+// columns. Included once per instruction set.
 #if defined(RETORT_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_PACK_INL_H_
 #undef RETORT_PACK_INL_H_
@@ -9,6 +9,9 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
+
+#include "kernels/bfloat16.h"
 #include "kernels/cpu/microkernel-inl.h"
 #include "kernels/cpu/transpose-inl.h"
 

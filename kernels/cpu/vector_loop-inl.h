@@ -67,10 +67,10 @@ HWY_INLINE void vector_loop(D d, std::int64_t begin, std::int64_t end, const Bod
   if (i < end) body(Part{static_cast<std::size_t>(end - i)}, i);
 }
 
-/// max(0, x), NaN kept.
+/// max(0, x). Not Max, which drops a NaN on some targets: a diverged training must stay visible.
 template <class D>
 HWY_INLINE hn::Vec<D> relu(D d, hn::Vec<D> x) {
-  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x);
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
 }
 
 }  // namespace HWY_NAMESPACE

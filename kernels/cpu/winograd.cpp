@@ -2,7 +2,6 @@
 
 #include <atomic>
 
-#include "kernels/cpu/block_gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/winograd_plan.h"
 #include "kernels/table.h"
@@ -66,8 +65,7 @@ void transform_filters(const Filter<T>& w, std::int64_t sliver, std::int64_t dep
     for (std::int64_t l = 0; l < depths; ++l) {
       const auto* row = taps + l * row_step;
       float* const lanes = target + l / kLaneDepths<T> * kSliver;
-      const std::int64_t part = l % kLaneDepths<T>;
-      const bool whole = part == kLaneDepths<T> - 1 || l == depths - 1;
+      const FilterDepth<Products> of_lane(l, l == depths - 1);
       for (std::int64_t v = 0; v < kVectors; ++v) {
         const std::int64_t count = std::clamp<std::int64_t>(cols - v * kLanes, 0, kLanes);
         transform_tile<FilterTransform>(
@@ -75,16 +73,9 @@ void transform_filters(const Filter<T>& w, std::int64_t sliver, std::int64_t dep
               const auto* from = row + (3 * i + j) * tap_step + v * kLanes;
               return count == kLanes ? Whole{}.load(d, from) : Part{static_cast<std::size_t>(count)}.load(d, from);
             },
-            // Past the cache: together the filters of a deep layer are larger, and reading them first would cost as
-            // much.
             [&](int i, int j, Vector value) {
               const int f = kWinogradIn * i + j;
-              float* const held = first_halves + (f * kVectors + v) * kLanes;
-              const Vector lane = Products::lane(part, value, held);
-              if (whole)
-                hn::Stream(lane, d, lanes + f * filter_step + v * kLanes);
-              else
-                hn::Store(lane, d, held);
+              of_lane.store(value, first_halves + (f * kVectors + v) * kLanes, lanes + f * filter_step + v * kLanes);
             });
       }
     }
@@ -101,8 +92,7 @@ void transform_filters(const Filter<T>& w, std::int64_t sliver, std::int64_t dep
   hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
 }
 
-/// The inputs of a span of tiles, transformed: panels [36][depth block][tile][row]. Beyond an odd
-/// depth lies a zero.
+/// The inputs of a span of tiles, transformed (WinogradProductPlan has the layout). Beyond an odd depth lies a zero.
 template <class Products, class T>
 void transform_inputs(const Product<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles, const T* zeros,
                       T* panels) {
@@ -113,7 +103,7 @@ void transform_inputs(const Product<T>& product, const WinogradProductPlan<T>& p
     const Square<T, kWinogradIn> square(product.x + place.image * t.h * t.w * t.c, t.h, t.w, t.c, place.row - t.pad_h,
                                         place.column - t.pad_w, zeros);
     for (std::int64_t block = 0; block < plan.channel_blocks; ++block) {
-      T* const row = panels + block * plan.block_step + (tile - tiles.begin) * kWinogradRowStride<T>;
+      T* const row = panels + block * plan.block_step + (tile - tiles.begin) * kPanelRowStride<T>;
       const std::int64_t first = block * plan.block_channels, end = std::min(first + plan.block_channels, t.c);
       vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
         transform_tile<InputTransform>(
@@ -179,8 +169,6 @@ void run_filter_task(const Filter<T>& w, std::int64_t sliver, std::int64_t depth
       [&](auto arithmetic) { transform_filters<decltype(arithmetic)>(w, sliver, depth, filter_step, filters); });
 }
 
-std::int64_t lanes() { return kLanes; }
-
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
 HWY_AFTER_NAMESPACE();
@@ -216,7 +204,7 @@ void run_product(Product<T> product, const Filter<T>& w, void* workspace) {
   const WinogradProductPlan<T> plan = plan_for<T>(product.tiles);
   float* const filters = aligned_to_line(workspace);
   float* const scratch = filters + plan.filter_floats();
-  const std::int64_t lanes = RETORT_SIMD_SELECT(lanes)(), slivers = winograd_divide_up(w.cols, 2 * lanes);
+  const std::int64_t slivers = winograd_divide_up(w.cols, RETORT_SIMD_SELECT(sliver_cols)());
   const std::int64_t parts = winograd_divide_up(w.depth, kFilterDepths);
   parallel_for(slivers * parts, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
@@ -253,7 +241,7 @@ void winograd_dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, voi
 
 template <class T>
 std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
-  if (pass == ConvPass::wgrad) return winograd_wgrad_bytes<T>(forward_tiles(g));
+  if (pass == ConvPass::wgrad) return wgrad_plan_for(forward_tiles(g)).bytes();
   return plan_for<T>(pass == ConvPass::fprop ? forward_tiles(g) : backward_tiles(g)).bytes();
 }
 

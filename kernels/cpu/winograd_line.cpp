@@ -1,6 +1,5 @@
 #include "kernels/cpu/winograd_line.h"
 
-#include "kernels/cpu/block_gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/winograd_line_plan.h"
 #include "kernels/table.h"
@@ -71,26 +70,19 @@ void transform_line_filters(const LineImage& l, const LineTiles& cut, const Wino
     const std::int64_t lane = (sliver * cut.tap_blocks + block) * plan.channel_lanes + first / kLaneDepths<T>;
     for (std::int64_t i = 0; i < channels; ++i) {
       float* const lanes = filters + (lane + i / kLaneDepths<T>)*kSliver;
-      const std::int64_t part = i % kLaneDepths<T>;
-      const bool whole = part == kLaneDepths<T> - 1 || i == channels - 1;
+      const FilterDepth<Products> of_lane(i, i == channels - 1);
       for (std::int64_t v = 0; v < width; v += kLanes)
         apply<false>(
             kMatrices.filter, [&](int r) { return hn::Load(d, taps[r] + i * width + v); },
             [&](int f, Vector value) {
-              float* const held = first_halves + f * kSliver + v;
-              value = Products::lane(part, value, held);
-              if (whole)
-                hn::Stream(value, d, lanes + f * plan.filter_step + v);
-              else
-                hn::Store(value, d, held);
+              of_lane.store(value, first_halves + f * kSliver + v, lanes + f * plan.filter_step + v);
             });
     }
   }
   hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
 }
 
-/// The inputs of a span of tiles, transformed: panels [product][tap block][channel block][tile][row]. Beyond
-/// an odd depth lies a zero.
+/// The inputs of a span of tiles, transformed (WinogradProductPlan has the layout). Beyond an odd depth lies a zero.
 template <class Scheme, class Products, class T>
 void transform_line_inputs(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles,
                            const T* zeros, T* panels) {
@@ -104,7 +96,7 @@ void transform_line_inputs(const LineProduct<T>& product, const WinogradProductP
                                             place * kMatrices.kOut + tap_block * kMatrices.kTaps - l.pad, zeros);
       for (std::int64_t block = 0; block < plan.channel_blocks; ++block) {
         T* const row = panels + (tap_block * plan.channel_blocks + block) * plan.block_step +
-                       (tile - tiles.begin) * kWinogradRowStride<T>;
+                       (tile - tiles.begin) * kPanelRowStride<T>;
         const std::int64_t first = block * plan.block_channels, end = std::min(first + plan.block_channels, l.c);
         vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
           apply<false>(
@@ -175,8 +167,6 @@ void run_line_filter_task(const LineProduct<T>& product, const WinogradProductPl
     });
   });
 }
-
-std::int64_t sliver_cols() { return kSliver; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
@@ -249,7 +239,7 @@ template <class T>
 std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
   const LineTiles cut = cut_lines<T>(lines);
-  if (pass == ConvPass::wgrad) return winograd_line_wgrad_bytes<T>(lines, cut);
+  if (pass == ConvPass::wgrad) return wgrad_plan_for(lines, cut).bytes();
   return plan_for<T>(lines, cut).bytes();
 }
 

@@ -1,10 +1,10 @@
 // Filters of one row or one column (1 x 7, 7 x 1, 1 x 3, 3 x 1 ...) at unit stride by Winograd's algorithm along that
 // one axis. An image falls into lines; a line is cut into tiles of M outputs, and the filter into blocks of R taps.
 //
-//   filter                  scheme     inputs of a tile, products   multiplications of the direct sum's
-//   up to 3 taps            F(4, 3)    6                            one half (3 taps)
-//   4 to 8 taps             F(6, 4)    9, twice                     3 / 7 (7 taps)
-//   4 to 8 taps, in bf16    F(5, 4)    8, twice                     16 / 35 (7 taps)
+//   filter                  scheme     products of a tile and block   multiplications of the direct sum's
+//   3 taps                  F(4, 3)    6                              1 / 2
+//   4 to 8 taps             F(6, 4)    9                              3 / 7 (7 taps, two blocks)
+//   4 to 8 taps, in bf16    F(5, 4)    8                              16 / 35 (7 taps, two blocks)
 //
 // In bf16 the transforms are computed in f32 and rounded to bf16 for the products, as in winograd.h.
 //

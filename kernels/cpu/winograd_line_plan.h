@@ -85,8 +85,9 @@ struct SchemeF54 {
 struct SchemeF64 {
   static constexpr const Interpolation<6, 4>& kMatrices = kF64;
 };
+
 /// Calls f(scheme) with a type whose kMatrices is the scheme for so many taps and products of T. Rounding transforms to
-/// bf16 would cost F(6, 4) more than the 3 x 3 filters' two-dimensional F(4, 3); F(5, 4) stays below.
+/// bf16 would cost F(6, 4) more than F(4 x 4, 3 x 3); F(5, 4) stays below.
 template <class T, class F>
 void with_scheme(std::int64_t taps, const F& f) {
   if (taps <= 3)
@@ -112,8 +113,8 @@ LineTiles cut_lines(const LineImage& l) {
   return cut;
 }
 
-/// Bytes of workspace for wgrad.
-template <class T>
-std::size_t winograd_line_wgrad_bytes(const LineImage& lines, const LineTiles& cut);
+inline WinogradWgradPlan wgrad_plan_for(const LineImage& l, const LineTiles& cut) {
+  return {cut.products, cut.tap_blocks, l.c, l.k};
+}
 
 }  // namespace retort::cpu

@@ -18,26 +18,6 @@
 namespace retort::cpu {
 namespace {
 
-/// A task's scratch.
-template <class T>
-struct LineWgradPlan {
-  LineWgradPlan(const LineImage& l, const LineTiles& cut)
-      : tasks(l.c, l.k),
-        rows(tasks.most_rows()),
-        cols(tasks.most_cols()),
-        x_row(cut.tap_blocks * rows),
-        thread_floats(cut.products * (x_step + dy_step + product_step) + std::max(rows, cols)) {}
-
-  WinogradWgradTasks tasks;
-  std::int64_t rows, cols;  ///< of a task, at most
-  std::int64_t x_row;       ///< lanes of a tile of x: its blocks of taps, of each the channels
-  /// Floats to the next of the products.
-  std::int64_t x_step = odd_lines(WinogradWgradTasks::kStretch * x_row);
-  std::int64_t dy_step = odd_lines(WinogradWgradTasks::kStretch * cols);
-  std::int64_t product_step = odd_lines(x_row * cols);
-  std::int64_t thread_floats;
-};
-
 template <class T>
 struct LineOperands {
   LineImage lines;
@@ -45,15 +25,6 @@ struct LineOperands {
   const T* x;
   const T* dy;
   float* dw;
-};
-
-/// A task's rows and columns of dw, and its scratch.
-template <class T>
-struct LineBlock {
-  Span rows, cols;
-  float *x, *dy;    ///< transformed, in lanes: [product][depth][x_row], [product][depth][cols of the plan]
-  float* products;  ///< [product][x_row][cols of the plan]
-  const T* zeros;   ///< a pixel outside the line
 };
 
 }  // namespace
@@ -66,8 +37,8 @@ namespace HWY_NAMESPACE {
 
 /// A tile's x and dy, transformed to its place among those of a stretch.
 template <class Scheme, class Products, class T>
-void transform_line_operands(const LineOperands<T>& o, const LineWgradPlan<T>& plan, const LineBlock<T>& block,
-                             std::int64_t tile, std::int64_t place) {
+void transform_line_operands(const LineOperands<T>& o, const WinogradWgradPlan& plan,
+                             const WinogradWgradBlock<T>& block, std::int64_t tile, std::int64_t place) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = o.lines;
@@ -99,28 +70,10 @@ void transform_line_operands(const LineOperands<T>& o, const LineWgradPlan<T>& p
   });
 }
 
-/// products (+)= x^T dy over `depth` tiles.
-template <class Products, class T>
-void multiply_operands(const LineOperands<T>& o, const LineWgradPlan<T>& plan, const LineBlock<T>& block,
-                       std::int64_t depth, bool accumulate) {
-  multiply_transposed<Products>({.count = o.cut.products,
-                                 .rows = plan.x_row,
-                                 .cols = block.cols.size(),
-                                 .depth = depth,
-                                 .a = block.x,
-                                 .a_row = plan.x_row,
-                                 .a_step = plan.x_step,
-                                 .b = block.dy,
-                                 .b_row = plan.cols,
-                                 .b_step = plan.dy_step,
-                                 .sums = block.products,
-                                 .sums_step = plan.product_step,
-                                 .accumulate = accumulate});
-}
-
 /// The products, transformed back.
 template <class Scheme, class T>
-void transform_line_products(const LineOperands<T>& o, const LineWgradPlan<T>& plan, const LineBlock<T>& block) {
+void transform_line_products(const LineOperands<T>& o, const WinogradWgradPlan& plan,
+                             const WinogradWgradBlock<T>& block) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = o.lines;
@@ -140,22 +93,14 @@ void transform_line_products(const LineOperands<T>& o, const LineWgradPlan<T>& p
 }
 
 template <class T>
-void run_line_wgrad_task(const LineOperands<T>& o, const LineWgradPlan<T>& plan, std::int64_t index, float* scratch) {
-  float* const dy = scratch + o.cut.products * plan.x_step;
-  float* const products = dy + o.cut.products * plan.dy_step;
-  T* const zeros = reinterpret_cast<T*>(products + o.cut.products * plan.product_step);
-  std::fill_n(zeros, std::max(plan.rows, plan.cols), T(0.0f));
-  const LineBlock<T> block = {plan.tasks.rows(index), plan.tasks.cols(index), scratch, dy, products, zeros};
-  const std::int64_t stretches = winograd_divide_up(o.cut.tiles, plan.tasks.kStretch * kLaneDepths<T>);
+void run_line_wgrad_task(const LineOperands<T>& o, const WinogradWgradPlan& plan, std::int64_t index, float* scratch) {
+  const WinogradWgradBlock<T> block(plan, index, scratch);
   with_scheme<T>(o.lines.taps, [&](auto scheme) {
     with_products<T>([&](auto arithmetic) {
       using Products = decltype(arithmetic);
-      for (std::int64_t i = 0; i < stretches; ++i) {
-        const std::int64_t first = o.cut.tiles * i / stretches, end = o.cut.tiles * (i + 1) / stretches;
-        for (std::int64_t tile = first; tile < end; ++tile)
-          transform_line_operands<decltype(scheme), Products>(o, plan, block, tile, tile - first);
-        multiply_operands<Products>(o, plan, block, end - first, i > 0);
-      }
+      sum_over_tiles<Products>(plan, block, plan.x_row, o.cut.tiles, [&](std::int64_t tile, std::int64_t place) {
+        transform_line_operands<decltype(scheme), Products>(o, plan, block, tile, place);
+      });
     });
     transform_line_products<decltype(scheme)>(o, plan, block);
   });
@@ -172,23 +117,15 @@ template <class T>
 void winograd_line_wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
   const LineImage lines = forward_lines(g);
   const LineOperands<T> operands{lines, cut_lines<T>(lines), x, dy, dw};
-  const LineWgradPlan<T> plan(lines, operands.cut);
+  const WinogradWgradPlan plan = wgrad_plan_for(lines, operands.cut);
   float* const scratch = aligned_to_line(workspace);
   parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
-    RETORT_SIMD_SELECT(run_line_wgrad_task<T>)(operands, plan, index, scratch + thread * plan.thread_floats);
+    RETORT_SIMD_SELECT(run_line_wgrad_task<T>)(operands, plan, index, scratch + thread * plan.thread_floats());
   });
-}
-
-template <class T>
-std::size_t winograd_line_wgrad_bytes(const LineImage& lines, const LineTiles& cut) {
-  return static_cast<std::size_t>(num_threads() * LineWgradPlan<T>(lines, cut).thread_floats + kLineFloats) *
-         sizeof(float);
 }
 
 template void winograd_line_wgrad<float>(const Conv2dGeometry&, const float*, const float*, float*, void*);
 template void winograd_line_wgrad<BFloat16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
-template std::size_t winograd_line_wgrad_bytes<float>(const LineImage&, const LineTiles&);
-template std::size_t winograd_line_wgrad_bytes<BFloat16>(const LineImage&, const LineTiles&);
 
 }  // namespace retort::cpu
 #endif  // HWY_ONCE

@@ -67,14 +67,10 @@ class WinogradTasks {
   std::int64_t tiles_, groups_, blocks_, parts_;
 };
 
-/// Elements from a row of the transformed inputs to the next, as tiles want it.
-template <class T>
-inline constexpr std::int64_t kWinogradRowStride = kBlockDepth<T> + kPanelSlack<T>;
-
 /// How fprop and dgrad cut their workspace. The transformed filters come first, in lanes:
 ///   [product][sliver of columns][block of taps][channel_lanes][the sliver's columns]
 /// then of each thread the transformed inputs of a task, its products, and a pixel of zeros:
-///   [product][block of taps][block of channels][tile][kWinogradRowStride], [product][tile][kGroupCols]
+///   [product][block of taps][block of channels][tile][kPanelRowStride], [product][tile][kGroupCols]
 template <class T>
 struct WinogradProductPlan {
   /// c: channels that are summed over; k: columns.
@@ -88,7 +84,7 @@ struct WinogradProductPlan {
         block_channels(winograd_divide_up(winograd_divide_up(c, channel_blocks), kLineFloats) * kLineFloats),
         channel_lanes(winograd_divide_up(c, kLaneDepths<T>)),
         filter_step(odd_lines(winograd_divide_up(k, kWidestSliver) * kWidestSliver * tap_blocks * channel_lanes)),
-        block_step(tasks.most_tiles() * kWinogradRowStride<T>),
+        block_step(tasks.most_tiles() * kPanelRowStride<T>),
         panel_step(odd_lines(tap_blocks * channel_blocks * block_step / kLaneDepths<T>) * kLaneDepths<T>),
         product_step(odd_lines(tasks.most_tiles() * kGroupCols)) {}
 
@@ -141,6 +137,49 @@ class WinogradWgradTasks {
   std::int64_t rows_, cols_, row_parts_, col_parts_;
 };
 
+/// How a thread's scratch is cut for a task of wgrad, in floats or other lanes of 32 bits.
+struct WinogradWgradPlan {
+  WinogradWgradPlan(std::int64_t products, std::int64_t tap_blocks, std::int64_t c, std::int64_t k)
+      : tasks(c, k),
+        products(products),
+        rows(tasks.most_rows()),
+        cols(tasks.most_cols()),
+        x_row(tap_blocks * rows),
+        x_step(odd_lines(WinogradWgradTasks::kStretch * x_row)),
+        dy_step(odd_lines(WinogradWgradTasks::kStretch * cols)),
+        product_step(odd_lines(x_row * cols)) {}
+
+  std::int64_t thread_floats() const { return products * (x_step + dy_step + product_step) + std::max(rows, cols); }
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(num_threads() * thread_floats() + kLineFloats) * sizeof(float);
+  }
+
+  WinogradWgradTasks tasks;
+  std::int64_t products;
+  std::int64_t rows, cols;                     ///< of a task, at most
+  std::int64_t x_row;                          ///< of a depth of x: its blocks of taps, of each the channels
+  std::int64_t x_step, dy_step, product_step;  ///< to the next of the products
+};
+
+/// A task of wgrad: its rows and columns of dw, and its scratch.
+template <class T>
+struct WinogradWgradBlock {
+  WinogradWgradBlock(const WinogradWgradPlan& plan, std::int64_t index, float* scratch)
+      : rows(plan.tasks.rows(index)),
+        cols(plan.tasks.cols(index)),
+        x(scratch),
+        dy(x + plan.products * plan.x_step),
+        products(dy + plan.products * plan.dy_step),
+        zeros(reinterpret_cast<T*>(products + plan.products * plan.product_step)) {
+    std::fill_n(zeros, std::max(plan.rows, plan.cols), T(0.0f));
+  }
+
+  Span rows, cols;
+  float *x, *dy;    ///< transformed, in lanes: [product][depth][x_row], [product][depth][cols of the plan]
+  float* products;  ///< [product][x_row][cols of the plan]
+  T* zeros;         ///< a pixel outside the image
+};
+
 /// A convolution as its tiles see it: y [n, p, q, k] from x [n, h, w, c], for dgrad with the roles of x and y
 /// exchanged.
 struct TiledImage {
@@ -182,8 +221,6 @@ struct Square {
   const T* pixels[kSide * kSide];
 };
 
-/// Bytes of workspace for wgrad.
-template <class T>
-std::size_t winograd_wgrad_bytes(const TiledImage& tiles);
+inline WinogradWgradPlan wgrad_plan_for(const TiledImage& t) { return {kWinogradProducts, /*tap_blocks=*/1, t.c, t.k}; }
 
 }  // namespace retort::cpu

@@ -7,6 +7,8 @@
 #define RETORT_WINOGRAD_PRODUCT_INL_H_
 #endif
 
+#include <type_traits>
+
 #include "kernels/cpu/microkernel-inl.h"
 #include "kernels/cpu/microkernel_bf16-inl.h"
 #include "kernels/cpu/simd.h"
@@ -81,6 +83,26 @@ struct PairProducts {
   }
 };
 
+/// A depth of a transformed filter on its way to the lanes at `to`. It is held at `held` until its lane is whole, then
+/// streamed past the cache: together the filters of a deep layer are larger, and reading them first would cost as much.
+template <class Products>
+class FilterDepth {
+ public:
+  FilterDepth(std::int64_t depth, bool last) : part_(depth % kDepths), whole_(part_ == kDepths - 1 || last) {}
+  HWY_INLINE void store(Vector value, float* held, float* to) const {
+    value = Products::lane(part_, value, held);
+    if (whole_)
+      hn::Stream(value, F32(), to);
+    else
+      hn::Store(value, F32(), held);
+  }
+
+ private:
+  static constexpr std::int64_t kDepths = kLaneDepths<typename Products::Element>;
+  std::int64_t part_;
+  bool whole_;
+};
+
 /// The products of a span of tiles, whose inputs are in `panels`, and some columns.
 template <class Products, class T>
 void multiply_tiles(const WinogradProductPlan<T>& plan, std::int64_t tiles, const Span& cols, const T* panels,
@@ -98,8 +120,8 @@ void multiply_tiles(const WinogradProductPlan<T>& plan, std::int64_t tiles, cons
         for (std::int64_t col = cols.begin; col < cols.end; col += kSliver) {
           const std::int64_t lane =
               (col / kSliver * plan.tap_blocks + tap_block) * plan.channel_lanes + first / kLaneDepths<T>;
-          Products::template multiply<kWinogradRowStride<T>>(
-              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kWinogradRowStride<T>,
+          Products::template multiply<kPanelRowStride<T>>(
+              {.a = panels + f * plan.panel_step + block * plan.block_step + rows.begin * kPanelRowStride<T>,
                .a_step = 0,
                .b = filters + f * plan.filter_step + lane * kSliver,
                .b_step = kSliver,
@@ -115,40 +137,42 @@ void multiply_tiles(const WinogradProductPlan<T>& plan, std::int64_t tiles, cons
   }
 }
 
-/// What wgrad multiplies: some products of transposed operands, sums (+)= A^T B. A and B in lanes.
-struct TransposedProducts {
-  std::int64_t count, rows, cols, depth;
-  const float* a;  ///< [depth, a_row], products a_step apart
-  std::int64_t a_row, a_step;
-  const float* b;  ///< [depth, b_row], products b_step apart
-  std::int64_t b_row, b_step;
-  float* sums;  ///< [rows, b_row], products sums_step apart
-  std::int64_t sums_step;
-  bool accumulate;
-};
-
-template <class Products>
-void multiply_transposed(const TransposedProducts& p) {
-  using T = typename Products::Element;
-  const std::int64_t panels = winograd_divide_up(p.rows, kTileRows);
-  for (std::int64_t f = 0; f < p.count; ++f)
-    for (std::int64_t panel = 0; panel < panels; ++panel) {
-      const Span rows = cut(p.rows, panels, panel);
+/// products (+)= x^T dy over `depth` tiles, of a task of wgrad.
+template <class Products, class T>
+void multiply_operands(const WinogradWgradPlan& plan, const WinogradWgradBlock<T>& block, std::int64_t rows,
+                       std::int64_t depth, bool accumulate) {
+  const std::int64_t cols = block.cols.size(), panels = winograd_divide_up(rows, kTileRows);
+  for (std::int64_t f = 0; f < plan.products; ++f)
+    for (std::int64_t i = 0; i < panels; ++i) {
+      const Span panel = cut(rows, panels, i);
       float* addresses[kTileRows];
-      for (std::int64_t row = rows.begin; row < rows.end; ++row)
-        addresses[row - rows.begin] = p.sums + f * p.sums_step + row * p.b_row;
-      for (std::int64_t col = 0; col < p.cols; col += kSliver)
-        Products::template multiply<0>({.a = reinterpret_cast<const T*>(p.a + f * p.a_step + rows.begin),
-                                        .a_step = p.a_row * kLaneDepths<T>,
-                                        .b = p.b + f * p.b_step + col,
-                                        .b_step = p.b_row,
-                                        .depth = p.depth,
+      for (std::int64_t row = panel.begin; row < panel.end; ++row)
+        addresses[row - panel.begin] = block.products + f * plan.product_step + row * plan.cols;
+      for (std::int64_t col = 0; col < cols; col += kSliver)
+        Products::template multiply<0>({.a = reinterpret_cast<const T*>(block.x + f * plan.x_step + panel.begin),
+                                        .a_step = plan.x_row * kLaneDepths<T>,
+                                        .b = block.dy + f * plan.dy_step + col,
+                                        .b_step = plan.cols,
+                                        .depth = depth,
                                         .sums = addresses,
-                                        .rows = rows.size(),
+                                        .rows = panel.size(),
                                         .col = col,
-                                        .cols = std::min(kSliver, p.cols - col),
-                                        .accumulate = p.accumulate});
+                                        .cols = std::min(kSliver, cols - col),
+                                        .accumulate = accumulate});
     }
+}
+
+/// Runs a task of wgrad but for its end: transform(tile, place) brings a tile's operands to their place among those of
+/// a stretch. `rows` of x_row have channels.
+template <class Products, class T, class Transform>
+void sum_over_tiles(const WinogradWgradPlan& plan, const WinogradWgradBlock<T>& block, std::int64_t rows,
+                    std::int64_t tiles, const Transform& transform) {
+  const std::int64_t stretches = winograd_divide_up(tiles, WinogradWgradTasks::kStretch * kLaneDepths<T>);
+  for (std::int64_t i = 0; i < stretches; ++i) {
+    const Span stretch = cut(tiles, stretches, i);
+    for (std::int64_t tile = stretch.begin; tile < stretch.end; ++tile) transform(tile, tile - stretch.begin);
+    multiply_operands<Products>(plan, block, rows, stretch.size(), i > 0);
+  }
 }
 
 /// Calls f with the above that serves elements of type T on this processor.

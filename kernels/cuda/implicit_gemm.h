@@ -34,7 +34,7 @@ __device__ __forceinline__ std::int64_t row_offset(const Output& c, int m) {
   }
 }
 
-/// Writes columns n and n + 1 of row m, as far as they exist.
+/// Finishes columns n and n + 1 of row m, as far as they exist, and writes them.
 template <class T, Pass kPass>
 __device__ __forceinline__ void put(const GemmArguments& g, int group, int m, int n, float first, float second) {
   const Output& c = g.c;

@@ -101,7 +101,7 @@ void batch_norm_fold(Stream, std::int64_t channels, const void* gamma, const voi
   const T* bias = static_cast<const T*>(bias_);
   for (std::int64_t c = 0; c < channels; ++c) {
     const double scale = static_cast<const T*>(gamma)[c] / std::sqrt(static_cast<const T*>(running_var)[c] + eps);
-    const double offset = (bias ? bias[c] : 0) - static_cast<const T*>(running_mean)[c];
+    const double before = bias ? bias[c] : 0, offset = before - static_cast<const T*>(running_mean)[c];
     static_cast<T*>(scale_)[c] = static_cast<T>(scale);
     static_cast<T*>(shift)[c] = static_cast<T>(static_cast<const T*>(beta)[c] + offset * scale);
   }

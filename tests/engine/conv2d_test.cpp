@@ -82,11 +82,11 @@ namespace {
 
 /// What normalises k channels, drawn.
 struct Norm {
-  explicit Norm(std::int64_t k, DType dtype = DType::f64)
-      : gamma(random_tensor({k}, 4, 0.5, 2).to(dtype)),
-        beta(random_tensor({k}, 5).to(dtype)),
-        mean(random_tensor({k}, 6).to(dtype)),
-        var(random_tensor({k}, 7, 0.5, 2).to(dtype)) {}
+  explicit Norm(std::int64_t k)
+      : gamma(random_tensor({k}, 4, 0.5, 2)),
+        beta(random_tensor({k}, 5)),
+        mean(random_tensor({k}, 6)),
+        var(random_tensor({k}, 7, 0.5, 2)) {}
   RunningNorm operands() const { return {gamma, beta, mean, var, 0.01}; }
   Tensor gamma, beta, mean, var;
 };
@@ -99,7 +99,7 @@ TEST_CASE("conv2d_running_norm: equals batch_norm() on running statistics after 
       CAPTURE(c.name);
       CAPTURE(variant);
       const std::int64_t k = c.weight[3];
-      Norm norm(k);
+      Norm norm(k);  // batch_norm wants its statistics mutable
       const Tensor x = random_tensor(c.x, 1), weight = random_tensor(c.weight, 2),
                    bias = (variant & 1) != 0 ? random_tensor({k}, 3) : Tensor();
       const Tensor before = conv2d(x, weight, bias, c.options);
@@ -119,6 +119,9 @@ TEST_CASE("conv2d_running_norm: refuses a gradient, and operands that do not fit
   const Norm norm(3), narrow(2);
   CHECK(error_message([&] { conv2d_running_norm(x, weight, {}, {}, narrow.operands()); }) ==
         "[conv2d_running_norm] gamma is f64 [2]; give f64 [3]");
+  CHECK(error_message([&] {
+          conv2d_running_norm(Tensor::empty({0, 4, 4, 2}, DType::f64), weight, {}, {}, norm.operands());
+        }) == "[conv2d] the input has the shape [0, 4, 4, 2]; give at least one image");
   CHECK(error_message([&] { conv2d_running_norm(x, weight, {}, {}, norm.operands(), x); }) ==
         "[conv2d_running_norm] the residual is f64 [1, 4, 4, 2]; give f64 [1, 2, 2, 3]");
   const Tensor trained = random_tensor({3, 3, 2, 3}, 2).require_grad();

@@ -95,6 +95,7 @@ struct Shape {
 const Shape kShapes[] = {
     {"1x1", {.n = 2, .h = 5, .w = 7, .c = 33, .k = 19}},
     {"1x1, one pixel, one channel", {}},
+    {"1x1, depth packed in several goes", {.n = 1, .h = 6, .w = 6, .c = 2100, .k = 130}},
     {"1x1 stride 2", {.n = 2, .h = 7, .w = 6, .c = 16, .k = 32, .stride_h = 2, .stride_w = 2}},
     {"1x1 with padding", {.n = 1, .h = 3, .w = 4, .c = 5, .k = 3, .pad_h = 1, .pad_w = 2}},
     {"3x3", {.n = 2, .h = 9, .w = 8, .c = 17, .k = 31, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},

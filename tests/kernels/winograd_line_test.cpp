@@ -16,6 +16,7 @@
 #include "kernels/reference/conv2d.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
+#include "tests/kernels/conv_epilogue.h"
 #include "tests/kernels/cpu_settings.h"
 #include "tests/tolerance.h"
 
@@ -218,14 +219,9 @@ struct Operands {
   /// As T holds them.
   template <class T = float>
   explicit Operands(const Conv2dGeometry& g, T = {})
-      : x(held<T>(test::uniform(g.n * g.h * g.w * g.c, 1))),
-        w(held<T>(test::uniform(g.r * g.s * g.c * g.k, 2))),
-        dy(held<T>(test::uniform(g.n * g.p() * g.q() * g.k, 3))) {}
-  template <class T>
-  static std::vector<float> held(const std::vector<float>& values) {
-    const std::vector<T> elements = test::narrow<T>(values);
-    return std::vector<float>(elements.begin(), elements.end());
-  }
+      : x(test::held<T>(test::uniform(g.n * g.h * g.w * g.c, 1))),
+        w(test::held<T>(test::uniform(g.r * g.s * g.c * g.k, 2))),
+        dy(test::held<T>(test::uniform(g.n * g.p() * g.q() * g.k, 3))) {}
 
   const std::vector<float>& first(ConvPass pass) const { return pass == ConvPass::dgrad ? dy : x; }
   const std::vector<float>& second(ConvPass pass) const { return pass == ConvPass::wgrad ? dy : w; }
@@ -335,7 +331,8 @@ const Conv2dGeometry kShapes[] = {
     column(7, 6, 1, 8, 6, 40, 130),  row(7, 3, 1, 2, 8, 300, 34),    column(7, 3, 1, 9, 2, 34, 300),
     row(3, 1, 3, 3, 8, 300, 34),     column(3, 1, 1, 7, 4, 34, 300), row(3, 0, 1, 5, 10, 40, 130),
     column(3, 2, 2, 8, 3, 35, 33),   row(5, 2, 1, 3, 17, 33, 70),    column(4, 1, 2, 11, 3, 70, 33),
-    column(8, 3, 1, 12, 5, 130, 35), row(7, 3, 5, 9, 13, 33, 35),    column(3, 1, 5, 14, 9, 35, 70)};
+    column(8, 3, 1, 12, 5, 130, 35), row(7, 3, 5, 9, 13, 33, 35),    row(7, 3, 1, 2, 10, 545, 34),
+    column(7, 3, 1, 10, 2, 34, 545), column(3, 1, 5, 14, 9, 35, 70)};
 
 }  // namespace
 
@@ -355,20 +352,18 @@ TEST_CASE("winograd lines: every number of taps and every padding, along rows an
 }
 
 TEST_CASE("winograd lines: the epilogue comes after the sum") {
-  for (const Conv2dGeometry& g : {row(7, 3, 2, 3, 9, 32, 70), column(3, 1, 2, 7, 4, 32, 35)}) {
-    const Operands o(g);
-    const std::vector<float> scale = test::powers_of_two(g.k), bias = test::uniform(g.k, 4), &residual = o.dy;
-    const ConvEpilogue epilogue = {scale.data(), bias.data(), residual.data(), /*relu=*/true};
-    test::for_each_cpu_setting([&] {
-      const std::vector<float> found = on_cpu(ConvPass::fprop, g, o, epilogue);
-      std::vector<float> expected = on_cpu(ConvPass::fprop, g, o);
-      for (std::size_t i = 0; i < expected.size(); ++i) {
-        const std::size_t k = i % bias.size();
-        expected[i] = std::max(0.0f, expected[i] * scale[k] + bias[k] + residual[i]);
-      }
-      CHECK(found == expected);
+  for (const Conv2dGeometry& g : {row(7, 3, 2, 3, 9, 32, 70), column(3, 1, 2, 7, 4, 32, 35)})
+    test::for_each_element_type([&](auto zero) {
+      using T = decltype(zero);
+      const Operands o(g, zero);
+      test::for_each_cpu_setting([&] {
+        test::check_epilogue<T>(g.k, o.dy, [&](bool blank, const ConvEpilogue& epilogue) {
+          Operands given = o;
+          if (blank) std::fill(given.x.begin(), given.x.end(), 0.0f);
+          return on_cpu<T>(ConvPass::fprop, g, given, epilogue);
+        });
+      });
     });
-  }
 }
 
 namespace {
@@ -380,8 +375,8 @@ void check_bits() {
   struct Batch {
     Conv2dGeometry all, part;
   };
-  for (const auto& [all, part] : {Batch{row(7, 3, 5, 6, 13, 40, 70), row(7, 3, 1, 1, 13, 40, 70)},
-                                  Batch{column(3, 1, 5, 15, 6, 40, 70), column(3, 1, 1, 15, 6, 40, 70)}}) {
+  for (const auto& [all, part] : {Batch{row(7, 3, 9, 6, 13, 40, 70), row(7, 3, 1, 1, 13, 40, 70)},
+                                  Batch{column(3, 1, 9, 15, 6, 40, 70), column(3, 1, 1, 15, 6, 40, 70)}}) {
     const Operands o(all, T{});
     const std::int64_t parts = all.n * all.h * all.w / (part.n * part.h * part.w);
     const auto cut = [&](const std::vector<float>& values, std::int64_t index) {
@@ -392,6 +387,7 @@ void check_bits() {
     test::for_each_cpu_setting([&] {
       std::vector<float> results;
       for (const ConvPass pass : kPasses) {
+        CHECK(cpu::use_winograd_line<T>(pass, all));
         const std::vector<float> result = on_cpu<T>(pass, all, o);
         results.insert(results.end(), result.begin(), result.end());
         if (pass == ConvPass::wgrad) continue;
@@ -415,7 +411,7 @@ TEST_CASE("winograd lines: neither the batch nor the threads change a line's bit
 }
 
 TEST_CASE("winograd lines: the interpolation points are good ones") {
-  // Half-normal inputs and normal filters, as in docs/numerics.md: the usual points err a fifth more, or half.
+  // Half-normal inputs and normal filters, as in docs/numerics.md: the next best points err a sixth more, or half.
   test::for_each_element_type([](auto zero) {
     using T = decltype(zero);
     const bool f32 = std::is_same_v<T, float>;
@@ -423,13 +419,13 @@ TEST_CASE("winograd lines: the interpolation points are good ones") {
       Conv2dGeometry geometry;
       double rms;
     };
-    for (const auto& [g, rms] : {Limit{row(7, 3, 2, 10, 30, 192, 32), f32 ? 1.7e-6 : 0.0095},
+    for (const auto& [g, rms] : {Limit{row(7, 3, 2, 10, 30, 192, 32), f32 ? 1.7e-6 : 0.009},
                                  Limit{row(3, 1, 2, 10, 30, 192, 32), f32 ? 0.6e-6 : 0.0055}}) {
       Operands o(g);
       o.x = test::normal(static_cast<std::int64_t>(o.x.size()), 1);
       for (float& value : o.x) value = std::max(0.0f, value);
-      o.x = Operands::held<T>(o.x);
-      o.w = Operands::held<T>(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
+      o.x = test::held<T>(o.x);
+      o.w = test::held<T>(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
       const double found =
           test::relative_rms(on_cpu<T>(ConvPass::fprop, g, o), on_reference<double>(ConvPass::fprop, g, o));
       CHECK(found <= rms);
@@ -470,10 +466,11 @@ TEST_CASE("winograd lines: what they take") {
   CHECK(!cpu::use_winograd_line<float>(ConvPass::fprop, narrow));
   CHECK(cpu::use_winograd_line<float>(ConvPass::dgrad, narrow));
   CHECK(!cpu::use_winograd_line<float>(ConvPass::wgrad, narrow));
-  // In bf16 wgrad wants 128 tiles, here 3 a line.
+  // In bf16 wgrad wants 128 tiles; here an image has 14 lines of 3.
   Conv2dGeometry deep = g;
   CHECK(cpu::use_winograd_line<BFloat16>(ConvPass::fprop, deep));
   CHECK(cpu::use_winograd_line<BFloat16>(ConvPass::dgrad, deep));
+  deep.n = 3;
   CHECK(!cpu::use_winograd_line<BFloat16>(ConvPass::wgrad, deep));
   deep.n = 4;
   CHECK(cpu::use_winograd_line<BFloat16>(ConvPass::wgrad, deep));
@@ -499,7 +496,7 @@ TEST_CASE("winograd lines: conv2d takes them, unless Winograd's algorithm is tur
         CHECK(!used);
         CHECK(direct != by_default);
         const std::vector<float> expected = on_reference<float>(pass, g, integers);
-        CHECK(exact == (pass == ConvPass::wgrad ? expected : Operands::held<T>(expected)));
+        CHECK(exact == (pass == ConvPass::wgrad ? expected : test::held<T>(expected)));
       }
     }
   });

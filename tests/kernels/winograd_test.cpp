@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "kernels/reference/conv2d.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
+#include "tests/kernels/conv_epilogue.h"
 #include "tests/kernels/cpu_settings.h"
 #include "tests/tolerance.h"
 
@@ -198,17 +200,10 @@ struct Operands {
   /// As T holds them.
   template <class T>
   Operands(const Conv2dGeometry& g, T)
-      : x(held<T>(test::uniform(g.n * g.h * g.w * g.c, 1))),
-        w(held<T>(test::uniform(9 * g.c * g.k, 2))),
-        dy(held<T>(test::uniform(g.n * g.p() * g.q() * g.k, 3))) {}
+      : x(test::held<T>(test::uniform(g.n * g.h * g.w * g.c, 1))),
+        w(test::held<T>(test::uniform(9 * g.c * g.k, 2))),
+        dy(test::held<T>(test::uniform(g.n * g.p() * g.q() * g.k, 3))) {}
   std::vector<float> x, w, dy;
-
- private:
-  template <class T>
-  static std::vector<float> held(const std::vector<float>& values) {
-    const std::vector<T> elements = test::narrow<T>(values);
-    return std::vector<float>(elements.begin(), elements.end());
-  }
 };
 
 }  // namespace
@@ -262,14 +257,10 @@ TEST_CASE("winograd: the interpolation points are good ones") {
     using T = decltype(zero);
     const Conv2dGeometry g = geometry(1, 16, 16, 256, 64, 1);
     Operands o(g, zero);
-    const auto held = [](const std::vector<float>& values) {
-      const std::vector<T> elements = test::narrow<T>(values);
-      return std::vector<float>(elements.begin(), elements.end());
-    };
     o.x = test::normal(static_cast<std::int64_t>(o.x.size()), 1);
     for (float& value : o.x) value = std::max(0.0f, value);
-    o.x = held(o.x);
-    o.w = held(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
+    o.x = test::held<T>(o.x);
+    o.w = test::held<T>(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
     const Buffer x = test::widen(o.x), w = test::widen(o.w);
     Buffer y(o.dy.size());
     reference::conv2d_fprop<double>({}, g, x.data(), w.data(), {}, y.data(), nullptr);
@@ -279,24 +270,25 @@ TEST_CASE("winograd: the interpolation points are good ones") {
 }
 
 TEST_CASE("winograd: the epilogue comes after the sum") {
-  const Conv2dGeometry g = geometry(2, 9, 8, 32, 70, 1);
-  const Operands o(g, float{});
-  const std::vector<float> scale = test::powers_of_two(g.k), bias = test::uniform(g.k, 4), &residual = o.dy;
-  const ConvEpilogue affine = {.scale = scale.data(), .bias = bias.data(), .residual = residual.data(), .relu = true};
-  const ConvEpilogue shifted = {.bias = bias.data(), .relu = true};
-  test::for_each_cpu_setting([&] {
-    const auto run = [&](const ConvEpilogue& epilogue) {
-      return on_cpu<float>(ConvPass::fprop, g, o.x, o.w, o.dy.size(), epilogue);
-    };
-    std::vector<float> expected_affine = run({}), expected_shifted = expected_affine;
-    for (std::size_t i = 0; i < expected_affine.size(); ++i) {
-      const std::size_t k = i % bias.size();
-      expected_affine[i] = std::max(0.0f, expected_affine[i] * scale[k] + bias[k] + residual[i]);
-      expected_shifted[i] = std::max(0.0f, expected_shifted[i] + bias[k]);
-    }
-    CHECK(run(affine) == expected_affine);
-    CHECK(run(shifted) == expected_shifted);
+  const Conv2dGeometry g = geometry(2, 9, 8, 32, 71, 1);
+  test::for_each_element_type([&](auto zero) {
+    using T = decltype(zero);
+    const Operands o(g, zero);
+    test::for_each_cpu_setting([&] {
+      test::check_epilogue<T>(g.k, o.dy, [&](bool blank, const ConvEpilogue& epilogue) {
+        const std::vector<float> x = blank ? std::vector<float>(o.x.size()) : o.x;
+        return on_cpu<T>(ConvPass::fprop, g, x, o.w, o.dy.size(), epilogue);
+      });
+    });
   });
+}
+
+TEST_CASE("winograd: a NaN in x reaches y through the ReLU") {
+  const Conv2dGeometry g = geometry(1, 8, 8, 32, 40, 1);
+  Operands o(g, float{});
+  o.x[5] = std::numeric_limits<float>::quiet_NaN();
+  test::for_each_cpu_setting(
+      [&] { CHECK(std::isnan(on_cpu<float>(ConvPass::fprop, g, o.x, o.w, o.dy.size(), {.relu = true})[0])); });
 }
 
 TEST_CASE("winograd: neither the batch nor the threads change an image's bits") {

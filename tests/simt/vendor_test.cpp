@@ -27,13 +27,7 @@ DeviceBuffer<T> drawn(std::int64_t count, std::uint64_t seed) {
 /// ||found - expected|| / ||expected||
 template <class T>
 double distance(const DeviceBuffer<T>& found, const DeviceBuffer<T>& expected) {
-  const std::vector<double> a = test::wide(found.values()), b = test::wide(expected.values());
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    norm += b[i] * b[i];
-  }
-  return std::sqrt(difference / norm);
+  return test::relative_rms(test::wide(found.values()), test::wide(expected.values()));
 }
 
 const Conv2dGeometry kGeometries[] = {
