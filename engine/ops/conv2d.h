@@ -1,4 +1,5 @@
-// Convolution, with an optional bias and ReLU folded in; in inference also the batch norm and the residual after it. See kernels/conv2d.h for the formula.
+// Convolution, with an optional bias and ReLU folded in; in inference also the batch norm and the residual after it.
+// See kernels/conv2d.h for the formula.
 #pragma once
 
 #include "engine/core/tensor.h"
