@@ -92,7 +92,7 @@ class Bench:
     def retort(self, *words, environment={}):
         report = self.run([self.options.retort, "bench", *map(str, words), "--json", "--quiet"], environment)
         self.machine = report["machine"] if self.machine is None or not environment else self.machine
-        return report["results"]
+        return [{**row, "peak_gflops": report["machine"]["peak_gflops"]} for row in report["results"]]
 
     def torch(self, *words, environment={}):
         return self.run([sys.executable, __file__, "--torch", *map(str, words)], environment)
@@ -113,13 +113,13 @@ def ratio_text(ours, theirs):
     return f"**{statistics.median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
-def speed_rows(bench, precision, environment={}, rounds=None):
+def speed_rows(bench, precision, environment={}):
     """A row a network and mode: images a second of both, and the ratio; in bf16 also the ratio to our own fp32."""
     rows = []
     for name, size in NETWORKS:
         for mode in ("train", "infer"):
             ours, theirs, fp32, work = [], [], [], None
-            for _ in range(rounds or bench.options.rounds):
+            for _ in range(bench.options.rounds):
                 work = bench.retort_step(name, size, mode, precision, environment=environment)
                 ours.append(work["seconds"])
                 if precision == "bf16":
@@ -153,14 +153,18 @@ def loss_row(bench):
 
 
 def scaling_rows(bench, threads):
+    """A row a network: the share of linear scaling that a step reaches, and that of the machine's own multiply-add peak."""
     rows = []
     for name, size in NETWORKS:
         one, all_ = [], []
         for _ in range(bench.options.rounds):
-            one.append(bench.retort_step(name, size, "train", threads=1)["seconds"])
-            all_.append(bench.retort_step(name, size, "train", threads=threads)["seconds"])
-        share = statistics.median(o / a / threads for o, a in zip(one, all_))
-        rows.append(f"| {name} at {size} | {statistics.median(one):.2f} | {statistics.median(all_):.2f} | {100 * share:.0f}% |")
+            one.append(bench.retort_step(name, size, "train", threads=1))
+            all_.append(bench.retort_step(name, size, "train", threads=threads))
+        steps = [o["seconds"] / a["seconds"] / threads for o, a in zip(one, all_)]
+        peaks = [a["peak_gflops"] / o["peak_gflops"] / threads for o, a in zip(one, all_)]
+        share = lambda values: f"{statistics.median(values):.0%} ({min(values):.0%} to {max(values):.0%})"
+        seconds = lambda runs: f"{statistics.median(run['seconds'] for run in runs):.2f}"
+        rows.append(f"| {name} at {size} | {seconds(one)} | {seconds(all_)} | {share(steps)} | {share(peaks)} |")
     return rows
 
 
@@ -205,8 +209,7 @@ def main():
     avx2 = []
     if machine["simd"].startswith("avx512"):
         say("avx2")
-        avx2 = speed_rows(bench, "fp32", {"RETORT_SIMD": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-                          rounds=1)
+        avx2 = speed_rows(bench, "fp32", {"RETORT_SIMD": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"})
     say("layers")
     layers = {name: layer_rows(bench, name) for name, _ in NETWORKS}
 
@@ -240,9 +243,11 @@ convolution and three sevenths of a 1 x 7's, so that a rate may lie above the pe
 | Retort, ms | PyTorch, ms | speed against PyTorch | traffic |
 |---|---|---|---|""", loss, f"""
 ## From one thread to {machine["threads"]}
+The last column is what the machine itself gives: the multiply-add peak, which touches no memory, on as many threads in the
+same rounds.
 
-| network, training | one thread, s | {machine["threads"]} threads, s | of linear scaling |
-|---|---|---|---|""", *scaling]
+| network, training | one thread, s | {machine["threads"]} threads, s | of linear scaling | the peak, of linear scaling |
+|---|---|---|---|---|""", *scaling]
     if avx2:
         lines += ["\n## Both held to AVX2\n", steps, "|---|---|---|---|---|---|", *avx2]
     lines += [f"""
