@@ -37,7 +37,6 @@ template <class T>
 struct Product {
   TiledImage tiles;
   const T* x;
-  const float* filters;  ///< transformed
   Epilogue<T> epilogue;
   T* y;
 };
@@ -143,23 +142,16 @@ void transform_outputs(const Product<T>& product, const WinogradProductPlan<T>& 
 }
 
 template <class T>
-void run_task(const Product<T>& product, const WinogradProductPlan<T>& plan, std::int64_t index, float* scratch) {
-  const TiledImage& t = product.tiles;
-  const Span tiles = plan.tasks.tiles(index);
-  const Span groups = plan.tasks.groups(index);
-  T* const panels = reinterpret_cast<T*>(scratch);
-  float* const products = scratch + plan.panel_floats();
-  T* const zeros = reinterpret_cast<T*>(products + kWinogradProducts * plan.product_step);
-  std::fill_n(zeros, t.c, T(0.0f));
-  with_products<T>([&](auto arithmetic) {
-    using Products = decltype(arithmetic);
-    transform_inputs<Products>(product, plan, tiles, zeros, panels);
-    for (std::int64_t group = groups.begin; group < groups.end; ++group) {
-      const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, t.k)};
-      multiply_tiles<Products>(plan, tiles.size(), cols, panels, product.filters, products);
-      transform_outputs(product, plan, tiles, cols, products);
-    }
-  });
+void run_task(const Product<T>& product, const WinogradProductPlan<T>& plan, std::int64_t index, const float* filters,
+              float* scratch) {
+  run_product_task(
+      plan, index, filters, scratch,
+      [&](auto arithmetic, const Span& tiles, const T* zeros, T* panels) {
+        transform_inputs<decltype(arithmetic)>(product, plan, tiles, zeros, panels);
+      },
+      [&](const Span& tiles, const Span& cols, const float* products) {
+        transform_outputs(product, plan, tiles, cols, products);
+      });
 }
 
 template <class T>
@@ -187,8 +179,6 @@ bool winograd_enabled() { return enabled.load(std::memory_order_relaxed); }
 namespace cpu {
 namespace {
 
-/// Below this many channels on either side the transforms cost more than the products save.
-constexpr std::int64_t kLeastChannels = 32;
 /// The least direct multiplications for one of ours; the whole tiles of small images compute some in vain.
 constexpr double kLeastSaving = 2;
 /// wgrad's products are as deep as there are tiles. Those of bf16 soon cost less than moving 36 products in f32.
@@ -200,29 +190,25 @@ WinogradProductPlan<T> plan_for(const TiledImage& t) {
 }
 
 template <class T>
-void run_product(Product<T> product, const Filter<T>& w, void* workspace) {
+void run_product(const Product<T>& product, const Filter<T>& w, void* workspace) {
   const WinogradProductPlan<T> plan = plan_for<T>(product.tiles);
-  float* const filters = aligned_to_line(workspace);
-  float* const scratch = filters + plan.filter_floats();
   const std::int64_t slivers = winograd_divide_up(w.cols, RETORT_SIMD_SELECT(sliver_cols)());
   const std::int64_t parts = winograd_divide_up(w.depth, kFilterDepths);
-  parallel_for(slivers * parts, 4, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i)
-      RETORT_SIMD_SELECT(run_filter_task<T>)(w, i / parts, i % parts * kFilterDepths, plan.filter_step, filters);
-  });
-  product.filters = filters;
-  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
-    RETORT_SIMD_SELECT(run_task<T>)(product, plan, index, scratch + thread * plan.thread_floats());
-  });
+  run_product_tasks(
+      plan, slivers * parts, workspace,
+      [&](std::int64_t i, float* filters) {
+        RETORT_SIMD_SELECT(run_filter_task<T>)(w, i / parts, i % parts * kFilterDepths, plan.filter_step, filters);
+      },
+      [&](std::int64_t index, const float* filters, float* scratch) {
+        RETORT_SIMD_SELECT(run_task<T>)(product, plan, index, filters, scratch);
+      });
 }
 
 }  // namespace
 
 template <class T>
 bool use_winograd(ConvPass pass, const Conv2dGeometry& g) {
-  if (!winograd_enabled() || g.r != 3 || g.s != 3 || g.stride_h != 1 || g.stride_w != 1 || g.dilation_h != 1 ||
-      g.dilation_w != 1 || g.groups != 1 || g.pad_h > 2 || g.pad_w > 2 || std::min(g.c, g.k) < kLeastChannels)
-    return false;
+  if (!winograd_serves(g) || g.r != 3 || g.s != 3 || g.pad_h > 2 || g.pad_w > 2) return false;
   const TiledImage t = pass == ConvPass::dgrad ? backward_tiles(g) : forward_tiles(g);
   if (sizeof(T) == 2 && pass == ConvPass::wgrad && t.tiles() < kLeastTilesBf16) return false;
   return static_cast<double>(9 * t.p * t.q) >= kLeastSaving * kWinogradProducts * t.tiles_h() * t.tiles_w();
@@ -231,12 +217,12 @@ bool use_winograd(ConvPass pass, const Conv2dGeometry& g) {
 template <class T>
 void winograd_fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
                     void* workspace) {
-  run_product<T>({forward_tiles(g), x, nullptr, epilogue, y}, {w, g.c, g.k, /*turned=*/false}, workspace);
+  run_product<T>({forward_tiles(g), x, epilogue, y}, {w, g.c, g.k, /*turned=*/false}, workspace);
 }
 
 template <class T>
 void winograd_dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
-  run_product<T>({backward_tiles(g), dy, nullptr, {}, dx}, {w, g.k, g.c, /*turned=*/true}, workspace);
+  run_product<T>({backward_tiles(g), dy, {}, dx}, {w, g.k, g.c, /*turned=*/true}, workspace);
 }
 
 template <class T>

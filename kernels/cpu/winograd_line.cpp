@@ -33,7 +33,6 @@ struct LineProduct {
   LineImage lines;
   LineTiles cut;
   const T* x;
-  const float* filters;  ///< transformed
   Epilogue<T> epilogue;
   T* y;
 };
@@ -136,23 +135,17 @@ void transform_line_outputs(const LineProduct<T>& product, const WinogradProduct
 
 template <class T>
 void run_line_task(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, std::int64_t index,
-                   float* scratch) {
-  const Span tiles = plan.tasks.tiles(index);
-  const Span groups = plan.tasks.groups(index);
-  T* const panels = reinterpret_cast<T*>(scratch);
-  float* const products = scratch + plan.panel_floats();
-  T* const zeros = reinterpret_cast<T*>(products + plan.products * plan.product_step);
-  std::fill_n(zeros, product.lines.c, T(0.0f));
+                   const float* filters, float* scratch) {
   with_scheme<T>(product.lines.taps, [&](auto scheme) {
-    with_products<T>([&](auto arithmetic) {
-      using Products = decltype(arithmetic);
-      transform_line_inputs<decltype(scheme), Products>(product, plan, tiles, zeros, panels);
-      for (std::int64_t group = groups.begin; group < groups.end; ++group) {
-        const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, product.lines.k)};
-        multiply_tiles<Products>(plan, tiles.size(), cols, panels, product.filters, products);
-        transform_line_outputs<decltype(scheme)>(product, plan, tiles, cols, products);
-      }
-    });
+    using Scheme = decltype(scheme);
+    run_product_task(
+        plan, index, filters, scratch,
+        [&](auto arithmetic, const Span& tiles, const T* zeros, T* panels) {
+          transform_line_inputs<Scheme, decltype(arithmetic)>(product, plan, tiles, zeros, panels);
+        },
+        [&](const Span& tiles, const Span& cols, const float* products) {
+          transform_line_outputs<Scheme>(product, plan, tiles, cols, products);
+        });
   });
 }
 
@@ -176,8 +169,6 @@ HWY_AFTER_NAMESPACE();
 namespace retort::cpu {
 namespace {
 
-/// Below this many channels on either side the transforms cost more than the products save.
-constexpr std::int64_t kLeastChannels = 32;
 /// The least direct multiplications for one of ours.
 constexpr double kLeastSaving = 1.5;
 constexpr std::int64_t kMostTaps = 8;
@@ -190,20 +181,17 @@ WinogradProductPlan<T> plan_for(const LineImage& l, const LineTiles& cut) {
 }
 
 template <class T>
-void run_product(LineProduct<T> product, const LineFilter<T>& w, void* workspace) {
+void run_product(const LineProduct<T>& product, const LineFilter<T>& w, void* workspace) {
   const WinogradProductPlan<T> plan = plan_for<T>(product.lines, product.cut);
-  float* const filters = aligned_to_line(workspace);
-  float* const scratch = filters + plan.filter_floats();
   const std::int64_t slivers = winograd_divide_up(product.lines.k, RETORT_SIMD_SELECT(sliver_cols)());
-  parallel_for(slivers * winograd_divide_up(product.lines.c, kFilterDepths), 4,
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i)
-                   RETORT_SIMD_SELECT(run_line_filter_task<T>)(product, plan, w, i, filters);
-               });
-  product.filters = filters;
-  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
-    RETORT_SIMD_SELECT(run_line_task<T>)(product, plan, index, scratch + thread * plan.thread_floats());
-  });
+  run_product_tasks(
+      plan, slivers * winograd_divide_up(product.lines.c, kFilterDepths), workspace,
+      [&](std::int64_t i, float* filters) {
+        RETORT_SIMD_SELECT(run_line_filter_task<T>)(product, plan, w, i, filters);
+      },
+      [&](std::int64_t index, const float* filters, float* scratch) {
+        RETORT_SIMD_SELECT(run_line_task<T>)(product, plan, index, filters, scratch);
+      });
 }
 
 }  // namespace
@@ -211,9 +199,7 @@ void run_product(LineProduct<T> product, const LineFilter<T>& w, void* workspace
 template <class T>
 bool use_winograd_line(ConvPass pass, const Conv2dGeometry& g) {
   const bool along_w = g.r == 1;
-  if (!winograd_enabled() || (g.r != 1 && g.s != 1) || g.stride_h != 1 || g.stride_w != 1 || g.dilation_h != 1 ||
-      g.dilation_w != 1 || g.groups != 1 || (along_w ? g.pad_h : g.pad_w) != 0 || std::min(g.c, g.k) < kLeastChannels)
-    return false;
+  if (!winograd_serves(g) || (g.r != 1 && g.s != 1) || (along_w ? g.pad_h : g.pad_w) != 0) return false;
   const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
   if (lines.taps < 3 || lines.taps > kMostTaps || lines.pad < 0 || lines.pad >= lines.taps) return false;
   const LineTiles cut = cut_lines<T>(lines);
@@ -226,13 +212,13 @@ template <class T>
 void winograd_line_fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
                          void* workspace) {
   const LineImage lines = forward_lines(g);
-  run_product<T>({lines, cut_lines<T>(lines), x, nullptr, epilogue, y}, {w, /*turned=*/false}, workspace);
+  run_product<T>({lines, cut_lines<T>(lines), x, epilogue, y}, {w, /*turned=*/false}, workspace);
 }
 
 template <class T>
 void winograd_line_dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
   const LineImage lines = backward_lines(g);
-  run_product<T>({lines, cut_lines<T>(lines), dy, nullptr, {}, dx}, {w, /*turned=*/true}, workspace);
+  run_product<T>({lines, cut_lines<T>(lines), dy, {}, dx}, {w, /*turned=*/true}, workspace);
 }
 
 template <class T>

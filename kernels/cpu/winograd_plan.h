@@ -7,6 +7,7 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/cpu/block_gemm.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/table.h"
 
 namespace retort::cpu {
@@ -17,6 +18,14 @@ inline constexpr std::int64_t kLineFloats = 16;                               //
 inline constexpr std::int64_t kWidestSliver = 32;                             ///< columns
 inline constexpr std::int64_t kFilterDepths = 16;                             ///< of a filter, transformed at a time
 inline constexpr std::int64_t kGroupCols = 64;  ///< columns whose products are held before they are transformed back
+/// Below this many channels on either side the transforms cost more than the products save.
+inline constexpr std::int64_t kLeastChannels = 32;
+
+/// Whether a convolution is one that these algorithms know, but for its taps and padding.
+inline bool winograd_serves(const Conv2dGeometry& g) {
+  return winograd_enabled() && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1 &&
+         g.groups == 1 && std::min(g.c, g.k) >= kLeastChannels;
+}
 
 /// Depths of an operand that share a 32-bit lane: products of bf16 take them in pairs.
 template <class T>
@@ -80,6 +89,7 @@ struct WinogradProductPlan {
         products(products),
         tap_blocks(tap_blocks),
         channels(c),
+        cols(k),
         channel_blocks(winograd_divide_up(c, kBlockDepth<T>)),
         block_channels(winograd_divide_up(winograd_divide_up(c, channel_blocks), kLineFloats) * kLineFloats),
         channel_lanes(winograd_divide_up(c, kLaneDepths<T>)),
@@ -96,13 +106,28 @@ struct WinogradProductPlan {
   }
 
   WinogradTasks tasks;
-  std::int64_t products, tap_blocks, channels;
+  std::int64_t products, tap_blocks, channels, cols;
   std::int64_t channel_blocks, block_channels;
   std::int64_t channel_lanes;           ///< of a block of taps
   std::int64_t filter_step;             ///< lanes from one of the transformed filters to the next
   std::int64_t block_step, panel_step;  ///< elements of a block of the inputs, and to the next of the products'
   std::int64_t product_step;            ///< floats to the next of the products
 };
+
+/// Runs fprop or dgrad: filter_task(index, filters) for each of the parts that the filters are transformed in, then
+/// task(index, filters, scratch) for those of the plan.
+template <class T, class FilterTask, class Task>
+void run_product_tasks(const WinogradProductPlan<T>& plan, std::int64_t filter_tasks, void* workspace,
+                       const FilterTask& filter_task, const Task& task) {
+  float* const filters = aligned_to_line(workspace);
+  float* const scratch = filters + plan.filter_floats();
+  parallel_for(filter_tasks, 4, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) filter_task(i, filters);
+  });
+  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
+    task(index, filters, scratch + thread * plan.thread_floats());
+  });
+}
 
 /// How wgrad is cut: into tasks of some of the filter's rows (input channels) and columns (output channels), which
 /// share nothing. Each runs over all tiles, a stretch at a time: it transforms its channels of x and dy, adds to its

@@ -83,6 +83,15 @@ struct PairProducts {
   }
 };
 
+/// Calls f with the above that serves elements of type T on this processor.
+template <class T, class F>
+HWY_INLINE void with_products(const F& f) {
+  if constexpr (std::is_same_v<T, float>)
+    f(FloatProducts{});
+  else
+    with_pairing([&](auto pairing) { f(PairProducts<decltype(pairing)>{}); });
+}
+
 /// A depth of a transformed filter on its way to the lanes at `to`. It is held at `held` until its lane is whole, then
 /// streamed past the cache: together the filters of a deep layer are larger, and reading them first would cost as much.
 template <class Products>
@@ -137,6 +146,26 @@ void multiply_tiles(const WinogradProductPlan<T>& plan, std::int64_t tiles, cons
   }
 }
 
+/// Runs a task of fprop or dgrad with the transformed `filters`: inputs(Products, tiles, zeros, panels) transforms a
+/// span of tiles to where the plan has them, outputs(tiles, cols, products) transforms a group of columns back.
+template <class T, class Inputs, class Outputs>
+void run_product_task(const WinogradProductPlan<T>& plan, std::int64_t index, const float* filters, float* scratch,
+                      const Inputs& inputs, const Outputs& outputs) {
+  const Span tiles = plan.tasks.tiles(index), groups = plan.tasks.groups(index);
+  T* const panels = reinterpret_cast<T*>(scratch);
+  float* const products = scratch + plan.panel_floats();
+  T* const zeros = reinterpret_cast<T*>(products + plan.products * plan.product_step);
+  std::fill_n(zeros, plan.channels, T(0.0f));
+  with_products<T>([&](auto arithmetic) {
+    inputs(arithmetic, tiles, zeros, panels);
+    for (std::int64_t group = groups.begin; group < groups.end; ++group) {
+      const Span cols = {group * kGroupCols, std::min((group + 1) * kGroupCols, plan.cols)};
+      multiply_tiles<decltype(arithmetic)>(plan, tiles.size(), cols, panels, filters, products);
+      outputs(tiles, cols, products);
+    }
+  });
+}
+
 /// products (+)= x^T dy over `depth` tiles, of a task of wgrad.
 template <class Products, class T>
 void multiply_operands(const WinogradWgradPlan& plan, const WinogradWgradBlock<T>& block, std::int64_t rows,
@@ -173,15 +202,6 @@ void sum_over_tiles(const WinogradWgradPlan& plan, const WinogradWgradBlock<T>& 
     for (std::int64_t tile = stretch.begin; tile < stretch.end; ++tile) transform(tile, tile - stretch.begin);
     multiply_operands<Products>(plan, block, rows, stretch.size(), i > 0);
   }
-}
-
-/// Calls f with the above that serves elements of type T on this processor.
-template <class T, class F>
-HWY_INLINE void with_products(const F& f) {
-  if constexpr (std::is_same_v<T, float>)
-    f(FloatProducts{});
-  else
-    with_pairing([&](auto pairing) { f(PairProducts<decltype(pairing)>{}); });
 }
 
 }  // namespace HWY_NAMESPACE
