@@ -8,6 +8,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "models/registry.h"
 
@@ -36,13 +37,17 @@ Metadata to_metadata(const ModelSpec& spec) {
   metadata["format"] = "pt";  // what PyTorch's own loaders look for
   metadata["architecture"] = spec.architecture;
   // A class named by bytes that are no UTF-8 must not lose hours of training here.
-  metadata["classes"] = Json(spec.classes).dump(-1, ' ', false, Json::error_handler_t::replace);
+  metadata["classes"] = json_text(Json(spec.classes));
   metadata["image_size"] = std::to_string(spec.preprocessing.image_size);
   metadata["channels"] = std::to_string(spec.preprocessing.channels);
   metadata["mean"] = Json(spec.preprocessing.mean).dump();  // the shortest digits that read back exactly
   metadata["std"] = Json(spec.preprocessing.std).dump();
   metadata["auxiliary"] = spec.auxiliary ? "true" : "false";
   return metadata;
+}
+
+std::string how_to_load(const std::string& path) {
+  return text(": load it with --model ARCH --weights ", path, ", or make a model file of it with `retort import`");
 }
 
 /// Reads the keys of one file's metadata; each error names the file and the key.
@@ -52,8 +57,7 @@ class MetadataReader {
 
   const std::string& string(const std::string& key) const {
     const auto found = metadata_.find(key);
-    check(found != metadata_.end(), path_, ": its metadata has no `", key, "`: load it with --model ARCH --weights ",
-          path_);
+    check(found != metadata_.end(), path_, ": its metadata has no `", key, "`", how_to_load(path_));
     return found->second;
   }
 
@@ -78,7 +82,7 @@ class MetadataReader {
  private:
   [[noreturn]] void fail(const std::string& key, const std::string& value, const std::string& expected) const {
     throw Error(text(path_, ": its metadata has `", key, "` = ", value.substr(0, 60), ", expected ", expected,
-                     ": load it with --model ARCH --weights ", path_));
+                     how_to_load(path_)));
   }
 
   const std::string& path_;
@@ -88,13 +92,13 @@ class MetadataReader {
 bool is_finite_number(const Json& json) { return json.is_number() && std::isfinite(json.get<double>()); }
 
 ModelSpec to_spec(const std::string& path, const TensorFile& file) {
-  check(file.metadata.contains("architecture"), path,
-        ": its metadata does not say which network it is: load it with --model ARCH --weights ", path);
+  check(file.metadata.contains("architecture"), path, ": its metadata does not say which network it is",
+        how_to_load(path));
   const MetadataReader reader(path, file.metadata);
   ModelSpec spec;
   spec.architecture = reader.string("architecture");
   check(is_architecture(spec.architecture), path, ": its metadata names an unknown architecture, `",
-        spec.architecture.substr(0, 60), "`: load it with --model ARCH --weights ", path);
+        spec.architecture.substr(0, 60), "`", how_to_load(path));
   spec.classes =
       reader.list<std::string>("classes", "a JSON array of names", [](const Json& json) { return json.is_string(); });
   Preprocessing& preprocessing = spec.preprocessing;
@@ -106,10 +110,8 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
   });
   const auto channels = static_cast<std::size_t>(preprocessing.channels);
   check(preprocessing.mean.size() == channels && preprocessing.std.size() == channels, path,
-        ": its metadata has another number of `mean` or `std` than its ", channels,
-        " channels: load it with --model ARCH --weights ", path);
-  spec.auxiliary = std::any_of(file.tensors.begin(), file.tensors.end(),
-                               [](const auto& entry) { return entry.first.starts_with(kAuxiliary); });
+        ": its metadata has another number of `mean` or `std` than its ", channels, " channels", how_to_load(path));
+  spec.auxiliary = has_auxiliary_head(file);
   for (const auto& [key, value] : file.metadata)
     if (!spec_keys().contains(key)) spec.notes[key] = value;
   return spec;
@@ -147,10 +149,8 @@ bool is_head_of_other_size(const Parameter& parameter, const Tensor& tensor, con
 std::string advice(const ModelSpec& spec, const std::string& tensor) {
   const std::string& name = spec.architecture;
   if (tensor.find(".downsample.") != std::string::npos) {
-    if (name.ends_with("_a"))
-      return text("its shortcuts are convolutions: use --model ", name.substr(0, name.size() - 2));
-    if (is_architecture(name + "_a"))
-      return text("its shortcuts have no parameters (option A): use --model ", name, "_a");
+    if (name.ends_with("_a")) return text("its shortcuts are convolutions: use ", name.substr(0, name.size() - 2));
+    if (is_architecture(name + "_a")) return text("its shortcuts have no parameters (option A): use ", name, "_a");
   }
   return "give the architecture that it was saved from";
 }
@@ -160,7 +160,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
   LoadReport report;
   if (const auto said = file.metadata.find("architecture"); said != file.metadata.end())
     check(said->second == spec.architecture, path, ": it holds a ", said->second, ", not a ", spec.architecture,
-          ": use --model ", said->second);
+          ": use ", said->second);
   const std::vector<Parameter*> own = parameters(network);
   const std::string head = head_name(own);
   rename_head(file, path, head, report);
@@ -220,6 +220,11 @@ Head head_of(Network& network) {
     if (parameter->name == layer + ".bias") head.bias = parameter;
   }
   return head;
+}
+
+bool has_auxiliary_head(const TensorFile& file) {
+  return std::any_of(file.tensors.begin(), file.tensors.end(),
+                     [](const auto& entry) { return entry.first.starts_with(kAuxiliary); });
 }
 
 Model load_model(const std::string& path) {

@@ -52,6 +52,8 @@ Model load_model(const std::string& path);
 /// fc (said); with replace_head a head of another class count keeps its fresh weights (said); a file with or without
 /// AuxLogits (said). Throws Error: a file whose metadata names another architecture, and else as load_model.
 LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head);
+/// Whether a file holds InceptionV3's auxiliary head.
+bool has_auxiliary_head(const TensorFile& file);
 /// What the file's metadata says of its input, where it says it; none for a file from elsewhere. Throws Error for
 /// metadata that is there and not as save_model writes it.
 std::optional<Preprocessing> saved_preprocessing(const std::string& path);

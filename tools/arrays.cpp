@@ -53,6 +53,7 @@ Model open_model_for_array(const std::string& model, const std::string& weights,
   built.network = make_network(built.spec, common.seed);
   for (const std::string& line : load_weights(*built.network, built.spec, weights, /*replace_head=*/false).lines)
     say(common.quiet, line);
+  to_device(*built.network, compute_device(common));
   return built;
 }
 

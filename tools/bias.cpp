@@ -8,6 +8,7 @@
 #include "engine/distill/bias.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -33,6 +34,7 @@ void run(const Options& options) {
       open_data(options.data, options.common, chosen_split(options.data, Split::val), /*allow_unlabelled=*/false);
   Model model = load_model(options.model);
   check_teacher_classes(model, options.model, dataset->classes());
+  model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   std::vector<std::int64_t> classes;
   for (const std::string& name : options.shift) {
     const auto found = std::ranges::find(model.spec.classes, name);
@@ -43,34 +45,35 @@ void run(const Options& options) {
   if (classes.size() >= model.spec.classes.size()) throw UsageError("--shift: names every class; leave some out");
 
   const auto count = static_cast<std::int64_t>(model.spec.classes.size());
-  Parameter& bias = *head_of(*model.network).bias;
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.workers = std::min(4, num_threads());
   loading.preprocessings = {model.spec.preprocessing};
+  to_device(*model.network, compute_device(options.common));
   Tensor logits = Tensor::empty({dataset->size(), count}), labels = Tensor::empty({dataset->size()}, DType::i64);
   Loader loader(*dataset, loading);
   loader.start(0, 0);
   std::int64_t done = 0;
   for (Batch batch; loader.next(batch);) {
-    const Tensor z = infer(*model.network, batch.inputs[0]);
+    const Tensor z = infer(*model.network, batch.inputs[0]).to(Device::cpu);
     std::memcpy(logits.data<float>() + done * count, z.raw(), z.bytes());
     std::memcpy(labels.data<std::int64_t>() + done, batch.labels.raw(), batch.labels.bytes());
     done += z.shape()[0];
   }
   const Shift shift = best_shift(logits, labels, classes);
+  to_device(*model.network, Device::cpu);
+  Parameter& bias = *head_of(*model.network).bias;
   for (const std::int64_t index : classes) bias.value.data<float>()[index] += static_cast<float>(shift.value);
   model.spec.notes["bias-shift"] = text(shift.value);
   save_model(options.out, *model.network, model.spec);
   say(options.common.quiet, text("bias shifted by ", shift.value, ": ", shift.errors_before, " errors before, ",
                                  shift.errors, " after, of ", dataset->size(), " images; saved ", options.out));
   if (options.common.json)
-    std::cout << nlohmann::ordered_json{{"shift", shift.value},
-                                        {"errors_before", shift.errors_before},
-                                        {"errors", shift.errors},
-                                        {"samples", dataset->size()},
-                                        {"model", options.out}}
-                     .dump()
+    std::cout << json_text(nlohmann::ordered_json{{"shift", shift.value},
+                                                  {"errors_before", shift.errors_before},
+                                                  {"errors", shift.errors},
+                                                  {"samples", dataset->size()},
+                                                  {"model", options.out}})
               << std::endl;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/distill/logit_store.h"
 #include "engine/distill/teacher.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -51,6 +52,7 @@ void run(const Options& options) {
   std::vector<Tensor> logits;
   for (const std::string& path : options.stores) {
     LogitStore store = read_logit_store(path, logits.empty() ? std::vector<std::string>{} : result.classes);
+    if (!store.remark.empty()) say(options.common.quiet, text("warning: ", store.remark));
     logits.push_back(store.logits);
     if (logits.size() == 1) {
       result = std::move(store);
@@ -67,7 +69,7 @@ void run(const Options& options) {
   say(options.common.quiet, text("saved ", rows, " rows of ", result.classes.size(), " logits, the ", options.combine,
                                  " mean of ", logits.size(), " stores, in ", options.out));
   if (options.common.json)
-    std::cout << nlohmann::ordered_json{{"rows", rows}, {"stores", logits.size()}, {"logits", options.out}}.dump()
+    std::cout << json_text(nlohmann::ordered_json{{"rows", rows}, {"stores", logits.size()}, {"logits", options.out}})
               << std::endl;
 }
 

@@ -7,7 +7,9 @@
 
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
+#include "engine/io/json.h"
 #include "tools/commands.h"
+#include "tools/distillation.h"
 #include "tools/draw.h"
 #include "tools/logits.h"
 #include "tools/progress.h"
@@ -70,6 +72,7 @@ class Demo {
   TrainingOptions options_for(const std::string& name, std::int64_t epochs) const {
     TrainingOptions training;
     training.common = options_.common;
+    training.starts_over = true;
     training.data.path = path("shapes");
     training.data.image_size = kImageSize;
     training.out = path(name + ".safetensors");
@@ -114,18 +117,22 @@ class Demo {
   }
 
   TrainingOutcome distill() {
-    const TrainingOptions training = options_for("student-distilled", kStudentEpochs);
-    const TrainingData data = open_training_data(training, false);
-    Guidance guidance;
-    guidance.settings = {.temperature = 4, .lambda = 0.1, .convention = Convention::convex};
-    guidance.views = 1;
+    DistillOptions options;
+    static_cast<TrainingOptions&>(options) = options_for("student-distilled", kStudentEpochs);
+    options.student = "inception_v3";
+    options.logits = path("logits-train.npy");
+    options.val_logits = path("logits-val.npy");
+    options.temperature = 4;
+    options.lambda = 0.1;
     tell("The same student learns from the saved scores, softened by a temperature of 4, and a tenth from the labels.",
-         text("distill --student inception_v3 --logits ", path("logits-train.npy"), " --val-logits ",
-              path("logits-val.npy"), " --temperature 4 --lambda 0.1", flags(training)));
-    guidance.teacher = cached_teacher(path("logits-train.npy"), *data.train);
-    guidance.val_teacher = cached_teacher(path("logits-val.npy"), *data.val);
+         text("distill --student ", options.student, " --logits ", options.logits, " --val-logits ", options.val_logits,
+              " --temperature ", options.temperature, " --lambda ", *options.lambda, flags(options)));
+    const TrainingData data = open_training_data(options, false);
+    Guidance guidance = cached_guidance(options, open_stored_teacher(options, *data.train));
+    guidance.val_teacher = cached_teacher(options.val_logits, *data.val);
     guidance.val = guidance.val_teacher.get();
-    return run_training(training, "inception_v3", data, std::move(guidance));
+    set_objective(options, *data.train, guidance);
+    return run_training(options, options.student, data, std::move(guidance));
   }
 
   /// Loads the file again, as a user would, and judges it.
@@ -154,7 +161,7 @@ class Demo {
                                    {"parameters", row.parameters},
                                    {"bytes", row.bytes},
                                    {"images_per_second", row.images_per_second}});
-      std::cout << json.dump() << std::endl;
+      std::cout << json_text(json) << std::endl;
       return;
     }
     std::printf("\n%-38s %9s %12s %12s %10s\n", "", "accuracy", "parameters", "bytes", "images/s");

@@ -99,7 +99,8 @@ void validate(const DistillOptions& options) {
   if (options.mixup > 0 && soft_reads_labels(loss))
     throw UsageError(text("--mixup: ", options.loss, " takes one label an image; use another --loss"));
   if (!options.logits.empty() && options.mixup > 0)
-    throw UsageError("--mixup: a store has no logits for blended images; use --teacher");
+    throw UsageError(
+        "--mixup: a store has no logits for blended images; leave it out, or distil from a live --teacher");
 }
 
 StoredTeacher open_stored_teacher(const DistillOptions& options, const Dataset& train) {

@@ -8,6 +8,7 @@
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/teacher.h"
+#include "engine/io/json.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -130,7 +131,7 @@ void run(const Options& options) {
                       settings);
   }
   if (options.common.json)
-    std::cout << to_json(result, classes, dataset->labelled(), taught).dump() << std::endl;
+    std::cout << json_text(to_json(result, classes, dataset->labelled(), taught)) << std::endl;
   else
     print_table(result, classes, dataset->labelled(), taught, options.temperature);
 }

@@ -7,6 +7,7 @@
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "engine/io/npy.h"
 #include "tools/arrays.h"
@@ -45,7 +46,8 @@ void run(const Options& options) {
   write_npy(options.out, logits);
   say(options.common.quiet, text("saved ", options.out, ": ", describe(logits)));
   if (options.common.json)
-    std::cout << nlohmann::ordered_json{{"out", options.out}, {"samples", n}, {"classes", classes}}.dump() << std::endl;
+    std::cout << json_text(nlohmann::ordered_json{{"out", options.out}, {"samples", n}, {"classes", classes}})
+              << std::endl;
 }
 
 }  // namespace

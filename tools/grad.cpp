@@ -7,6 +7,7 @@
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "engine/io/npy.h"
 #include "engine/ops/dropout.h"
@@ -113,9 +114,9 @@ void run(const Options& options) {
 
   say(options.common.quiet, text("saved ", options.out, ": ", file.tensors.size(), " gradients"));
   if (options.common.json) {
-    std::cout
-        << nlohmann::ordered_json{{"loss", losses.total}, {"hard_loss", losses.hard}, {"soft_loss", losses.soft}}.dump()
-        << std::endl;
+    std::cout << json_text(nlohmann::ordered_json{
+                     {"loss", losses.total}, {"hard_loss", losses.hard}, {"soft_loss", losses.soft}})
+              << std::endl;
   } else {
     std::cout << "loss " << losses.total << "  hard " << losses.hard << "  soft " << losses.soft << std::endl;
   }

@@ -5,6 +5,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/report/network_graph.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -38,9 +39,9 @@ void run(const Options& options) {
   const std::size_t blocks = blocks_of(outline.layers).size();
   say(options.common.quiet, text("saved ", options.out, ": ", outline.layers.size(), " layers in ", blocks, " blocks"));
   if (options.common.json)
-    std::cout
-        << nlohmann::ordered_json{{"graph", options.out}, {"layers", outline.layers.size()}, {"blocks", blocks}}.dump()
-        << std::endl;
+    std::cout << json_text(nlohmann::ordered_json{
+                     {"graph", options.out}, {"layers", outline.layers.size()}, {"blocks", blocks}})
+              << std::endl;
 }
 
 }  // namespace
@@ -51,7 +52,7 @@ void add_graph_command(CLI::App& app) {
   add_common_options(*command, options->common);
   command->add_option("--model", options->model, "Architecture or model file")->required();
   command->add_option("--image-size", options->image_size, "Width and height (default: the model's own)")
-      ->check(whole_number(1));
+      ->check(whole_number(1, kMostImageSize));
   command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
   command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1]")->capture_default_str();
   command->add_option("-o,--out", options->out, "Picture to write (.svg)")->required();

@@ -4,6 +4,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -31,7 +32,8 @@ void run(const Options& options) {
       text("saved ", options.out, ": ", options.model, ", ", model.spec.classes.size(), " classes, images ",
            model.spec.preprocessing.image_size, " x ", model.spec.preprocessing.image_size));
   if (options.common.json)
-    std::cout << nlohmann::ordered_json{{"model", options.out}, {"classes", model.spec.classes}}.dump() << std::endl;
+    std::cout << json_text(nlohmann::ordered_json{{"model", options.out}, {"classes", model.spec.classes}})
+              << std::endl;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "tools/commands.h"
 #include "tools/logits.h"
 #include "tools/progress.h"
@@ -54,6 +55,7 @@ void run_logits(const LogitsOptions& options) {
                                  /*allow_unlabelled=*/true);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
+  for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);
   const std::int64_t classes = static_cast<std::int64_t>(store.classes.size());
   const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), combine, options.teacher_weights);
@@ -85,7 +87,7 @@ void run_logits(const LogitsOptions& options) {
                                    {"images_per_second", rows / seconds},
                                    {"seconds", seconds}};
     if (!options.csv.empty()) json["csv"] = options.csv;
-    std::cout << json.dump() << std::endl;
+    std::cout << json_text(json) << std::endl;
   }
 }
 

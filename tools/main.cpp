@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <new>
@@ -93,8 +94,10 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     app.exit(success);
     return written();
-  } catch (const CLI::FileError&) {
-    return report(command_path(app), "--config: cannot read the file; check its path", kFailed);
+  } catch (const CLI::FileError& error) {
+    const std::string message = error.what();  // "FILE was not readable (missing?)"
+    const std::string file = message.substr(0, message.find(" was not readable"));
+    return report(command_path(app), "--config: " + file + ": cannot read the file; check its path", kFailed);
   } catch (const CLI::ParseError& error) {
     const std::string path = command_path(app);
     return report(path, usage_message(error, app) + "; see " + path + " --help", kUsage);
@@ -103,7 +106,11 @@ int run(int argc, char** argv) {
   } catch (const Interrupted&) {
     return kInterrupted;
   } catch (const std::bad_alloc&) {
-    return report("retort", "out of memory; try a smaller --batch-size", kFailed);
+    return report("retort", "out of memory; try smaller batches or images", kFailed);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report("retort",
+                  text(error.path1().string(), ": ", error.code().message(), "; check the path and its permissions"),
+                  kFailed);
   } catch (const std::exception& error) {
     return report("retort", error.what(), kFailed);
   }

@@ -38,6 +38,7 @@ Model build_and_load(const std::string& architecture, const std::string& weights
   model.spec.architecture = architecture;
   model.spec.classes =
       dataset && dataset->labelled() ? dataset->classes() : numbered_classes(head_classes(file, weights));
+  model.spec.auxiliary = has_auxiliary_head(file);
   model.spec.preprocessing = preprocessing_of(architecture, weights, data, dataset);
   model.network = make_network(model.spec, common.seed);
   for (const std::string& line : load_weights(*model.network, model.spec, weights, /*replace_head=*/false).lines)
@@ -63,6 +64,7 @@ CLI::Validator whole_number(std::int64_t low, std::int64_t high) {
 }
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
+  command.set_version_flag("--version", "retort " RETORT_VERSION);
   command.add_option("--device", options.device, "auto, cpu, cuda or simt")
       ->check(CLI::IsMember({"auto", "cpu", "cuda", "simt"}))
       ->capture_default_str();
@@ -118,7 +120,7 @@ void add_data_options(CLI::App& command, DataOptions& options, bool with_split) 
   command.add_flag("--skip-bad", options.skip_bad, "List and leave out files that can't be decoded");
   command.add_option("--cache", options.cache, "File for the decoded images: made once, then read in their place");
   command.add_option("--image-size", options.image_size, "Width and height (default: the network's own)")
-      ->check(whole_number(1));
+      ->check(whole_number(1, kMostImageSize));
   as_list(command.add_option("--mean", options.mean, "Of pixels in 0..1, one for each channel"));
   as_list(command.add_option("--std", options.std, "Of pixels in 0..1, one for each channel"));
 }

@@ -11,6 +11,7 @@
 #include "engine/data/loader.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/ops/softmax.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -152,7 +153,7 @@ void run(const Options& options) {
         candidates.push_back({{"class", classes[candidate.label]}, {"probability", candidate.probability}});
       list.push_back({{"file", dataset->name(i)}, {"top", candidates}});
     }
-    std::cout << nlohmann::ordered_json{{"predictions", list}}.dump() << std::endl;
+    std::cout << json_text(nlohmann::ordered_json{{"predictions", list}}) << std::endl;
     return;
   }
   for (std::int64_t i = 0; i < dataset->size(); ++i) {

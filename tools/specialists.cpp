@@ -13,6 +13,7 @@
 #include "engine/distill/evaluate.h"
 #include "engine/distill/specialists.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "kernels/cpu/parallel.h"
 #include "tools/commands.h"
 #include "tools/distillation.h"
@@ -266,7 +267,7 @@ void run(Options options) {
   results["student"] = as_json(measure(logits_of(student.out, *data.val, options, "student"), *data.val));
   const std::string table = page(committee, names, results);
   write_atomic(options.file("specialists.md"), table);
-  std::cout << (options.common.json ? results.dump() + "\n" : table) << std::flush;
+  std::cout << (options.common.json ? json_text(results) + "\n" : table) << std::flush;
 }
 
 }  // namespace

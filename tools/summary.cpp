@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
+#include "engine/io/json.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/stock_model.h"
@@ -77,7 +78,7 @@ void run(const Options& options) {
                               {"output", sample_shape(layer.output)},
                               {"parameters", layer.parameters},
                               {"macs", layer.macs}});
-  std::cout << json.dump() << std::endl;
+  std::cout << json_text(json) << std::endl;
 }
 
 }  // namespace
@@ -88,7 +89,7 @@ void add_summary_command(CLI::App& app) {
   add_common_options(*command, options->common);
   command->add_option("--model", options->model, "Architecture or model file")->required();
   command->add_option("--image-size", options->image_size, "Width and height (default: the model's own)")
-      ->check(whole_number(1));
+      ->check(whole_number(1, kMostImageSize));
   command->callback([options] { run(*options); });
 }
 

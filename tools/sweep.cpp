@@ -11,6 +11,7 @@
 #include "engine/data/pick.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/report/charts.h"
 #include "kernels/cpu/parallel.h"
 #include "tools/commands.h"
@@ -210,7 +211,7 @@ void run(const Options& options) {
   const std::string result = page(options, cells, held, whole.val->size());
   write_atomic((folder / "sweep.md").string(), result);
   write_atomic((folder / "sweep.svg").string(), picture(options, cells));
-  std::cout << (options.common.json ? as_json(cells).dump() + "\n" : result) << std::flush;
+  std::cout << (options.common.json ? json_text(as_json(cells)) + "\n" : result) << std::flush;
 }
 
 }  // namespace

@@ -10,7 +10,9 @@ namespace retort {
 
 std::vector<Model> load_teachers(const std::string& files, Device device) {
   std::vector<Model> models;
-  for (const std::string& file : split_commas(files)) {
+  const std::vector<std::string> names = split_commas(files);
+  if (names.empty()) throw UsageError(text("'", files, "' names no model file; give FILE or FILE,FILE"));
+  for (const std::string& file : names) {
     models.push_back(load_model(file));
     to_device(*models.back().network, device);
     if (models.size() > 1) check_teacher_classes(models.back(), file, models.front().spec.classes);

@@ -10,7 +10,7 @@
 
 namespace retort {
 
-/// Loads FILE[,FILE...] onto a device. Throws Error if their classes differ.
+/// Loads FILE[,FILE...] onto a device. Throws Error if their classes differ, UsageError if none is named.
 std::vector<Model> load_teachers(const std::string& files, Device device);
 
 /// Their files' hashes, joined by commas.

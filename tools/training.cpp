@@ -11,6 +11,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "tools/progress.h"
 #include "tools/report.h"
 
@@ -25,6 +26,7 @@ std::string with_suffix(const std::string& out, const char* suffix) {
 
 /// Shortest text that reads back to the same bits.
 std::string exact(double value) { return Json(value).dump(); }
+std::string exact(const std::vector<double>& values) { return values.empty() ? "" : Json(values).dump(); }
 
 std::string join(const std::vector<std::string>& words) {
   std::string text;
@@ -67,7 +69,8 @@ TrainSettings settings_of(const TrainingOptions& options, const Guidance& guidan
   return settings;
 }
 
-/// Everything that determines the bits of a run, except its length: more epochs may be asked for on resuming.
+/// Everything that determines the bits of a run on this machine, except its length: more epochs may be asked for on
+/// resuming. Commands of many runs read what is finished, so there the length must be the same, too.
 Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec, const TrainingData& data,
                            const Guidance& guidance) {
   Fingerprint print = guidance.fingerprint;
@@ -75,6 +78,10 @@ Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec
   print["classes"] = join(spec.classes);
   print["samples"] = std::to_string(data.train->size());
   print["--image-size"] = std::to_string(spec.preprocessing.image_size);
+  print["--mean"] = exact(options.data.mean);
+  print["--std"] = exact(options.data.std);
+  print["--weights"] = options.weights.empty() ? "" : file_hash(options.weights);
+  print["--no-winograd"] = options.common.no_winograd ? "on" : "";
   print["--batch-size"] = std::to_string(options.batch_size);
   print["--lr"] = exact(options.lr.value_or(default_lr(options.optimizer)));
   print["--optimizer"] = options.optimizer;
@@ -92,6 +99,10 @@ Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec
   print["--seed"] = std::to_string(options.common.seed);
   print["--precision"] = options.precision == "fp32" ? "" : options.precision;
   print["--aux"] = options.auxiliary ? "on" : "off";
+  if (options.always_resume) {
+    print["--epochs"] = std::to_string(options.epochs);
+    print["--early-stop"] = std::to_string(options.early_stop);
+  }
   return print;
 }
 
@@ -190,7 +201,7 @@ class Log {
   }
   void add(const Json& json) {
     if (path_.empty()) return;
-    stream_ << json.dump() << std::endl;
+    stream_ << json_text(json) << std::endl;
     check(stream_.good(), path_, ": cannot write the log; free some space and resume");
   }
 
@@ -207,7 +218,7 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
   // --val-split 0 trains on everything; a set with a validation part of its own still uses that.
   try {
     data.val = open_data(options.data, options.common, Split::val, allow_unlabelled);
-  } catch (const Error&) {
+  } catch (const NoSamples&) {
     if (options.data.val_split > 0) throw;
   }
   if (data.val && data.val->size() == 0) data.val = nullptr;
@@ -292,8 +303,9 @@ TrainingOutcome run_training(const TrainingOptions& options, const std::string& 
   const bool finished = trainer.run();
   bar.reset();
   if (!finished) {
-    say(false, text("stopped; continue with the same command", options.always_resume ? "" : " and --resume",
-                    " (state in ", state, ")"));
+    say(false, options.starts_over ? std::string("stopped; the same command starts over")
+                                   : text("stopped; continue with the same command",
+                                          options.always_resume ? "" : " and --resume", " (state in ", state, ")"));
     throw Interrupted{};
   }
   outcome.selected_epoch = trainer.progress().selected_epoch;
@@ -317,7 +329,7 @@ void print_outcome_json(const TrainingOutcome& outcome) {
         {"model", outcome.selected_model}, {"epoch", outcome.selected_epoch}, {"accuracy", outcome.selected_accuracy}};
   json["epochs"] = Json::array();
   for (const EpochReport& report : outcome.history) json["epochs"].push_back(report_json(report, true, true));
-  std::cout << json.dump() << std::endl;
+  std::cout << json_text(json) << std::endl;
 }
 
 }  // namespace retort

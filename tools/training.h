@@ -22,6 +22,7 @@ struct TrainingOptions {
   double momentum = 0.9, weight_decay = 0, warmup_epochs = 0, label_smoothing = 0, mixup = 0, max_norm = 0;
   bool nesterov = false, resume = false, auxiliary = false;
   bool always_resume = false;  ///< set by commands of many runs, which have no --resume
+  bool starts_over = false;    ///< set by a command that neither resumes nor has --resume
   std::vector<std::string> freeze;
 };
 

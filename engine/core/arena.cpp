@@ -118,7 +118,7 @@ void* Arena::allocate(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   const auto out_of_memory = [&] {
     return Error(text("out of memory: asked for ", human(bytes), " with ", human(statistics_.used_bytes),
-                      " in use; try a smaller --batch-size"));
+                      " in use; try smaller batches or images"));
   };
   if (bytes > limit_) throw out_of_memory();
   const std::size_t size = round_up(std::max<std::size_t>(bytes, 1) + kGap, kAlignment);

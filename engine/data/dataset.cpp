@@ -12,6 +12,7 @@
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "engine/data/formats.h"
+#include "engine/io/json.h"
 
 namespace retort {
 namespace {
@@ -156,6 +157,8 @@ std::string joined(const std::vector<std::string>& words) {
 void check_classes(const Dataset& source, const DatasetOptions& options) {
   check(options.classes.empty() || source.labelled(), options.path,
         ": its images have no labels, so --classes has nothing to choose from; leave it out");
+  for (const std::string& name : source.classes())
+    check(is_utf8(name), options.path, ": the class '", name, "' has a name that is not UTF-8; rename its folder");
   std::set<std::string> seen;
   for (const std::string& name : options.classes) {
     if (!seen.insert(name).second) throw UsageError(text("--classes: names '", name, "' twice; name it once"));
@@ -207,7 +210,8 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   auto subset = std::make_unique<Subset>(std::move(source), options.classes);
   check(subset->size() > 0, options.path, ": no samples of ", joined(options.classes), "; choose other --classes");
   if (!options.whole && !own_val) apply_val_split(*subset, options.split, options.val_split);
-  check(subset->size() > 0, options.path, ": no samples for validation; give it files of its own or raise --val-split");
+  if (subset->size() == 0)
+    throw NoSamples(text(options.path, ": no samples for validation; give it files of its own or raise --val-split"));
   apply_limit(*subset, options.limit);
   if (!options.cache.empty()) {
     PixelCacheHooks hooks = options.cache_hooks;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/check.h"
 #include "engine/data/image.h"
 #include "engine/data/pixel_cache.h"
 
@@ -43,6 +44,12 @@ class Dataset {
   std::int64_t native_channels_ = 3;
 };
 
+/// What open_dataset throws where val_split leaves nothing for validation.
+class NoSamples : public Error {
+ public:
+  using Error::Error;
+};
+
 struct DatasetOptions {
   std::string path;
   Split split = Split::train;
@@ -74,8 +81,9 @@ struct DatasetOptions {
 /// it is opened, or made, once all else is right.
 ///
 /// Throws Error naming the path: missing, empty, one class only, a class folder without images, parts whose classes
-/// differ, a .gz cut short, labels out of range, a class of --classes that is not there; what
-/// PixelCache throws. UsageError for a val_split outside [0, 1), a negative limit, a cache of MNIST's or CIFAR's files.
+/// differ, class names that are not UTF-8, a .gz cut short, labels out of range, a class of --classes that is not
+/// there; what PixelCache throws. UsageError for a val_split outside [0, 1), a negative limit, a cache of MNIST's or
+/// CIFAR's files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
 }  // namespace retort

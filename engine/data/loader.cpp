@@ -8,6 +8,7 @@
 #include <exception>
 #include <limits>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "engine/core/check.h"
@@ -63,6 +64,15 @@ struct Slot {
 struct Loader::State {
   State(const Dataset& the_dataset, const LoaderOptions& the_options)
       : dataset(the_dataset), options(the_options), cache(the_dataset, the_options.cache_bytes) {}
+
+  ~State() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    work.notify_all();
+    for (std::thread& worker : workers) worker.join();
+  }
 
   const Dataset& dataset;
   const LoaderOptions options;
@@ -157,17 +167,15 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options) {
   check(options.workers >= 1 && options.prefetch >= 1, "loader: ", options.workers, " workers and ", options.prefetch,
         " batches ahead, expected at least 1 of each");
   state_ = std::make_unique<State>(dataset, options);
-  for (int i = 0; i < options.workers; ++i) state_->workers.emplace_back([state = state_.get()] { state->run(); });
+  try {
+    for (int i = 0; i < options.workers; ++i) state_->workers.emplace_back([state = state_.get()] { state->run(); });
+  } catch (const std::system_error& error) {
+    throw Error(text("cannot start ", options.workers, " threads to read images (", error.code().message(),
+                     "); give fewer with --threads"));
+  }
 }
 
-Loader::~Loader() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stopping = true;
-  }
-  state_->work.notify_all();
-  for (std::thread& worker : state_->workers) worker.join();
-}
+Loader::~Loader() = default;
 
 void Loader::start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip) {
   {

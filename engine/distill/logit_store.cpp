@@ -9,6 +9,7 @@
 #include "engine/core/check.h"
 #include "engine/io/csv.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 #include "engine/io/npy.h"
 
 namespace retort {
@@ -102,11 +103,7 @@ LogitStore from_json(const ordered_json& index) {
 /// JSON text is UTF-8, file names need not be.
 void check_utf8(const std::vector<std::string>& names, const std::string& path) {
   for (const std::string& name : names) {
-    try {
-      ordered_json(name).dump();
-    } catch (const ordered_json::exception&) {
-      throw Error(text(path, ": cannot write the name '", name, "', which is not UTF-8; rename it"));
-    }
+    check(is_utf8(name), path, ": cannot write the name '", name, "', which is not UTF-8; rename it");
   }
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
+#include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "engine/io/safetensors.h"
 
@@ -40,7 +41,7 @@ void visit_progress(Progress& p, Visit&& visit) {
 
 const Tensor& require(const TensorFile& file, const std::string& path, const std::string& name) {
   const Tensor* tensor = file.find(name);
-  check(tensor, path, ": has no ", name, "; it is the state of another model: start without --resume");
+  check(tensor, path, ": has no ", name, "; it is the state of another model; delete it to start over");
   return *tensor;
 }
 
@@ -53,7 +54,7 @@ void save_training_state(const std::string& path, Module& module, Optimizer& opt
   TensorFile file;
   file.metadata = {{"format", kFormat},
                    {"progress", json.dump()},
-                   {"fingerprint", nlohmann::json(fingerprint).dump()},
+                   {"fingerprint", json_text(nlohmann::json(fingerprint))},
                    {"optimizer_steps", std::to_string(optimizer.steps())}};
   // Memory layout is kept: nobody else reads this file, and its tensors can be written as they lie.
   for (Parameter* parameter : parameters(module))
@@ -67,29 +68,34 @@ TrainingProgress load_training_state(const std::string& path, Module& module, Op
   const TensorFile file = read_safetensors(path);
   const auto metadata = [&](const char* key) {
     const auto found = file.metadata.find(key);
-    check(found != file.metadata.end(), path, ": is not a training state; start without --resume");
+    check(found != file.metadata.end(), path, ": is not a training state; delete it to start over");
     return found->second;
   };
-  check(metadata("format") == kFormat, path, ": is not a training state of this version; start without --resume");
-  const auto saved = nlohmann::json::parse(metadata("fingerprint")).get<Fingerprint>();
+  check(metadata("format") == kFormat, path, ": is not a training state of this version; delete it to start over");
+  Fingerprint saved;
+  TrainingProgress progress;
+  try {
+    nlohmann::json::parse(metadata("fingerprint")).get_to(saved);
+    const nlohmann::json json = nlohmann::json::parse(metadata("progress"));
+    visit_progress(progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
+    optimizer.set_steps(nlohmann::json::parse(metadata("optimizer_steps")).get<std::int64_t>());
+  } catch (const nlohmann::json::exception&) {
+    throw Error(text(path, ": its metadata is damaged; delete it to start over"));
+  }
   for (const auto& [flag, value] : fingerprint) {
     const auto found = saved.find(flag);
     const std::string before = found == saved.end() ? "" : found->second;
     check(before == value, path, ": the run was started with ", flag, " '", before, "', not '", value,
-          "'; resume with the same flags, or start without --resume");
+          "'; give the same flags, or another --out");
   }
   const auto restore = [&](const std::string& name, Tensor target) {
     const Tensor& source = require(file, path, name);
     check(source.shape() == target.shape() && source.dtype() == target.dtype(), path, ": ", name, " has shape ",
-          source.shape(), ", the model's is ", target.shape(), "; start without --resume");
+          source.shape(), ", the model's is ", target.shape(), "; delete it to start over");
     target.copy_from(source);
   };
   for (Parameter* parameter : parameters(module)) restore(kModel + parameter->name, parameter->value);
   for (auto& [name, tensor] : optimizer.state()) restore(kOptimizer + name, tensor);
-  optimizer.set_steps(std::stoll(metadata("optimizer_steps")));
-  const nlohmann::json json = nlohmann::json::parse(metadata("progress"));
-  TrainingProgress progress;
-  visit_progress(progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
   return progress;
 }
 

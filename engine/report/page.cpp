@@ -7,6 +7,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/encode.h"
+#include "engine/io/json.h"
 #include "engine/report/svg.h"
 
 namespace retort {
@@ -104,7 +105,7 @@ std::string base64(const std::vector<std::uint8_t>& bytes) {
 
 /// JSON within a script element: nothing in it may look like the element's end.
 std::string script_json(const Json& json) {
-  std::string dumped = json.dump(-1, ' ', false, Json::error_handler_t::replace), result;
+  std::string dumped = json_text(json), result;
   for (const char c : dumped) c == '<' ? result += "\\u003c" : result += c;
   return result;
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
+#include "engine/io/json.h"
 
 namespace retort {
 namespace {
@@ -48,8 +49,7 @@ std::string series_styles() {
 std::string escape(std::string_view raw) {
   using nlohmann::json;
   // The library's own replacement of what is not UTF-8.
-  const std::string clean =
-      json::parse(json(std::string(raw)).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+  const std::string clean = json::parse(json_text(json(std::string(raw)))).get<std::string>();
   std::string result;
   for (const char c : clean) {
     switch (c) {

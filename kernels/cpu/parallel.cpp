@@ -4,6 +4,9 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -40,15 +43,16 @@ thread_local bool inside_task = false;
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {
-    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+    try {
+      for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+    } catch (const std::system_error& error) {
+      stop();
+      throw std::runtime_error("cannot start " + std::to_string(threads) + " threads (" + error.code().message() +
+                               "); give fewer with --threads");
+    }
   }
 
-  ~Pool() {
-    stopping_ = true;
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~Pool() { stop(); }
 
   int threads() const { return threads_; }
 
@@ -77,6 +81,13 @@ class Pool {
     inside_task = true;
     for (std::int64_t index; (index = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) (*task_)(index, thread);
     inside_task = false;
+  }
+
+  void stop() {
+    stopping_ = true;
+    generation_.fetch_add(1, std::memory_order_release);
+    generation_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
   }
 
   void work(int thread) {

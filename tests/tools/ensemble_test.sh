@@ -58,6 +58,12 @@ expect_error 2 "--teacher-weights: goes with" "${taught[@]}" --logits store1.npy
 expect_error 2 "--teacher-weights: 3 for 2 teachers" logits --model teacher1.safetensors,teacher2.safetensors \
   --teacher-weights 1,2,3 "${part[@]}" --out x.npy
 
+# Flags of the input win over the file's, and the store keeps what was used.
+expect 0 logits --model teacher1.safetensors --mean 0.1,0.1,0.1 "${part[@]}" --split train --out mean.npy
+cmp -s mean.npy store1.npy && fail "--mean changes nothing in logits"
+tr -d ' \n' <mean.json | grep -q '"mean":\[0.1,0.1,0.1\]' || fail "the store does not keep --mean"
+expect_error 2 "',' names no model file" logits --model , "${part[@]}" --split train --out x.npy
+
 # A class that the student never sees, from a store and live, to the same bits; its bias then wins some of it back.
 student=(--student mlp:8 "${part[@]}" --epochs 30 --batch-size 5 --lr 0.05 --lambda 0 --temperature 4)
 expect 0 distill "${student[@]}" --logits store1.npy --omit-classes red --out blind.safetensors
@@ -70,6 +76,8 @@ expect 0 bias --model blind.safetensors "${part[@]}" --shift red --out shifted.s
 expect_json_alone
 expect_json samples 6
 holds "$(json errors)" '<=' "$(json errors_before)" || fail "the shift costs errors"
+expect 0 bias --model blind.safetensors "${part[@]}" --shift red --mean 0.1,0.1,0.1 --out mean.safetensors
+head -c 2000 mean.safetensors | grep -aq '"mean":"\[0.1,0.1,0.1\]"' || fail "--mean changes nothing in bias"
 expect 0 bias --model shifted.safetensors "${part[@]}" --shift red --out again.safetensors --json
 expect_json shift 0.0
 expect_error 2 "--omit-classes: no class 'pink'" distill "${student[@]}" --logits store1.npy --omit-classes pink --out x.safetensors --quiet

@@ -46,6 +46,9 @@ expect 0 "${sweep[@]}" --temperature 4 --lambda 1 --seeds 1 --out two
 expect 0 "${sweep[@]}" --temperature 1,4 --lambda 0.1,1 --seeds 2 --out two
 cmp -s two/sweep.csv first.csv || fail "a continued sweep gives other numbers"
 expect_error 1 "--batch-size" "${sweep[@]}" --batch-size 4 --temperature 1 --lambda 1 --out two --quiet
+for other in "--epochs 3" "--epochs 5" "--early-stop 2" "--mean 0.4,0.4,0.4" "--weights one/T1-lambda0.1-seed0.safetensors" "--no-winograd"; do
+  expect_error 1 "${other%% *}" "${sweep[@]}" $other --temperature 1 --lambda 1 --out two --quiet
+done
 
 # Two classes take from some losses what sets them apart: said once, though the runs are quiet.
 two=(--data data --classes red,blue --val-split 0.25 --image-size 8 --batch-size 5)

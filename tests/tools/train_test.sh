@@ -83,7 +83,7 @@ expect_error 1 "--batch-size" train "${common[@]}" --data data --batch-size 5 --
 cp a.safetensors kept.safetensors
 expect_error 1 "learning rate" train "${common[@]}" --data data --epochs 3 --lr 1e30 --out kept.safetensors --quiet
 same kept
-RETORT_MEMORY_LIMIT=4096 expect_error 1 "--batch-size" train "${net[@]}" --epochs 3 --out kept.safetensors --quiet
+RETORT_MEMORY_LIMIT=4096 expect_error 1 "try smaller batches or images" train "${net[@]}" --epochs 3 --out kept.safetensors --quiet
 same kept
 expect_error 1 "data/none" train --model mlp:8 --image-size 8 --data data/none --out x.safetensors
 expect_error 1 "data/red" train --model mlp:8 --image-size 8 --data data/red --out x.safetensors
@@ -91,11 +91,23 @@ mkdir -p one/red && cp data/red/1.ppm one/red
 expect_error 1 "one" train --model mlp:8 --image-size 8 --data one --out x.safetensors
 touch file
 expect_error 1 "file" train "${net[@]}" --out file/x.safetensors
+expect_error 1 "a single image" train --model mlp:8 --image-size 8 --data data --limit 1 --out x.safetensors --quiet
+mkdir -p latin/red latin/$'\xe9' && cp data/red/1.ppm data/red/2.ppm latin/red && cp data/blue/1.ppm latin/$'\xe9'
+expect_error 1 "is not UTF-8; rename its folder" train --model mlp:8 --image-size 8 --data latin --out x.safetensors
+mkdir cifar && for label in 0 1; do bytes 1 $label && head -c 3072 /dev/zero; done >cifar/data_batch_1.bin
+expect 0 train --model mlp:8 --data cifar --val-split 0 --epochs 1 --batch-size 2 --out unvalidated.safetensors
+head -c 3000 cifar/data_batch_1.bin >cifar/test_batch.bin
+expect_error 1 "test_batch.bin" train --model mlp:8 --data cifar --val-split 0 --epochs 1 --batch-size 2 --out x.safetensors
 cp -r data bad && head -c 40 data/red/1.ppm >bad/red/1.ppm
 expect_error 1 "red/1.ppm" train "${common[@]}" --data bad --out x.safetensors --quiet
 expect 0 train "${common[@]}" --data bad --skip-bad --epochs 1 --out skipped.safetensors
 grep -q "red/1.ppm" stderr || fail "--skip-bad does not list the file"
 [[ ! -e x.safetensors ]] || fail "a failed run left a model"
+
+# A state whose numbers cannot be read.
+expect 0 train "${common[@]}" --data data --epochs 1 --out damaged.safetensors
+LC_ALL=C sed -i 's/\\"batch\\":/\\"botch\\":/' damaged.state.safetensors
+expect_error 1 "its metadata is damaged; delete it" train "${common[@]}" --data data --epochs 2 --out damaged.safetensors --resume --quiet
 
 # Usage.
 train=(train --data data --image-size 8 --out x.safetensors)

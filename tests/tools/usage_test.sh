@@ -4,6 +4,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 expect 0 --version
 [[ $(cat stdout) == "retort "[0-9]* && ! -s stderr ]] || fail "--version"
+cp stdout version
+expect 0 bench conv --version
+cmp -s stdout version || fail "a command has another version than the program"
+rm version
 expect 0 --help
 grep -q distill stdout && [[ ! -s stderr ]] || fail "--help"
 for command in train import logits combine distill sweep specialists bias graph eval predict summary forward grad bench demo; do
@@ -23,6 +27,7 @@ expect_error 2 "--seed: '-1' is not allowed" summary --model resnet20 --seed -1
 expect_error 2 "--device" summary --model resnet20 --device tpu
 expect_error 2 "--model: " summary --model
 expect_error 2 "--image-size: '0' is not allowed" summary --model resnet20 --image-size 0
+expect_error 2 "--image-size: '32769' is not allowed" summary --model resnet20 --image-size 32769
 expect_error 2 "--split" eval --model m --data . --split both
 expect_error 2 "--limit: '0' is not allowed" eval --model m --data . --limit 0
 expect_error 2 "--temperature: 0 is not allowed" eval --model m --data . --temperature 0
@@ -52,7 +57,8 @@ expect_error 1 "resnet99: neither a model file nor an architecture" summary --mo
 expect_error 1 "missing.png: no such file" predict --model m missing.png
 expect_error 1 "/nowhere" eval --model resnet20 --data /nowhere --json
 expect_error 1 "missing.npy" forward --model m --input missing.npy --out logits.npy
-expect_error 1 "--config: cannot read" summary --model resnet20 --config missing.toml
+expect_error 1 "--config: missing.toml: cannot read" summary --model resnet20 --config missing.toml
+expect_error 1 "check the path and its permissions" eval --model m --data "$(printf 'x%.0s' {1..5000})"
 [[ -z $(ls | grep -vE '^std(out|err)$') ]] || fail "left behind: $(ls)"
 
 # Output that cannot be written is a failure, in both forms.
@@ -62,6 +68,11 @@ if [[ -w /dev/full ]]; then
     "$RETORT" summary --model mlp: $form >/dev/full 2>stderr || status=$?
     [[ $status == 1 ]] && grep -q "^retort: stdout: cannot write" stderr || fail "a full disk behind stdout ($form)"
   done
+fi
+
+# Threads that the machine does not start. (A program with sanitizers needs more memory than the limit.)
+if (ulimit -v 2000000 && "$RETORT" --version) >/dev/null 2>&1; then
+  (ulimit -v 2000000 && expect_error 1 "give fewer with --threads" summary --model mlp: --threads 1000)
 fi
 
 # So is a pipe that nobody reads any more, and nothing is left behind.
