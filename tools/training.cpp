@@ -80,7 +80,7 @@ Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec
   print["--image-size"] = std::to_string(spec.preprocessing.image_size);
   print["--mean"] = exact(options.data.mean);
   print["--std"] = exact(options.data.std);
-  print["--weights"] = options.weights.empty() ? "" : file_hash(options.weights);
+  print["weights"] = options.weights.empty() ? "" : file_hash(options.weights);
   print["--no-winograd"] = options.common.no_winograd ? "on" : "";
   print["--batch-size"] = std::to_string(options.batch_size);
   print["--lr"] = exact(options.lr.value_or(default_lr(options.optimizer)));

@@ -42,12 +42,8 @@ for command in "eval --model plain-t.safetensors --data data" "predict --model p
   same plain.json stdout
 done
 
-# The images lie in the cache: nothing of a later run comes from their files' content.
-eval=(eval --model plain-t.safetensors --data data --val-split 0 --split train "${cache[@]}")
-expect 0 "${eval[@]}" --json
-cp stdout before.json
-
 # An image changes, one is added, one is renamed, one removed: said in a line, and never wrong.
+eval=(eval --model plain-t.safetensors --data data --val-split 0 --split train "${cache[@]}")
 changes() { # MESSAGE: the next run says it, and its numbers are those without a cache
   expect 0 "${eval[@]}" --json
   grep -qF "pixels.cache: $1" stderr && [[ $(wc -l <stderr) == 1 ]] || fail "the cache is not made again: $1"
@@ -116,4 +112,4 @@ mkdir mnist
 { printf '\0\0\x08\x01\0\0\0\x14' && for i in {1..10}; do printf '\0\1'; done; } >mnist/train-labels-idx1-ubyte
 expect_error 2 "--cache: the images of mnist are decoded as they are" train --model mlp:2 --data mnist --out x.safetensors \
   --cache mnist.cache
-[[ ! -e mnist.cache && ! -e x.safetensors.tmp ]] || fail "a cache of MNIST's files"
+[[ ! -e mnist.cache && -z $(find . -name '*.tmp') ]] || fail "a cache of MNIST's files"

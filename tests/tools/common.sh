@@ -42,8 +42,33 @@ expect_json() {
   [[ $(json "$1") == "$2" ]] || fail "\"$1\" is '$(json "$1")', expected '$2'"
 }
 
-# True if the decimal numbers satisfy $1 $2 $3, e.g. holds 1e-3 '<' 0.5
-holds() { awk -v a="$1" -v b="$3" "BEGIN { exit !((a + 0) $2 (b + 0)) }" && [[ $1 =~ [0-9] && ! $1 =~ nan ]]; }
+# True if the decimal numbers satisfy $1 $2 $3, e.g. holds 1e-3 '<' 0.5. What is no number holds for nothing.
+holds() {
+  local number='^-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?$'
+  [[ $1 =~ $number && $3 =~ $number ]] && awk -v a="$1" -v b="$3" "BEGIN { exit !((a + 0) $2 (b + 0)) }"
+}
+# The distance of two numbers, or nothing.
+distance() { holds "$1" == "$1" && holds "$2" == "$2" && awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; print d < 0 ? -d : d }'; }
+
+# The value of "$1" in the last line of a log of JSON lines, or nothing.
+last() { tail -n 1 "$2" | grep -oE "\"$1\":[^,}]*" | cut -d: -f2; }
+
+# Of a model file, the bytes after the header: the header says what it was trained with, so that whole files may differ
+# though their weights do not.
+weights() { [[ -s $1 ]] && tail -c +$((9 + $(od -An -t u8 -N 8 "$1"))) "$1"; }
+# The bytes of one of its tensors.
+tensor() {
+  local size offsets
+  size=$(od -An -t u8 -N 8 "$1" | tr -d ' ')
+  offsets=$(dd if="$1" bs=1 skip=8 count="$size" status=none | grep -oE "\"$2\":\{[^}]*" | grep -oE '[0-9]+,[0-9]+\]$')
+  offsets=${offsets%]}
+  dd if="$1" bs=1 skip=$((8 + size + ${offsets%,*})) count=$((${offsets#*,} - ${offsets%,*})) status=none
+}
+# Fails with the message unless the weights of two model files differ.
+other_weights() {
+  [[ -s $1 && -s $2 ]] || fail "$1 or $2 is missing"
+  ! cmp -s <(weights "$1") <(weights "$2") || fail "$3"
+}
 
 # One line of JSON on stdout: that and nothing else.
 expect_json_alone() {

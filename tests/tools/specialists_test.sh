@@ -55,7 +55,7 @@ expect 0 distill --student mlp:6 "${part[@]}" --epochs 10 --lr 0.02 --temperatur
   --augment flip,jitter --out again.safetensors
 expect 0 eval --model again.safetensors "${part[@]}" --json
 expect_json accuracy "$(reported student)"
-cmp -s one/specialist-1.safetensors views/specialist-1.safetensors && fail "--augment does not reach the specialists"
+other_weights one/specialist-1.safetensors views/specialist-1.safetensors "--augment does not reach the specialists"
 
 # Every class alone: no specialist, and what is combined is the generalist.
 expect 0 "${run[@]}" --groups 5 --out alone --json

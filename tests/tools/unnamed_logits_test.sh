@@ -23,6 +23,7 @@ same() {
   expect 0 "${student[@]}" --logits $table --val-logits $table_val --out named.safetensors --log named.jsonl
   expect 0 "${student[@]}" --logits $array --val-logits $array_val --out array.safetensors --log array.jsonl
   cmp -s named.safetensors array.safetensors || fail "$array: other bits than $table"
+  grep -q '"val_kl":[0-9]' named.jsonl || fail "$array_val: no val_kl"
   [[ $(grep -oE '"val_kl":[^,]*' named.jsonl) == $(grep -oE '"val_kl":[^,]*' array.jsonl) ]] || fail "$array_val: another val_kl"
 }
 same train.csv val.csv train.npy val.npy

@@ -88,3 +88,4 @@ unset TMPDIR
 
 # Of a flag given twice the last counts.
 expect 0 summary --model nonsense --model mlp:7 --image-size 9 --image-size 4 --json
+expect_json image_size 4
