@@ -95,14 +95,14 @@ def pair(words):
 def soft_loss(torch, name, z, v, labels, t):
     """The soft term of kernels/loss.h as PyTorch composes it: logits z and v [n, classes], temperature t."""
     functional = torch.nn.functional
-    log_q, log_p = functional.log_softmax(z / t, -1), functional.log_softmax(v / t, -1)
+    softened = lambda logits: functional.log_softmax(logits / t, -1)
     kl = lambda log_a, log_b: functional.kl_div(log_b, log_a, log_target=True, reduction="none").sum(-1)
     if name == "kd":
-        return t * t * kl(log_p, log_q).mean()
+        return t * t * kl(softened(v), softened(z)).mean()
     if name == "mse":
         return functional.mse_loss(z, v) / 2
     if name in ("ttm", "wttm"):
-        rows = kl(log_p, functional.log_softmax(z, -1))
+        rows = kl(softened(v), functional.log_softmax(z, -1))
         return (rows * functional.softmax(v, -1).pow(1 / t).sum(-1) if name == "wttm" else rows).mean()
     if name == "dist":
         def correlation(a, b, axis):
@@ -110,7 +110,7 @@ def soft_loss(torch, name, z, v, labels, t):
             norm = ((a * a).sum(axis) + 1e-8) * ((b * b).sum(axis) + 1e-8)
             return ((a * b).sum(axis) / norm.sqrt()).mean()
 
-        p, q = log_p.exp(), log_q.exp()
+        p, q = softened(v).exp(), softened(z).exp()
         return 2 - correlation(p, q, 1) - correlation(p, q, 0)
     # dkd, nkd: the label's class is taken out by a logit that no other comes near.
     column = labels[:, None]
@@ -121,7 +121,7 @@ def soft_loss(torch, name, z, v, labels, t):
         target = -(sure * functional.log_softmax(z, -1).gather(1, column)).mean()
         return target - 1.5 * t * t * (others_p.exp() * others_q * (out == 0)).sum(-1).mean()
     two = lambda log: torch.cat([log.gather(1, column), (log + out).logsumexp(-1, keepdim=True)], 1)
-    return t * t * (kl(two(log_p), two(log_q)) + 8 * (kl(others_p, others_q))).mean()
+    return t * t * (kl(two(softened(v)), two(softened(z))) + 8 * (kl(others_p, others_q))).mean()
 
 
 class Torch:

@@ -90,9 +90,9 @@ seconds() { printf "%.2f" "$(sort -g "$work/$1" | head -n 1)"; }
   echo "\`--cache\`. *crop,flip*: augmented views."
   if [ -n "$before" ]; then
     echo
-    echo "Before: decoding and resizing as at the commit that added \`bench data\`; both give the same bits. Since then stb_image is"
-    echo "asked for four channels, as it converts colours with vectors only then, the two passes of resizing run on vectors, and"
-    echo "a view is rendered in place. What is left of decoding is mostly the entropy code, bit after bit."
+    echo "Before: an earlier program; both give the same bits. (Of the one that added \`bench data\` differ: stb_image is asked for"
+    echo "four channels, as it converts colours with vectors only then, the two passes of resizing run on vectors, and a view is"
+    echo "rendered in place.)"
   fi
   echo
   echo "## An epoch"

@@ -33,7 +33,8 @@ class CachedTeacher : public Teacher {
   std::vector<std::int64_t> rows_;
 };
 
-/// How several models' outputs become one. Each result serves as logits: it is defined up to a constant per row.
+/// How several models' outputs become one. Each result serves as logits: it is defined up to a constant per row, which
+/// SoftLoss::mse alone would notice.
 enum class Combine : std::uint8_t {
   logit,       ///< mean of the logits
   arithmetic,  ///< log of the mean of the probabilities at T = 1
