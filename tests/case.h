@@ -77,9 +77,10 @@ double worst(const std::vector<T>& found, const std::vector<double>& expected, c
   return largest;
 }
 
-/// The root mean square of found - expected, relative to that of expected.
+/// The root mean square of found - expected, relative to that of expected; infinite if their sizes differ.
 template <class T>
 double relative_rms(const std::vector<T>& found, const std::vector<double>& expected) {
+  if (found.size() != expected.size()) return std::numeric_limits<double>::infinity();
   double errors = 0, squares = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     errors += (found[i] - expected[i]) * (found[i] - expected[i]);

@@ -54,8 +54,9 @@ inline void take_worse(double& worst, double error) {
   if (!(error <= worst)) worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
 }
 
-/// The largest distance of two tensors of one count; infinite if any is NaN.
+/// The largest distance of two tensors; infinite if any is NaN, or if they are not of one count.
 inline double max_difference(const Tensor& a, const Tensor& b) {
+  if (a.count() != b.count()) return std::numeric_limits<double>::infinity();
   const Tensor x = a.to(DType::f64), y = b.to(DType::f64);
   double worst = 0;
   for (std::int64_t i = 0; i < x.count(); ++i) {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -28,14 +29,16 @@ class MemoryLimit {
 
 TEST_CASE("blocks are aligned, apart, and writable to their last byte") {
   Arena arena;
+  const std::vector<std::size_t> sizes = {0, 1, 63, 64, 65, 1000, 70000};
   std::vector<std::byte*> blocks;
-  for (std::size_t bytes : {0, 1, 63, 64, 65, 1000, 70000}) {
-    auto* block = static_cast<std::byte*>(arena.allocate(bytes));
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    auto* block = static_cast<std::byte*>(arena.allocate(sizes[i]));
     CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
-    std::memset(block, 1, bytes);
+    std::memset(block, static_cast<int>(i), sizes[i]);
     blocks.push_back(block);
   }
-  for (std::size_t i = 1; i < blocks.size(); ++i) CHECK(blocks[i] != blocks[i - 1]);
+  for (std::size_t i = 0; i < sizes.size(); ++i)  // nobody wrote into another's
+    CHECK(std::all_of(blocks[i], blocks[i] + sizes[i], [i](std::byte byte) { return byte == std::byte(i); }));
   for (std::byte* block : blocks) arena.release(block);
   CHECK(arena.statistics().used_bytes == 0);
 }

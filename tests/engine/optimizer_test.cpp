@@ -129,7 +129,10 @@ TEST_CASE("buffers and frozen parameters are no business of the optimizer's") {
   Parameter buffer;
   buffer.value = Tensor::zeros({3});
   buffer.buffer = true;
-  Optimizer optimizer({&trained.parameter, &buffer}, {});
+  Parameter frozen;
+  frozen.value = Tensor::zeros({3});
+  frozen.frozen = true;
+  Optimizer optimizer({&trained.parameter, &buffer, &frozen}, {});
   CHECK(optimizer.state().size() == 1);
 }
 

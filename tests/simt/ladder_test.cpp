@@ -206,7 +206,8 @@ void check_loss(const LadderStep& step, const Batch& batch, const LossCase& loss
 
 TEST_CASE("ladder: steps have names of their own, by which they are found") {
   std::set<std::string> names;
-  for (const auto& ladder : {simt::conv2d_fprop_ladder(), simt::softmax_ladder(), simt::loss_ladder()})
+  for (const auto& ladder : {simt::conv2d_fprop_ladder(), simt::softmax_ladder(), simt::loss_ladder()}) {
+    REQUIRE(ladder.size() > 1);
     for (std::size_t i = 0; i < ladder.size(); ++i) {
       const std::string name = ladder[i].name;
       CHECK(names.insert(name).second);
@@ -214,6 +215,7 @@ TEST_CASE("ladder: steps have names of their own, by which they are found") {
       CHECK(ladder[i].table.name == name);
       CHECK(simt::find_ladder_step(name) == &ladder[i]);
     }
+  }
   CHECK(simt::find_ladder_step("conv2d") == nullptr);
 }
 
