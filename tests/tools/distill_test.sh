@@ -130,6 +130,10 @@ expect_error 2 "--loss" distill --student mlp: --data pile --image-size 8 --loss
 expect 0 predict --model unlabelled.safetensors data/red/1.ppm --json
 grep -qE '"class":"(red|blue)"' stdout || fail "an unlabelled student does not know its teacher's classes"
 
+expect 0 train --model mlp:4 "${part[@]}" --image-size 8 --epochs 1 --out stranger.safetensors
+expect 0 logits --model stranger.safetensors "${part[@]}" --split val --out other-val.npy
+expect 0 logits --model teacher.safetensors "${part[@]}" --split val --views 2 --augment flip --out views-val.npy
+
 # A store that does not match its images names the first file at fault.
 refuse() { expect_error 1 "$1" distill "${student[@]}" --logits train.npy --out x.safetensors --quiet "${@:2}"; }
 name=$(sed -n 2p train.csv | cut -d, -f1)
@@ -146,7 +150,17 @@ head -c 200 train.npy >short.npy && cp train.json short.json
 expect_error 1 "short.npy" distill "${student[@]}" --logits short.npy --out x.safetensors --quiet
 expect_error 1 "missing.npy" distill "${student[@]}" --logits missing.npy --out x.safetensors --quiet
 
+# Stores that do not fit what is asked.
+refuse "val.npy: comes from another teacher" --val-logits other-val.npy
+refuse "views-val.npy: holds augmented views" --val-logits views-val.npy
+expect_error 1 "views.npy: holds augmented views" eval --model teacher.safetensors "${part[@]}" --split train --logits views.npy --quiet
+
 # Usage.
+expect_error 2 "--student: 'resnet51' is no architecture" distill "${student[@]}" --student resnet51 --logits train.npy --out x.safetensors
+expect_error 2 "--views: views.npy holds 3 views, not 2" distill "${student[@]}" --logits views.npy --views 2 --out x.safetensors --quiet
+expect_error 2 "--views: -1" distill "${student[@]}" --logits views.npy --views -1 --out x.safetensors
+expect_error 2 "--val-logits: goes with --logits" distill "${student[@]}" --teacher teacher.safetensors --val-logits val.npy --out x.safetensors
+expect_error 2 "--batch-size: 0" logits --model teacher.safetensors "${part[@]}" --batch-size 0 --out x.npy
 expect_error 2 "--temperature" distill "${net[@]}" --data data --logits train.npy --temperature 0 --out x.safetensors
 expect_error 2 "--lambda" distill "${net[@]}" --data data --logits train.npy --lambda 1.5 --out x.safetensors
 expect_error 2 "--convention" distill "${student[@]}" --logits train.npy --convention keras --out x.safetensors

@@ -37,6 +37,15 @@ expect_error 2 "--combine" combine store1.npy store2.npy --combine median --out 
 expect_error 2 "--out" combine store1.npy store2.npy --out x.txt
 expect 0 logits --model teacher2.safetensors "${part[@]}" --split val --out val.npy
 expect_error 1 "val.npy: has other image names than store1.npy" combine store1.npy val.npy --out x.npy
+expect 0 train --model mlp:4 "${part[@]}" --classes blue,green --epochs 1 --out two.safetensors
+expect 0 logits --model two.safetensors "${part[@]}" --classes blue,green --split train --out two.npy
+expect_error 1 "two.npy: has other classes than store1.npy" combine store1.npy two.npy --out x.npy
+expect 0 logits --model teacher2.safetensors "${part[@]}" --split train --augment flip --out views.npy
+expect_error 1 "views.npy: has other views than store1.npy" combine store1.npy views.npy --out x.npy
+cp -r data changed && for image in changed/red/*; do ppm 8 9 9 9 >"$image"; done
+expect 0 logits --model teacher2.safetensors "${part[@]}" --data changed --split train --out changed.npy
+expect_error 1 "changed.npy: has other image contents than store1.npy" combine store1.npy changed.npy --out x.npy
+expect_error 1 "data: has 3 classes where two.safetensors has 2" eval --model two.safetensors "${part[@]}"
 
 # Live teachers are weighed as stores are.
 taught=(distill --student mlp:8 "${part[@]}" --epochs 5 --batch-size 5)

@@ -49,6 +49,11 @@ if ! command -v nvidia-smi >/dev/null; then
     expect_error 2 "--backend: $backend: " bench gemm --backend cpu --backend $backend
   done
 fi
+expect_error 2 "--net: 'resnet51' is no architecture" bench conv --net resnet51
+expect_error 2 "--model: 'resnet51' is no architecture" bench step --model resnet51
+expect_error 2 "--temperature: 0 is not allowed" bench loss --temperature 0
+expect_error 2 "--temperature: 0 is not allowed" bench softmax --temperature 0
+expect_error 2 "--temperature: 0 is not allowed" grad --model m --input x.npy --labels y.npy --temperature 0 --out g.safetensors
 expect_error 2 "--r: a filter" bench conv --h 2 --r 7 --pad 0
 expect_error 2 "retort bench" bench
 expect_error 2 "extra: unknown argument" summary --model resnet20 extra
