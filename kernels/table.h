@@ -35,7 +35,8 @@ struct KernelTable {
 const KernelTable& kernels_for(Device device, DType dtype);
 
 /// Number of threads the CPU backend uses (>= 1); default: the cores this process may run on. Results depend on it
-/// only through the order of partial sums. Not to be called while kernels run.
+/// only through the order of partial sums. Not to be called while kernels run. Throws std::runtime_error where the
+/// machine does not start so many.
 void set_num_threads(int threads);
 int num_threads();
 

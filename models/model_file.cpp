@@ -82,7 +82,7 @@ class MetadataReader {
  private:
   [[noreturn]] void fail(const std::string& key, const std::string& value, const std::string& expected) const {
     throw Error(text(path_, ": its metadata has `", key, "` = ", value.substr(0, 60), ", expected ", expected,
-                     how_to_load(path_)));
+                     ": save the model again"));
   }
 
   const std::string& path_;
@@ -98,7 +98,7 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
   ModelSpec spec;
   spec.architecture = reader.string("architecture");
   check(is_architecture(spec.architecture), path, ": its metadata names an unknown architecture, `",
-        spec.architecture.substr(0, 60), "`", how_to_load(path));
+        spec.architecture.substr(0, 60), "`: save the model again");
   spec.classes =
       reader.list<std::string>("classes", "a JSON array of names", [](const Json& json) { return json.is_string(); });
   Preprocessing& preprocessing = spec.preprocessing;
@@ -110,7 +110,7 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
   });
   const auto channels = static_cast<std::size_t>(preprocessing.channels);
   check(preprocessing.mean.size() == channels && preprocessing.std.size() == channels, path,
-        ": its metadata has another number of `mean` or `std` than its ", channels, " channels", how_to_load(path));
+        ": its metadata has another number of `mean` or `std` than its ", channels, " channels: save the model again");
   spec.auxiliary = has_auxiliary_head(file);
   for (const auto& [key, value] : file.metadata)
     if (!spec_keys().contains(key)) spec.notes[key] = value;

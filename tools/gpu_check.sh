@@ -117,5 +117,5 @@ phase ctest 120 ctest --preset release -LE package --parallel "$(nproc)"
 
 python3 tools/gpu_check.py --report --out "$out" || fail "no report; see the logs in $out"
 echo "$out/report.md, $out/report.json, after $SECONDS s"
-# Tests that hang have not passed.
-! grep -qE $'FAILED|^(tests_on_the_gpu|ctest)\t.*not finished' "$out/phases.tsv"
+# Tests that hang, or are not built, have not passed.
+! grep -qE $'FAILED|^(build_tests|tests_on_the_gpu)\t.*not finished' "$out/phases.tsv"

@@ -38,7 +38,7 @@ Model build_and_load(const std::string& architecture, const std::string& weights
   model.spec.architecture = architecture;
   model.spec.classes =
       dataset && dataset->labelled() ? dataset->classes() : numbered_classes(head_classes(file, weights));
-  model.spec.auxiliary = has_auxiliary_head(file);
+  model.spec.auxiliary = architecture == "inception_v3" && has_auxiliary_head(file);
   model.spec.preprocessing = preprocessing_of(architecture, weights, data, dataset);
   model.network = make_network(model.spec, common.seed);
   for (const std::string& line : load_weights(*model.network, model.spec, weights, /*replace_head=*/false).lines)

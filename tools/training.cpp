@@ -69,8 +69,8 @@ TrainSettings settings_of(const TrainingOptions& options, const Guidance& guidan
   return settings;
 }
 
-/// Everything that determines the bits of a run on this machine, except its length: more epochs may be asked for on
-/// resuming. Commands of many runs read what is finished, so there the length must be the same, too.
+/// Everything that determines the bits of a run on one device with as many threads, except its length: more epochs may
+/// be asked for on resuming. Commands of many runs read what is finished, so there the length must be the same, too.
 Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec, const TrainingData& data,
                            const Guidance& guidance) {
   Fingerprint print = guidance.fingerprint;
@@ -100,7 +100,7 @@ Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec
   print["--precision"] = options.precision == "fp32" ? "" : options.precision;
   print["--aux"] = options.auxiliary ? "on" : "off";
   if (options.always_resume) {
-    print["--epochs"] = std::to_string(options.epochs);
+    print["epochs"] = std::to_string(options.epochs);
     print["--early-stop"] = std::to_string(options.early_stop);
   }
   return print;

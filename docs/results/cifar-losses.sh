@@ -143,14 +143,14 @@ The students are far from converged; the variables at the script's top make it a
 
 The teacher was trained on all 50,000 training images. Its mean confidence is {100 * sureness(f"{work}/train.npy", 10):.1f}% on what the students see of them,
 {100 * teacher["confidence"]:.1f}% on the test images. KL and agreement are against its logits of the test images, at T = 1. A student is
-as sure as it is entitled to where its confidence is its accuracy. More than 5 points surer: {off_by(1)}.
+as sure as it should be where its mean confidence equals its accuracy. More than 5 points surer: {off_by(1)}.
 More than 5 points less sure: {off_by(-1)}.
 Differences within the seeds' ranges say nothing.
 
 SGD with momentum 0.9 (Nesterov), learning rate 0.05 along a cosine after half an epoch of warm-up, batches of 64, weight
 decay 5e-4, gradient norm clipped to 5: the same for all and tuned for none, though weights of the soft term from 0.9 to 45 make
 steps of different sizes. The flags of `kd --standardize-logits`, `dkd` and `nkd` are the papers', those of `dist`, `ttm` and
-`wttm` are from the authors' released code ([which loss](../guide/losses.md)); `kd` and `mse` have no setting of their papers'. `dkd`'s ramp takes the
+`wttm` are from the authors' released code ([which loss](../guide/losses.md)); the papers of `kd` and `mse` give none. `dkd`'s ramp takes the
 first tenth of the epochs, and its factor of 8 is of the paper's ResNet-32x4 pair: the authors' code has 2 for a ResNet-56.""")
 P
 mv "$work/page.md" docs/results/cifar-losses.md

@@ -90,9 +90,9 @@ seconds() { printf "%.2f" "$(sort -g "$work/$1" | head -n 1)"; }
   echo "\`--cache\`. *crop,flip*: augmented views."
   if [ -n "$before" ]; then
     echo
-    echo "Before: an earlier program; both give the same bits. (Of the one that added \`bench data\` differ: stb_image is asked for"
-    echo "four channels, as it converts colours with vectors only then, the two passes of resizing run on vectors, and a view is"
-    echo "rendered in place.)"
+    echo "Before: an earlier program; both give the same bits. (Since the program that added \`bench data\`: stb_image is asked for four"
+    echo "channels, because only then does it convert colours with vectors; resizing's two passes run on vectors; a view is rendered"
+    echo "in place.)"
   fi
   echo
   echo "## An epoch"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates docs/results/hinton-mnist.md: every MNIST experiment of Hinton et al. 2015 (arXiv 1503.02531, section 3),
+# Generates docs/results/hinton-mnist.md: the MNIST experiments of Hinton et al. 2015 (arXiv 1503.02531, section 3),
 # ours beside the paper's. Within an hour on two cores with AVX-512 BF16.
 # Usage: docs/results/hinton-mnist.sh [DATA] [WORK]
 #   DATA  folder with MNIST's four files   (default: $RETORT_DATA/mnist, else ../shared/data/mnist)
@@ -113,10 +113,10 @@ row() { echo "| $1 | $2 | $3 |"; }
   echo "epochs, of views and of teachers are what an hour allows. The biases were tuned on 5,000 training images (the paper's on"
   echo "the test images)."
   echo
-  echo "How to read it: the students with soft targets also train longer than the one with labels, and those of the last two rows"
-  echo "of 800-800 see shifted images. Labels alone with shifted images make [90.0 errors after 48 epochs](ensemble-mnist.md). A score of 75"
-  echo "has a standard error of about 9. An earlier recipe of the row with one teacher had been tested, too (83.7 errors)."
-  echo "With other rates and another teacher the students of some digits come out [quite otherwise](unseen-classes.md)."
+  echo "How to read it: the 800-800 students with soft targets of all digits train longer than the one with labels alone, and those"
+  echo "at T = 4 see shifted images. For labels alone with shifted images see [another page](ensemble-mnist.md). A score of 75"
+  echo "has a standard error of about 9. An earlier recipe of the T = 4 row with one teacher was run on the test images, too (83.7"
+  echo "errors). With other rates and another teacher the students of some digits come out [quite otherwise](unseen-classes.md)."
 } > "$work/page.md"
 mv "$work/page.md" docs/results/hinton-mnist.md
 cat docs/results/hinton-mnist.md

@@ -158,7 +158,7 @@ void check_classes(const Dataset& source, const DatasetOptions& options) {
   check(options.classes.empty() || source.labelled(), options.path,
         ": its images have no labels, so --classes has nothing to choose from; leave it out");
   for (const std::string& name : source.classes())
-    check(is_utf8(name), options.path, ": the class '", name, "' has a name that is not UTF-8; rename its folder");
+    check(is_utf8(name), options.path, ": the class '", name, "' has a name that is not UTF-8; rename it");
   std::set<std::string> seen;
   for (const std::string& name : options.classes) {
     if (!seen.insert(name).second) throw UsageError(text("--classes: names '", name, "' twice; name it once"));

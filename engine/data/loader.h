@@ -32,7 +32,8 @@ struct Batch {
 
 class Loader {
  public:
-  /// `dataset` must outlive the loader. Throws UsageError on a batch size below 1.
+  /// `dataset` must outlive the loader. Throws UsageError on a batch size below 1, Error where the machine does not
+  /// start so many workers.
   Loader(const Dataset& dataset, const LoaderOptions& options);
   /// Stops at once, in the middle of an epoch too.
   ~Loader();

@@ -253,6 +253,8 @@ LogitStore read_logit_store(const std::string& path, const std::vector<std::stri
                      : std::filesystem::exists(index_path(path)) ? read_indexed(path)
                                                                  : import_array(path, classes, row_names);
   check_store(store, path);
+  for (const std::string& name : store.classes)
+    check(is_utf8(name), path, ": the class '", name, "' has a name that is not UTF-8; save the file as UTF-8");
   if (store.hashes.empty() && store.remark.empty()) accept_probabilities(store, path);
   return store;
 }

@@ -52,7 +52,8 @@ bool Trainer::run() {
   loading.workers = settings_.workers;
   Loader loader(parts_.train, loading);
   batches_ = loader.batches();
-  check(batches_ > 0, "the training part holds a single image, which batch norm cannot train on; give it more images");
+  check(batches_ > 0,
+        "the training part holds a single image, and a step leaves out a last image alone; give it more images");
   while (progress_.epoch < settings_.epochs) {
     if (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop) break;
     if (!run_epoch(loader)) return false;

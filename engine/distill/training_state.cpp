@@ -10,7 +10,7 @@
 namespace retort {
 namespace {
 
-constexpr const char* kFormat = "retort-training-state-2";
+constexpr const char* kFormat = "retort-training-state-3";
 const std::string kModel = "model.", kOptimizer = "optimizer.";
 
 // One list for both directions, so that a field cannot be saved and not restored. JSON prints doubles so that they read

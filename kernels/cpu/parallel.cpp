@@ -49,6 +49,9 @@ class Pool {
       stop();
       throw std::runtime_error("cannot start " + std::to_string(threads) + " threads (" + error.code().message() +
                                "); give fewer with --threads");
+    } catch (...) {
+      stop();
+      throw;
     }
   }
 
@@ -116,8 +119,12 @@ class Pool {
   std::vector<std::thread> workers_;
 };
 
+/// Of the pool that the first caller makes; 0: all cores.
+std::atomic<int> first_threads{0};
+
 std::unique_ptr<Pool>& pool() {
-  static std::unique_ptr<Pool> instance = std::make_unique<Pool>(available_cores());
+  static std::unique_ptr<Pool> instance =
+      std::make_unique<Pool>(first_threads != 0 ? first_threads.load() : available_cores());
   return instance;
 }
 
@@ -125,6 +132,7 @@ std::unique_ptr<Pool>& pool() {
 
 void set_num_threads(int threads) {
   threads = std::max(1, threads);
+  first_threads = threads;
   if (pool()->threads() != threads) pool() = std::make_unique<Pool>(threads);
 }
 

@@ -98,7 +98,7 @@ expect_error 1 "file/x.safetensors" train "${net[@]}" --out file/x.safetensors
 expect_error 1 "file/x.jsonl" train "${net[@]}" --out x.safetensors --log file/x.jsonl --quiet
 expect_error 1 "a single image" train --model mlp:8 --image-size 8 --data data --limit 1 --out x.safetensors --quiet
 mkdir -p latin/red latin/$'\xe9' && cp data/red/1.ppm data/red/2.ppm latin/red && cp data/blue/1.ppm latin/$'\xe9'
-expect_error 1 "is not UTF-8; rename its folder" train --model mlp:8 --image-size 8 --data latin --out x.safetensors
+expect_error 1 "is not UTF-8; rename it" train --model mlp:8 --image-size 8 --data latin --out x.safetensors
 mkdir cifar && for label in 0 1; do bytes 1 $label && head -c 3072 /dev/zero; done >cifar/data_batch_1.bin
 expect 0 train --model mlp:8 --data cifar --val-split 0 --epochs 1 --batch-size 2 --out unvalidated.safetensors
 head -c 3000 cifar/data_batch_1.bin >cifar/test_batch.bin
@@ -151,6 +151,7 @@ head -c 2000 six-more.safetensors | grep -aq '"std":"\[2.0,2.0,2.0\]"' || fail "
 expect 0 train --model mlp:8 --image-size 8 --data data --weights a.safetensors --freeze layers.0 --epochs 1 --out frozen.safetensors
 grep -q "frozen: 2 tensors" stderr || fail "--freeze does not say what it keeps"
 for name in layers.0.weight layers.0.bias; do
+  [[ -n $(tensor a.safetensors $name | od -An) ]] || fail "no $name"
   cmp -s <(tensor a.safetensors $name) <(tensor frozen.safetensors $name) || fail "$name is frozen and moves"
 done
 ! cmp -s <(tensor a.safetensors layers.1.weight) <(tensor frozen.safetensors layers.1.weight) || fail "--freeze keeps what is not named"
