@@ -1,6 +1,7 @@
 // Architectures by name, and models as files: what a .safetensors of Retort says about itself.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,9 @@
 #include "engine/nn/module.h"
 
 namespace retort {
+
+/// The greatest image size that a flag or a model file may ask for.
+inline constexpr std::int64_t kMostImageSize = 1 << 15;
 
 /// All that is needed to build a network; stored in a model file's metadata.
 struct ModelSpec {

@@ -19,9 +19,6 @@ CLI::Option* as_list(CLI::Option* option);
 /// For option->check(): a whole number from `low` to `high`, said in those words.
 CLI::Validator whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
 
-/// Of --image-size, and of what a model file may ask for.
-inline constexpr std::int64_t kMostImageSize = 1 << 15;
-
 /// --device, --threads, --seed, --no-winograd, --json, --quiet, --config, --version.
 struct CommonOptions {
   std::string device = "auto";

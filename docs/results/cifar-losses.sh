@@ -91,12 +91,15 @@ read = lambda name: json.load(open(f"{work}/{name}.json"))
 def text(values, digits):
     mean, lowest, highest = sum(values) / len(values), min(values), max(values)
     return f"{mean:.{digits}f} ({lowest:.{digits}f} to {highest:.{digits}f})"
+def parsed(rows):
+    """Of each row its name, what the page calls it, its flags, and what the test images say of each seed's student."""
+    for row in rows.splitlines():
+        name, label, flags = (part.strip() for part in row.split("|"))
+        yield name, label, flags, [read(f"{name}-{seed}") for seed in seeds]
 def table(rows):
     lines = ["| soft term | accuracy, % | agreement with the teacher, % | KL to the teacher | mean confidence, % | flags |",
              "|---|---|---|---|---|---|"]
-    for row in rows.splitlines():
-        name, label, flags = (part.strip() for part in row.split("|"))
-        runs = [read(f"{name}-{seed}") for seed in seeds]
+    for _, label, flags, runs in parsed(rows):
         of = lambda key, scale=1: [scale * run[key] for run in runs]
         lines.append(f"| {label} | {text(of('accuracy', 100), 2)} | {text(of('agreement', 100), 1)} | {text(of('kl'), 2)} "
                      f"| {text(of('confidence', 100), 1)} | {f'`{flags}`' if flags else ''} |")
@@ -112,9 +115,7 @@ def sureness(path, classes):
 def off_by(sign):
     """Rows whose confidence lies more than 5 points above or below their accuracy, in the mean."""
     names = []
-    for row in (os.environ["LABELLED"] + "\n" + os.environ["UNLABELLED"]).splitlines():
-        name, label, _ = (part.strip() for part in row.split("|"))
-        runs = [read(f"{name}-{seed}") for seed in seeds]
+    for name, label, _, runs in parsed(os.environ["LABELLED"] + "\n" + os.environ["UNLABELLED"]):
         if sign * sum(run["confidence"] - run["accuracy"] for run in runs) / len(runs) > 0.05:
             names.append(label + (" (labels unread)" if name.endswith("-0") else ""))
     return ", ".join(names) or "none"

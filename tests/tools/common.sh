@@ -33,10 +33,10 @@ expect_error() {
   grep -qF -- "$message" stderr || fail "retort $*: stderr does not say '$message'"
 }
 
-# The value of the first "$1" in the JSON on stdout: a number, a string's characters, or a word.
-json() {
-  sed -nE "s/.*\"$1\":(\"([^\"]*)\"|([^],}]*)).*/\2\3/p" <<<"$(grep -oE "\"$1\":(\"[^\"]*\"|[^],}]*)" stdout | head -n 1)"
-}
+# The values of every "$1" in the JSON on stdout, a line each: numbers, strings' characters, words.
+values() { { grep -oE "\"$1\":(\"[^\"]*\"|[^],}]*)" stdout || true; } | cut -d: -f2- | sed -E 's/^"(.*)"$/\1/'; }
+# The first of them.
+json() { values "$1" | sed -n 1p; }
 
 expect_json() {
   [[ $(json "$1") == "$2" ]] || fail "\"$1\" is '$(json "$1")', expected '$2'"
@@ -53,13 +53,13 @@ distance() { holds "$1" == "$1" && holds "$2" == "$2" && awk -v a="$1" -v b="$2"
 # The value of "$1" in the last line of a log of JSON lines, or nothing.
 last() { tail -n 1 "$2" | grep -oE "\"$1\":[^,}]*" | cut -d: -f2; }
 
-# Of a model file, the bytes after the header: the header says what it was trained with, so that whole files may differ
-# though their weights do not.
-weights() { [[ -s $1 ]] && tail -c +$((9 + $(od -An -t u8 -N 8 "$1"))) "$1"; }
-# The bytes of one of its tensors.
+# Of a model file: the bytes of its header; those after it, as the header says what it was trained with, so that whole
+# files may differ though their weights do not; those of one tensor.
+header_bytes() { od -An -t u8 -N 8 "$1" | tr -d ' '; }
+weights() { [[ -s $1 ]] && tail -c +$((9 + $(header_bytes "$1"))) "$1"; }
 tensor() {
   local size offsets
-  size=$(od -An -t u8 -N 8 "$1" | tr -d ' ')
+  size=$(header_bytes "$1")
   offsets=$(dd if="$1" bs=1 skip=8 count="$size" status=none | grep -oE "\"$2\":\{[^}]*" | grep -oE '[0-9]+,[0-9]+\]$')
   offsets=${offsets%]}
   dd if="$1" bs=1 skip=$((8 + size + ${offsets%,*})) count=$((${offsets#*,} - ${offsets%,*})) status=none
