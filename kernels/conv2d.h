@@ -52,4 +52,9 @@ struct Conv2dKernels {
   Required<void(Stream, const Conv2dGeometry&, const void* x, const void* dy, void* dw, void* workspace)> wgrad;
 };
 
+/// Whether the CPU's convolutions of 3 x 3, 1 x 7 ... at unit stride may run by Winograd's algorithm (default: they
+/// do), which is faster and rounds a little more; see docs/numerics.md. Not to be called while kernels run.
+void set_winograd_enabled(bool on);
+bool winograd_enabled();
+
 }  // namespace retort

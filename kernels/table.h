@@ -34,15 +34,4 @@ struct KernelTable {
 /// has not.
 const KernelTable& kernels_for(Device device, DType dtype);
 
-/// Number of threads the CPU backend uses (>= 1); default: the cores this process may run on. Results depend on it
-/// only through the order of partial sums. Not to be called while kernels run. Throws std::runtime_error where the
-/// machine does not start so many.
-void set_num_threads(int threads);
-int num_threads();
-
-/// Whether the CPU's convolutions of 3 x 3, 1 x 7 ... at unit stride may run by Winograd's algorithm (default: they
-/// do), which is faster and rounds a little more; see docs/numerics.md. Not to be called while kernels run.
-void set_winograd_enabled(bool on);
-bool winograd_enabled();
-
 }  // namespace retort

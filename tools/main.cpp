@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "engine/core/check.h"
-#include "tools/commands.h"
-#include "tools/config.h"
-#include "tools/progress.h"
+#include "tools/cli/config.h"
+#include "tools/cli/progress.h"
+#include "tools/commands/commands.h"
 
 namespace retort {
 namespace {

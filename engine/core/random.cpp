@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "engine/core/check.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/threads.h"
 
 namespace retort {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "engine/core/check.h"
 #include "engine/data/pnm.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/threads.h"
 
 namespace retort {
 namespace {

@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/parallel.h"
-#include "kernels/table.h"
+#include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm.cpp"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd/simd.h"
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/vector_loop-inl.h"
+#include "kernels/cpu/simd/vector_loop-inl.h"
 
 #ifndef RETORT_KERNELS_CPU_BATCH_NORM_SHARED_
 #define RETORT_KERNELS_CPU_BATCH_NORM_SHARED_

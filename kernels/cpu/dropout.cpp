@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "kernels/bfloat16.h"
-#include "kernels/cpu/parallel.h"
 #include "kernels/philox.h"
+#include "kernels/threads.h"
 
 namespace retort::cpu {
 

@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cpu/parallel.h"
 #include "kernels/reference/elementwise.h"
+#include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cpp"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd/simd.h"
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/vector_loop-inl.h"
+#include "kernels/cpu/simd/vector_loop-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {

@@ -4,16 +4,16 @@
 #include <atomic>
 #include <cmath>
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/optimizer.cpp"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd/simd.h"
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/vector_loop-inl.h"
+#include "kernels/cpu/simd/vector_loop-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/parallel.h"
-#include "kernels/table.h"
+#include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pool.cpp"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd/simd.h"
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/vector_loop-inl.h"
+#include "kernels/cpu/simd/vector_loop-inl.h"
 
 #ifndef RETORT_KERNELS_CPU_POOL_SHARED_
 #define RETORT_KERNELS_CPU_POOL_SHARED_

@@ -1,17 +1,17 @@
 #include "kernels/cpu/softmax.h"
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/softmax.cpp"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd/simd.h"
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/vector_loop-inl.h"
+#include "kernels/cpu/simd/vector_loop-inl.h"
 
-#include "kernels/cpu/exponential-inl.h"
+#include "kernels/cpu/simd/exponential-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/parallel.h"
 #include "kernels/simt/memory.h"
 #include "kernels/simt/races.h"
 #include "kernels/simt/simulator.h"
+#include "kernels/threads.h"
 
 namespace retort::simt {
 

@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/threads.h"
 
 namespace retort::simt {
 

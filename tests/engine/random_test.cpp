@@ -1,4 +1,5 @@
 #include "engine/core/random.h"
+#include "kernels/threads.h"
 
 #include <doctest/doctest.h>
 

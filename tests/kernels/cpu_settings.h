@@ -5,8 +5,9 @@
 
 #include <string>
 
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd/simd.h"
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "tests/tolerance.h"
 
 namespace retort::test {

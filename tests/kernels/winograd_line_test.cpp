@@ -2,7 +2,7 @@
 // algorithm's running error bound, as in winograd_test.cpp: every intermediate is a sum of products of the transforms'
 // coefficients, so its rounding errors are at most (number of roundings) * epsilon / 2 times the same expression with
 // all terms taken absolutely. In bf16 each transform is rounded once more.
-#include "kernels/cpu/winograd_line.h"
+#include "kernels/cpu/conv/winograd_line.h"
 
 #include <doctest/doctest.h>
 
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "kernels/bfloat16.h"
-#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/conv/conv2d.h"
 #include "kernels/reference/conv2d.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
@@ -40,7 +40,7 @@ Matrix transposed(const Matrix& m) {
   return result;
 }
 
-/// F(outputs, taps) from the definition of Toom's and Cook's matrices (kernels/cpu/winograd_line_plan.h), all
+/// F(outputs, taps) from the definition of Toom's and Cook's matrices (kernels/cpu/conv/winograd_line_plan.h), all
 /// coefficients taken absolutely.
 struct AbsoluteScheme {
   AbsoluteScheme(std::size_t outputs_, const std::vector<double>& points)

@@ -1,7 +1,7 @@
 // Winograd's convolution against the direct sum in double. The tolerance is the running error bound of the algorithm:
 // every intermediate is a sum of products of the transforms' coefficients, so its rounding errors are at most
 // (number of roundings) * epsilon / 2 times the same expression with all terms taken absolutely.
-#include "kernels/cpu/winograd.h"
+#include "kernels/cpu/conv/winograd.h"
 
 #include <doctest/doctest.h>
 
@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/conv/conv2d.h"
 #include "kernels/reference/conv2d.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
@@ -29,7 +29,7 @@ using Matrix = std::array<std::array<double, cols>, rows>;
 
 constexpr double kA = 5.0 / 8, kB = 3.0 / 2, kPoints[] = {0, kA, -kA, kB, -kB};
 
-/// The transforms from their definition (kernels/cpu/winograd-inl.h), all coefficients taken absolutely.
+/// The transforms from their definition (kernels/cpu/conv/winograd-inl.h), all coefficients taken absolutely.
 struct AbsoluteTransforms {
   Matrix<6, 6> input{};   // |B^T|
   Matrix<6, 3> filter{};  // |G|

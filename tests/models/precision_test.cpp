@@ -1,7 +1,7 @@
 // A whole training step in bf16 on the CPU, against double.
 #include <doctest/doctest.h>
 
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd/simd.h"
 #include "tests/distillation_step.h"
 
 namespace retort {

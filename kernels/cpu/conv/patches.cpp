@@ -1,0 +1,132 @@
+#include "kernels/cpu/conv/patches.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/cpu/gemm/block_gemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/conv/patches.cpp"
+#include "kernels/cpu/simd/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Elements of a row that are contiguous in the image, relative to pixel (h, w) of the row's position.
+struct Run {
+  std::int64_t h, w;
+  std::int64_t begin, end;  ///< in elements from that pixel's first channel
+};
+
+/// The runs of elements [first, first + count); returns how many there are. Where neighbouring taps are neighbouring
+/// pixels, a run spans a whole row of taps.
+template <class T>
+std::int64_t list_runs(const PatchGeometry<T>& g, std::int64_t first, std::int64_t count, Run* runs) {
+  const bool joined = g.channels == g.pixel_stride && g.tap_step_w == 1;
+  const std::int64_t length = joined ? g.taps_w * g.channels : g.channels;
+  std::int64_t total = 0;
+  for (std::int64_t element = first; element < first + count; ++total) {
+    const std::int64_t index = element / length, begin = element % length;
+    const std::int64_t end = std::min(length, begin + first + count - element);
+    const std::int64_t row = joined ? index : index / g.taps_w, column = joined ? 0 : index % g.taps_w;
+    runs[total] = {g.offset_h + row * g.tap_step_h, g.offset_w + column * g.tap_step_w, begin, end};
+    element += end - begin;
+  }
+  return total;
+}
+
+/// What elements are copied as.
+template <class T>
+using Lane = std::conditional_t<sizeof(T) == 2, std::uint16_t, T>;
+
+/// Copies count elements; writes whole vectors, so up to a vector past the end of target.
+template <class T>
+HWY_INLINE void copy(const T* from, std::int64_t count, T* to) {
+  const hn::ScalableTag<Lane<T>> d;
+  constexpr std::int64_t kLanes = hn::MaxLanes(d);
+  const auto* source = reinterpret_cast<const Lane<T>*>(from);
+  auto* target = reinterpret_cast<Lane<T>*>(to);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(d, source + i), d, target + i);
+  if (i == count) return;
+  if constexpr (sizeof(T) == 2 && HWY_TARGET != HWY_AVX3) {
+    // Masked loads of 16-bit lanes read past the end here.
+    std::memcpy(target + i, source + i, static_cast<std::size_t>(count - i) * sizeof(T));
+  } else {
+    hn::StoreU(hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count - i)), d, source + i), d, target + i);
+  }
+}
+
+template <class T>
+HWY_INLINE void clear(std::int64_t count, T* to) {
+  const hn::ScalableTag<Lane<T>> d;
+  constexpr std::int64_t kLanes = hn::MaxLanes(d);
+  for (std::int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::Zero(d), d, reinterpret_cast<Lane<T>*>(to) + i);
+}
+
+template <class T>
+void gather(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
+            std::int64_t elements, T* target, std::int64_t stride) {
+  if (g.is_matrix()) {
+    const T* source = g.x + first_row * g.pixel_stride + first_element;
+    for (std::int64_t i = 0; i < rows; ++i) copy(source + i * g.pixel_stride, elements, target + i * stride);
+    return;
+  }
+  Run runs[std::max(kBlockRows, kBlockDepth<T>)];
+  const std::int64_t run_count = list_runs(g, first_element, elements, runs);
+  std::int64_t q = first_row % g.q, p = first_row / g.q % g.p;
+  const T* image = g.x + first_row / g.q / g.p * g.h * g.w * g.pixel_stride;
+  for (std::int64_t i = 0; i < rows; ++i, target += stride) {
+    T* out = target;
+    for (const Run* run = runs; run != runs + run_count; ++run) {
+      const std::int64_t count = run->end - run->begin;
+      const std::int64_t h = p * g.stride_h + run->h, w = q * g.stride_w + run->w;
+      if (h < 0 || h >= g.h) {
+        clear(count, out);
+      } else {
+        // The elements inside the image row: [0, g.w * pixel_stride) seen from pixel w.
+        const std::int64_t begin = std::clamp(-w * g.pixel_stride, run->begin, run->end);
+        const std::int64_t end = std::clamp((g.w - w) * g.pixel_stride, begin, run->end);
+        if (begin > run->begin) clear(begin - run->begin, out);
+        if (end > begin) copy(image + (h * g.w + w) * g.pixel_stride + begin, end - begin, out + begin - run->begin);
+        if (end < run->end) clear(run->end - end, out + end - run->begin);
+      }
+      out += count;
+    }
+    if (++q == g.q) {
+      q = 0;
+      if (++p == g.p) {
+        p = 0;
+        image += g.h * g.w * g.pixel_stride;
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::cpu {
+
+template <class T>
+void gather_patches(const PatchGeometry<T>& geometry, std::int64_t first_row, std::int64_t rows,
+                    std::int64_t first_element, std::int64_t elements, T* target, std::int64_t stride) {
+  RETORT_SIMD_SELECT(gather<T>)(geometry, first_row, rows, first_element, elements, target, stride);
+}
+
+template void gather_patches(const PatchGeometry<float>&, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                             float*, std::int64_t);
+template void gather_patches(const PatchGeometry<BFloat16>&, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                             BFloat16*, std::int64_t);
+
+}  // namespace retort::cpu
+#endif  // HWY_ONCE

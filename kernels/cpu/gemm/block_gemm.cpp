@@ -1,0 +1,310 @@
+#include "kernels/cpu/gemm/block_gemm.h"
+
+#include <algorithm>
+
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/gemm/block_gemm.cpp"
+#include "kernels/cpu/simd/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/gemm/microkernel-inl.h"
+#include "kernels/cpu/gemm/pack-inl.h"
+
+#ifndef RETORT_BLOCK_GEMM_CONSTANTS_
+#define RETORT_BLOCK_GEMM_CONSTANTS_
+namespace retort::cpu {
+namespace {
+
+// Up to this many rows packing B would cost more than it saves: it is read in place, a few rows of B at a time, each in
+// one long stream.
+constexpr std::int64_t kFewRows = 28;
+constexpr std::int64_t kDirectDepth = 32;
+constexpr std::int64_t kDirectCols = 2048;
+
+constexpr std::int64_t kRowStride = kPanelRowStride<float>;
+constexpr std::int64_t kPanelFloats = kBlockDepth<float> * (kBlockRows + kPanelSlack<float>)+kPanelSlack<float>;
+constexpr std::int64_t kWidestSliver = 32;
+constexpr std::int64_t kMostCols = 512;  // of a packed block of B
+constexpr std::int64_t kPackedFloats = kBlockDepth<float> * kMostCols;
+constexpr std::int64_t kLeastTaskRows = 96;
+constexpr std::size_t kAlignment = 64;
+static_assert(kPanelFloats * sizeof(float) % kAlignment == 0);
+static_assert(kFewRows * kRowStride <= kPanelFloats);
+static_assert(kFewRows * kDirectCols + kDirectDepth * kWidestSliver <= kPackedFloats);
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+}  // namespace retort::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+/// Packs rows [first, first + depth) of columns [col, col + cols), run by run.
+void pack_sliver(const StoredB<float>& b, std::int64_t first, std::int64_t depth, std::int64_t col, std::int64_t cols,
+                 std::int64_t width, float* target) {
+  for (const std::int64_t end = first + depth; first < end;) {
+    const std::int64_t run = b.run_length > 0 ? first / b.run_length : 0, l = first - run * b.run_length;
+    const std::int64_t count = b.run_length > 0 ? std::min(end - first, b.run_length - l) : end - first;
+    const float* source = b.data + run / b.inner_runs * b.outer_step + run % b.inner_runs * b.inner_step;
+    if (b.transposed)
+      pack_columns(source + col * b.stride + l, b.stride, count, cols, width, target);
+    else
+      pack_rows(source + l * b.stride + col, b.stride, count, cols, width, target);
+    first += count;
+    target += count * width;
+  }
+}
+
+/// A loaded block of A with the rows of C that it contributes to.
+struct Block {
+  std::int64_t row, rows, depths;
+  const float* panel;
+  std::int64_t panel_stride;
+  float* const* c;
+  float* const* start = nullptr;                ///< see Tile
+  bool accumulate = false;                      ///< C holds the sum of earlier blocks
+  bool finish = false;                          ///< the last block: the epilogue follows
+  Prefetch *next_a = nullptr, *next = nullptr;  ///< what is fetched meanwhile
+};
+
+/// Columns of B, packed or in place.
+struct Sliver {
+  std::int64_t col, cols;
+  const float* b;
+  std::int64_t b_stride;
+};
+
+/// Columns that a sliver takes in the packed buffer.
+std::int64_t sliver_width(std::int64_t cols) { return cols <= kLanes ? kLanes : kSliver; }
+
+std::int64_t count_panels(std::int64_t rows) { return divide_up(rows, kTileRows); }
+
+/// Runs one row panel of a block against a sliver. Panels are balanced, so that none is tiny.
+void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t panel, const Sliver& sliver) {
+  const std::int64_t panels = count_panels(block.rows);
+  const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
+  const bool row_major = product.layout == PanelLayout::row_major;
+  Tile tile = {
+      .a = block.panel + (row_major ? begin * kRowStride : begin),
+      .a_stride = block.panel_stride,
+      .b = sliver.b,
+      .b_stride = sliver.b_stride,
+      .depth = block.depths,
+      .c = block.c + begin,
+      .col = sliver.col,
+      .cols = sliver.cols,
+      .start = block.start != nullptr ? block.start + begin : nullptr,
+      .accumulate = block.accumulate,
+      .epilogue = block.finish ? &product.epilogue : nullptr,
+      .ahead = block.next_a != nullptr ? PrefetchTurns(*block.next_a, *block.next, block.depths) : PrefetchTurns()};
+  if (block.finish && product.epilogue.residual != nullptr) {
+    tile.residual = product.epilogue.residual + (block.row + begin) * product.residual_stride + sliver.col;
+    tile.residual_stride = product.residual_stride;
+  }
+  const auto& narrow_tiles = row_major ? kTiles<1, kRowStride> : kTiles<1, 0>;
+  const auto& wide_tiles = row_major ? kTiles<2, kRowStride> : kTiles<2, 0>;
+  (sliver.cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);
+}
+
+/// A thread's scratch, cut up.
+struct Scratch {
+  explicit Scratch(float* memory)
+      : panel(memory), packed(panel + kPanelFloats), addresses(reinterpret_cast<float**>(packed + kPackedFloats)) {}
+  float* panel;
+  float* packed;
+  float** addresses;
+};
+
+/// Share `index` of [0, total) cut into `parts` of nearly equal size: {begin, end}.
+struct Share {
+  Share(std::int64_t total, std::int64_t parts, std::int64_t index)
+      : begin(total * index / parts), end(total * (index + 1) / parts) {}
+  std::int64_t size() const { return end - begin; }
+  std::int64_t begin, end;
+};
+
+/// B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend on how many
+/// stand beside it: each depth block is summed on its own, here in steps that start from where the last one ended.
+void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scratch& scratch) {
+  const std::int64_t blocks = divide_up(product.depth, kBlockDepth<float>), rows = range.rows;
+  const bool row_major = product.layout == PanelLayout::row_major;
+  const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
+  float* const partial = scratch.packed + kDirectDepth * kWidestSliver;
+  float* partial_rows[kFewRows];
+  product.locate_rows(range.row, rows, scratch.addresses);
+  for (std::int64_t first = range.col; first < range.col + range.cols; first += kDirectCols) {
+    const std::int64_t end = std::min(first + kDirectCols, range.col + range.cols);
+    for (std::int64_t i = 0; i < rows; ++i) partial_rows[i] = partial + i * kDirectCols - first;
+    for (std::int64_t i = 0; i < blocks; ++i) {
+      const Share depth(product.depth, blocks, i);
+      product.load_panel({range.row, rows, depth.begin, depth.size(), scratch.panel, stride});
+      const std::int64_t steps = divide_up(depth.size(), kDirectDepth);
+      for (std::int64_t step = 0; step < steps; ++step) {
+        const Share part(depth.size(), steps, step);
+        const bool last = step == steps - 1;
+        const Block block{.row = range.row,
+                          .rows = rows,
+                          .depths = part.size(),
+                          .panel = scratch.panel + part.begin * (row_major ? 1 : stride),
+                          .panel_stride = stride,
+                          .c = last ? scratch.addresses : partial_rows,
+                          .start = step > 0 ? partial_rows : nullptr,
+                          .accumulate = last && i > 0,
+                          .finish = last && i == blocks - 1};
+        const float* b = product.b.data + (depth.begin + part.begin) * product.b.stride;
+        for (std::int64_t col = first; col < end; col += kSliver) {
+          const std::int64_t cols = std::min(kSliver, end - col), width = sliver_width(cols);
+          Sliver sliver{col, cols, b + col, product.b.stride};
+          if (cols != width) {  // whole vectors would read past the end
+            pack_sliver(product.b, depth.begin + part.begin, part.size(), col, cols, width, scratch.packed);
+            sliver.b = scratch.packed;
+            sliver.b_stride = width;
+          }
+          for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) run_panel(product, block, panel, sliver);
+        }
+      }
+    }
+  }
+}
+
+/// The block of B that is packed at a time: depth blocks [first, last) of columns [begin, end), slivers of a depth
+/// block one after the other.
+struct PackedB {
+  std::int64_t first, last, begin, end;
+};
+
+/// All rows of the range against a packed block of B, while the next one is fetched.
+void run_rows(const BlockGemm<float>& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
+              const Scratch& scratch, Prefetch& next_b) {
+  // Row-major panels are loaded one tile at a time and stay in the L1 cache. Depth-major ones, whose loading is cheaper
+  // in long runs of rows, stay in the L2 cache.
+  const bool row_major = product.layout == PanelLayout::row_major;
+  const std::int64_t row_blocks = divide_up(range.rows, row_major ? kTileRows : kBlockRows);
+  for (std::int64_t i = 0; i < row_blocks; ++i) {
+    const Share part(range.rows, row_blocks, i);
+    const std::int64_t row = range.row + part.begin, rows = part.size();
+    const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
+    product.locate_rows(row, rows, scratch.addresses);
+    const std::int64_t tiles = count_panels(rows) * divide_up(b.end - b.begin, kSliver);
+    Prefetch next_residual;  // when there is no next block of B
+    if (b.last == depth_blocks && i < row_blocks - 1) {
+      const Share next_rows(range.rows, row_blocks, i + 1);
+      next_residual = prefetch_residual(product, range.row + next_rows.begin, next_rows.size(), b.begin,
+                                        b.end - b.begin, tiles * (b.last - b.first));
+    }
+    const float* packed = scratch.packed;
+    for (std::int64_t l = b.first; l < b.last; ++l) {
+      const Share depth(product.depth, depth_blocks, l);
+      product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
+      const bool last = l == b.last - 1;
+      Prefetch next_a;
+      if (!last || i < row_blocks - 1) {
+        const Share next_rows(range.rows, row_blocks, last ? i + 1 : i);
+        const Share next_depth(product.depth, depth_blocks, last ? b.first : l + 1);
+        next_a = prefetch_a(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin, next_depth.size(),
+                            tiles);
+      }
+      const Block block{.row = row,
+                        .rows = rows,
+                        .depths = depth.size(),
+                        .panel = scratch.panel,
+                        .panel_stride = stride,
+                        .c = scratch.addresses,
+                        .accumulate = l > 0,
+                        .finish = l == depth_blocks - 1,
+                        .next_a = &next_a,
+                        .next = b.last == depth_blocks ? &next_residual : &next_b};
+      for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) {
+        const float* sliver = packed;
+        for (std::int64_t col = b.begin; col < b.end; col += kSliver) {
+          const std::int64_t cols = std::min(kSliver, b.end - col), width = sliver_width(cols);
+          run_panel(product, block, panel, {col, cols, sliver, width});
+          sliver += width * depth.size();
+        }
+      }
+      packed += divide_up(b.end - b.begin, kLanes) * kLanes * depth.size();
+    }
+  }
+}
+
+void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scratch& scratch) {
+  const std::int64_t depth_blocks = divide_up(product.depth, kBlockDepth<float>);
+  const std::int64_t block_depth = divide_up(product.depth, depth_blocks);
+  const std::int64_t capacity = kPackedFloats / (product.layout == PanelLayout::row_major ? 1 : 2);
+  const std::int64_t most_cols = capacity / kBlockDepth<float>;
+  for (std::int64_t col = range.col; col < range.col + range.cols; col += most_cols) {
+    const std::int64_t end = std::min(col + most_cols, range.col + range.cols);
+    const std::int64_t group = capacity / (block_depth * divide_up(end - col, kLanes) * kLanes);
+    for (std::int64_t first = 0; first < depth_blocks; first += group) {
+      const PackedB b{first, std::min(first + group, depth_blocks), col, end};
+      float* packed = scratch.packed;
+      for (std::int64_t l = b.first; l < b.last; ++l) {
+        const Share depth(product.depth, depth_blocks, l);
+        for (std::int64_t j = col; j < end; j += kSliver) {
+          const std::int64_t cols = std::min(kSliver, end - j), width = sliver_width(cols);
+          pack_sliver(product.b, depth.begin, depth.size(), j, cols, width, packed);
+          packed += width * depth.size();
+        }
+      }
+      Prefetch next_b;
+      if (b.last < depth_blocks) {
+        const Share from(product.depth, depth_blocks, b.last);
+        const Share to(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
+        next_b = prefetch_b(product, from.begin, to.end - from.begin, col, end - col,
+                            count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
+      }
+      run_rows(product, range, b, depth_blocks, scratch, next_b);
+    }
+  }
+}
+
+void run_block_gemm(const BlockGemm<float>& product, const Range2d& range, float* memory) {
+  const bool direct = product.rows <= kFewRows && !product.b.transposed && product.b.run_length == 0;
+  (direct ? run_direct : run_packed)(product, range, Scratch(memory));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::cpu {
+
+TaskGrid::TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products)
+    : rows_(rows), cols_(cols), row_tiles_(divide_up(rows, kTaskRows)), col_tiles_(1) {
+  const std::int64_t threads = num_threads();
+  // A lone product gives every thread the same number of tasks, unless that would leave too few rows to repay packing
+  // B; then columns are cut too.
+  if (products == 1) row_tiles_ = divide_up(row_tiles_, threads) * threads;
+  row_tiles_ = std::clamp<std::int64_t>(rows / kLeastTaskRows, 1, row_tiles_);
+  while (products * row_tiles_ * col_tiles_ < threads && cols / (col_tiles_ + 1) >= 2 * kWidestSliver) ++col_tiles_;
+}
+
+Range2d TaskGrid::operator[](std::int64_t index) const {
+  const std::int64_t i = index / col_tiles_, j = index % col_tiles_;
+  const auto row_at = [&](std::int64_t tile) { return rows_ * tile / row_tiles_; };
+  // Columns are cut at multiples of 32: whole slivers, whole cache lines.
+  const std::int64_t slivers = divide_up(cols_, kWidestSliver);
+  const auto col_at = [&](std::int64_t tile) { return std::min(cols_, slivers * tile / col_tiles_ * kWidestSliver); };
+  return {row_at(i), row_at(i + 1) - row_at(i), col_at(j), col_at(j + 1) - col_at(j)};
+}
+
+template <>
+std::size_t block_gemm_scratch_bytes<float>() {
+  return kAlignment + static_cast<std::size_t>(kPanelFloats + kPackedFloats) * sizeof(float) +
+         kBlockRows * sizeof(float*);
+}
+
+void block_gemm(const BlockGemm<float>& product, const Range2d& range, void* scratch) {
+  const auto address = (reinterpret_cast<std::uintptr_t>(scratch) + kAlignment - 1) / kAlignment * kAlignment;
+  RETORT_SIMD_SELECT(run_block_gemm)(product, range, reinterpret_cast<float*>(address));
+}
+
+}  // namespace retort::cpu
+#endif  // HWY_ONCE

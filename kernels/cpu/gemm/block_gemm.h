@@ -1,0 +1,112 @@
+// The blocked matrix product under the CPU's GEMM and convolutions:
+//
+//   C[i, j] = sum over l of A[i, l] * B[l, j], and what an epilogue asks for;   i < rows, j < cols, l < depth
+//
+// A is never materialised: a callback loads one block of it at a time into a small scratch panel, so that a convolution
+// gathers patches where a GEMM copies. B is packed, a block that fits the L2 cache at a time, into slivers as wide as
+// two vectors; a register-tiled micro-kernel runs each panel against each sliver. Each element of C is summed in the
+// same order however many rows there are and however they are split into tasks: neither the number of threads nor the
+// size of the batch changes the bits.
+//
+// A and B are f32, or bf16 with sums in f32 (block_gemm_bf16.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/bfloat16.h"
+#include "kernels/cpu/gemm/epilogue.h"
+#include "kernels/threads.h"
+
+namespace retort::cpu {
+
+/// Which index of A is contiguous in the scratch panel.
+enum class PanelLayout : std::uint8_t {
+  row_major,    ///< panel[row * stride + l]: A as written above (plain GEMM, fprop, dgrad)
+  depth_major,  ///< panel[l * stride + row]: A comes transposed (wgrad)
+};
+
+/// A block of A to be loaded: rows [row, row + rows) and depths [depth, depth + depths).
+template <class T>
+struct PanelBlock {
+  std::int64_t row, rows, depth, depths;
+  T* panel;
+  std::int64_t stride;  ///< elements between the panel's contiguous runs: rows (row_major) or depths (depth_major)
+};
+
+/// Where A lies, if its blocks need only be copied: a matrix [rows, depth], or [depth, rows] if depth_major. They are
+/// then fetched ahead.
+template <class T>
+struct StoredA {
+  const T* data = nullptr;  ///< null: not as a matrix
+  std::int64_t stride = 0;  ///< between neighbouring rows of the matrix
+};
+
+/// Where B lies. Its rows come in runs of run_length, run i at data + i / inner_runs * outer_step + i % inner_runs *
+/// inner_step: one run for a matrix, one per tap for a filter that is read backwards.
+template <class T>
+struct StoredB {
+  const T* data;
+  std::int64_t stride;          ///< between neighbouring rows of a run, or its columns if transposed
+  bool transposed = false;      ///< each run is stored [cols, run_length]
+  std::int64_t run_length = 0;  ///< 0: all in one run
+  std::int64_t inner_runs = 1, inner_step = 0, outer_step = 0;
+};
+
+/// T: of A and B; Out: of C.
+template <class T, class Out = T>
+struct BlockGemm {
+  std::int64_t rows, cols, depth;
+  PanelLayout layout;
+  /// Fills a panel, run by run in ascending order; may write up to kPanelSlack<T> elements past the end of each run.
+  FunctionRef<void(const PanelBlock<T>&)> load_panel;
+  StoredA<T> a;
+  StoredB<T> b;
+  /// Writes the addresses of column 0 of C's rows [row, row + rows).
+  FunctionRef<void(std::int64_t row, std::int64_t rows, Out** addresses)> locate_rows;
+  Epilogue<Out> epilogue = {};
+  std::int64_t residual_stride =
+      0;  ///< between rows of the epilogue's residual, which a product of bf16 into f32 has not
+};
+
+/// A rectangle of C.
+struct Range2d {
+  std::int64_t row, rows, col, cols;
+};
+
+/// Cuts C into a grid of tasks: enough for the threads, and large enough that loading A and packing B stay cheap.
+class TaskGrid {
+ public:
+  /// `products` equal products are to be shared out together (the groups of a convolution).
+  TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products = 1);
+  std::int64_t size() const { return row_tiles_ * col_tiles_; }
+  Range2d operator[](std::int64_t index) const;
+
+ private:
+  std::int64_t rows_, cols_, row_tiles_, col_tiles_;
+};
+
+/// The most depths of a PanelBlock.
+template <class T>
+inline constexpr std::int64_t kBlockDepth = 1024 / static_cast<std::int64_t>(sizeof(T));
+inline constexpr std::int64_t kBlockRows = 252;  ///< the most rows of one; a multiple of the micro-kernel's 14
+/// A vector; it also spreads a panel's runs over the cache's sets.
+template <class T>
+inline constexpr std::int64_t kPanelSlack = 64 / static_cast<std::int64_t>(sizeof(T));
+
+/// Elements between the rows of a row-major panel of whole blocks.
+template <class T>
+inline constexpr std::int64_t kPanelRowStride = kBlockDepth<T> + kPanelSlack<T>;
+
+inline constexpr std::int64_t kTaskRows = 504;  ///< the most rows of a TaskGrid's rectangles
+
+/// Bytes of scratch that one call of block_gemm needs, for A and B of type T.
+template <class T>
+std::size_t block_gemm_scratch_bytes();
+
+/// Computes a rectangle of C on the calling thread. scratch is private to the call.
+void block_gemm(const BlockGemm<float>& product, const Range2d& range, void* scratch);
+void block_gemm(const BlockGemm<BFloat16>& product, const Range2d& range, void* scratch);
+void block_gemm(const BlockGemm<BFloat16, float>& product, const Range2d& range, void* scratch);
+
+}  // namespace retort::cpu

@@ -1,0 +1,48 @@
+// An epilogue, a vector of C at a time. Included once per target, after <hwy/highway.h>.
+#if defined(RETORT_KERNELS_CPU_EPILOGUE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RETORT_KERNELS_CPU_EPILOGUE_INL_H_
+#undef RETORT_KERNELS_CPU_EPILOGUE_INL_H_
+#else
+#define RETORT_KERNELS_CPU_EPILOGUE_INL_H_
+#endif
+
+#include "kernels/cpu/gemm/epilogue.h"
+#include "kernels/cpu/simd/vector_loop-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+/// Of the columns of one vector. Span: Whole or Part.
+template <class Span, class T>
+class ColumnEpilogue {
+  using D = hn::ScalableTag<float>;
+
+ public:
+  ColumnEpilogue(Span span, const Epilogue<T>& epilogue, std::int64_t col)
+      : span_(span),
+        residual_(epilogue.residual),
+        relu_(epilogue.relu),
+        scale_(epilogue.scale != nullptr ? span.load(D(), epilogue.scale + col) : hn::Set(D(), 1.0f)),
+        bias_(epilogue.bias != nullptr ? span.load(D(), epilogue.bias + col) : hn::Zero(D())) {}
+
+  /// The vector of C at index `at`, from its sums.
+  HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> sum, std::int64_t at) const {
+    const D d;
+    auto value = hn::MulAdd(sum, scale_, bias_);
+    if (residual_ != nullptr) value = hn::Add(value, span_.load(d, residual_ + at));
+    return relu_ ? relu(d, value) : value;
+  }
+
+ private:
+  Span span_;
+  const T* residual_;
+  bool relu_;
+  hn::Vec<D> scale_, bias_;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // RETORT_KERNELS_CPU_EPILOGUE_INL_H_

@@ -1,0 +1,274 @@
+#include "kernels/cpu/loss/loss.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/loss/dist_loss.h"
+#include "kernels/cpu/loss/soft_loss.h"
+#include "kernels/threads.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/loss/loss.cpp"
+#include "kernels/cpu/simd/simd.h"
+
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/simd/vector_loop-inl.h"
+
+#include "kernels/cpu/simd/exponential-inl.h"
+
+#ifndef RETORT_KERNELS_CPU_LOSS_SHARED_
+#define RETORT_KERNELS_CPU_LOSS_SHARED_
+namespace retort::cpu {
+
+/// Everything about the loss that is the same for all rows. A weight of 0 means: do not look.
+struct LossTerms {
+  double hard_weight = 1;
+  double soft_weight = 0;
+  double temperature = 1;
+  Convention convention = Convention::convex;
+};
+
+struct RowLoss {
+  double hard = 0, soft = 0;
+};
+
+/// -sum_i t_i log softmax(z)_i from z - max: `logit(i)`, its exponentials' logarithm and, for smoothing, its sum.
+template <class Logit>
+double hard_loss(const Logit& logit, double log_sum, double logit_sum, std::int64_t classes, const HardTargets& targets,
+                 std::int64_t row) {
+  const double weight = targets.weight ? double{targets.weight[row]} : 1;
+  double loss = -weight * (logit(targets.labels[row]) - log_sum);
+  if (targets.labels2) loss -= (1 - weight) * (logit(targets.labels2[row]) - log_sum);
+  if (targets.smoothing == 0) return loss;
+  const double uniform = log_sum - logit_sum / static_cast<double>(classes);
+  return (1 - targets.smoothing) * loss + targets.smoothing * uniform;
+}
+
+}  // namespace retort::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+/// The loss of one row of many classes; dz, if wanted, receives its gradient times `scale`. An exponential costs more
+/// than all else that is done to a logit, so each is computed once: those of z wait in dz, those of z / T and v / T in
+/// `kept`, 2 * classes floats.
+template <bool kHard, bool kSoft>
+RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                    double scale, const float* z, const float* v, float* dz, float* kept) {
+  const F32 d;
+  const double temperature = terms.temperature;
+  const bool convex = terms.convention == Convention::convex;
+  const Exponential exponential(1), exponential_t(temperature);
+  const float top_z = row_maximum(z, classes), top_v = kSoft ? row_maximum(v, classes) : 0;
+  [[maybe_unused]] float *const q = kept, *const p = kept + classes;
+
+  Sum sum_e, sum_logit, sum_q, sum_p, sum_cross;
+  vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
+    // The next row comes from memory while this one is computed; else each would wait for the other.
+    hwy::Prefetch(z + classes + i);
+    if (v) hwy::Prefetch(v + classes + i);
+    if (dz) hwy::Prefetch(dz + classes + i);
+    const V32 a = hn::Sub(span.load(d, z + i), hn::Set(d, top_z));
+    if constexpr (kHard) {
+      const V32 e = exponential(a);
+      sum_e.add(span, e);
+      if (targets.smoothing != 0) sum_logit.add(span, a);
+      if (dz) span.store(d, e, dz + i);
+    }
+    if constexpr (kSoft) {
+      const V32 b = hn::Sub(span.load(d, v + i), hn::Set(d, top_v));
+      const V32 student = exponential_t(a), teacher = exponential_t(b);
+      sum_q.add(span, student);
+      sum_p.add(span, teacher);
+      // T (log p - log q) but for the sums: a difference of logits is exact enough where the quotient of two tiny
+      // probabilities is not.
+      sum_cross.add_product(span, teacher, convex ? hn::Sub(b, a) : hn::Neg(a));
+      if (dz) span.store(d, student, q + i);
+      if (dz) span.store(d, teacher, p + i);
+    }
+  });
+
+  RowLoss loss;
+  const double total_e = sum_e.in_double(), total_q = sum_q.in_double(), total_p = sum_p.in_double();
+  if constexpr (kHard)
+    loss.hard = hard_loss([&](std::int64_t i) { return double{z[i]} - top_z; }, std::log(total_e),
+                          sum_logit.in_double(), classes, targets, row);
+  if constexpr (kSoft) {
+    const double cross = sum_cross.in_double() / (total_p * temperature);
+    loss.soft = convex ? temperature * temperature * (cross + std::log(total_q / total_p)) : cross + std::log(total_q);
+  }
+  if (!dz) return loss;
+
+  const double hard_scale = terms.hard_weight * scale;
+  const double soft_scale = terms.soft_weight * (convex ? temperature : 1 / temperature) * scale;
+  const V32 e_scale = hn::Set(d, static_cast<float>(hard_scale / total_e));
+  const V32 q_scale = hn::Set(d, static_cast<float>(soft_scale / total_q));
+  const V32 p_for_q = hn::Set(d, static_cast<float>(total_q / total_p));
+  const V32 uniform = hn::Set(d, static_cast<float>(-hard_scale * targets.smoothing / static_cast<double>(classes)));
+  vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
+    V32 gradient = hn::Zero(d);
+    if constexpr (kHard) gradient = hn::MulAdd(span.load(d, dz + i), e_scale, uniform);
+    // The difference first, rounded once: a good student's is small. It is 0 where the nets agree.
+    if constexpr (kSoft)
+      gradient = hn::MulAdd(hn::NegMulAdd(p_for_q, span.load(d, p + i), span.load(d, q + i)), q_scale, gradient);
+    span.store(d, gradient, dz + i);
+  });
+  if constexpr (kHard) {
+    const double weight = targets.weight ? double{targets.weight[row]} : 1;
+    const double target_scale = hard_scale * (1 - targets.smoothing);
+    dz[targets.labels[row]] -= static_cast<float>(target_scale * weight);
+    if (targets.labels2) dz[targets.labels2[row]] -= static_cast<float>(target_scale * (1 - weight));
+  }
+  return loss;
+}
+
+RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                 double scale, const float* z, const float* v, float* dz, float* kept) {
+  const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
+  const auto of_terms = hard && soft ? loss_of_row<true, true>
+                        : hard       ? loss_of_row<true, false>
+                        : soft       ? loss_of_row<false, true>
+                                     : loss_of_row<false, false>;
+  return of_terms(classes, terms, targets, row, scale, z, v, dz, kept);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::cpu {
+namespace {
+
+/// Rows of so few classes are computed in double, which costs little there: with two or ten classes a confident net's
+/// loss and gradient are often the small differences of numbers near 1.
+constexpr std::int64_t kFewClasses = 32;
+
+/// The same as loss_of_row.
+RowLoss loss_of_few(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                    double scale, const float* z, const float* v, float* dz) {
+  const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
+  const double temperature = terms.temperature;
+  const bool convex = terms.convention == Convention::convex;
+  const double top_z = *std::max_element(z, z + classes), top_v = soft ? *std::max_element(v, v + classes) : 0;
+  double e[kFewClasses], q[kFewClasses], p[kFewClasses];
+  double total_e = 0, logit_sum = 0, total_q = 0, total_p = 0, cross = 0;
+  for (std::int64_t i = 0; i < classes; ++i) {
+    const double a = z[i] - top_z;
+    total_e += e[i] = std::exp(a);
+    logit_sum += a;
+    if (!soft) continue;
+    const double b = v[i] - top_v;
+    total_q += q[i] = std::exp(a / temperature);
+    total_p += p[i] = std::exp(b / temperature);
+    cross += p[i] * ((convex ? b : 0) - a) / temperature;
+  }
+
+  RowLoss loss;
+  if (hard)
+    loss.hard =
+        hard_loss([&](std::int64_t i) { return z[i] - top_z; }, std::log(total_e), logit_sum, classes, targets, row);
+  if (soft) {
+    cross /= total_p;
+    loss.soft = convex ? temperature * temperature * (cross + std::log(total_q / total_p)) : cross + std::log(total_q);
+  }
+  if (!dz) return loss;
+
+  const double weight = targets.weight ? double{targets.weight[row]} : 1;
+  const double soft_scale = terms.soft_weight * (convex ? temperature : 1 / temperature);
+  for (std::int64_t i = 0; i < classes; ++i) {
+    double gradient = 0;
+    if (hard) {
+      double target = targets.labels[row] == i ? weight : 0;
+      if (targets.labels2 && targets.labels2[row] == i) target += 1 - weight;
+      target = (1 - targets.smoothing) * target + targets.smoothing / static_cast<double>(classes);
+      gradient = terms.hard_weight * (e[i] / total_e - target);
+    }
+    if (soft) gradient += soft_scale * (q[i] / total_q - p[i] / total_p);
+    dz[i] = static_cast<float>(scale * gradient);
+  }
+  return loss;
+}
+
+/// What a thread keeps of a row between its passes; 4 KiB lie between two threads', whose prefetchers run ahead.
+std::int64_t kept_floats(std::int64_t classes) { return (3 * classes + 15) / 16 * 16 + 1024; }
+
+/// Means of both terms over the rows; the soft one is that of `other` unless that is null. Rows are summed in a fixed
+/// number of blocks, whatever the number of threads.
+RowLoss mean_loss(Rows rows, const LossTerms& terms, const DistillationSettings* other, const HardTargets& targets,
+                  const void* z_, const void* v_, void* dz_, void* workspace) {
+  constexpr std::int64_t kBlocks = 64;
+  const auto row_kernel = RETORT_SIMD_SELECT(loss_row);
+  const float* z = static_cast<const float*>(z_);
+  const float* v = static_cast<const float*>(v_);
+  float* dz = static_cast<float*>(dz_);
+  const double scale = 1 / static_cast<double>(rows.rows);
+  const std::int64_t blocks =
+      std::clamp<std::int64_t>(rows.rows * rows.classes / 1024, 1, std::min(kBlocks, rows.rows));
+  RowLoss partial[kBlocks];
+  parallel_tasks(blocks, [&](std::int64_t block, int thread) {
+    float* const kept = static_cast<float*>(workspace) + thread * kept_floats(rows.classes);
+    const std::int64_t begin = rows.rows * block / blocks, end = rows.rows * (block + 1) / blocks;
+    RowLoss sum;  // not in partial[]: two threads' blocks share a cache line there
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t at = row * rows.classes;
+      const float* const of_v = v ? v + at : nullptr;
+      float* const of_dz = dz ? dz + at : nullptr;
+      const RowLoss loss = rows.classes <= kFewClasses
+                               ? loss_of_few(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz)
+                               : row_kernel(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz, kept);
+      sum.hard += loss.hard;
+      sum.soft += loss.soft;
+      if (other) sum.soft += add_soft_row(rows, *other, targets.labels, row, z, v, dz, kept);
+    }
+    partial[block] = sum;
+  });
+  RowLoss mean;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    mean.hard += partial[block].hard * scale;
+    mean.soft += partial[block].soft * scale;
+  }
+  return mean;
+}
+
+}  // namespace
+
+std::size_t loss_workspace_bytes(Rows rows) {
+  return std::max(static_cast<std::size_t>(num_threads() * kept_floats(rows.classes)) * sizeof(float),
+                  dist_loss_workspace_bytes(rows));
+}
+
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz,
+                   void* workspace) {
+  *static_cast<float*>(loss) =
+      static_cast<float>(mean_loss(rows, {}, nullptr, targets, z, nullptr, dz, workspace).hard);
+}
+
+void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const void* z,
+                  const void* v, void* loss, void* dz, void* workspace) {
+  const DistillationSettings settings = given.now();
+  const double soft_weight = weight_of_soft(settings);
+  const bool plain = is_plain_kd(settings);
+  const LossTerms terms = {.hard_weight = settings.lambda,
+                           .soft_weight = plain ? soft_weight : 0,
+                           .temperature = settings.temperature,
+                           .convention = settings.convention};
+  const bool whole_batch = settings.loss == SoftLoss::dist && soft_weight != 0;
+  const bool other = !plain && !whole_batch && soft_weight != 0;
+  RowLoss mean = mean_loss(rows, terms, other ? &settings : nullptr, targets, z, v, dz, workspace);
+  if (whole_batch)
+    mean.soft = add_dist_loss(rows, settings, static_cast<const float*>(z), static_cast<const float*>(v),
+                              static_cast<float*>(dz), workspace);
+  float* parts = static_cast<float*>(loss);
+  parts[0] = static_cast<float>(settings.lambda * mean.hard + soft_weight * mean.soft);
+  parts[1] = static_cast<float>(mean.hard);
+  parts[2] = static_cast<float>(mean.soft);
+}
+
+}  // namespace retort::cpu
+#endif

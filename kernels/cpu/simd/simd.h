@@ -1,0 +1,54 @@
+// Run-time choice of the instruction set. A kernel file is compiled once per target through Highway's foreach_target;
+// RETORT_SIMD_SELECT then names the best one that this CPU has. Only Highway's headers are used, no library.
+//
+//   #undef HWY_TARGET_INCLUDE
+//   #define HWY_TARGET_INCLUDE "kernels/cpu/relu.cpp"
+//   #include "kernels/cpu/simd/simd.h"           // before foreach_target: it limits the targets
+//   #include <hwy/foreach_target.h>
+//   #include <hwy/highway.h>
+//   HWY_BEFORE_NAMESPACE(); namespace retort { namespace HWY_NAMESPACE { void relu(...) {...} }} HWY_AFTER_NAMESPACE();
+//   #if HWY_ONCE
+//   namespace retort { void relu(...) { RETORT_SIMD_SELECT(relu)(...); } }
+//   #endif
+#ifndef RETORT_KERNELS_CPU_SIMD_H_
+#define RETORT_KERNELS_CPU_SIMD_H_
+
+// Plain C++, AVX2 and AVX-512 on x86; NEON on Arm. (Their bits are in <hwy/detect_targets.h>.)
+#ifndef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#endif
+#define HWY_COMPILE_ALL_ATTAINABLE
+#define HWY_BROKEN_EMU128 1  // the plain path is one lane wide
+
+namespace retort {
+
+/// In ascending order of preference.
+/// avx512_bf16 runs what is compiled for avx512, and the instruction for products of bf16 where a kernel has a use for
+/// it.
+enum class SimdLevel { plain, neon, avx2, avx512, avx512_bf16 };
+
+/// The level in use: the best that the CPU has, or a lower one named by the environment variable RETORT_SIMD
+/// (plain, neon, avx2, avx512, avx512_bf16), read once. An unknown or unavailable name is ignored.
+SimdLevel simd_level();
+
+/// The level's name as in RETORT_SIMD.
+const char* simd_name(SimdLevel level);
+
+/// For tests: forces a level that the CPU has.
+void set_simd_level(SimdLevel level);
+
+/// True if this CPU and this build have the level.
+bool simd_available(SimdLevel level);
+
+}  // namespace retort
+
+#if defined(__x86_64__)
+#define RETORT_SIMD_SELECT(function)                                        \
+  (::retort::simd_level() >= ::retort::SimdLevel::avx512 ? N_AVX3::function \
+   : ::retort::simd_level() == ::retort::SimdLevel::avx2 ? N_AVX2::function \
+                                                         : N_SCALAR::function)
+#else
+#define RETORT_SIMD_SELECT(function) N_NEON::function
+#endif
+
+#endif  // RETORT_KERNELS_CPU_SIMD_H_

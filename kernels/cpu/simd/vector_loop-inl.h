@@ -1,0 +1,80 @@
+// The loop that every vectorised kernel runs: whole vectors, then one masked part, so that no array needs padding.
+// Elements are of the vector's own type, or bf16 beside vectors of floats. Included once per target, after
+// <hwy/highway.h>.
+#include <cstdint>
+
+#if defined(RETORT_KERNELS_CPU_VECTOR_LOOP_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RETORT_KERNELS_CPU_VECTOR_LOOP_INL_H_
+#undef RETORT_KERNELS_CPU_VECTOR_LOOP_INL_H_
+#else
+#define RETORT_KERNELS_CPU_VECTOR_LOOP_INL_H_
+#endif
+
+#include "kernels/cpu/simd/bfloat16-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// All lanes of a vector lie inside the array.
+struct Whole {
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, const hn::TFromD<D>* from) const {
+    return hn::LoadU(d, from);
+  }
+  template <class D>
+  HWY_INLINE void store(D d, hn::Vec<D> value, hn::TFromD<D>* to) const {
+    hn::StoreU(value, d, to);
+  }
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, const BFloat16* from) const {
+    return widen(d, hn::LoadU(HalfTag<D>(), bits_at(from)));
+  }
+  template <class D>
+  HWY_INLINE void store(D d, hn::Vec<D> value, BFloat16* to) const {
+    hn::StoreU(narrow(d, value), HalfTag<D>(), bits_at(to));
+  }
+};
+
+/// Only the first `count` lanes do; the others load as 0 and are not stored.
+struct Part {
+  std::size_t count;
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, const hn::TFromD<D>* from) const {
+    return hn::MaskedLoad(hn::FirstN(d, count), d, from);
+  }
+  template <class D>
+  HWY_INLINE void store(D d, hn::Vec<D> value, hn::TFromD<D>* to) const {
+    hn::BlendedStore(value, hn::FirstN(d, count), d, to);
+  }
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, const BFloat16* from) const {
+    return widen(d, load_some(HalfTag<D>(), from, count));
+  }
+  template <class D>
+  HWY_INLINE void store(D d, hn::Vec<D> value, BFloat16* to) const {
+    store_some(HalfTag<D>(), narrow(d, value), to, count);
+  }
+};
+
+/// Calls body(span, i) for i = begin, begin + lanes, ... up to end; span is Whole, for the last call perhaps Part.
+template <class D, class Body>
+HWY_INLINE void vector_loop(D d, std::int64_t begin, std::int64_t end, const Body& body) {
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = begin;
+  for (; i + lanes <= end; i += lanes) body(Whole{}, i);
+  if (i < end) body(Part{static_cast<std::size_t>(end - i)}, i);
+}
+
+/// max(0, x). Not Max, which drops a NaN on some targets: a diverged training must stay visible.
+template <class D>
+HWY_INLINE hn::Vec<D> relu(D d, hn::Vec<D> x) {
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

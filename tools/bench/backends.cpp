@@ -1,0 +1,169 @@
+#include "tools/bench/backends.h"
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "engine/core/check.h"
+#include "kernels/cuda/ladder/ladder.h"
+#include "kernels/cuda/table.h"
+#include "kernels/memory.h"
+#include "tools/bench/bench.h"
+#ifdef RETORT_VENDOR
+#include "kernels/vendor/table.h"
+#endif
+
+namespace retort {
+namespace {
+
+constexpr const char* kNames =
+    "give cpu, reference, cuda, cuda_tf32, simt, simt_tf32, cublas, cudnn, or a step of the ladder such as "
+    "cuda:conv2d.1_naive";
+
+DType dtype_of(const std::string& precision) { return precision == "bf16" ? DType::bf16 : DType::f32; }
+
+void require(const std::string& name, Device device) {
+  if (!device_available(device)) throw UsageError(text("--backend: ", name, ": ", device_missing(device), "; use cpu"));
+}
+
+/// Our own kernels on a device that is available.
+const KernelTable& own_table(Device device, const std::string& precision) {
+#ifdef RETORT_CUDA
+  if (precision == "tf32" && device == Device::cuda) return cuda::table_tf32();
+#endif
+#ifdef RETORT_SIMT
+  if (precision == "tf32" && device == Device::simt) return simt::table_tf32();
+#endif
+  return kernels_for(device, dtype_of(precision));
+}
+
+/// Null if there is none of the name.
+const LadderStep* ladder_step([[maybe_unused]] Device device, [[maybe_unused]] std::string_view step) {
+#ifdef RETORT_CUDA
+  if (device == Device::cuda) return cuda::find_ladder_step(step);
+#endif
+#ifdef RETORT_SIMT
+  if (device == Device::simt) return simt::find_ladder_step(step);
+#endif
+  return nullptr;
+}
+
+bool has(Subject subject, const std::string& vendor) {
+  return vendor == "cublas" ? subject == Subject::gemm
+                            : subject == Subject::conv || subject == Subject::softmax || subject == Subject::step;
+}
+
+const KernelTable& vendor_table(const std::string& name, [[maybe_unused]] const std::string& precision,
+                                Subject subject) {
+  if (!has(subject, name))
+    throw UsageError(
+        text("--backend: ", name, ": does not compute this; cublas has gemm, cudnn conv, softmax and step"));
+#ifdef RETORT_VENDOR
+  for (const auto& [vendor, used] : {std::pair{vendor::Vendor::cublas, name == "cublas" || subject == Subject::step},
+                                     std::pair{vendor::Vendor::cudnn, name == "cudnn"}})
+    if (used && *vendor::unavailable(vendor))
+      throw UsageError(text("--backend: ", name, ": ", vendor::unavailable(vendor)));
+  const auto filters = subject == Subject::conv ? vendor::Filters::krsc : vendor::Filters::rsck;
+  return precision == "bf16"   ? vendor::table_bf16(filters)
+         : precision == "tf32" ? vendor::table_tf32(filters)
+                               : vendor::table_f32(filters);
+#else
+  throw UsageError(text("--backend: ", name, ": is not in this build, which was made without nvcc or the headers of ",
+                        "cuBLAS and cuDNN; use cpu"));
+#endif
+}
+
+Backend find_backend(const std::string& name, const std::string& precision, Subject subject) {
+  if (name == "cpu" || name == "reference") {
+    const Device device = name == "cpu" ? Device::cpu : Device::reference;
+    if (precision == "tf32" || (precision == "bf16" && device == Device::reference))
+      throw UsageError(text("--precision: ", precision, " needs another backend; ", name, " has ",
+                            device == Device::cpu ? "fp32 and bf16" : "fp32 alone"));
+    return {name, &kernels_for(device, dtype_of(precision)), Device::cpu, dtype_of(precision), precision};
+  }
+  if (name == "cublas" || name == "cudnn") {
+    require(name, Device::cuda);
+    return {name, &vendor_table(name, precision, subject), Device::cuda, dtype_of(precision), precision};
+  }
+  for (const Device device : {Device::cuda, Device::simt}) {
+    const std::string own = to_string(device);
+    if (name == own || name == own + "_tf32") {
+      require(name, device);
+      const std::string chosen = name == own ? precision : "tf32";
+      return {name, &own_table(device, chosen), device, dtype_of(chosen), chosen};
+    }
+    if (name.starts_with(own + ":")) {
+      require(name, device);
+      if (const LadderStep* step = ladder_step(device, std::string_view(name).substr(own.size() + 1)))
+        return {name, &step->table, device, step->dtype, step->dtype == DType::bf16 ? "bf16" : "fp32"};
+    }
+  }
+  throw UsageError(text("--backend: '", name, "' is not known; ", kNames));
+}
+
+DeviceLimits measure_cuda([[maybe_unused]] const std::string& precision) {
+  DeviceLimits limits;
+#ifdef RETORT_CUDA
+  constexpr std::int64_t kCopyBytes = std::int64_t{1} << 30;
+  constexpr int kRepeats = 5;
+  limits.name = cuda::device_name();
+
+  Backend backend = find_backend("cuda", precision, Subject::gemm);
+#ifdef RETORT_VENDOR
+  if (*vendor::unavailable(vendor::Vendor::cublas) == 0) backend = find_backend("cublas", precision, Subject::gemm);
+#endif
+  limits.peak_backend = backend.name;
+  {
+    const Tensor source = random_tensor({kCopyBytes / 4}, DType::f32, Device::cuda, 1, Random(0)),
+                 target = Tensor::empty_like(source, source.shape());
+    const auto copy = [=] { memory_of(Device::cuda).copy({}, target.raw(), source.raw(), source.bytes()); };
+    limits.bandwidth = 2.0 * kCopyBytes / measure({{copy, Device::cuda}}, kRepeats).front().seconds;
+  }
+  const std::int64_t size = precision == "fp32" ? 4096 : 8192;
+  const GemmGeometry g{.m = size, .n = size, .k = size};
+  const Tensor a = random_tensor({size, size}, backend.dtype, Device::cuda, 1, Random(1)),
+               b = random_tensor({size, size}, backend.dtype, Device::cuda, 1, Random(2)),
+               c = Tensor::empty_like(a, a.shape());
+  const Workspace workspace(backend.table->gemm.workspace_bytes(g), Device::cuda);
+  const auto product = [&] {
+    backend.table->gemm.run({}, g, a.raw(), b.raw(), nullptr, false, c.raw(), workspace.data());
+  };
+  const auto length = static_cast<double>(size);
+  limits.peak_flops = 2 * length * length * length / measure({{product, Device::cuda}}, kRepeats).front().seconds;
+#endif
+  return limits;
+}
+
+}  // namespace
+
+std::vector<Backend> find_backends(const std::vector<std::string>& names, const std::string& precision,
+                                   Subject subject) {
+  std::vector<Backend> backends;
+  for (const std::string& name : names) backends.push_back(find_backend(name, precision, subject));
+  return backends;
+}
+
+Tensor random_tensor(const Shape& shape, DType dtype, Device device, double std, Random random) {
+  // Not a power of two: rows do not repeat at once.
+  constexpr std::int64_t kBlock = (1 << 20) - 3;
+  Tensor block = Tensor::empty({std::min(shape.count(), kBlock)});
+  fill_normal(block, 0, std, random);
+  block = block.to(device);
+  if (dtype != DType::f32) block = block.to(dtype);
+  if (block.count() == shape.count()) return block.reshaped(shape);
+  const Tensor result = Tensor::empty(shape, dtype, device);
+  const DeviceMemory& memory = memory_of(device);
+  auto* const bytes = static_cast<char*>(result.raw());
+  memory.copy({}, bytes, block.raw(), block.bytes());
+  for (std::size_t done = block.bytes(); done < result.bytes(); done *= 2)
+    memory.copy({}, bytes + done, bytes, std::min(done, result.bytes() - done));
+  return result;
+}
+
+const DeviceLimits& cuda_limits(const std::string& precision) {
+  static std::map<std::string, DeviceLimits> measured;
+  const auto found = measured.find(precision);
+  return found != measured.end() ? found->second : measured.emplace(precision, measure_cuda(precision)).first->second;
+}
+
+}  // namespace retort

@@ -1,0 +1,73 @@
+// What the benchmarks share: backends, timing, and how results are shown.
+//
+// Candidates take turns within every repeat, so that a machine that slows down slows them all; a short one runs often
+// enough for the clock in each turn. The median and the spread are reported.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tools/bench/backends.h"
+#include "tools/cli/options.h"
+
+namespace retort {
+
+struct BenchOptions {
+  CommonOptions common;
+  std::vector<std::string> backends;  ///< none: --device's
+  std::string precision = "fp32";
+  int repeats = 10;
+};
+
+struct BenchResult {
+  std::string name;
+  Backend backend;
+  std::string shape;
+  double seconds = 0;      ///< median of one call
+  double spread = 0;       ///< (90th - 10th percentile) / median
+  double flops = 0;        ///< of one call; a multiply-add counts two; 0: not what the call is about
+  double bytes = 0;        ///< that one call must at least move: each operand once
+  std::int64_t count = 0;  ///< layers of this shape in the network; 0: not of a network
+  double images = 0;       ///< of one call; 0: it is not counted in images
+  // A whole step alone:
+  std::size_t peak_process_bytes = 0, peak_arena_bytes = 0;
+};
+
+/// --device, --threads, ... --backend, --precision, --repeats.
+void add_bench_options(CLI::App& command, BenchOptions& options);
+/// --repeats alone.
+void add_repeats_option(CLI::App& command, BenchOptions& options);
+/// What --backend and --precision name; throws as find_backends does.
+std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject);
+
+/// Something to time, and the device that has to be waited for.
+struct Candidate {
+  std::function<void()> call;
+  Device device;
+};
+/// Calls in turn on buffers of their own, so many that on a CUDA device each finds its L2 cache cold: `make` gives one
+/// with new buffers, of which it moves `bytes`.
+Candidate in_rotation(Device device, double bytes, const std::function<std::function<void()>()>& make);
+
+struct Timing {
+  double seconds = 0, spread = 0;
+};
+/// Times the candidates in turns (A B B A), after a warm-up of each.
+std::vector<Timing> measure(const std::vector<Candidate>& candidates, int repeats);
+/// Times the candidates into the results, one each.
+void measure(const std::vector<Candidate>& candidates, int repeats, std::vector<BenchResult>& results);
+
+/// Measures the machine and prints everything: a table, or one JSON object. With `totals` a line (an entry of "totals")
+/// per name and backend that sums seconds and flops over the network's layers.
+void print_results(const BenchOptions& options, const std::vector<BenchResult>& results, bool totals);
+
+void add_bench_conv(CLI::App& bench);
+void add_bench_gemm(CLI::App& bench);
+void add_bench_softmax(CLI::App& bench);
+void add_bench_loss(CLI::App& bench);
+void add_bench_step(CLI::App& bench);
+void add_bench_data(CLI::App& bench);
+
+}  // namespace retort

@@ -1,0 +1,157 @@
+// retort bench data: from image files to batches, stage by stage, in photos a second.
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include "engine/core/check.h"
+#include "engine/data/loader.h"
+#include "engine/io/encode.h"
+#include "engine/io/file.h"
+#include "kernels/threads.h"
+#include "models/registry.h"
+#include "tools/bench/bench.h"
+#include "tools/cli/progress.h"
+#include "tools/run/draw.h"
+
+namespace retort {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kWidth = 500, kHeight = 375;  // of the photos drawn
+constexpr int kQuality = 90;
+constexpr Augmentation kAugmentation{.flip = true, .crop = true};
+
+struct Options : BenchOptions {
+  std::string data;
+  std::int64_t images = 64, image_size = 224;
+};
+
+/// A folder for this run alone.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (fs::temp_directory_path() / "retort-bench-XXXXXX").string();
+    check(mkdtemp(name.data()) != nullptr, name, ": cannot be created; set TMPDIR to a folder that can be written to");
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  fs::path path_;
+};
+
+void write_photos(const std::string& folder, std::int64_t count, const CommonOptions& common) {
+  std::size_t bytes = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::vector<std::uint8_t> file = encode_jpeg(draw_photo(kWidth, kHeight, common.seed, i), kQuality);
+    write_atomic(text(folder, "/", i, ".jpg"), file);
+    bytes += file.size();
+  }
+  say(common.quiet,
+      text("drew ", count, " photos of ", kWidth, " x ", kHeight, " pixels, ", bytes / 1000 / count, " KB each"));
+}
+
+/// `cache` may be empty.
+std::unique_ptr<Dataset> open_photos(const Options& options, const std::string& folder, const std::string& cache) {
+  DatasetOptions wanted;
+  wanted.path = folder;
+  wanted.limit = options.images;
+  wanted.whole = true;
+  wanted.allow_unlabelled = true;
+  wanted.cache = cache;
+  wanted.cache_hooks.remark = [](const std::string&) {};
+  return open_dataset(wanted);
+}
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  catch_interrupts();
+  const TemporaryFolder scratch;
+  if (options.data.empty()) write_photos(scratch / "photos", options.images, options.common);
+  const auto photos = open_photos(options, options.data.empty() ? scratch / "photos" : options.data, "");
+  const std::int64_t count = photos->size();
+  std::vector<Image> decoded;
+  double pixel_bytes = 0;
+  for (std::int64_t i = 0; i < count; ++i)
+    pixel_bytes += static_cast<double>(decoded.emplace_back(photos->load(i)).pixels.size());
+
+  Preprocessing to = default_preprocessing("resnet50", 0, 3);
+  to.image_size = options.image_size;
+  const std::int64_t rendered = to.image_size * to.image_size * to.channels;
+  const double rendered_bytes = static_cast<double>(count * rendered) * sizeof(float);
+  const Tensor inputs = Tensor::empty({count, to.image_size, to.image_size, to.channels});
+  const auto draw = [&](std::int64_t i, const Image& image, bool augmented) {
+    const View view = augmented ? draw_view(image, kAugmentation, 0, 0, photos->name(i)) : centre_view(image);
+    render(image, view, to, inputs.data<float>() + i * rendered);
+  };
+  LoaderOptions loading;
+  loading.preprocessings = {to};
+  loading.augmentation = kAugmentation;
+  loading.workers = num_threads();
+  loading.cache_bytes = 0;
+  Loader loader(*photos, loading);
+
+  const std::string shape = text(count, " photos to ", to.image_size);
+  std::vector<Candidate> candidates;
+  std::vector<BenchResult> results;
+  const auto add = [&](const char* name, double bytes, std::function<void()> call) {
+    candidates.push_back({std::move(call), Device::cpu});
+    results.push_back({.name = name,
+                       .backend = {"cpu", nullptr, Device::cpu, DType::f32, "fp32"},
+                       .shape = shape,
+                       .bytes = bytes,
+                       .images = static_cast<double>(count)});
+  };
+  const auto each = [&](auto body) { return [=] { parallel_tasks(count, [&](std::int64_t i, int) { body(i); }); }; };
+  add("data.decode", pixel_bytes, each([&](std::int64_t i) { photos->load(i); }));
+  add("data.resize", pixel_bytes + rendered_bytes, each([&](std::int64_t i) { draw(i, decoded[i], false); }));
+  add("data.resize crop,flip", pixel_bytes + rendered_bytes, each([&](std::int64_t i) { draw(i, decoded[i], true); }));
+  add("data.decode+resize", 2 * pixel_bytes + rendered_bytes,
+      each([&](std::int64_t i) { draw(i, photos->load(i), false); }));
+  add("data.decode+resize crop,flip", 2 * pixel_bytes + rendered_bytes,
+      each([&](std::int64_t i) { draw(i, photos->load(i), true); }));
+  const auto epoch = [](Loader& of) {
+    return [&of] {
+      of.start(0, 0);
+      for (Batch batch; of.next(batch);) {
+      }
+    };
+  };
+  add("data.loader crop,flip", 2 * pixel_bytes + rendered_bytes, epoch(loader));
+  std::unique_ptr<Dataset> cached;
+  std::optional<Loader> of_cached;
+  if (options.data.empty()) {  // a folder's cache would hold all of it
+    cached = open_photos(options, scratch / "photos", scratch / "pixels");
+    of_cached.emplace(*cached, loading);
+    add("data.loader crop,flip --cache", pixel_bytes + rendered_bytes, epoch(*of_cached));
+  }
+  measure(candidates, options.repeats, results);
+  print_results(options, results, /*totals=*/false);
+}
+
+}  // namespace
+
+void add_bench_data(CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  options->repeats = 5;
+  CLI::App* command = bench.add_subcommand("data", "Photos: decoding, resizing, whole batches");
+  add_common_options(*command, options->common);
+  add_repeats_option(*command, *options);
+  command->add_option("--data", options->data, "Folder of images (default: draws JPEGs of 500 x 375 pixels)");
+  command->add_option("--images", options->images, "How many")->check(whole_number(1))->capture_default_str();
+  command->add_option("--image-size", options->image_size, "Width and height after resizing")
+      ->check(whole_number(1, kMostImageSize))
+      ->capture_default_str();
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

@@ -1,0 +1,58 @@
+// retort bench gemm: C[m, n] = A[m, k] B[k, n].
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "tools/bench/bench.h"
+#include "tools/cli/progress.h"
+
+namespace retort {
+namespace {
+
+struct Options : BenchOptions {
+  GemmGeometry geometry{.m = 1024, .n = 1024, .k = 1024};
+};
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  catch_interrupts();
+  const GemmGeometry& g = options.geometry;
+  std::vector<Candidate> candidates;
+  std::vector<BenchResult> results;
+  for (const Backend& backend : chosen_backends(options, Subject::gemm)) {
+    const GemmKernels& kernel = backend.table->gemm;
+    const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(g), backend.device);
+    const double bytes =
+        static_cast<double>(g.m * g.k + g.k * g.n + g.m * g.n) * static_cast<double>(size_of(backend.dtype));
+    candidates.push_back(in_rotation(backend.device, bytes, [&] {
+      const Tensor a =
+          random_tensor({g.m, g.k}, backend.dtype, backend.device, 1, Random::of(options.common.seed, "bench", 0));
+      const Tensor b =
+          random_tensor({g.k, g.n}, backend.dtype, backend.device, 1, Random::of(options.common.seed, "bench", 1));
+      const Tensor c = Tensor::empty_like(a, {g.m, g.n});
+      return [=, &kernel, &g] { kernel.run({}, g, a.raw(), b.raw(), nullptr, false, c.raw(), workspace->data()); };
+    }));
+    results.push_back({.name = "gemm",
+                       .backend = backend,
+                       .shape = text("m", g.m, " n", g.n, " k", g.k),
+                       .flops = 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k),
+                       .bytes = bytes});
+  }
+  measure(candidates, options.repeats, results);
+  print_results(options, results, /*totals=*/false);
+}
+
+}  // namespace
+
+void add_bench_gemm(CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = bench.add_subcommand("gemm", "A matrix product");
+  add_bench_options(*command, *options);
+  const auto extent = [&](const char* flag, std::int64_t& value, const char* what) {
+    command->add_option(flag, value, what)->check(whole_number(1))->capture_default_str();
+  };
+  extent("--m", options->geometry.m, "Rows of A and C");
+  extent("--n", options->geometry.n, "Columns of B and C");
+  extent("--k", options->geometry.k, "Columns of A, rows of B");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

@@ -1,0 +1,106 @@
+// retort bench loss: a distillation loss with its gradient; beside plain kd, cross-entropy.
+#include <cmath>
+
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "engine/distill/objective.h"
+#include "tools/bench/bench.h"
+#include "tools/cli/progress.h"
+
+namespace retort {
+namespace {
+
+// Per logit: a maximum, a scaling, an exponential and a sum for each softmax (one under cross-entropy, three under kd),
+// and the gradient's few terms. An exponential counts one.
+constexpr double kCrossEntropyFlops = 4 + 3;
+
+double flops_per_logit(SoftLoss loss) {
+  switch (loss) {
+    case SoftLoss::mse: return 4 + 6;
+    case SoftLoss::nkd: return 5 * 4 + 8;
+    case SoftLoss::dist: return 3 * 4 + 6 + 2 * 12;  // and two correlations
+    case SoftLoss::wttm: return 4 * 4 + 6;
+    default: return 3 * 4 + 6;
+  }
+}
+
+struct Options : BenchOptions {
+  std::int64_t rows = 256, classes = 1000;
+  double temperature = 4;
+  std::string loss = "kd";
+};
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
+    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
+  catch_interrupts();
+  const Rows rows{options.rows, options.classes};
+  const DistillationSettings settings{
+      .temperature = options.temperature, .lambda = 0.1, .loss = parse_soft_loss(options.loss)};
+  const bool plain = settings.loss == SoftLoss::kd;
+  Tensor labels = Tensor::empty({rows.rows}, DType::i64);
+  for (std::int64_t i = 0; i < rows.rows; ++i) labels.data<std::int64_t>()[i] = i % rows.classes;
+
+  std::vector<Candidate> candidates;
+  std::vector<BenchResult> results;
+  const double elements = static_cast<double>(rows.rows) * static_cast<double>(rows.classes);
+  for (const Backend& backend : chosen_backends(options, Subject::loss)) {
+    if (!plain && backend.name.find(":loss.") != std::string::npos)
+      throw UsageError(text("--backend: ", backend.name, ": a step of the ladder is of kd alone; leave out --loss"));
+    const LossKernels& kernel = backend.table->loss;
+    const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(rows), backend.device);
+    const Tensor targets = labels.to(backend.device);
+    const auto logits = [&](std::uint64_t index) {
+      return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, 3,
+                           Random::of(options.common.seed, "bench", index));
+    };
+    const auto add = [&](const std::string& name, double flops, double tensors,
+                         const std::function<std::function<void()>()>& make) {
+      const double bytes =
+          tensors * elements * static_cast<double>(size_of(backend.dtype)) + static_cast<double>(labels.bytes());
+      candidates.push_back(in_rotation(backend.device, bytes, make));
+      results.push_back({.name = name,
+                         .backend = backend,
+                         .shape = text("rows", rows.rows, " classes", rows.classes),
+                         .flops = flops * elements,
+                         .bytes = bytes});
+    };
+    const DType parameters = parameter_dtype(backend.dtype);
+    add(plain ? "loss.distillation" : text("loss.", options.loss), flops_per_logit(settings.loss), 3, [&] {
+      const Tensor z = logits(0), v = logits(1), dz = Tensor::empty_like(z, z.shape()),
+                   loss = Tensor::empty({3}, parameters, backend.device);
+      return [=, &kernel] {
+        const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
+        kernel.distillation({}, rows, settings, hard, z.raw(), v.raw(), loss.raw(), dz.raw(), workspace->data());
+      };
+    });
+    if (!plain) continue;
+    add("loss.cross_entropy", kCrossEntropyFlops, 2, [&] {
+      const Tensor z = logits(0), dz = Tensor::empty_like(z, z.shape()),
+                   loss = Tensor::empty({1}, parameters, backend.device);
+      return [=, &kernel] {
+        const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
+        kernel.cross_entropy({}, rows, hard, z.raw(), loss.raw(), dz.raw(), workspace->data());
+      };
+    });
+  }
+  measure(candidates, options.repeats, results);
+  print_results(options, results, /*totals=*/false);
+}
+
+}  // namespace
+
+void add_bench_loss(CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = bench.add_subcommand("loss", "A distillation loss with its gradient");
+  add_bench_options(*command, *options);
+  command->add_option("--rows", options->rows, "Batch size")->check(whole_number(1))->capture_default_str();
+  command->add_option("--classes", options->classes, "Logits a row")->check(whole_number(1))->capture_default_str();
+  command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
+  command->add_option("--loss", options->loss, "kd, with cross-entropy beside it, mse, dkd, nkd, dist, ttm or wttm")
+      ->capture_default_str();
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

@@ -1,0 +1,75 @@
+// retort bench softmax: softmax over rows, and its gradient.
+#include <cmath>
+
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "tools/bench/bench.h"
+#include "tools/cli/progress.h"
+
+namespace retort {
+namespace {
+
+// Per element: a maximum, a scaling, an exponential (counted one), a sum and a quotient; the gradient's product and
+// sum, and its three terms.
+constexpr double kForwardFlops = 5, kBackwardFlops = 5;
+
+struct Options : BenchOptions {
+  std::int64_t rows = 256, classes = 1000;
+  double temperature = 1;
+};
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
+    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
+  catch_interrupts();
+  const Rows rows{options.rows, options.classes};
+  const double temperature = options.temperature;
+
+  std::vector<Candidate> candidates;
+  std::vector<BenchResult> results;
+  const double elements = static_cast<double>(rows.rows) * static_cast<double>(rows.classes);
+  for (const Backend& backend : chosen_backends(options, Subject::softmax)) {
+    const SoftmaxKernels& kernel = backend.table->softmax;
+    const auto drawn = [&](std::uint64_t index) {
+      return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, 3,
+                           Random::of(options.common.seed, "bench", index));
+    };
+    const auto add = [&](const char* name, double flops, double tensors,
+                         const std::function<std::function<void()>()>& make) {
+      const double bytes = tensors * elements * static_cast<double>(size_of(backend.dtype));
+      candidates.push_back(in_rotation(backend.device, bytes, make));
+      results.push_back({.name = name,
+                         .backend = backend,
+                         .shape = text("rows", rows.rows, " classes", rows.classes),
+                         .flops = flops * elements,
+                         .bytes = bytes});
+    };
+    add("softmax.forward", kForwardFlops, 2, [&] {
+      const Tensor x = drawn(0), y = Tensor::empty_like(x, x.shape());
+      return [=, &kernel] { kernel.forward({}, rows, temperature, x.raw(), y.raw()); };
+    });
+    add("softmax.backward", kBackwardFlops, 3, [&] {
+      const Tensor x = drawn(0), y = Tensor::empty_like(x, x.shape()), dy = drawn(1),
+                   dx = Tensor::empty_like(y, y.shape());
+      kernel.forward({}, rows, temperature, x.raw(), y.raw());
+      return [=, &kernel] { kernel.backward({}, rows, temperature, y.raw(), dy.raw(), dx.raw()); };
+    });
+  }
+  measure(candidates, options.repeats, results);
+  print_results(options, results, /*totals=*/false);
+}
+
+}  // namespace
+
+void add_bench_softmax(CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = bench.add_subcommand("softmax", "Softmax over rows, and its gradient");
+  add_bench_options(*command, *options);
+  command->add_option("--rows", options->rows, "Rows")->check(whole_number(1))->capture_default_str();
+  command->add_option("--classes", options->classes, "Elements a row")->check(whole_number(1))->capture_default_str();
+  command->add_option("--temperature", options->temperature, "T")->capture_default_str();
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

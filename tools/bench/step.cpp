@@ -1,0 +1,172 @@
+// retort bench step: a whole training step (forward, loss, backward, SGD) or a forward pass in evaluation mode, on
+// random images.
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "engine/core/arena.h"
+#include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "engine/core/tape.h"
+#include "engine/distill/training_step.h"
+#include "engine/nn/optimizer.h"
+#include "engine/ops/dropout.h"
+#include "engine/ops/elementwise.h"
+#include "tools/bench/bench.h"
+#include "tools/cli/progress.h"
+#include "tools/run/stock_model.h"
+
+namespace retort {
+namespace {
+
+constexpr double kLearningRate = 1e-4;  // small: the weights stay what they are, in size
+
+struct Options : BenchOptions {
+  std::string model, mode = "train";
+  std::int64_t image_size = 0, batch_size = 8;
+};
+
+/// The work that a step cannot avoid.
+struct Work {
+  double flops = 0;  ///< multiply-adds twice: one forward pass; in training the two gradients of each layer too
+  /// each layer's output written and read; in training its gradient too; parameters read (and moved)
+  double bytes = 0;
+};
+
+Work work_of(const Options& options, DType activations) {
+  Arena arena;  // this pass's memory is not the measured steps'
+  const ArenaScope scope(Device::cpu, arena);
+  const Model model = stock_model(options.model, options.image_size, 0);
+  const Preprocessing& input = model.spec.preprocessing;
+  std::vector<LayerReport> layers;
+  double parameter_bytes = 0;
+  for (const Parameter* parameter : parameters(*model.network))
+    if (!parameter->buffer) parameter_bytes += static_cast<double>(parameter->value.bytes());
+  {
+    const NoGrad no_grad;
+    ForwardContext context;
+    context.report = &layers;
+    model.network->forward(Tensor::zeros({1, input.image_size, input.image_size, input.channels}), context);
+  }
+  Work work;
+  double first_macs = 0;  // the images' own gradient is not needed
+  for (const LayerReport& layer : layers) {
+    if (first_macs == 0) first_macs = static_cast<double>(layer.macs);
+    work.flops += 2.0 * static_cast<double>(layer.macs);
+    work.bytes += 2.0 * static_cast<double>(size_of(activations)) * static_cast<double>(layer.output.count());
+  }
+  if (options.mode == "train") {
+    work.flops = 3 * work.flops - 2 * first_macs;
+    work.bytes *= 3;           // outputs are read again, and their gradients written and read
+    parameter_bytes *= 2 + 5;  // read twice; gradient written; the optimizer reads three and writes two
+  }
+  const auto batch = static_cast<double>(options.batch_size);
+  return {batch * work.flops, batch * work.bytes + parameter_bytes};
+}
+
+std::size_t peak_process_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+}
+
+/// A network of a backend's own, and the images it sees, on the backend's device.
+class Steps {
+ public:
+  Steps(const Options& options, const Backend& backend)
+      : backend_(backend),
+        seed_(options.common.seed),
+        arena_(backend.device == Device::cpu ? std::make_unique<Arena>() : std::make_unique<Arena>(backend.device)) {
+    const ArenaScope scope(backend.device, *arena_);
+    model_ = stock_model(options.model, options.image_size, seed_);
+    to_device(*model_.network, backend.device);
+    const Preprocessing& input = model_.spec.preprocessing;
+    inputs_.x = random_tensor({options.batch_size, input.image_size, input.image_size, input.channels}, DType::f32,
+                              backend.device, 1, Random::of(seed_, "bench"));
+    Tensor labels = Tensor::empty({options.batch_size}, DType::i64);
+    for (std::int64_t i = 0; i < options.batch_size; ++i)
+      labels.data<std::int64_t>()[i] = i % static_cast<std::int64_t>(model_.spec.classes.size());
+    inputs_.labels = labels.to(backend.device);
+    if (options.mode == "infer") return;
+    optimizer_.emplace(parameters(*model_.network), OptimizerSettings{});
+    StepSettings settings;
+    settings.precision = backend.dtype;
+    settings.capture = backend.device == Device::cuda;
+    step_.emplace(*model_.network, *optimizer_, settings);
+  }
+
+  void train() {
+    const ScopedKernels kernels(backend_.dtype, *backend_.table, backend_.device);
+    const ArenaScope scope(backend_.device, *arena_);
+    inputs_.dropout_key = dropout_key(seed_, number_++ << 16);
+    step_->run(inputs_, kLearningRate);
+  }
+  void infer() {
+    const ScopedKernels kernels(backend_.dtype, *backend_.table, backend_.device);
+    const ArenaScope scope(backend_.device, *arena_);
+    const NoGrad no_grad;
+    ForwardContext context;
+    model_.network->forward(cast(inputs_.x, backend_.dtype), context);
+  }
+  std::int64_t image_size() const { return model_.spec.preprocessing.image_size; }
+  /// Of network, images and a step that is not replayed.
+  std::size_t peak_bytes() const { return arena_->statistics().peak_bytes; }
+
+ private:
+  Backend backend_;
+  std::uint64_t seed_, number_ = 0;
+  std::unique_ptr<Arena> arena_;
+  Model model_;
+  StepInputs inputs_;
+  std::optional<Optimizer> optimizer_;
+  std::optional<TrainingStep> step_;
+};
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  if (!is_architecture(options.model))
+    throw UsageError(text("--model: '", options.model, "' is no architecture; give one such as resnet50"));
+  catch_interrupts();
+  std::vector<std::unique_ptr<Steps>> steps;
+  std::vector<Candidate> candidates;
+  std::vector<BenchResult> results;
+  for (const Backend& backend : chosen_backends(options, Subject::step)) {
+    Steps& own = *steps.emplace_back(std::make_unique<Steps>(options, backend));
+    candidates.push_back(
+        {[&own, train = options.mode == "train"] { train ? own.train() : own.infer(); }, backend.device});
+    const Work work = work_of(options, backend.dtype);
+    results.push_back({.name = text("step.", options.mode),
+                       .backend = backend,
+                       .shape = text(options.model, " size", own.image_size(), " batch", options.batch_size),
+                       .flops = work.flops,
+                       .bytes = work.bytes,
+                       .images = static_cast<double>(options.batch_size)});
+  }
+  measure(candidates, options.repeats, results);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    results[i].peak_process_bytes = peak_process_bytes();
+    results[i].peak_arena_bytes = steps[i]->peak_bytes();
+  }
+  print_results(options, results, /*totals=*/false);
+}
+
+}  // namespace
+
+void add_bench_step(CLI::App& bench) {
+  auto options = std::make_shared<Options>();
+  options->repeats = 5;
+  CLI::App* command = bench.add_subcommand("step", "A training step, or a forward pass, of a whole network");
+  add_bench_options(*command, *options);
+  command->add_option("--model", options->model, "Architecture")->required();
+  command->add_option("--image-size", options->image_size, "Width and height (default: the network's own)")
+      ->check(whole_number(1, kMostImageSize));
+  command->add_option("--batch-size", options->batch_size, "Images a step")
+      ->check(whole_number(1))
+      ->capture_default_str();
+  command->add_option("--mode", options->mode, "train (forward, loss, backward, SGD) or infer")
+      ->check(CLI::IsMember({"train", "infer"}))
+      ->capture_default_str();
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

@@ -1,0 +1,56 @@
+#include "tools/cli/config.h"
+
+#include <string>
+#include <utility>
+
+#include "engine/core/check.h"
+
+namespace retort {
+namespace {
+
+/// True if the section is a command of the application ({"bench", "conv"}).
+bool is_command(const CLI::App* app, const std::vector<std::string>& section) {
+  for (const std::string& name : section) {
+    const auto commands = app->get_subcommands([&](const CLI::App* command) { return command->get_name() == name; });
+    if (commands.empty()) return false;
+    app = commands.front();
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<const CLI::App*> command_chain(const CLI::App& app) {
+  std::vector<const CLI::App*> chain;
+  for (const CLI::App* command = &app; !command->get_subcommands().empty();) {
+    command = command->get_subcommands().front();
+    chain.push_back(command);
+  }
+  return chain;
+}
+
+std::vector<CLI::ConfigItem> CommandConfig::from_config(std::istream& input) const {
+  const std::vector<const CLI::App*> chain = command_chain(app_);
+  if (chain.empty()) return {};
+  std::vector<std::string> path;
+  for (const CLI::App* command : chain) path.push_back(command->get_name());
+
+  std::vector<CLI::ConfigItem> items;
+  for (CLI::ConfigItem& item : CLI::ConfigTOML::from_config(input)) {
+    if (item.name == "++" || item.name == "--") continue;  // a section opens or closes
+    if (!is_command(&app_, item.parents))
+      throw UsageError("--config: [" + CLI::detail::join(item.parents, ".") +
+                       "]: no such command; sections are named " + "after commands, e.g. [" +
+                       CLI::detail::join(path, ".") + "]");
+    if (!item.parents.empty() && item.parents != path) continue;
+    const CLI::Option* option = chain.back()->get_option_no_throw("--" + item.name);
+    if (option == nullptr || !option->get_configurable())
+      throw UsageError("--config: key '" + item.name + "': no flag of `" + CLI::detail::join(path, " ") +
+                       "`; keys of another command go under [command]");
+    item.parents = path;
+    items.push_back(std::move(item));
+  }
+  return items;
+}
+
+}  // namespace retort

@@ -1,0 +1,90 @@
+#include "tools/cli/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+
+namespace retort {
+namespace {
+
+constexpr int kBarWidth = 20;
+
+int terminal_width() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/// "0:42", "1:05:00"
+std::string duration(double seconds) {
+  const auto total = static_cast<long long>(std::min(seconds, 359999.0) + 0.5);
+  char text[32];
+  if (total >= 3600)
+    std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", total / 3600, total / 60 % 60, total % 60);
+  else
+    std::snprintf(text, sizeof text, "%lld:%02lld", total / 60, total % 60);
+  return text;
+}
+
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets this");
+std::atomic<bool> interrupt_flag{false};
+
+}  // namespace
+
+Progress::Progress(std::string label, std::int64_t total, bool quiet)
+    : label_(std::move(label)),
+      total_(total),
+      active_(!quiet && total > 0 && isatty(STDERR_FILENO) == 1),
+      start_(std::chrono::steady_clock::now()) {}
+
+Progress::~Progress() {
+  if (active_ && first_ >= 0) std::cerr << "\r\033[K" << std::flush;
+}
+
+void Progress::update(std::int64_t done, const std::string& note) {
+  if (!active_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (first_ < 0)
+    first_ = done;
+  else if (now - drawn_ < std::chrono::milliseconds(100) && done < total_)
+    return;
+  drawn_ = now;
+
+  const int filled = static_cast<int>(std::clamp<std::int64_t>(done * kBarWidth / total_, 0, kBarWidth));
+  std::string line = label_ + " [" + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + "] " +
+                     std::to_string(done) + "/" + std::to_string(total_);
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  if (done > first_ && seconds > 0) {
+    const double rate = static_cast<double>(done - first_) / seconds;
+    char text[32];
+    std::snprintf(text, sizeof text, rate < 10 ? "  %.2f/s" : "  %.0f/s", rate);
+    line += text;
+    if (!note.empty()) line += "  " + note;
+    line += "  " + duration(static_cast<double>(total_ - done) / rate) + " left";
+  } else if (!note.empty()) {
+    line += "  " + note;
+  }
+  std::cerr << "\r\033[K" << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_width() - 1))) << std::flush;
+}
+
+void say(bool quiet, const std::string& line) {
+  if (!quiet) std::cerr << line << std::endl;
+}
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupt_flag.store(true); };
+  action.sa_flags = SA_RESTART | SA_RESETHAND;  // the default action is back for the second signal
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool interrupted() { return interrupt_flag.load(); }
+
+}  // namespace retort

@@ -1,0 +1,90 @@
+// retort combine: the store of an ensemble from its members' stores; no teacher runs again.
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/distill/logit_store.h"
+#include "engine/distill/teacher.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+#include "tools/cli/options.h"
+#include "tools/cli/progress.h"
+#include "tools/commands/commands.h"
+#include "tools/run/teachers.h"
+
+namespace retort {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::vector<std::string> stores;
+  std::vector<double> weights;
+  std::string combine = "logit", out, csv;
+};
+
+void validate(const Options& options) {
+  if (options.stores.size() < 2) throw UsageError("combine: needs two stores or more; give A.npy B.npy ...");
+  check_weights("--weights", options.weights, options.stores.size(), "stores");
+  if (!options.out.ends_with(".npy")) throw UsageError(text("--out: '", options.out, "' is not a .npy file; name one"));
+}
+
+/// Rows must be of the same images, seen the same way.
+void check_same(const LogitStore& store, const std::string& path, const LogitStore& first, const std::string& base) {
+  const auto same = [&](bool equal, const char* what) {
+    check(equal, path, ": has other ", what, " than ", base, "; make both with `retort logits` from the same images");
+  };
+  same(store.classes == first.classes, "classes");
+  same(store.names == first.names, "image names");
+  same(store.hashes == first.hashes, "image contents");
+  const Augmentation &a = store.augmentation, &b = first.augmentation;
+  same(store.views == first.views && a.flip == b.flip && a.crop == b.crop && a.jitter == b.jitter &&
+           (!a.any() || store.seed == first.seed),
+       "views");
+}
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  validate(options);
+  const Combine combine = parse_combine(options.combine);
+  check_writable(options.out);
+  if (!options.csv.empty()) check_writable(options.csv);
+  LogitStore result;
+  std::vector<Tensor> logits;
+  for (const std::string& path : options.stores) {
+    LogitStore store = read_logit_store(path, logits.empty() ? std::vector<std::string>{} : result.classes);
+    if (!store.remark.empty()) say(options.common.quiet, text("warning: ", store.remark));
+    logits.push_back(store.logits);
+    if (logits.size() == 1) {
+      result = std::move(store);
+      continue;
+    }
+    check_same(store, path, result, options.stores.front());
+    result.teacher += "," + store.teacher;
+    result.preprocessing.insert(result.preprocessing.end(), store.preprocessing.begin(), store.preprocessing.end());
+  }
+  result.logits = combine_logits(logits, combine, options.weights);
+  result.combine = options.combine;
+  write_logit_store(options.out, result, options.csv);
+  const std::int64_t rows = result.logits.shape()[0];
+  say(options.common.quiet, text("saved ", rows, " rows of ", result.classes.size(), " logits, the ", options.combine,
+                                 " mean of ", logits.size(), " stores, in ", options.out));
+  if (options.common.json)
+    std::cout << json_text(nlohmann::ordered_json{{"rows", rows}, {"stores", logits.size()}, {"logits", options.out}})
+              << std::endl;
+}
+
+}  // namespace
+
+void add_combine_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("combine", "The store of an ensemble from its members' stores");
+  add_common_options(*command, options->common);
+  command->add_option("stores", options->stores, "A.npy B.npy ...")->required();
+  as_list(command->add_option("--weights", options->weights, "One for each store (default: equal)"));
+  command->add_option("--combine", options->combine, "logit, arithmetic or geometric")->capture_default_str();
+  command->add_option("-o,--out", options->out, "Store to write (.npy; its index .json beside it)")->required();
+  command->add_option("--csv", options->csv, "The same logits as a table");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

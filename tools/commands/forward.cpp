@@ -1,0 +1,66 @@
+// retort forward: logits of an array of images, in evaluation mode.
+#include <algorithm>
+#include <cstring>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/distill/evaluate.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+#include "engine/io/layout.h"
+#include "engine/io/npy.h"
+#include "tools/cli/progress.h"
+#include "tools/commands/commands.h"
+#include "tools/run/arrays.h"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t kBatch = 32;  // bounds the memory, whatever the array's length
+
+struct Options {
+  CommonOptions common;
+  std::string model, weights, input, out;
+};
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  check_writable(options.out);
+  const Tensor images = read_images(options.input);
+  const Model model = open_model_for_array(options.model, options.weights, images, options.input, options.common);
+  const std::int64_t n = images.shape()[0], classes = static_cast<std::int64_t>(model.spec.classes.size());
+
+  catch_interrupts();
+  Tensor logits = Tensor::empty({n, classes});
+  {
+    Progress bar("forward", n, options.common.quiet);
+    for (std::int64_t begin = 0; begin < n; begin += kBatch) {
+      if (interrupted()) throw Interrupted{};
+      const std::int64_t end = std::min(begin + kBatch, n);
+      const Tensor part = infer(*model.network, nchw_to_nhwc(copy_rows(images, begin, end))).to(Device::cpu);
+      std::memcpy(logits.data<float>() + begin * classes, part.data<float>(), part.bytes());
+      bar.update(end);
+    }
+  }
+  write_npy(options.out, logits);
+  say(options.common.quiet, text("saved ", options.out, ": ", describe(logits)));
+  if (options.common.json)
+    std::cout << json_text(nlohmann::ordered_json{{"out", options.out}, {"samples", n}, {"classes", classes}})
+              << std::endl;
+}
+
+}  // namespace
+
+void add_forward_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("forward", "Runs a model in evaluation mode on an array");
+  add_common_options(*command, options->common);
+  command->add_option("--model", options->model, "Model file, or an architecture with --weights")->required();
+  command->add_option("--weights", options->weights, "Checkpoint without metadata, for --model ARCH");
+  command->add_option("--input", options->input, "Normalised images, .npy float32 [N, C, H, W]")->required();
+  command->add_option("-o,--out", options->out, "Logits to write, .npy float32 [N, classes]")->required();
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

@@ -1,0 +1,112 @@
+// retort logits: writes the logit store of a teacher, or of several combined.
+#include <chrono>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/distill/evaluate.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+#include "kernels/threads.h"
+#include "tools/cli/progress.h"
+#include "tools/commands/commands.h"
+#include "tools/run/logits.h"
+#include "tools/run/teachers.h"
+
+namespace retort {
+namespace {
+
+LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const std::vector<Model>& models) {
+  LogitStore store;
+  store.classes = models.front().spec.classes;
+  store.teacher = teacher_hashes(models);
+  store.preprocessing = teacher_preprocessing(models);
+  store.views = options.views;
+  store.seed = options.common.seed;
+  store.combine = models.size() > 1 ? options.combine : "";
+  if (options.augment)
+    store.augmentation = parse_augmentation(*options.augment);
+  else if (options.views > 1)
+    store.augmentation = default_view_augmentation(dataset);
+  std::vector<std::string> hashes;
+  for (std::int64_t i = 0; i < dataset.size(); ++i) hashes.push_back(dataset.content_hash(i));
+  for (std::int64_t view = 0; view < options.views; ++view)
+    for (std::int64_t i = 0; i < dataset.size(); ++i) {
+      store.names.push_back(dataset.name(i));
+      store.hashes.push_back(hashes[i]);
+    }
+  return store;
+}
+
+}  // namespace
+
+void run_logits(const LogitsOptions& options) {
+  apply_common_options(options.common);
+  if (options.views < 1)
+    throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
+  if (options.batch_size < 1)
+    throw UsageError(text("--batch-size: ", options.batch_size, " is not allowed; give a whole number from 1"));
+  if (!options.out.ends_with(".npy")) throw UsageError(text("--out: '", options.out, "' is not a .npy file; name one"));
+  const Combine combine = parse_combine(options.combine);
+  check_weights("--teacher-weights", options.teacher_weights, split_commas(options.model).size(), "teachers");
+  check_writable(options.out);
+  if (!options.csv.empty()) check_writable(options.csv);
+
+  const auto dataset = open_data(options.data, options.common, options.data.split == "val" ? Split::val : Split::train,
+                                 /*allow_unlabelled=*/true);
+  std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
+  if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
+  for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
+  LogitStore store = describe(options, *dataset, models);
+  const std::int64_t classes = static_cast<std::int64_t>(store.classes.size());
+  const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), combine, options.teacher_weights);
+
+  LoaderOptions loading;
+  loading.batch_size = options.batch_size;
+  loading.workers = std::min(4, num_threads());
+  loading.augmentation = store.augmentation;
+  loading.view_seed = store.seed;
+  const auto start = std::chrono::steady_clock::now();
+  catch_interrupts();
+  {
+    Progress bar("logits", dataset->size() * options.views, options.common.quiet);
+    store.logits = collect_logits(*teacher, *dataset, classes, loading, options.views, [&](std::int64_t done) {
+      if (interrupted()) throw Interrupted{};
+      bar.update(done);
+    });
+  }
+  write_logit_store(options.out, store, options.csv);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const std::int64_t rows = store.logits.shape()[0];
+  say(options.common.quiet, text("saved ", rows, " rows of ", classes, " logits in ", options.out,
+                                 options.csv.empty() ? "" : " and " + options.csv));
+  if (options.common.json) {
+    nlohmann::ordered_json json = {{"rows", rows},
+                                   {"classes", store.classes},
+                                   {"views", options.views},
+                                   {"logits", options.out},
+                                   {"images_per_second", rows / seconds},
+                                   {"seconds", seconds}};
+    if (!options.csv.empty()) json["csv"] = options.csv;
+    std::cout << json_text(json) << std::endl;
+  }
+}
+
+void add_logits_command(CLI::App& app) {
+  auto options = std::make_shared<LogitsOptions>();
+  CLI::App* command = app.add_subcommand("logits", "Writes the logit store of one model, or of several combined");
+  add_common_options(*command, options->common);
+  add_data_options(*command, options->data, /*with_split=*/true);
+  command->add_option("--model", options->model, "FILE[,FILE...]")->required();
+  command->add_option("--combine", options->combine, "logit, arithmetic or geometric")->capture_default_str();
+  as_list(command->add_option("--teacher-weights", options->teacher_weights, "One for each model (default: equal)"));
+  command->add_option("--views", options->views, "Augmented views of each image")->capture_default_str();
+  command->add_option("--augment", options->augment,
+                      "Of the views: none, or flip, crop, jitter (default with K > 1: crop,flip; grey sets: jitter)");
+  command->add_option("--batch-size", options->batch_size, "Images at a time")->capture_default_str();
+  command->add_option("-o,--out", options->out, "Store to write (.npy; its index .json beside it)")->required();
+  command->add_option("--csv", options->csv, "The same logits as a table");
+  command->callback([options] { run_logits(*options); });
+}
+
+}  // namespace retort

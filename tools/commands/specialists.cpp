@@ -1,0 +1,299 @@
+// retort specialists: Hinton et al. (arXiv 1503.02531), section 5, end to end. Groups the classes that a generalist
+// confuses, trains a specialist for each group from the generalist, lets them and the generalist agree on one
+// distribution for each image, and distils that into one student.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/data/dustbin.h"
+#include "engine/distill/evaluate.h"
+#include "engine/distill/specialists.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+#include "kernels/threads.h"
+#include "tools/cli/progress.h"
+#include "tools/commands/commands.h"
+#include "tools/run/distillation.h"
+#include "tools/run/teachers.h"
+
+namespace retort {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Options : DistillOptions {
+  std::string model;
+  std::int64_t groups = 0;  ///< 0: the square root of the classes, rounded
+  std::int64_t specialist_epochs = 5;
+  std::optional<double> specialist_lr;
+
+  std::string file(const std::string& name) const { return (std::filesystem::path(out) / name).string(); }
+};
+
+/// The student's run, and the base of the specialists'.
+DistillOptions student_options(const Options& options) {
+  DistillOptions student = options;
+  student.out = options.file("student.safetensors");
+  student.logits = options.file("train.npy");
+  student.always_resume = true;    // what was stopped continues
+  student.augment = std::nullopt;  // the store's
+  return student;
+}
+
+/// What the specialists train on, and what the views of the student's store are made by; as in `logits`.
+Augmentation augmentation_of(const Options& options, const Dataset& train) {
+  if (options.augment) return parse_augmentation(*options.augment);
+  return options.views > 1 ? default_view_augmentation(train) : Augmentation{};
+}
+
+/// A specialist trains as the student does, but for its length and rate, and sees what the generalist sees.
+TrainingOptions specialist_options(const Options& options, const std::string& name) {
+  TrainingOptions run = student_options(options);
+  run.out = options.file(name + ".safetensors");
+  run.weights = options.file(name + ".start.safetensors");
+  run.log = run.report = "";
+  run.epochs = options.specialist_epochs;
+  run.warmup_epochs = 0;
+  run.mixup = 0;
+  run.freeze.clear();
+  run.auxiliary = false;
+  const double student_lr = options.lr.value_or(options.optimizer == "sgd" ? 0.02 : 0.001);
+  run.lr = options.specialist_lr.value_or(student_lr / 10);
+  run.data.image_size = 0;
+  run.data.mean = run.data.std = {};
+  return run;
+}
+
+std::string join(const std::vector<std::int64_t>& group, const std::vector<std::string>& classes) {
+  std::string names;
+  for (const std::int64_t i : group) names += (names.empty() ? "" : ", ") + classes[static_cast<std::size_t>(i)];
+  return names;
+}
+
+/// The generalist with a head for some of its classes and the dustbin, which begins as the mean of all others, raised
+/// by the logarithm of their number.
+void write_start(const std::string& path, Model& generalist, const std::vector<std::int64_t>& group,
+                 const std::vector<std::string>& names, std::uint64_t seed) {
+  ModelSpec spec = generalist.spec;
+  spec.classes = names;
+  spec.auxiliary = false;
+  spec.notes.clear();
+  const std::unique_ptr<Network> network = make_network(spec, seed);
+  std::map<std::string, Parameter*> source;
+  for (Parameter* parameter : parameters(*generalist.network)) source[parameter->name] = parameter;
+  const Head head = head_of(*network), old = head_of(*generalist.network);
+  for (Parameter* parameter : parameters(*network))
+    if (parameter != head.weight && parameter != head.bias)
+      parameter->value.copy_from(source.at(parameter->name)->value);
+
+  const std::int64_t all = old.bias->value.count(), mine = head.bias->value.count(),
+                     features = head.weight->value.shape()[0];
+  const std::int64_t others = all - static_cast<std::int64_t>(group.size());
+  const auto fill = [&](const float* from, float* to) {
+    double rest = 0;
+    for (std::int64_t i = 0; i < all; ++i)
+      if (!std::ranges::binary_search(group, i)) rest += from[i];
+    for (std::size_t k = 0; k < group.size(); ++k) to[k] = from[group[k]];
+    to[mine - 1] = static_cast<float>(rest / static_cast<double>(others));
+  };
+  for (std::int64_t row = 0; row < features; ++row)
+    fill(old.weight->value.data<float>() + row * all, head.weight->value.data<float>() + row * mine);
+  fill(old.bias->value.data<float>(), head.bias->value.data<float>());
+  head.bias->value.data<float>()[mine - 1] += static_cast<float>(std::log(static_cast<double>(others)));
+  save_model(path, *network, spec);
+}
+
+/// How images are seen: the validation part once and centred.
+struct Views {
+  std::int64_t count = 1;
+  Augmentation augmentation = {};
+};
+
+/// A model's logits [views * samples, classes] of all images.
+Tensor logits_of(const std::string& file, const Dataset& dataset, const Options& options, const std::string& label,
+                 const Views& views = {}) {
+  std::vector<Model> models = load_teachers(file, compute_device(options.common));
+  const auto classes = static_cast<std::int64_t>(models.front().spec.classes.size());
+  const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), Combine::logit);
+  LoaderOptions loading;
+  loading.batch_size = options.batch_size;
+  loading.workers = std::clamp(num_threads(), 1, 4);
+  loading.augmentation = views.augmentation;
+  loading.view_seed = options.common.seed;
+  Progress bar(label, dataset.size() * views.count, options.common.quiet);
+  return collect_logits(*teacher, dataset, classes, loading, views.count, [&](std::int64_t done) {
+    if (interrupted()) throw Interrupted{};
+    bar.update(done);
+  });
+}
+
+/// The generalist, and what became of its confusions, on both parts of the data.
+struct Committee {
+  std::vector<std::vector<std::int64_t>> groups;
+  std::vector<std::string> hashes;           ///< of the generalist's and the specialists' files
+  Tensor generalist_val;                     ///< logits f32 [n, classes]
+  std::vector<SpecialistLogits> train, val;  ///< one a group of two classes or more
+};
+
+Committee train_specialists(const Options& options, Model& generalist, std::shared_ptr<const Dataset> train,
+                            const Dataset& val, const Tensor& generalist_train, const Views& views) {
+  const std::vector<std::string>& classes = train->classes();
+  const bool quiet = options.common.quiet;
+  Committee committee;
+  committee.groups = confusable_classes(generalist_train, options.temperature, options.groups, options.common.seed);
+  committee.hashes = {generalist.hash};
+  for (std::size_t i = 0; i < committee.groups.size(); ++i) {
+    const std::vector<std::int64_t>& group = committee.groups[i];
+    const std::string name = text("specialist-", i + 1);
+    say(quiet, text(name, ": ", join(group, classes), group.size() == 1 ? " (alone: left to the generalist)" : ""));
+    if (group.size() == 1) continue;
+    SpecialistSet set = specialist_set(train, group, options.common.seed);
+    const double correction = std::log(set.oversampling);
+    const TrainingOptions run = specialist_options(options, name);
+    write_start(run.weights, generalist, group, set.images->classes(), options.common.seed);
+    Guidance labels;
+    labels.augmentation = views.augmentation;
+    labels.view_seed = options.common.seed;
+    labels.fingerprint["generalist"] = generalist.hash;
+    run_training(run, generalist.spec.architecture, {std::move(set.images), nullptr}, std::move(labels));
+    std::filesystem::remove(run.weights);
+    committee.hashes.push_back(file_hash(run.out));
+    const auto logits = [&](const Dataset& part, const Views& seen) {
+      SpecialistLogits result{group, logits_of(run.out, part, options, name, seen)};
+      const std::int64_t width = result.logits.shape()[1];
+      for (std::int64_t row = 0; row < result.logits.shape()[0]; ++row)
+        result.logits.data<float>()[(row + 1) * width - 1] += static_cast<float>(correction);
+      return result;
+    };
+    committee.train.push_back(logits(*train, views));
+    committee.val.push_back(logits(val, {}));
+  }
+  return committee;
+}
+
+void write_store(const std::string& path, const Dataset& dataset, const Tensor& logits, const Committee& committee,
+                 const Preprocessing& preprocessing, const Views& views, std::uint64_t seed) {
+  LogitStore store;
+  store.logits = logits;
+  store.classes = dataset.classes();
+  for (const std::string& hash : committee.hashes) store.teacher += (store.teacher.empty() ? "" : ",") + hash;
+  store.preprocessing.assign(committee.hashes.size(), preprocessing);
+  store.combine = "specialists";
+  store.views = views.count;
+  store.augmentation = views.augmentation;
+  store.seed = seed;
+  for (std::int64_t view = 0; view < views.count; ++view)
+    for (std::int64_t i = 0; i < dataset.size(); ++i) {
+      store.names.push_back(dataset.name(i));
+      store.hashes.push_back(dataset.content_hash(i));
+    }
+  write_logit_store(path, store, "");
+}
+
+Evaluation measure(const Tensor& logits, const Dataset& dataset) {
+  Tensor labels = Tensor::empty({dataset.size()}, DType::i64);
+  for (std::int64_t i = 0; i < dataset.size(); ++i) labels.data<std::int64_t>()[i] = dataset.label(i);
+  Metrics metrics(logits.shape()[1]);
+  metrics.add(logits, labels);
+  return metrics.result();
+}
+
+std::string page(const Committee& committee, const std::vector<std::string>& classes, const Json& results) {
+  std::string lines = "| group | classes |\n|---|---|\n";
+  for (std::size_t i = 0; i < committee.groups.size(); ++i)
+    lines += text("| ", i + 1, " | ", join(committee.groups[i], classes),
+                  committee.groups[i].size() == 1 ? " (alone: no specialist)" : "", " |\n");
+  lines += "\n| on the validation part | accuracy, % | cross-entropy |\n|---|---|---|\n";
+  for (const auto& [key, words] :
+       {std::pair{"generalist", "the generalist"}, std::pair{"combined", "generalist and specialists"},
+        std::pair{"student", "the student distilled from them"}})
+    lines += text("| ", words, " | ", 100 * results.at(key).at("accuracy").get<double>(), " | ",
+                  results.at(key).at("cross_entropy").get<double>(), " |\n");
+  return lines;
+}
+
+void run(Options options) {
+  apply_common_options(options.common);
+  const DistillOptions student = student_options(options);
+  validate(student);
+  if (options.specialist_lr && !(*options.specialist_lr > 0 && std::isfinite(*options.specialist_lr)))
+    throw UsageError(text("--specialist-lr: ", *options.specialist_lr, " is not allowed; give a number above 0"));
+  check_writable(options.file("specialists.md"));
+  catch_interrupts();
+  const TrainingData data = open_training_data(options, /*allow_unlabelled=*/false);
+  if (!data.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
+  Model generalist = load_model(options.model);
+  check_teacher_classes(generalist, options.model, data.train->classes());
+  const auto classes = static_cast<std::int64_t>(data.train->classes().size());
+  if (classes < 3) throw UsageError("specialists: two classes leave nothing to specialise in; it takes three or more");
+  if (options.groups == 0)
+    options.groups = std::max<std::int64_t>(2, std::lround(std::sqrt(static_cast<double>(classes))));
+  if (options.groups < 2 || options.groups > classes)
+    throw UsageError(text("--groups: ", options.groups, " is not allowed; give 2 to ", classes));
+
+  const Views views{std::max<std::int64_t>(1, options.views), augmentation_of(options, *data.train)};
+  const Tensor of_generalist = logits_of(options.model, *data.train, options, "generalist", views);
+  Committee committee = train_specialists(options, generalist, data.train, *data.val, of_generalist, views);
+  committee.generalist_val = logits_of(options.model, *data.val, options, "generalist");
+  const Tensor combined_val = combine_with_specialists(committee.generalist_val, committee.val);
+  const Preprocessing& seen = generalist.spec.preprocessing;
+  const std::uint64_t seed = options.common.seed;
+  write_store(student.logits, *data.train, combine_with_specialists(of_generalist, committee.train), committee, seen,
+              views, seed);
+  const std::string val_store = options.file("val.npy");
+  write_store(val_store, *data.val, combined_val, committee, seen, {}, seed);
+
+  Guidance guidance = cached_guidance(student, open_stored_teacher(student, *data.train));
+  guidance.val_teacher = cached_teacher(val_store, *data.val);
+  guidance.val = guidance.val_teacher.get();
+  set_objective(student, *data.train, guidance);
+  run_training(student, student.student, data, std::move(guidance));
+
+  const auto as_json = [](const Evaluation& result) {
+    return Json{{"accuracy", result.accuracy}, {"cross_entropy", result.cross_entropy}};
+  };
+  const std::vector<std::string>& names = data.val->classes();
+  Json results = {{"groups", Json::array()}};
+  for (const auto& group : committee.groups) {
+    Json& list = results["groups"].emplace_back(Json::array());
+    for (const std::int64_t i : group) list.push_back(names[static_cast<std::size_t>(i)]);
+  }
+  results["generalist"] = as_json(measure(committee.generalist_val, *data.val));
+  results["combined"] = as_json(measure(combined_val, *data.val));
+  results["student"] = as_json(measure(logits_of(student.out, *data.val, options, "student"), *data.val));
+  const std::string table = page(committee, names, results);
+  write_atomic(options.file("specialists.md"), table);
+  std::cout << (options.common.json ? json_text(results) + "\n" : table) << std::flush;
+}
+
+}  // namespace
+
+void add_specialists_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("specialists", "Specialists for confusable classes, distilled into one student");
+  command->add_option("--model", options->model, "The generalist's model file")->required();
+  add_distillation_options(*command, *options);
+  for (const char* const flag : {"--resume", "--logits"}) command->remove_option(command->get_option(flag));
+  command->get_option("--out")->description("Folder for the specialists, their logits, the student and specialists.md");
+  command->add_option("--temperature", options->temperature, "T > 0, of the groups and of the student")
+      ->capture_default_str();
+  command->add_option("--lambda", options->lambda, "The student's weight of the labels, in [0, 1] (default 0.1)");
+  command->get_option("--augment")
+      ->description("Of the specialists' images and of the views: none, or a list of flip, crop, jitter");
+  command->add_option("--views", options->views, "Augmented views of each image in the student's store (default: 1)")
+      ->check(whole_number(1));
+  command->add_option("--groups", options->groups, "Groups of classes (default: the root of their number)")
+      ->check(whole_number(2));
+  command->add_option("--specialist-epochs", options->specialist_epochs, "Passes over a specialist's images")
+      ->check(whole_number(1))
+      ->capture_default_str();
+  command->add_option("--specialist-lr", options->specialist_lr, "Their peak learning rate (default: a tenth of --lr)");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

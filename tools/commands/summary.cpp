@@ -1,0 +1,96 @@
+// retort summary: layers, output shapes, parameters and multiply-adds of a network.
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/io/json.h"
+#include "tools/cli/options.h"
+#include "tools/commands/commands.h"
+#include "tools/run/stock_model.h"
+
+namespace retort {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model;
+  std::int64_t image_size = 0;
+};
+
+/// The shape of one sample, channels first: "64x112x112", "1000".
+std::string sample_shape(const Shape& output) {
+  if (output.rank() == 4) return text(output[3], "x", output[1], "x", output[2]);
+  return text(output[-1]);
+}
+
+std::string with_commas(std::int64_t value) {
+  std::string digits = std::to_string(value);
+  for (std::int64_t i = static_cast<std::int64_t>(digits.size()) - 3; i > 0; i -= 3) digits.insert(i, ",");
+  return digits;
+}
+
+void print_table(const std::vector<LayerReport>& layers, const nlohmann::ordered_json& totals) {
+  std::size_t name = 5, kind = 4;
+  for (const LayerReport& layer : layers) {
+    name = std::max(name, layer.name.size());
+    kind = std::max(kind, layer.kind.size());
+  }
+  const auto row = [&](const std::string& a, const std::string& b, const std::string& c, const std::string& d,
+                       const std::string& e) {
+    std::printf("%-*s  %-*s  %14s  %15s  %18s\n", static_cast<int>(name), a.c_str(), static_cast<int>(kind), b.c_str(),
+                c.c_str(), d.c_str(), e.c_str());
+  };
+  row("layer", "kind", "output", "parameters", "multiply-adds");
+  for (const LayerReport& layer : layers)
+    row(layer.name, layer.kind, sample_shape(layer.output), with_commas(layer.parameters), with_commas(layer.macs));
+  row("total", "", "", with_commas(totals["parameters"]), with_commas(totals["macs"]));
+  std::fflush(stdout);
+}
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  Model model = stock_or_saved_model(options.model, options.image_size, options.common);
+  const Preprocessing& input = model.spec.preprocessing;
+  std::int64_t parameter_count = 0, macs = 0;
+  for (const Parameter* parameter : parameters(*model.network))
+    if (!parameter->buffer) parameter_count += parameter->value.count();
+  const std::vector<LayerReport> layers = layers_of(model);
+  for (const LayerReport& layer : layers) macs += layer.macs;
+
+  nlohmann::ordered_json json = {{"model", options.model},
+                                 {"architecture", model.spec.architecture},
+                                 {"image_size", input.image_size},
+                                 {"channels", input.channels},
+                                 {"classes", model.spec.classes.size()},
+                                 {"parameters", parameter_count},
+                                 {"trainable_parameters", parameter_count},
+                                 {"macs", macs},
+                                 {"layers", nlohmann::ordered_json::array()}};
+  if (!options.common.json) {
+    print_table(layers, json);
+    return;
+  }
+  for (const LayerReport& layer : layers)
+    json["layers"].push_back({{"name", layer.name},
+                              {"kind", layer.kind},
+                              {"output", sample_shape(layer.output)},
+                              {"parameters", layer.parameters},
+                              {"macs", layer.macs}});
+  std::cout << json_text(json) << std::endl;
+}
+
+}  // namespace
+
+void add_summary_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("summary", "Layers, output shapes, parameters, multiply-adds");
+  add_common_options(*command, options->common);
+  command->add_option("--model", options->model, "Architecture or model file")->required();
+  command->add_option("--image-size", options->image_size, "Width and height (default: the model's own)")
+      ->check(whole_number(1, kMostImageSize));
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace retort

@@ -1,0 +1,24 @@
+// The `logits` command as a function, for the demo.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/cli/options.h"
+
+namespace retort {
+
+struct LogitsOptions {
+  CommonOptions common;
+  DataOptions data;
+  std::string model, combine = "logit", out, csv;
+  std::vector<double> teacher_weights;
+  std::optional<std::string> augment;
+  std::int64_t views = 1, batch_size = 32;
+};
+
+/// Runs the teachers over one part of the data and writes the store. Throws Interrupted, having written nothing.
+void run_logits(const LogitsOptions& options);
+
+}  // namespace retort

@@ -1,0 +1,97 @@
+#include "tools/run/stored_teacher.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <unordered_set>
+
+#include "engine/core/check.h"
+#include "tools/cli/progress.h"
+
+namespace retort {
+namespace {
+
+/// Images in the data's order, of which an array without names may hold one row each.
+struct ImageSet {
+  std::string what;
+  std::vector<std::string> names;
+
+  std::int64_t size() const { return static_cast<std::int64_t>(names.size()); }
+};
+
+ImageSet image_set(std::string what, const Dataset& dataset) {
+  ImageSet set{std::move(what), {}};
+  for (std::int64_t i = 0; i < dataset.size(); ++i) set.names.push_back(dataset.name(i));
+  return set;
+}
+
+/// What someone who saved an array of logits may have gone through, each a part of the next: the images used, those of
+/// the split before --limit and --skip-bad, those of both splits. A folder that holds both as folders of their own
+/// names its images by the split, so there the last is none.
+std::vector<ImageSet> possible_sets(const Dataset& dataset, Split split, const DataOptions& data,
+                                    const CommonOptions& common) {
+  std::vector<ImageSet> sets = {image_set("images used", dataset)};
+  DataOptions all = data;
+  all.limit = 0;
+  all.skip_bad = false;
+  all.cache.clear();
+  for (const bool whole : {false, true}) {
+    ImageSet set = image_set(whole                   ? "images of both parts"
+                             : split == Split::train ? "images of the training part"
+                                                     : "images of the validation part",
+                             *open_data(all, common, split, !dataset.labelled(), whole));
+    const std::unordered_set<std::string_view> names(set.names.begin(), set.names.end());
+    const bool holds_all = std::ranges::all_of(sets[0].names, [&](const auto& name) { return names.contains(name); });
+    if (holds_all && set.size() > sets.back().size()) sets.push_back(std::move(set));
+  }
+  return sets;
+}
+
+/// In how many percent of the images the label has the highest logit: chance, if the rows are in another order.
+std::string percent_right(const StoredTeacher& stored, const Dataset& dataset) {
+  const std::int64_t classes = stored.store.logits.shape()[1];
+  std::int64_t right = 0;
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    const float* row = stored.store.logits.data<float>() + stored.rows[static_cast<std::size_t>(i)] * classes;
+    right += std::max_element(row, row + classes) - row == dataset.label(i);
+  }
+  char digits[16];
+  std::snprintf(digits, sizeof digits, "%.1f", 100 * static_cast<double>(right) / static_cast<double>(dataset.size()));
+  return digits;
+}
+
+}  // namespace
+
+StoredTeacher open_store(const std::string& path, const std::vector<std::string>& classes, const Dataset& dataset,
+                         Split split, const DataOptions& data, const CommonOptions& common) {
+  std::string assumed;
+  const auto row_names = [&](std::int64_t rows) {
+    std::string expected;
+    for (ImageSet& set : possible_sets(dataset, split, data, common)) {
+      const std::string words = text(set.size(), " ", set.what);
+      if (set.size() != rows) {
+        expected += (expected.empty() ? "" : " or ") + words;
+        continue;
+      }
+      assumed = text(path, ": no index names its rows: they are taken for the ", words, " in the data's order");
+      return std::move(set.names);
+    }
+    throw Error(text(path, ": ", rows, " rows and no index that names them, expected one for each of ", expected,
+                     ", in the data's order; save so many, or a CSV with names"));
+  };
+  StoredTeacher stored{read_logit_store(path, classes, row_names), {}};
+  if (!stored.store.remark.empty()) say(common.quiet, text("warning: ", stored.store.remark));
+  stored.rows = match_logit_store(stored.store, path, dataset);
+  if (!assumed.empty() && dataset.labelled())
+    assumed += text("; the label has the highest score in ", percent_right(stored, dataset),
+                    "% of the images used (fewer than the teacher gets right mean another order)");
+  if (!assumed.empty()) say(common.quiet, text("warning: ", assumed));
+  return stored;
+}
+
+StoredTeacher part_of(const StoredTeacher& stored, const std::vector<std::int64_t>& samples) {
+  StoredTeacher part{stored.store, {}};
+  for (const std::int64_t sample : samples) part.rows.push_back(stored.rows[static_cast<std::size_t>(sample)]);
+  return part;
+}
+
+}  // namespace retort

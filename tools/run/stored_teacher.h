@@ -1,0 +1,28 @@
+// A teacher's store for a command's images.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/distill/logit_store.h"
+#include "tools/cli/options.h"
+
+namespace retort {
+
+/// A store that matches a dataset: rows[i] is sample i's row in view 0.
+struct StoredTeacher {
+  LogitStore store;
+  std::vector<std::int64_t> rows;
+};
+
+/// Reads a store for `dataset`, which `data` and `split` opened; what it lacks and what is assumed is said on stderr.
+/// `classes` as for read_logit_store.
+/// The rows of a .npy without an index are those of the dataset's images in its order; or, if there are as many, of the
+/// images of the split before --limit and --skip-bad, or of both splits. Throws Error where store and images do not
+/// match.
+StoredTeacher open_store(const std::string& path, const std::vector<std::string>& classes, const Dataset& dataset,
+                         Split split, const DataOptions& data, const CommonOptions& common);
+/// The same store for some of the dataset's samples.
+StoredTeacher part_of(const StoredTeacher& stored, const std::vector<std::int64_t>& samples);
+
+}  // namespace retort
