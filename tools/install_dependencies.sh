@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Installs what building Retort needs, from the distribution's packages. Does nothing where all of it is there.
+#   tools/install_dependencies.sh [--checks]     --checks: also what tools/test.sh and tools/check.sh read the sources with
 set -euo pipefail
 
 packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev doctest-dev
   libboost-context-dev)
+case ${1:-} in
+  "") ;;
+  --checks) packages+=(git python3 clang clang-format clang-tidy cppcheck gdb) ;;
+  *) echo "install_dependencies.sh: $1: unknown argument; give --checks or nothing" >&2; exit 2 ;;
+esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   missing=()

@@ -1,14 +1,23 @@
 #!/usr/bin/env bash
-# Installs what is needed, builds and runs every test: tools/test.sh [preset...], by default release and sanitize.
+# Installs what is needed, builds, and runs the checks:
+#   tools/test.sh              every test in release and under AddressSanitizer + UBSan; format; clang-tidy of what the last commit changed
+#   tools/test.sh --full       also built by clang, and clang-tidy and cppcheck over everything: before something is called done
+#   tools/test.sh PRESET...    the tests of these presets alone
+# RETORT_LINT_SINCE=REV: clang-tidy reads what changed since REV instead.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-presets=("$@")
-((${#presets[@]})) || presets=(release sanitize)
+full=false presets=(release sanitize) lint=true
+case ${1:-} in
+  "") ;;
+  --full) full=true presets+=(clang) ;;
+  -*) echo "test.sh: $1: unknown argument; give --full, names of presets, or nothing" >&2; exit 2 ;;
+  *) presets=("$@") lint=false ;;
+esac
 werror=OFF
 [[ ${CI:-} == true ]] && werror=ON
 
-tools/install_dependencies.sh
+tools/install_dependencies.sh --checks
 failed=()
 for preset in "${presets[@]}"; do
   echo "== $preset: build"
@@ -18,8 +27,15 @@ for preset in "${presets[@]}"; do
   ctest --preset "$preset" --no-tests=error || failed+=("$preset")
 done
 
+if $lint; then
+  echo "== the sources, read"
+  since=${RETORT_LINT_SINCE:-HEAD~1}
+  git rev-parse --verify --quiet "$since^{commit}" >/dev/null || since=HEAD  # a clone without history
+  if $full; then tools/lint.sh --all; else tools/lint.sh --since "$since"; fi || failed+=(lint)
+fi
+
 if ((${#failed[@]})); then
   echo "test.sh: FAILED in ${failed[*]}, after $SECONDS s"
   exit 1
 fi
-echo "test.sh: all tests passed in ${presets[*]}, after $SECONDS s"
+echo "test.sh: all passed in ${presets[*]}$($lint && echo ' and lint'), after $SECONDS s"
