@@ -102,7 +102,7 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
   spec.classes =
       reader.list<std::string>("classes", "a JSON array of names", [](const Json& json) { return json.is_string(); });
   Preprocessing& preprocessing = spec.preprocessing;
-  preprocessing.image_size = reader.integer("image_size", 1, kMostImageSize);
+  preprocessing.image_size = reader.integer("image_size", 1, kMaxImageSize);
   preprocessing.channels = reader.integer("channels", 1, 1 << 10);
   preprocessing.mean = reader.list<double>("mean", "a JSON array of numbers", is_finite_number);
   preprocessing.std = reader.list<double>("std", "a JSON array of positive numbers", [](const Json& json) {

@@ -15,7 +15,7 @@
 namespace retort {
 
 /// The greatest image size that a flag or a model file may ask for.
-inline constexpr std::int64_t kMostImageSize = 1 << 15;
+inline constexpr std::int64_t kMaxImageSize = 1 << 15;
 
 /// All that is needed to build a network; stored in a model file's metadata.
 struct ModelSpec {

@@ -26,10 +26,22 @@ void Tape::backward(const Tensor& output, const Tensor& seed) {
         seed ? text(to_string(seed.dtype()), " ", seed.shape()) : "missing", "; give a seed of the output's shape");
   accumulate(*output.slot(), seed ? seed.detached() : Tensor::full(output.shape(), 1, output.dtype(), output.device()));
   while (!steps_.empty()) {
-    const std::function<void()> step = std::move(steps_.back());
+    const Step step = std::move(steps_.back());
     steps_.pop_back();
-    step();
+    step.run();
   }
+}
+
+std::vector<const char*> Tape::ops() const {
+  std::vector<const char*> names;
+  for (const Step& step : steps_) names.push_back(step.op);
+  return names;
+}
+
+std::ostream& operator<<(std::ostream& stream, const Tape& tape) {
+  std::size_t place = 0;
+  for (const char* const op : tape.ops()) stream << place++ << ' ' << op << '\n';
+  return stream;
 }
 
 Tape* Tape::active() { return active_tape; }

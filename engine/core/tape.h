@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <ostream>
 #include <vector>
 
 #include "engine/core/tensor.h"
@@ -23,8 +24,9 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  /// Appends a step that reads the output's gradient and accumulates the inputs'. Called by ops.
-  void record(std::function<void()> step) { steps_.push_back(std::move(step)); }
+  /// Appends a step that reads the output's gradient and accumulates the inputs'. Called by ops; `op` is the op's name,
+  /// a literal.
+  void record(const char* op, std::function<void()> step) { steps_.push_back({op, std::move(step)}); }
 
   /// Runs the steps backwards from d(output)/d(output) = 1 (or `seed`, of output's shape) and empties the tape.
   /// A leaf's gradient stays in its slot; that of a tensor computed on the way is used up. Throws Error if output does
@@ -32,14 +34,23 @@ class Tape {
   void backward(const Tensor& output, const Tensor& seed = {});
 
   std::size_t size() const { return steps_.size(); }
+  /// The names of the recorded ops, in the order of the forward pass.
+  std::vector<const char*> ops() const;
 
   /// This thread's active tape, or null.
   static Tape* active();
 
  private:
-  std::vector<std::function<void()>> steps_;
+  struct Step {
+    const char* op;
+    std::function<void()> run;
+  };
+  std::vector<Step> steps_;
   Tape* previous_;
 };
+
+/// One line an op, "3 relu", in the order of the forward pass.
+std::ostream& operator<<(std::ostream& stream, const Tape& tape);
 
 /// Suspends recording on this thread while it lives: a teacher, an evaluation.
 class NoGrad {

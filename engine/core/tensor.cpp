@@ -5,6 +5,8 @@
 
 #include "engine/core/arena.h"
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
+#include "kernels/bfloat16.h"
 #include "kernels/memory.h"
 
 namespace retort {
@@ -20,13 +22,16 @@ constexpr DType dtype_of() {
 
 bool floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
 
-/// The table in use; null before the first use.
-const KernelTable*& current_table(DType dtype, Device device) {
-  static const KernelTable* tables[4][3] = {};
-  check(floating(dtype), "[kernels] ", to_string(dtype), " has no kernels; compute in f32, f64 or bf16");
-  const KernelTable*& table = tables[static_cast<int>(device)][dtype == DType::f32 ? 0 : dtype == DType::f64 ? 1 : 2];
-  if (!table) table = &kernels_for(device, dtype);
-  return table;
+/// Element i as a number that prints; the tensor is on the CPU.
+double element(const Tensor& tensor, std::int64_t i) {
+  switch (tensor.dtype()) {
+    case DType::f32: return tensor.data<float>()[i];
+    case DType::f64: return tensor.data<double>()[i];
+    case DType::i64: return static_cast<double>(tensor.data<std::int64_t>()[i]);
+    case DType::i32: return tensor.data<std::int32_t>()[i];
+    case DType::bf16: return static_cast<const BFloat16*>(tensor.raw())[i];
+  }
+  return 0;
 }
 
 void upload(const Tensor& target, const void* source) {
@@ -107,6 +112,7 @@ Tensor Tensor::reshaped(const Shape& shape) const {
 Tensor Tensor::detached() const {
   Tensor result = *this;
   result.slot_.reset();
+  result.recomputation_.reset();
   return result;
 }
 
@@ -159,19 +165,17 @@ void Tensor::clear_grad() {
   if (slot_) slot_->grad = {};
 }
 
-Saved::Saved(const Tensor& tensor) {
-  if (tensor.slot() && tensor.slot()->rebuild)
-    slot_ = tensor.slot();
-  else
-    tensor_ = tensor.detached();
+std::string to_string(const Tensor& tensor) {
+  if (!tensor) return "none";
+  std::string result = text(to_string(tensor.dtype()), " ", tensor.shape(), " on ", to_string(tensor.device()));
+  if (tensor.device() != Device::cpu) return result;
+  constexpr std::int64_t kShown = 6;
+  const std::int64_t shown = std::min(tensor.count(), kShown);
+  for (std::int64_t i = 0; i < shown; ++i) result += text(i == 0 ? ": " : " ", element(tensor, i));
+  return result + (tensor.count() > shown ? " ..." : "");
 }
 
-Tensor Saved::take() {
-  Tensor tensor = slot_ ? slot_->rebuild() : std::move(tensor_);
-  slot_ = {};
-  tensor_ = {};
-  return tensor;
-}
+std::ostream& operator<<(std::ostream& stream, const Tensor& tensor) { return stream << to_string(tensor); }
 
 Tensor take_grad(GradSlot& slot) { return std::exchange(slot.grad, {}); }
 
@@ -185,13 +189,6 @@ void accumulate(GradSlot& slot, Tensor grad) {
   kernels(grad).elementwise.add({}, grad.count(), slot.grad.raw(), grad.raw(), sum.raw());
   slot.grad = std::move(sum);
 }
-
-const KernelTable& kernels(DType dtype, Device device) { return *current_table(dtype, device); }
-
-ScopedKernels::ScopedKernels(DType dtype, const KernelTable& table, Device device)
-    : dtype_(dtype), device_(device), previous_(std::exchange(current_table(dtype, device), &table)) {}
-
-ScopedKernels::~ScopedKernels() { current_table(dtype_, device_) = previous_; }
 
 #define RETORT_INSTANTIATE(T)                                        \
   template Tensor Tensor::from<T>(const Shape&, std::span<const T>); \

@@ -5,14 +5,13 @@
 // on the CPU shows its elements.
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <optional>
+#include <ostream>
 #include <span>
+#include <string>
 
-#include "engine/core/arena.h"
 #include "engine/core/shape.h"
-#include "kernels/table.h"
+#include "kernels/types.h"
 
 namespace retort {
 
@@ -23,6 +22,9 @@ class Tensor;
 
 /// Where the tape gathers the gradient of one tensor. It owns no tape node, so nothing can form a cycle.
 struct GradSlot;
+
+/// How a tensor's elements can be computed once more; see engine/core/saved.h.
+struct Recomputation;
 
 class Tensor {
  public:
@@ -83,32 +85,26 @@ class Tensor {
   Tensor grad() const;
   void clear_grad();
 
+  /// Says that the elements can be computed again; dropped by detached(). Set by an op whose result costs less to
+  /// compute than to keep.
+  void recompute_by(std::shared_ptr<Recomputation> recomputation) { recomputation_ = std::move(recomputation); }
+  const std::shared_ptr<Recomputation>& recomputation() const { return recomputation_; }
+
  private:
   std::shared_ptr<void> storage_;
   Shape shape_;
   DType dtype_ = DType::f32;
   Device device_ = Device::cpu;
   std::shared_ptr<GradSlot> slot_;
+  std::shared_ptr<Recomputation> recomputation_;
 };
+
+/// "f32 [2, 3] on cpu: 0.5 1 -2 ..."; the first elements of a tensor on the CPU, else where it lies. "none" if empty.
+std::string to_string(const Tensor& tensor);
+std::ostream& operator<<(std::ostream& stream, const Tensor& tensor);
 
 struct GradSlot {
   Tensor grad;  ///< empty until the first contribution
-  /// Computes the tensor's elements once more, to the same bits, from what is kept anyway. Set by an op whose result is
-  /// cheaper to compute again than to keep (batch_norm); see Saved.
-  std::function<Tensor()> rebuild;
-};
-
-/// A tensor that a backward step will read: itself, or, where its op can rebuild it, no elements at all until then.
-class Saved {
- public:
-  Saved() = default;
-  explicit Saved(const Tensor& tensor);
-  /// Takes the tensor out; it may be computed here.
-  Tensor take();
-
- private:
-  Tensor tensor_;
-  std::shared_ptr<GradSlot> slot_;  ///< of a tensor to be rebuilt
 };
 
 /// Moves the gradient out of its slot; the empty tensor if there is none.
@@ -116,35 +112,5 @@ Tensor take_grad(GradSlot& slot);
 
 /// slot's gradient += grad. Takes over `grad` if it is the first, adds in place when the slot owns its elements alone.
 void accumulate(GradSlot& slot, Tensor grad);
-
-/// The kernels in use for a dtype on a device: kernels_for's, unless ScopedKernels says otherwise.
-const KernelTable& kernels(DType dtype, Device device = Device::cpu);
-inline const KernelTable& kernels(const Tensor& tensor) { return kernels(tensor.dtype(), tensor.device()); }
-
-/// Swaps the table of one dtype on one device while it lives: how a researcher tries a kernel in a real step.
-class ScopedKernels {
- public:
-  ScopedKernels(DType dtype, const KernelTable& table, Device device = Device::cpu);
-  ~ScopedKernels();
-  ScopedKernels(const ScopedKernels&) = delete;
-  ScopedKernels& operator=(const ScopedKernels&) = delete;
-
- private:
-  DType dtype_;
-  Device device_;
-  const KernelTable* previous_;
-};
-
-/// Scratch memory for one kernel call, from the device's arena. Empty for 0 bytes.
-class Workspace {
- public:
-  explicit Workspace(std::size_t bytes, Device device = Device::cpu) {
-    if (bytes) block_.emplace(device, bytes);
-  }
-  void* data() const { return block_ ? block_->data() : nullptr; }
-
- private:
-  std::optional<MemoryBlock> block_;
-};
 
 }  // namespace retort

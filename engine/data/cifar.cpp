@@ -63,8 +63,8 @@ void append_records(const std::string& path, const Form& form, PackedSamples& sa
   }
 }
 
-Parts::Open part_of(const std::string& folder, const std::vector<std::string>& files, const Form& form,
-                    const std::string& part) {
+SplitOpeners::Open part_of(const std::string& folder, const std::vector<std::string>& files, const Form& form,
+                           const std::string& part) {
   if (files.empty()) return {};
   return [=] {
     PackedSamples samples;
@@ -80,7 +80,7 @@ Parts::Open part_of(const std::string& folder, const std::vector<std::string>& f
 
 }  // namespace
 
-std::optional<Parts> recognise_cifar(const std::string& folder) {
+std::optional<SplitOpeners> recognise_cifar(const std::string& folder) {
   std::vector<std::string> batches, test_batch, train, test, packed;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), path = entry.path().string();
@@ -93,9 +93,9 @@ std::optional<Parts> recognise_cifar(const std::string& folder) {
   }
   std::ranges::sort(batches);
   if (!batches.empty() || !test_batch.empty())
-    return Parts{part_of(folder, batches, kCifar10, "train"), part_of(folder, test_batch, kCifar10, "test")};
+    return SplitOpeners{part_of(folder, batches, kCifar10, "train"), part_of(folder, test_batch, kCifar10, "test")};
   if (!train.empty() || !test.empty())
-    return Parts{part_of(folder, train, kCifar100, "train"), part_of(folder, test, kCifar100, "test")};
+    return SplitOpeners{part_of(folder, train, kCifar100, "train"), part_of(folder, test, kCifar100, "test")};
   check(packed.empty(), packed.empty() ? "" : *std::ranges::min_element(packed),
         ": is packed; unpack CIFAR's files to .bin first (xz -dk, or gunzip -k)");
   return std::nullopt;

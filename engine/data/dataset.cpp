@@ -171,7 +171,7 @@ void check_classes(const Dataset& source, const DatasetOptions& options) {
         "'), expected at least two; add class folders, or name more with --classes");
 }
 
-Parts recognise(const DatasetOptions& options) {
+SplitOpeners recognise(const DatasetOptions& options) {
   check(std::filesystem::exists(options.path), options.path, ": no such folder; correct --data");
   check(std::filesystem::is_directory(options.path), options.path,
         ": is a file, expected a folder of class folders, or of MNIST's or CIFAR's files; correct --data");
@@ -186,7 +186,7 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   if (!(options.val_split >= 0 && options.val_split < 1))
     throw UsageError(text("--val-split: ", options.val_split, " is not in [0, 1); choose a share such as 0.1"));
   if (options.limit < 0) throw UsageError(text("--limit: ", options.limit, " is negative; give a number of samples"));
-  const Parts parts = recognise(options);
+  const SplitOpeners parts = recognise(options);
   const bool own_val = static_cast<bool>(parts.val);
   if (!options.cache.empty() && !parts.open_cache)
     throw UsageError(text("--cache: the images of ", options.path, " are decoded as they are; leave it out"));

@@ -13,7 +13,7 @@ namespace retort {
 
 /// The parts of a set. Opening is deferred, so that asking for one part reads no other. An empty function: no such
 /// part.
-struct Parts {
+struct SplitOpeners {
   using Open = std::function<std::unique_ptr<Dataset>()>;
   Open train, val;
   /// Puts a cache between all parts, open ones too, and their image files. Empty: no part has any.
@@ -21,11 +21,11 @@ struct Parts {
 };
 
 /// MNIST's IDX files; nothing if the folder holds none.
-std::optional<Parts> recognise_idx(const std::string& folder);
+std::optional<SplitOpeners> recognise_idx(const std::string& folder);
 /// CIFAR's binary files; nothing if the folder holds none.
-std::optional<Parts> recognise_cifar(const std::string& folder);
+std::optional<SplitOpeners> recognise_cifar(const std::string& folder);
 /// Folders of classes, or a flat folder. Throws Error if it is neither.
-Parts recognise_image_folder(const DatasetOptions& options);
+SplitOpeners recognise_image_folder(const DatasetOptions& options);
 
 /// What a packed file unpacks to: samples of one size, in memory.
 struct PackedSamples {

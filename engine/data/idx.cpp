@@ -76,7 +76,7 @@ std::unique_ptr<Dataset> open_part(const std::string& images_path, const std::st
   return make_packed_dataset(std::move(samples));
 }
 
-Parts::Open find_part(const std::string& folder, const std::string& stem, const std::string& part) {
+SplitOpeners::Open find_part(const std::string& folder, const std::string& stem, const std::string& part) {
   const std::string images = find_file(folder, stem + "-images", 3), labels = find_file(folder, stem + "-labels", 1);
   if (images.empty() && labels.empty()) return {};
   check(!images.empty(), labels, ": its companion ", stem,
@@ -88,8 +88,8 @@ Parts::Open find_part(const std::string& folder, const std::string& stem, const 
 
 }  // namespace
 
-std::optional<Parts> recognise_idx(const std::string& folder) {
-  Parts parts{find_part(folder, "train", "train"), find_part(folder, "t10k", "test")};
+std::optional<SplitOpeners> recognise_idx(const std::string& folder) {
+  SplitOpeners parts{find_part(folder, "train", "train"), find_part(folder, "t10k", "test")};
   if (!parts.train && !parts.val) return std::nullopt;
   return parts;
 }

@@ -184,7 +184,7 @@ bool holds_folders(const fs::path& folder) {
 
 }  // namespace
 
-Parts recognise_image_folder(const DatasetOptions& options) {
+SplitOpeners recognise_image_folder(const DatasetOptions& options) {
   const fs::path root(options.path), train = root / "train", val = find_val(root);
   const bool has_train = fs::is_directory(train);
   // Without train/, a folder named val or test is a part only if class folders are in it; else it may well be a class.
@@ -219,15 +219,15 @@ Parts recognise_image_folder(const DatasetOptions& options) {
   check_same_classes(val, val_listing, train, train_listing, options);
 
   const bool both = options.whole && has_train && has_val;  // their names must not collide
-  const auto open = [=](const fs::path& folder, const Listing& listing) -> Parts::Open {
+  const auto open = [=](const fs::path& folder, const Listing& listing) -> SplitOpeners::Open {
     const std::string part = folder.filename().string() + "/";
     if (both) return [=] { return std::make_unique<ImageFolder>(root, "", part, listing, cache); };
     return [=] { return std::make_unique<ImageFolder>(root, part, "", listing, cache); };
   };
   std::vector<std::string> images = images_of(train_listing, "train/", options);
   std::ranges::move(images_of(val_listing, val.filename().string() + "/", options), std::back_inserter(images));
-  return {has_train ? open(train, train_listing) : Parts::Open{}, has_val ? open(val, val_listing) : Parts::Open{},
-          open_cache(std::move(images))};
+  return {has_train ? open(train, train_listing) : SplitOpeners::Open{},
+          has_val ? open(val, val_listing) : SplitOpeners::Open{}, open_cache(std::move(images))};
 }
 
 }  // namespace retort

@@ -141,7 +141,7 @@ LogitStore import_rows(std::vector<std::string> names, std::vector<std::string> 
 
 /// Probabilities become log-probabilities, which are logits; see the header.
 void accept_probabilities(LogitStore& store, const std::string& path) {
-  constexpr float kLeast = 1e-7f, kSlack = 0.05f;  // tables are printed with few digits
+  constexpr float kMinProbability = 1e-7f, kSlack = 0.05f;  // tables are printed with few digits
   const std::int64_t rows = store.logits.shape()[0], columns = store.logits.shape()[1];
   const std::span<float> values(store.logits.data<float>(), static_cast<std::size_t>(rows * columns));
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -153,7 +153,7 @@ void accept_probabilities(LogitStore& store, const std::string& path) {
     }
     if (std::fabs(sum - 1) > kSlack) return;
   }
-  for (float& value : values) value = std::log(std::max(value, kLeast));
+  for (float& value : values) value = std::log(std::max(value, kMinProbability));
   store.remark = text(path,
                       ": every row adds up to 1: taken for probabilities, their logarithms for logits. What was "
                       "rounded away or lies below 1e-7 is lost, and no temperature brings it back");

@@ -12,10 +12,10 @@ namespace {
 
 using Vector = std::vector<double>;
 
-constexpr int kStarts = 50, kMostRounds = 100;  // of k-means
-constexpr int kMostSteps = 1000;                // of expectation-maximisation
-constexpr double kConverged = 1e-10;            // largest change of a probability in a step
-constexpr double kLeastProbability = 1e-30;     // whose logarithm is still a plain float
+constexpr int kStarts = 50, kMaxRounds = 100;  // of k-means
+constexpr int kMaxSteps = 1000;                // of expectation-maximisation
+constexpr double kConverged = 1e-10;           // largest change of a probability in a step
+constexpr double kMinProbability = 1e-30;      // whose logarithm is still a plain float
 
 Vector softmax(const float* logits, std::int64_t count, double temperature) {
   const double top = *std::max_element(logits, logits + count);
@@ -50,7 +50,7 @@ std::vector<Vector> correlation(const Tensor& logits, double temperature) {
   for (std::size_t i = 0; i < size; ++i)
     for (std::size_t j = 0; j < size; ++j) products[i][j] = products[i][j] / n - mean[i] / n * (mean[j] / n);
   Vector deviation;
-  for (std::size_t i = 0; i < size; ++i) deviation.push_back(std::sqrt(std::max(products[i][i], kLeastProbability)));
+  for (std::size_t i = 0; i < size; ++i) deviation.push_back(std::sqrt(std::max(products[i][i], kMinProbability)));
   for (std::size_t i = 0; i < size; ++i)
     for (std::size_t j = 0; j < size; ++j) products[i][j] /= deviation[i] * deviation[j];
   return products;
@@ -99,7 +99,7 @@ Grouping nearest(const std::vector<Vector>& points, const std::vector<Vector>& c
 Grouping k_means(const std::vector<Vector>& points, std::int64_t count, Random random) {
   std::vector<Vector> centres = first_centres(points, count, random);
   Grouping grouping = nearest(points, centres);
-  for (int round = 0; round < kMostRounds; ++round) {
+  for (int round = 0; round < kMaxRounds; ++round) {
     for (std::size_t c = 0; c < centres.size(); ++c) {
       Vector mean(points.front().size(), 0);
       double members = 0;
@@ -128,13 +128,13 @@ struct Opinion {
 /// The q of combine_with_specialists for one row.
 Vector agree(const Vector& generalist, const std::vector<Opinion>& opinions) {
   Vector q = generalist;
-  for (int step = 0; step < kMostSteps; ++step) {
+  for (int step = 0; step < kMaxSteps; ++step) {
     Vector next = generalist;
     for (const Opinion& opinion : opinions) {
       // What is not the specialist's shares its dustbin in proportion to q.
       double others = 1;
       for (const std::int64_t i : *opinion.classes) others -= q[i];
-      const double share = opinion.p.back() / std::max(others, kLeastProbability);
+      const double share = opinion.p.back() / std::max(others, kMinProbability);
       Vector part(q.size());
       for (std::size_t i = 0; i < q.size(); ++i) part[i] = share * q[i];
       for (std::size_t k = 0; k < opinion.classes->size(); ++k) part[(*opinion.classes)[k]] = opinion.p[k];
@@ -200,7 +200,7 @@ Tensor combine_with_specialists(const Tensor& generalist, const std::vector<Spec
     }
     const Vector q = agree(softmax(logits, classes, 1), opinions);
     for (std::int64_t i = 0; i < classes; ++i)
-      result.data<float>()[row * classes + i] = static_cast<float>(std::log(std::max(q[i], kLeastProbability)));
+      result.data<float>()[row * classes + i] = static_cast<float>(std::log(std::max(q[i], kMinProbability)));
   }
   return result;
 }

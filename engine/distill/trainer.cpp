@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/mixup.h"
 #include "engine/ops/dropout.h"
@@ -109,23 +110,26 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
         settings_at(settings_.distillation, settings_.objective, epochs_done, static_cast<double>(settings_.epochs));
     step_.distil_by(distillation_);
   }
-  const StepResults results = step_.run(inputs, lr_);
+  StepResults results = step_.run(inputs, lr_);
   ++progress_.step;
   ++progress_.batch;
-  std::vector<Tensor> wanted{results.logits, results.total, results.parts};
-  const bool reads_teacher = inputs.teacher && inputs.teacher.device() != Device::cpu;
-  if (reads_teacher) wanted.push_back(inputs.teacher);
-  return {progress_.step, std::move(targets), reads_teacher ? Tensor() : inputs.teacher, distillation_,
-          std::make_unique<Readback>(wanted)};
+  const bool teacher_on_cpu = inputs.teacher && inputs.teacher.device() == Device::cpu;
+  if (!teacher_on_cpu) results.teacher = inputs.teacher;
+  return {.number = progress_.step,
+          .targets = std::move(targets),
+          .teacher = teacher_on_cpu ? inputs.teacher : Tensor(),
+          .distillation = distillation_,
+          .results = std::make_unique<PendingResults>(results)};
 }
 
 /// Adds a step's results to the epoch's sums.
 void Trainer::finish_step(PendingStep step) {
-  const std::vector<Tensor> results = step.results->wait();
-  const Tensor &logits = results[0], &parts = results[2];
-  const double loss = results[1].item();
+  const StepResults results = step.results->wait();
+  const Tensor& logits = results.logits;
+  const Tensor& parts = results.parts;
+  const double loss = results.total.item();
   check_loss(loss, "loss", step.number);
-  const Tensor teacher = results.size() > 3 ? results[3] : step.teacher;
+  const Tensor& teacher = results.teacher ? results.teacher : step.teacher;
   const bool taught = static_cast<bool>(teacher);
   Metrics metrics(logits.shape()[1], settings_.distillation.temperature);
   metrics.add(logits, step.targets.labels, teacher);

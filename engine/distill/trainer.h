@@ -97,7 +97,7 @@ class Trainer {
     Targets targets;      ///< on the CPU
     Tensor teacher;       ///< on the CPU; one on the device is among the results
     DistillationSettings distillation;
-    std::unique_ptr<Readback> results;
+    std::unique_ptr<PendingResults> results;
   };
   PendingStep start_step(Batch& batch);
   void finish_step(PendingStep step);

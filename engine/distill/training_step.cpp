@@ -20,7 +20,21 @@ StepInputs to(Device device, const StepInputs& inputs) {
   return moved;
 }
 
+std::vector<Tensor> present(const StepResults& results) {
+  std::vector<Tensor> list{results.logits, results.total, results.parts};
+  if (results.teacher) list.push_back(results.teacher);
+  return list;
+}
+
 }  // namespace
+
+PendingResults::PendingResults(const StepResults& results)
+    : has_teacher_(static_cast<bool>(results.teacher)), readback_(present(results)) {}
+
+StepResults PendingResults::wait() {
+  const std::vector<Tensor> read = readback_.wait();
+  return {.logits = read[0], .total = read[1], .parts = read[2], .teacher = has_teacher_ ? read[3] : Tensor()};
+}
 
 TrainingStep::TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings)
     : network_(network), optimizer_(optimizer), settings_(settings), device_(device_of(network)) {}

@@ -32,9 +32,22 @@ struct StepInputs {
 
 /// What a step gives, on its device: valid until the next step.
 struct StepResults {
-  Tensor logits;  ///< f32 [n, classes]
-  Tensor total;   ///< f32 [1], the auxiliary head's loss included
-  Tensor parts;   ///< of the main head: f32 [3] = total, hard, soft with a teacher, else f32 [1] = hard
+  Tensor logits;        ///< f32 [n, classes]
+  Tensor total;         ///< f32 [1], the auxiliary head's loss included
+  Tensor parts;         ///< of the main head: f32 [3] = total, hard, soft with a teacher, else f32 [1] = hard
+  Tensor teacher = {};  ///< the teacher's logits, where they were computed on the step's device
+};
+
+/// A step's results on their way to the CPU.
+class PendingResults {
+ public:
+  explicit PendingResults(const StepResults& results);
+  /// Waits for them; on the CPU.
+  StepResults wait();
+
+ private:
+  bool has_teacher_;
+  Readback readback_;
 };
 
 class TrainingStep {

@@ -198,9 +198,9 @@ std::vector<std::uint8_t> read_maybe_gzip(const std::string& path) {
   while (true) {
     if (out == plain.size()) plain.resize(plain.size() * 2);
     // zlib counts in 32 bits.
-    constexpr std::size_t kMost = std::numeric_limits<uInt>::max();
-    const auto available_in = static_cast<uInt>(std::min(packed.size() - in, kMost));
-    const auto available_out = static_cast<uInt>(std::min(plain.size() - out, kMost));
+    constexpr std::size_t kMaxBytes = std::numeric_limits<uInt>::max();
+    const auto available_in = static_cast<uInt>(std::min(packed.size() - in, kMaxBytes));
+    const auto available_out = static_cast<uInt>(std::min(plain.size() - out, kMaxBytes));
     stream.next_in = packed.data() + in;
     stream.avail_in = available_in;
     stream.next_out = plain.data() + out;

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "engine/core/kernels.h"
 #include "kernels/memory.h"
 
 namespace retort {

@@ -13,7 +13,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 
   if (Tape* tape = recording({&a, &b})) {
     y.require_grad();
-    tape->record([slot_y = y.slot(), slot_a = a.slot(), slot_b = b.slot()] {
+    tape->record("add", [slot_y = y.slot(), slot_a = a.slot(), slot_b = b.slot()] {
       Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       if (slot_a && slot_b) accumulate(*slot_b, dy);

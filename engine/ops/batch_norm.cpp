@@ -5,10 +5,12 @@
 //   dx = gamma / sqrt(var + eps) * (dz - dbeta / rows - xh dgamma / rows)   (without the last two terms in evaluation)
 #include "engine/ops/batch_norm.h"
 
+#include "engine/core/saved.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 
 namespace retort {
+
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
                   const BatchNormOptions& options, const Tensor& residual) {
   const DType dtype = parameter_dtype(x.dtype());
@@ -31,7 +33,13 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
   Tensor mean, inv_std;
   {
     const BatchNormKernels& norm = kernels(x).batch_norm;
-    const BatchNormForward forward{x.raw(), gamma.raw(), beta.raw(), residual.raw(), relu, options.eps, y.raw()};
+    const BatchNormForward forward{.x = x.raw(),
+                                   .gamma = gamma.raw(),
+                                   .beta = beta.raw(),
+                                   .residual = residual.raw(),
+                                   .relu = relu,
+                                   .eps = options.eps,
+                                   .y = y.raw()};
     const Workspace workspace(norm.workspace_bytes(g), x.device());
     if (training || saves) {
       mean = empty_parameter(x, {channels});
@@ -47,43 +55,62 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
 
   if (saves) {
     y.require_grad();
-    if (!residual) {
-      // x is kept anyway: who saves y keeps only the way to it.
-      y.slot()->rebuild = [g, relu, x = x.detached(), gamma = gamma.detached(), beta = beta.detached(), mean, inv_std] {
+    // Backward needs x in any case, and y follows from x: whoever saves y keeps no elements of it.
+    const auto recomputation = residual ? nullptr : std::make_shared<Recomputation>();
+    if (recomputation) {
+      recomputation->run = [g, relu, x = x.detached(), gamma = gamma.detached(), beta = beta.detached(), mean,
+                            inv_std] {
         const BatchNormKernels& norm = kernels(x).batch_norm;
         Tensor again = Tensor::empty_like(x, x.shape());
-        const BatchNormForward forward{x.raw(), gamma.raw(), beta.raw(), nullptr, relu, 0, again.raw()};
+        const BatchNormForward forward{.x = x.raw(),
+                                       .gamma = gamma.raw(),
+                                       .beta = beta.raw(),
+                                       .residual = nullptr,
+                                       .relu = relu,
+                                       .eps = 0,  // apply does not read it
+                                       .y = again.raw()};
         const Workspace workspace(norm.workspace_bytes(g), x.device());
         norm.apply({}, g, forward, mean.raw(), inv_std.raw(), workspace.data());
         return again;
       };
+      y.recompute_by(recomputation);
     }
-    Tape::active()->record([g, training, relu, slot_y = y.slot(), slot_x = x.slot(), slot_gamma = gamma.slot(),
-                            slot_beta = beta.slot(), slot_residual = residual.slot(), x = x.detached(),
-                            y = relu && residual ? y.detached() : Tensor(), gamma = gamma.detached(),
-                            beta = beta.detached(), mean, inv_std]() mutable {
-      slot_y->rebuild = {};  // nobody asks any more
-      Tensor dy = take_grad(*slot_y);
-      if (!dy) return;
-      Tensor dx = slot_x ? Tensor::empty_like(dy, x.shape()) : Tensor();
-      Tensor dgamma = slot_gamma ? empty_parameter(dy, gamma.shape()) : Tensor();
-      Tensor dbeta = slot_beta ? empty_parameter(dy, gamma.shape()) : Tensor();
-      // Without an activation the residual's gradient is dy itself.
-      Tensor dresidual = !relu ? dy : slot_residual ? Tensor::empty_like(dy, x.shape()) : Tensor();
-      {
-        const BatchNormKernels& norm = kernels(dy).batch_norm;
-        const BatchNormBackward backward{x.raw(),    y.raw(),      dy.raw(),      gamma.raw(),
-                                         beta.raw(), mean.raw(),   inv_std.raw(), relu,
-                                         dx.raw(),   dgamma.raw(), dbeta.raw(),   relu ? dresidual.raw() : nullptr};
-        const Workspace workspace(norm.workspace_bytes(g), dy.device());
-        (training ? norm.backward_train : norm.backward_eval)({}, g, backward, workspace.data());
-      }
-      dy = x = y = {};
-      if (slot_x) accumulate(*slot_x, std::move(dx));
-      if (slot_gamma) accumulate(*slot_gamma, std::move(dgamma));
-      if (slot_beta) accumulate(*slot_beta, std::move(dbeta));
-      if (slot_residual) accumulate(*slot_residual, std::move(dresidual));
-    });
+    Tape::active()->record(
+        "batch_norm", [g, training, relu, recomputation, slot_y = y.slot(), slot_x = x.slot(),
+                       slot_gamma = gamma.slot(), slot_beta = beta.slot(), slot_residual = residual.slot(),
+                       x = x.detached(), y = relu && residual ? y.detached() : Tensor(), gamma = gamma.detached(),
+                       beta = beta.detached(), mean, inv_std]() mutable {
+          if (recomputation) recomputation->run = {};  // the steps that saved y have run
+          Tensor dy = take_grad(*slot_y);
+          if (!dy) return;
+          Tensor dx = slot_x ? Tensor::empty_like(dy, x.shape()) : Tensor();
+          Tensor dgamma = slot_gamma ? empty_parameter(dy, gamma.shape()) : Tensor();
+          Tensor dbeta = slot_beta ? empty_parameter(dy, gamma.shape()) : Tensor();
+          // Without an activation the residual's gradient is dy itself.
+          Tensor dresidual = !relu ? dy : slot_residual ? Tensor::empty_like(dy, x.shape()) : Tensor();
+          {
+            const BatchNormKernels& norm = kernels(dy).batch_norm;
+            const BatchNormBackward backward{.x = x.raw(),
+                                             .y = y.raw(),
+                                             .dy = dy.raw(),
+                                             .gamma = gamma.raw(),
+                                             .beta = beta.raw(),
+                                             .mean = mean.raw(),
+                                             .inv_std = inv_std.raw(),
+                                             .relu = relu,
+                                             .dx = dx.raw(),
+                                             .dgamma = dgamma.raw(),
+                                             .dbeta = dbeta.raw(),
+                                             .dresidual = relu ? dresidual.raw() : nullptr};
+            const Workspace workspace(norm.workspace_bytes(g), dy.device());
+            (training ? norm.backward_train : norm.backward_eval)({}, g, backward, workspace.data());
+          }
+          dy = x = y = {};
+          if (slot_x) accumulate(*slot_x, std::move(dx));
+          if (slot_gamma) accumulate(*slot_gamma, std::move(dgamma));
+          if (slot_beta) accumulate(*slot_beta, std::move(dbeta));
+          if (slot_residual) accumulate(*slot_residual, std::move(dresidual));
+        });
   }
   return y;
 }

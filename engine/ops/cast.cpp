@@ -11,7 +11,7 @@ Tensor cast(const Tensor& x, DType dtype) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([slot_y = y.slot(), slot_x = x.slot(), from = x.dtype()] {
+    tape->record("cast", [slot_y = y.slot(), slot_x = x.slot(), from = x.dtype()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       accumulate(*slot_x, dy.to(from));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
 #include "engine/core/tensor.h"
 #include "kernels/memory.h"
 

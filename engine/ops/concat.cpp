@@ -52,7 +52,7 @@ Tensor concat(const std::vector<Tensor>& parts) {
   }
   if (recorded) {
     y.require_grad();
-    Tape::active()->record([slot_y = y.slot(), inputs = std::move(inputs), rows, channels] {
+    Tape::active()->record("concat", [slot_y = y.slot(), inputs = std::move(inputs), rows, channels] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       std::int64_t begin = 0;

@@ -4,6 +4,7 @@
 // dx = dgrad(dz, weight).
 #include "engine/ops/conv2d.h"
 
+#include "engine/core/saved.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 
@@ -50,9 +51,9 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 
   if (Tape* tape = recording({&x, &weight, &bias})) {
     y.require_grad();
-    tape->record([g, slot_y = y.slot(), slot_x = x.slot(), slot_w = weight.slot(), slot_b = bias.slot(),
-                  x = weight.slot() ? Saved(x) : Saved(), filter = x.slot() ? std::move(filter) : Tensor(),
-                  shape = weight.shape(), y = options.relu ? y.detached() : Tensor()]() mutable {
+    tape->record("conv2d", [g, slot_y = y.slot(), slot_x = x.slot(), slot_w = weight.slot(), slot_b = bias.slot(),
+                            x = weight.slot() ? Saved(x) : Saved(), filter = x.slot() ? std::move(filter) : Tensor(),
+                            shape = weight.shape(), y = options.relu ? y.detached() : Tensor()]() mutable {
       Tensor dz = take_grad(*slot_y);
       if (!dz) return;
       if (y) dz = relu_gradient(y, dz);

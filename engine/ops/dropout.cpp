@@ -23,7 +23,7 @@ Tensor dropout(const Tensor& x, double p, const Tensor& key, std::uint64_t layer
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([p, key, layer, slot_y = y.slot(), slot_x = x.slot()] {
+    tape->record("dropout", [p, key, layer, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = dy.unique() ? dy : Tensor::empty_like(dy, dy.shape());

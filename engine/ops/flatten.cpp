@@ -12,7 +12,7 @@ Tensor flatten(const Tensor& x) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([slot_y = y.slot(), slot_x = x.slot(), in] {
+    tape->record("flatten", [slot_y = y.slot(), slot_x = x.slot(), in] {
       Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       dy = dy.reshaped(in);

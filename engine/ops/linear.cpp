@@ -32,9 +32,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
 
   if (Tape* tape = recording({&x, &weight, &bias})) {
     y.require_grad();
-    tape->record([n, in, out, slot_y = y.slot(), slot_x = x.slot(), slot_w = weight.slot(), slot_b = bias.slot(),
-                  x = weight.slot() ? x.detached() : Tensor(), filter = x.slot() ? std::move(filter) : Tensor(),
-                  y = relu ? y.detached() : Tensor()] {
+    tape->record("linear", [n, in, out, slot_y = y.slot(), slot_x = x.slot(), slot_w = weight.slot(),
+                            slot_b = bias.slot(), x = weight.slot() ? x.detached() : Tensor(),
+                            filter = x.slot() ? std::move(filter) : Tensor(), y = relu ? y.detached() : Tensor()] {
       Tensor dz = take_grad(*slot_y);
       if (!dz) return;
       if (y) dz = relu_gradient(y, dz);

@@ -43,10 +43,10 @@ Rows logit_rows(const char* op, const Tensor& logits) {
   return {logits.shape()[0], logits.shape()[1]};
 }
 
-/// Records logits' gradient = d(loss) * dz.
-void record_loss(Tape& tape, Tensor& loss, const Tensor& logits, Tensor dz) {
+/// Records logits' gradient = d(loss) * dz, under the op's name.
+void record_loss(Tape& tape, const char* op, Tensor& loss, const Tensor& logits, Tensor dz) {
   loss.require_grad();
-  tape.record([slot_loss = loss.slot(), slot_logits = logits.slot(), dz = std::move(dz)]() mutable {
+  tape.record(op, [slot_loss = loss.slot(), slot_logits = logits.slot(), dz = std::move(dz)]() mutable {
     const Tensor dloss = take_grad(*slot_loss);
     if (!dloss) return;
     kernels(dz).elementwise.scale_by({}, dz.count(), dloss.raw(), dz.raw(), dz.raw());
@@ -66,7 +66,7 @@ Tensor cross_entropy(const Tensor& logits, const Targets& targets) {
   const Workspace workspace(kernel.workspace_bytes(rows), logits.device());
   kernel.cross_entropy({}, rows, hard, logits.raw(), loss.raw(), dz.raw(), workspace.data());
 
-  if (tape) record_loss(*tape, loss, logits, std::move(dz));
+  if (tape) record_loss(*tape, "cross_entropy", loss, logits, std::move(dz));
   return loss;
 }
 
@@ -98,7 +98,7 @@ DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher,
                       workspace.data());
   memory_of(student.device()).copy({}, loss.total.raw(), loss.parts.raw(), loss.total.bytes());
 
-  if (tape) record_loss(*tape, loss.total, student, std::move(dz));
+  if (tape) record_loss(*tape, op, loss.total, student, std::move(dz));
   return loss;
 }
 

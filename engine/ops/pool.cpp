@@ -32,7 +32,7 @@ Tensor max_pool(const Tensor& x, const PoolOptions& options) {
 
   if (tape) {
     y.require_grad();
-    tape->record([g, slot_y = y.slot(), slot_x = x.slot(), index] {
+    tape->record("max_pool", [g, slot_y = y.slot(), slot_x = x.slot(), index] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});
@@ -50,7 +50,7 @@ Tensor average_pool(const Tensor& x, const PoolOptions& options) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
+    tape->record("average_pool", [g, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});
@@ -72,7 +72,7 @@ Tensor adaptive_average_pool(const Tensor& x, std::int64_t p, std::int64_t q) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
+    tape->record("adaptive_average_pool", [g, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});

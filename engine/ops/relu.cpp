@@ -11,7 +11,7 @@ Tensor relu(const Tensor& x) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([slot_y = y.slot(), slot_x = x.slot(), y = y.detached()] {
+    tape->record("relu", [slot_y = y.slot(), slot_x = x.slot(), y = y.detached()] {
       const Tensor dy = take_grad(*slot_y);
       if (dy) accumulate(*slot_x, relu_gradient(y, dy));
     });

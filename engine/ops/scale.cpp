@@ -11,7 +11,7 @@ Tensor scale(const Tensor& x, double factor) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([factor, slot_y = y.slot(), slot_x = x.slot()] {
+    tape->record("scale", [factor, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = dy.unique() ? dy : Tensor::empty_like(dy, dy.shape());

@@ -16,7 +16,7 @@ Tensor shortcut(const Tensor& x, std::int64_t channels, std::int64_t stride) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([g, slot_y = y.slot(), slot_x = x.slot()] {
+    tape->record("shortcut", [g, slot_y = y.slot(), slot_x = x.slot()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = Tensor::empty_like(dy, {g.n, g.h, g.w, g.c});

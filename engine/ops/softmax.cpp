@@ -18,7 +18,7 @@ Tensor softmax(const Tensor& x, double temperature) {
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([rows, temperature, slot_y = y.slot(), slot_x = x.slot(), y = y.detached()] {
+    tape->record("softmax", [rows, temperature, slot_y = y.slot(), slot_x = x.slot(), y = y.detached()] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       Tensor dx = Tensor::empty_like(y, y.shape());

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "engine/core/arena.h"
+#include "engine/core/saved.h"
 #include "engine/core/tape.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/elementwise.h"

@@ -20,7 +20,7 @@ Tensor misscale(const Tensor& x, double factor, double claimed) {
   }
   if (Tape* tape = recording({&x})) {
     y.require_grad();
-    tape->record([slot_y = y.slot(), slot_x = x.slot(), claimed] {
+    tape->record("misscale", [slot_y = y.slot(), slot_x = x.slot(), claimed] {
       const Tensor dy = take_grad(*slot_y);
       accumulate(*slot_x, scale(dy, claimed));
     });

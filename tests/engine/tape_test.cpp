@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -41,6 +42,17 @@ TEST_CASE("without an input that requires a gradient nothing is recorded") {
   const Tensor x = ones();
   CHECK_FALSE(relu(add(x, x)).requires_grad());
   CHECK(tape.size() == 0);
+}
+
+TEST_CASE("a tape prints its ops in the order of the forward pass, and is empty after backward") {
+  const Tensor x = leaf(1);
+  Tape tape;
+  const Tensor y = relu(add(x, scale(x, 2)));
+  std::ostringstream printed;
+  printed << tape;
+  CHECK(printed.str() == "0 scale\n1 add\n2 relu\n");
+  tape.backward(y, ones());
+  CHECK(tape.ops().empty());
 }
 
 TEST_CASE("NoGrad suspends the tape; a tape inside it records again") {

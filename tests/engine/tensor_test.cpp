@@ -2,10 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <sstream>
 #include <vector>
 
 #include "engine/core/arena.h"
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
 #include "tests/error_message.h"
 
 using namespace retort;
@@ -25,6 +28,16 @@ TEST_CASE("shape: extents, count, text and limits") {
   CHECK(Shape{2, 1} != Shape{2});
   CHECK(error_message([] { Shape{1, 2, 3, 4, 5}; }) == "[shape] 5 axes; use at most 4");
   CHECK(error_message([] { Shape{1, -2}; }) == "[shape] axis 1 has the extent -2; use 0 or more");
+}
+
+TEST_CASE("a tensor prints its dtype, shape, device and first elements") {
+  CHECK(to_string(Tensor()) == "none");
+  CHECK(to_string(Tensor::from<float>({3}, std::array{0.5f, 1.0f, -2.0f})) == "f32 [3] on cpu: 0.5 1 -2");
+  CHECK(to_string(Tensor::full({2, 4}, 7, DType::i64)) == "i64 [2, 4] on cpu: 7 7 7 7 7 7 ...");
+  CHECK(to_string(Tensor::full({1}, 1.5, DType::bf16)) == "bf16 [1] on cpu: 1.5");
+  std::ostringstream printed;
+  printed << Tensor::zeros({1}, DType::f64);
+  CHECK(printed.str() == "f64 [1] on cpu: 0");
 }
 
 TEST_CASE("a copy shares the elements, a clone does not") {

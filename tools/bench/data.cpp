@@ -149,7 +149,7 @@ void add_bench_data(CLI::App& bench) {
   command->add_option("--data", options->data, "Folder of images (default: draws JPEGs of 500 x 375 pixels)");
   command->add_option("--images", options->images, "How many")->check(whole_number(1))->capture_default_str();
   command->add_option("--image-size", options->image_size, "Width and height after resizing")
-      ->check(whole_number(1, kMostImageSize))
+      ->check(whole_number(1, kMaxImageSize))
       ->capture_default_str();
   command->callback([options] { run(*options); });
 }

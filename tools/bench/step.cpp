@@ -159,7 +159,7 @@ void add_bench_step(CLI::App& bench) {
   add_bench_options(*command, *options);
   command->add_option("--model", options->model, "Architecture")->required();
   command->add_option("--image-size", options->image_size, "Width and height (default: the network's own)")
-      ->check(whole_number(1, kMostImageSize));
+      ->check(whole_number(1, kMaxImageSize));
   command->add_option("--batch-size", options->batch_size, "Images a step")
       ->check(whole_number(1))
       ->capture_default_str();

@@ -121,7 +121,7 @@ void add_data_options(CLI::App& command, DataOptions& options, bool with_split) 
   command.add_flag("--skip-bad", options.skip_bad, "List and leave out files that can't be decoded");
   command.add_option("--cache", options.cache, "File for the decoded images: made once, then read in their place");
   command.add_option("--image-size", options.image_size, "Width and height (default: the network's own)")
-      ->check(whole_number(1, kMostImageSize));
+      ->check(whole_number(1, kMaxImageSize));
   as_list(command.add_option("--mean", options.mean, "Of pixels in 0..1, one for each channel"));
   as_list(command.add_option("--std", options.std, "Of pixels in 0..1, one for each channel"));
 }

@@ -52,7 +52,7 @@ void add_graph_command(CLI::App& app) {
   add_common_options(*command, options->common);
   command->add_option("--model", options->model, "Architecture or model file")->required();
   command->add_option("--image-size", options->image_size, "Width and height (default: the model's own)")
-      ->check(whole_number(1, kMostImageSize));
+      ->check(whole_number(1, kMaxImageSize));
   command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
   command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1]")->capture_default_str();
   command->add_option("-o,--out", options->out, "Picture to write (.svg)")->required();

@@ -89,7 +89,7 @@ void add_summary_command(CLI::App& app) {
   add_common_options(*command, options->common);
   command->add_option("--model", options->model, "Architecture or model file")->required();
   command->add_option("--image-size", options->image_size, "Width and height (default: the model's own)")
-      ->check(whole_number(1, kMostImageSize));
+      ->check(whole_number(1, kMaxImageSize));
   command->callback([options] { run(*options); });
 }
 
