@@ -106,8 +106,8 @@ LineTiles cut_lines(const LineImage& l) {
   with_scheme<T>(l.taps, [&](auto scheme) {
     constexpr auto& kMatrices = decltype(scheme)::kMatrices;
     cut.products = kMatrices.kIn;
-    cut.tap_blocks = winograd_divide_up(l.taps, kMatrices.kTaps);
-    cut.per_line = winograd_divide_up(l.out, kMatrices.kOut);
+    cut.tap_blocks = divide_up(l.taps, kMatrices.kTaps);
+    cut.per_line = divide_up(l.out, kMatrices.kOut);
     cut.tiles = l.lines * cut.per_line;
   });
   return cut;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/cpu/gemm/block_gemm.h"
+#include "kernels/cpu/range.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm/block_gemm_bf16.cpp"
@@ -15,6 +16,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/gemm/block_gemm-inl.h"
 #include "kernels/cpu/gemm/microkernel-inl.h"
 #include "kernels/cpu/gemm/microkernel_bf16-inl.h"
 #include "kernels/cpu/simd/transpose-inl.h"
@@ -29,17 +31,17 @@ struct Blocking {
   std::int64_t pairs, cols, capacity;
 };
 constexpr std::int64_t kBlockPairs = kBlockDepth<BFloat16> / 2;
-constexpr std::int64_t kMostPacked = kBlockPairs * 512;  // pairs: half of a 1 MiB L2 cache
-constexpr Blocking kRowMajor = {kBlockPairs, 512, kMostPacked};
-constexpr Blocking kDepthMajor = {kBlockPairs, 256, kMostPacked / 2};  // the other half is A's panel
+constexpr std::int64_t kMaxPacked = kBlockPairs * 512;  // pairs: half of a 1 MiB L2 cache
+constexpr Blocking kRowMajor = {kBlockPairs, 512, kMaxPacked};
+constexpr Blocking kDepthMajor = {kBlockPairs, 256, kMaxPacked / 2};  // the other half is A's panel
 // Up to this many rows all that counts is how fast B comes from memory: it does in long rows.
 constexpr std::int64_t kFewRows = 28;
 constexpr Blocking kFew = {32, 2048, 32 * 2048};
 
 constexpr std::int64_t kRowStride = kPanelRowStride<BFloat16>;
 constexpr std::int64_t kStagedDepths = 16;
-constexpr std::int64_t kMostRows = kBlockRows + 16;  // of a depth-major panel: whole vectors are written
-constexpr std::int64_t kPanelElements = 2 * kBlockPairs * kMostRows;
+constexpr std::int64_t kMaxRows = kBlockRows + 16;  // of a depth-major panel: whole vectors are written
+constexpr std::int64_t kPanelElements = 2 * kBlockPairs * kMaxRows;
 constexpr std::int64_t kStagedElements = kStagedDepths * (kBlockRows + kPanelSlack<BFloat16>);
 constexpr std::int64_t kSums = std::max(kTaskRows * kRowMajor.cols, kFewRows* kFew.cols);
 constexpr std::size_t kAlignment = 64;
@@ -47,19 +49,17 @@ static_assert(kFewRows * kRowStride <= kPanelElements);
 static_assert(kPanelElements * sizeof(BFloat16) % kAlignment == 0);
 static_assert(kStagedElements * sizeof(BFloat16) % kAlignment == 0);
 
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 /// A thread's scratch, cut up.
 struct Scratch {
   explicit Scratch(void* memory)
       : panel(static_cast<BFloat16*>(memory)),
         staged(panel + kPanelElements),
         packed(reinterpret_cast<std::uint32_t*>(staged + kStagedElements)),
-        sums(reinterpret_cast<float*>(packed + kMostPacked)),
+        sums(reinterpret_cast<float*>(packed + kMaxPacked)),
         addresses(reinterpret_cast<void**>(sums + kSums)),
         sum_rows(reinterpret_cast<float**>(addresses + kBlockRows)) {}
   static constexpr std::size_t kBytes = (kPanelElements + kStagedElements) * sizeof(BFloat16) +
-                                        kMostPacked * sizeof(std::uint32_t) + kSums * sizeof(float) +
+                                        kMaxPacked * sizeof(std::uint32_t) + kSums * sizeof(float) +
                                         2 * kBlockRows * sizeof(void*);
   BFloat16* panel;
   BFloat16* staged;  ///< depths of a depth-major panel before they are paired
@@ -77,6 +77,7 @@ static_assert(Scratch::kBytes % sizeof(void*) == 0);
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 HWY_INLINE HalfBits<U32> load_bits(const BFloat16* from, std::int64_t count) {
   const HalfTag<U32> half;
@@ -328,10 +329,21 @@ class PairGemm {
   std::int64_t blocks_;
 };
 
-template <class Out>
-void run_pair_gemm(const BlockGemm<BFloat16, Out>& product, const Range2d& range, const Scratch& scratch) {
-  with_pairing([&](auto pairing) { PairGemm<decltype(pairing), Out>(product, range, scratch).run(); });
+}  // namespace
+
+template <class Arithmetic, class Out>
+void block_gemm(const BlockGemm<typename Arithmetic::Element, Out>& product, const Range2d& range, void* memory) {
+  const auto address = (reinterpret_cast<std::uintptr_t>(memory) + kAlignment - 1) / kAlignment * kAlignment;
+  const Scratch scratch(reinterpret_cast<void*>(address));
+  PairGemm<Arithmetic, Out>(product, range, scratch).run();
 }
+
+template void block_gemm<WidenedBf16>(const BlockGemm<BFloat16>&, const Range2d&, void*);
+template void block_gemm<WidenedBf16>(const BlockGemm<BFloat16, float>&, const Range2d&, void*);
+#if HWY_TARGET == HWY_AVX3
+template void block_gemm<NativeBf16>(const BlockGemm<BFloat16>&, const Range2d&, void*);
+template void block_gemm<NativeBf16>(const BlockGemm<BFloat16, float>&, const Range2d&, void*);
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
@@ -339,27 +351,10 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace retort::cpu {
-namespace {
-
-template <class Out>
-void run(const BlockGemm<BFloat16, Out>& product, const Range2d& range, void* memory) {
-  const auto address = (reinterpret_cast<std::uintptr_t>(memory) + kAlignment - 1) / kAlignment * kAlignment;
-  const Scratch scratch(reinterpret_cast<void*>(address));
-  RETORT_SIMD_SELECT(run_pair_gemm<Out>)(product, range, scratch);
-}
-
-}  // namespace
 
 template <>
 std::size_t block_gemm_scratch_bytes<BFloat16>() {
   return kAlignment + Scratch::kBytes;
-}
-
-void block_gemm(const BlockGemm<BFloat16>& product, const Range2d& range, void* scratch) {
-  run(product, range, scratch);
-}
-void block_gemm(const BlockGemm<BFloat16, float>& product, const Range2d& range, void* scratch) {
-  run(product, range, scratch);
 }
 
 }  // namespace retort::cpu

@@ -31,7 +31,6 @@ constexpr std::int64_t kLanes = hn::MaxLanes(F32());
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = kLanes >= 16 ? 14 : 6;
 constexpr std::int64_t kSliver = kTileVectors * kLanes;  // columns of a full tile
-inline std::int64_t sliver_cols() { return kSliver; }
 
 constexpr std::size_t kPrefetchEvery = 4;  // depths
 

@@ -11,8 +11,8 @@
 #define RETORT_MICROKERNEL_BF16_INL_H_
 #endif
 
+#include "kernels/cpu/gemm/block_gemm.h"
 #include "kernels/cpu/simd/bfloat16-inl.h"
-#include "kernels/cpu/simd/simd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
@@ -44,8 +44,13 @@ HWY_INLINE std::uint32_t load_pair(const BFloat16* from) {
   return pair;
 }
 
-/// How pairs are multiplied and results rounded by plain float arithmetic.
-struct WidenedPairs {
+/// How pairs are multiplied and results rounded.
+template <class Arithmetic>
+struct Pairing;
+
+/// By plain float arithmetic.
+template <>
+struct Pairing<WidenedBf16> {
   template <int MR, int NV>
   HWY_INLINE static void multiply_add(const BFloat16* a, std::int64_t row_step, const Pairs (&b)[NV],
                                       Vector (&sum)[MR][NV]) {
@@ -88,9 +93,10 @@ struct WidenedPairs {
 };
 
 #if HWY_TARGET == HWY_AVX3
-/// The same by AVX-512 BF16, in assembly: intrinsics would need a target that Highway does not have, and none of its
+/// By AVX-512 BF16, in assembly: intrinsics would need a target that Highway does not have, and none of its
 /// functions could be inlined there. Denormals count as 0.
-struct NativePairs {
+template <>
+struct Pairing<NativeBf16> {
   template <int MR, int NV>
   HWY_INLINE static void multiply_add(const BFloat16* a, std::int64_t row_step, const Pairs (&b)[NV],
                                       Vector (&sum)[MR][NV]) {
@@ -120,15 +126,6 @@ struct NativePairs {
   }
 };
 #endif
-
-/// Calls f with the one of the above that this processor runs best.
-template <class F>
-HWY_INLINE void with_pairing(const F& f) {
-#if HWY_TARGET == HWY_AVX3
-  if (simd_level() == SimdLevel::avx512_bf16) return f(NativePairs{});
-#endif
-  f(WidenedPairs{});
-}
 
 /// Where whole vectors of a tile's residual can be read: in place, or copied where columns end earlier. Masked loads
 /// amid the sums would cost these their registers.
@@ -185,7 +182,7 @@ void run_pair_tile(const PairTile& tile) {
     Pairs columns[NV];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(U32(), b + v * kLanes);
-    Arithmetic::template multiply_add<MR, NV>(a, kRowStep > 0 ? kRowStep : 2, columns, sum);
+    Pairing<Arithmetic>::template multiply_add<MR, NV>(a, kRowStep > 0 ? kRowStep : 2, columns, sum);
     a += kRowStep > 0 ? 2 : tile.a_step;
     b += tile.b_step;
   }
@@ -198,7 +195,7 @@ void run_pair_tile(const PairTile& tile) {
       sum);
   if (tile.c != nullptr) {
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) Arithmetic::template store<NV>(sum[i], tile.c[i] + tile.col, tile.cols);
+    for (int i = 0; i < MR; ++i) Pairing<Arithmetic>::template store<NV>(sum[i], tile.c[i] + tile.col, tile.cols);
     return;
   }
 #pragma GCC unroll 16

@@ -25,14 +25,14 @@ using V32 = hn::Vec<F32>;
 HWY_INLINE V64 exponential(V64 x) { return hn::IfThenElse(hn::Eq(x, x), hn::Exp(F64(), x), x); }
 
 /// Floats or bf16 widened; lanes past the row's end hold 0.
-template <class Span, class T>
-HWY_INLINE V64 load_wide(Span span, const T* from) {
-  return hn::PromoteTo(F64(), span.load(HalfF32(), from));
+template <class Lanes, class T>
+HWY_INLINE V64 load_wide(Lanes lanes, const T* from) {
+  return hn::PromoteTo(F64(), lanes.load(HalfF32(), from));
 }
 
-template <class Span, class T>
-HWY_INLINE void store_narrow(Span span, V64 value, T* to) {
-  span.store(HalfF32(), hn::DemoteTo(HalfF32(), value), to);
+template <class Lanes, class T>
+HWY_INLINE void store_narrow(Lanes lanes, V64 value, T* to) {
+  lanes.store(HalfF32(), hn::DemoteTo(HalfF32(), value), to);
 }
 
 /// exp(x / temperature) of floats x <= 0 within 2 ulp, and what x / T loses where T is no power of 2: its own rounding.
@@ -69,9 +69,9 @@ HWY_INLINE V or_beyond(Whole, V value, double) {
   return value;
 }
 template <class V>
-HWY_INLINE V or_beyond(Part part, V value, double beyond) {
+HWY_INLINE V or_beyond(Tail tail, V value, double beyond) {
   const hn::DFromV<V> d;
-  return hn::IfThenElse(hn::FirstN(d, part.count), value, hn::Set(d, static_cast<hn::TFromV<V>>(beyond)));
+  return hn::IfThenElse(hn::FirstN(d, tail.count), value, hn::Set(d, static_cast<hn::TFromV<V>>(beyond)));
 }
 
 /// The largest of n elements. NaNs may be skipped: they show in every sum that follows.
@@ -79,8 +79,8 @@ template <class T>
 float row_maximum(const T* x, std::int64_t n) {
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
   auto largest = hn::Set(F32(), kLowest);
-  vector_loop(F32(), 0, n, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 value = or_beyond(span, span.load(F32(), x + i), kLowest);
+  vector_loop(F32(), 0, n, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 value = or_beyond(lanes, lanes.load(F32(), x + i), kLowest);
     largest = hn::Max(value, largest);
   });
   return hn::GetLane(hn::MaxOfLanes(F32(), largest));
@@ -89,11 +89,11 @@ float row_maximum(const T* x, std::int64_t n) {
 HWY_INLINE double total(V64 sum) { return hn::GetLane(hn::SumOfLanes(F64(), sum)); }
 /// Of floats, added in double.
 inline double total(V32 sum) {
-  HWY_ALIGN float lanes[hn::MaxLanes(F32())];
-  hn::Store(sum, F32(), lanes);
+  HWY_ALIGN float buffer[hn::MaxLanes(F32())];
+  hn::Store(sum, F32(), buffer);
   auto wide = hn::Zero(F64());
   vector_loop(F64(), 0, static_cast<std::int64_t>(hn::Lanes(F32())),
-              [&](auto span, std::int64_t i) HWY_ATTR { wide = hn::Add(wide, load_wide(span, lanes + i)); });
+              [&](auto lanes, std::int64_t i) HWY_ATTR { wide = hn::Add(wide, load_wide(lanes, buffer + i)); });
   return total(wide);
 }
 
@@ -102,13 +102,13 @@ inline double total(V32 sum) {
 class Sum {
  public:
   Sum() : sum_(hn::Zero(F32())) {}
-  template <class Span>
-  HWY_INLINE void add(Span span, V32 value) {
-    sum_ = hn::Add(sum_, or_beyond(span, value, 0));
+  template <class Lanes>
+  HWY_INLINE void add(Lanes lanes, V32 value) {
+    sum_ = hn::Add(sum_, or_beyond(lanes, value, 0));
   }
-  template <class Span>
-  HWY_INLINE void add_product(Span span, V32 a, V32 b) {
-    sum_ = hn::MulAdd(or_beyond(span, a, 0), b, sum_);
+  template <class Lanes>
+  HWY_INLINE void add_product(Lanes lanes, V32 a, V32 b) {
+    sum_ = hn::MulAdd(or_beyond(lanes, a, 0), b, sum_);
   }
   HWY_INLINE double in_double() const { return total(sum_); }
 
