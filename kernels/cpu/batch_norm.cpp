@@ -1,5 +1,5 @@
-// Batch normalisation of activations of type T, float or BFloat16; sums and what belongs to a channel are f32 and
-// double (contract: kernels/batch_norm.h).
+// Batch normalisation of activations of type T, float or BFloat16; sums are f32 and double, vectors of channels f32
+// (contract: kernels/batch_norm.h).
 //
 // The kernels are bound by memory, so each sweeps the activations as seldom as it can: forward reads x once for the
 // statistics and once to normalise; backward reads x and dy (y too after a residual) once for the sums and once for dx.
@@ -39,7 +39,7 @@ void set_forward_coefficients(const BatchNormPlan& plan, const float* gamma, con
   plan.coefficients(2)[c] = beta[c];
 }
 
-/// What training makes of a channel's statistics.
+/// What training writes of the channels' statistics.
 struct ChannelStatistics {
   float *mean, *inv_std, *running_mean, *running_var;
 };
@@ -94,7 +94,7 @@ namespace HWY_NAMESPACE {
 
 /// In batch_norm_backward.cpp.
 template <class T, bool train>
-void batch_norm_backward(Stream, const BatchNormGeometry&, const BatchNormBackward&, void* workspace);
+decltype(BatchNormKernels::backward_train) batch_norm_backward();
 
 namespace {
 
@@ -272,8 +272,8 @@ BatchNormKernels batch_norm() {
           .forward_eval = entry<forward_eval<T>>,
           .fold = entry<fold>,
           .apply = entry<apply<T>>,
-          .backward_train = batch_norm_backward<T, true>,
-          .backward_eval = batch_norm_backward<T, false>};
+          .backward_train = batch_norm_backward<T, true>(),
+          .backward_eval = batch_norm_backward<T, false>()};
 }
 
 template BatchNormKernels batch_norm<float>();

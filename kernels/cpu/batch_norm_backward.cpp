@@ -42,10 +42,10 @@ struct Backward {
   bool relu;
 };
 
-/// Where the sign of y, on which the gradient of a ReLU depends, is to be had.
+/// Where the sign of y, which the gradient of a ReLU needs, comes from.
 enum class Sign : std::uint8_t { none, of_y, from_x };
 
-/// What arrives before the activation; x is given less the mean of its channel, c.
+/// The gradient before the activation. `centred` is x less the mean of channel c.
 template <class T, Sign sign, class Lanes>
 HWY_INLINE V upstream(F32 d, Lanes lanes, const BatchNormPlan& plan, const Backward<T>& b, V centred, std::int64_t at,
                       std::int64_t c) {
@@ -78,8 +78,8 @@ void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
   const float* const mean = b.mean;
   for_ranges(plan, g.channels, [&](std::int64_t range, std::int64_t channel_begin, std::int64_t channel_end) HWY_ATTR {
     const F32 d;
-    const Range rows = plan.rows(range);
-    for (std::int64_t row = rows.begin; row < rows.end; row += BatchNormPlan::kBlockRows)
+    const std::int64_t begin = plan.rows(range).begin, end = plan.rows(range).end;
+    for (std::int64_t row = begin; row < end; row += BatchNormPlan::kBlockRows)
       for_groups(channel_begin, channel_end, [&](auto lanes, auto group, std::int64_t c) HWY_ATTR {
         constexpr int count = decltype(group)::value;
         V sum[count], product[count], centre[count];
@@ -87,7 +87,7 @@ void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
           sum[v] = product[v] = hn::Zero(d);
           centre[v] = lanes.load(d, mean + c + v * kLanes);
         }
-        for (std::int64_t r = row; r < std::min(rows.end, row + BatchNormPlan::kBlockRows); ++r)
+        for (std::int64_t r = row; r < std::min(end, row + BatchNormPlan::kBlockRows); ++r)
           for (int v = 0; v < count; ++v) {
             const std::int64_t at = r * g.channels + c + v * kLanes;
             const V centred = hn::Sub(lanes.load(d, b.x + at), centre[v]);
@@ -95,8 +95,8 @@ void gradient_sums(const BatchNormGeometry& g, const BatchNormPlan& plan, const 
             sum[v] = hn::Add(sum[v], gradient);
             product[v] = hn::MulAdd(gradient, centred, product[v]);
           }
-        accumulate<count>(sum, row == rows.begin, plan.first(range) + c);
-        accumulate<count>(product, row == rows.begin, plan.second(range) + c);
+        accumulate<count>(sum, row == begin, plan.first(range) + c);
+        accumulate<count>(product, row == begin, plan.second(range) + c);
       });
   });
 }
@@ -161,10 +161,8 @@ void finish_gradients(const BatchNormGeometry& g, const BatchNormPlan& plan, con
   });
 }
 
-}  // namespace
-
 template <class T, bool train>
-void batch_norm_backward(Stream, const BatchNormGeometry& g, const BatchNormBackward& arguments, void* workspace) {
+void backward(Stream, const BatchNormGeometry& g, const BatchNormBackward& arguments, void* workspace) {
   const Backward<T> b(arguments);
   const BatchNormPlan plan(g, workspace);
   for (std::int64_t c = 0; c < g.channels; ++c) plan.coefficients(0)[c] = b.gamma[c] * b.inv_std[c];
@@ -175,10 +173,17 @@ void batch_norm_backward(Stream, const BatchNormGeometry& g, const BatchNormBack
   if (b.dx || b.dresidual) gradients<T, train>(g, plan, b);
 }
 
-template void batch_norm_backward<float, true>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
-template void batch_norm_backward<float, false>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
-template void batch_norm_backward<BFloat16, true>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
-template void batch_norm_backward<BFloat16, false>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
+}  // namespace
+
+template <class T, bool train>
+decltype(BatchNormKernels::backward_train) batch_norm_backward() {
+  return backward<T, train>;
+}
+
+template decltype(BatchNormKernels::backward_train) batch_norm_backward<float, true>();
+template decltype(BatchNormKernels::backward_train) batch_norm_backward<float, false>();
+template decltype(BatchNormKernels::backward_train) batch_norm_backward<BFloat16, true>();
+template decltype(BatchNormKernels::backward_train) batch_norm_backward<BFloat16, false>();
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu

@@ -55,14 +55,27 @@ struct PoolPlane {
 };
 
 PoolPlane plane_of(const Pool2dGeometry& g) {
-  return {g.n,
-          g.c,
-          {g.h, g.p(), g.kernel_h, g.stride_h, g.pad_h, false, g.count_include_pad},
-          {g.w, g.q(), g.kernel_w, g.stride_w, g.pad_w, false, g.count_include_pad}};
+  return {.n = g.n,
+          .c = g.c,
+          .rows = {.in = g.h,
+                   .out = g.p(),
+                   .kernel = g.kernel_h,
+                   .stride = g.stride_h,
+                   .pad = g.pad_h,
+                   .count_include_pad = g.count_include_pad},
+          .columns = {.in = g.w,
+                      .out = g.q(),
+                      .kernel = g.kernel_w,
+                      .stride = g.stride_w,
+                      .pad = g.pad_w,
+                      .count_include_pad = g.count_include_pad}};
 }
 
 PoolPlane plane_of(const AdaptivePoolGeometry& g) {
-  return {g.n, g.c, {.in = g.h, .out = g.p, .adaptive = true}, {.in = g.w, .out = g.q, .adaptive = true}};
+  return {.n = g.n,
+          .c = g.c,
+          .rows = {.in = g.h, .out = g.p, .adaptive = true},
+          .columns = {.in = g.w, .out = g.q, .adaptive = true}};
 }
 
 }  // namespace

@@ -9,17 +9,23 @@
 
 namespace retort::cpu {
 
-/// T: of x, w and y, float or BFloat16; dw is float. The passes take what Conv2dKernels' do, of a geometry that they
-/// serve.
+/// Conv2dKernels' passes, typed, of a geometry that the algorithm serves. T: of x, w and y, float or BFloat16.
+template <class T>
+using FpropPass = void (*)(const Conv2dGeometry&, const T* x, const T* w, const Epilogue<T>&, T* y, void* workspace);
+template <class T>
+using DgradPass = void (*)(const Conv2dGeometry&, const T* dy, const T* w, T* dx, void* workspace);
+template <class T>
+using WgradPass = void (*)(const Conv2dGeometry&, const T* x, const T* dy, float* dw, void* workspace);
+
 template <class T>
 struct ConvAlgorithm {
   /// Whether the pass runs this way.
   bool (*serves)(ConvPass, const Conv2dGeometry&);
   /// For the present num_threads(); asked for again when that changes.
   std::size_t (*workspace_bytes)(ConvPass, const Conv2dGeometry&);
-  void (*fprop)(const Conv2dGeometry&, const T* x, const T* w, const Epilogue<T>&, T* y, void* workspace);
-  void (*dgrad)(const Conv2dGeometry&, const T* dy, const T* w, T* dx, void* workspace);
-  void (*wgrad)(const Conv2dGeometry&, const T* x, const T* dy, float* dw, void* workspace);
+  FpropPass<T> fprop;
+  DgradPass<T> dgrad;
+  WgradPass<T> wgrad;
 };
 
 /// What conv2d chooses from at the present level of instructions, in the order in which they are asked: Winograd's in

@@ -29,11 +29,9 @@ namespace HWY_NAMESPACE {
 
 /// In files of their own.
 template <class Arithmetic>
-void implicit_gemm_dgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* dy,
-                         const typename Arithmetic::Element* w, typename Arithmetic::Element* dx, void* workspace);
+DgradPass<typename Arithmetic::Element> implicit_gemm_dgrad();
 template <class Arithmetic>
-void implicit_gemm_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* x,
-                         const typename Arithmetic::Element* dy, float* dw, void* workspace);
+WgradPass<typename Arithmetic::Element> implicit_gemm_wgrad();
 
 namespace {
 
@@ -80,8 +78,8 @@ ConvAlgorithm<typename Arithmetic::Element> implicit_gemm() {
   return {.serves = serves,
           .workspace_bytes = workspace_bytes<T>,
           .fprop = fprop<Arithmetic, T>,
-          .dgrad = implicit_gemm_dgrad<Arithmetic>,
-          .wgrad = implicit_gemm_wgrad<Arithmetic>};
+          .dgrad = implicit_gemm_dgrad<Arithmetic>(),
+          .wgrad = implicit_gemm_wgrad<Arithmetic>()};
 }
 
 template ConvAlgorithm<float> implicit_gemm<FloatArithmetic>();

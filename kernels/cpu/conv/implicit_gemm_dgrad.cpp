@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/cpu/conv/implicit_gemm_plan.h"
 #include "kernels/threads.h"
 
@@ -25,7 +26,7 @@ namespace {
 
 /// One axis of a residue class: the positions first, first + stride, ... of dx, and the taps that reach them.
 ///
-///   dx[h] = sum over r of dy[(h + pad - r * dilation) / stride] * w[r], where the division leaves no rest
+/// dx[h] = sum over r of dy[(h + pad - r * dilation) / stride] * w[r], of the r for which the division is exact
 ///
 /// Taps that fit are `tap_stride` apart. Taken from the last to the first they read dy at ascending positions, `step`
 /// apart and the first of them at `offset` from the class's own index.
@@ -116,11 +117,8 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const T* d
   });
 }
 
-}  // namespace
-
-template <class Arithmetic>
-void implicit_gemm_dgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* dy,
-                         const typename Arithmetic::Element* w, typename Arithmetic::Element* dx, void* workspace) {
+template <class Arithmetic, class T>
+void dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
   for (std::int64_t i = 0; i < g.stride_h; ++i) {
     const Axis rows = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
     for (std::int64_t j = 0; j < g.stride_w; ++j) {
@@ -134,12 +132,17 @@ void implicit_gemm_dgrad(const Conv2dGeometry& g, const typename Arithmetic::Ele
   }
 }
 
-template void implicit_gemm_dgrad<FloatArithmetic>(const Conv2dGeometry&, const float*, const float*, float*, void*);
-template void implicit_gemm_dgrad<WidenedBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, BFloat16*,
-                                               void*);
+}  // namespace
+
+template <class Arithmetic>
+DgradPass<typename Arithmetic::Element> implicit_gemm_dgrad() {
+  return dgrad<Arithmetic, typename Arithmetic::Element>;
+}
+
+template DgradPass<float> implicit_gemm_dgrad<FloatArithmetic>();
+template DgradPass<BFloat16> implicit_gemm_dgrad<WidenedBf16>();
 #if HWY_TARGET == HWY_AVX3
-template void implicit_gemm_dgrad<NativeBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, BFloat16*,
-                                              void*);
+template DgradPass<BFloat16> implicit_gemm_dgrad<NativeBf16>();
 #endif
 
 }  // namespace HWY_NAMESPACE

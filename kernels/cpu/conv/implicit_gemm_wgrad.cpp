@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/cpu/conv/implicit_gemm_plan.h"
 #include "kernels/cpu/range.h"
 #include "kernels/threads.h"
@@ -19,11 +20,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
-template <class Arithmetic>
-void implicit_gemm_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* x,
-                         const typename Arithmetic::Element* dy, float* dw, void* workspace) {
-  using T = typename Arithmetic::Element;
+template <class Arithmetic, class T>
+void wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
   const WgradPlan plan(g);
   const TaskGrid& grid = plan.grid();
   const std::int64_t positions = g.n * g.p() * g.q(), elements = g.r * g.s * g.c_per_group() * g.k;
@@ -60,10 +60,17 @@ void implicit_gemm_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Ele
   });
 }
 
-template void implicit_gemm_wgrad<FloatArithmetic>(const Conv2dGeometry&, const float*, const float*, float*, void*);
-template void implicit_gemm_wgrad<WidenedBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+}  // namespace
+
+template <class Arithmetic>
+WgradPass<typename Arithmetic::Element> implicit_gemm_wgrad() {
+  return wgrad<Arithmetic, typename Arithmetic::Element>;
+}
+
+template WgradPass<float> implicit_gemm_wgrad<FloatArithmetic>();
+template WgradPass<BFloat16> implicit_gemm_wgrad<WidenedBf16>();
 #if HWY_TARGET == HWY_AVX3
-template void implicit_gemm_wgrad<NativeBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+template WgradPass<BFloat16> implicit_gemm_wgrad<NativeBf16>();
 #endif
 
 }  // namespace HWY_NAMESPACE

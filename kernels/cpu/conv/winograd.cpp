@@ -53,8 +53,7 @@ namespace HWY_NAMESPACE {
 
 /// In winograd_wgrad.cpp.
 template <class Arithmetic>
-void winograd_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* x,
-                    const typename Arithmetic::Element* dy, float* dw, void* workspace);
+WgradPass<typename Arithmetic::Element> winograd_wgrad();
 
 namespace {
 
@@ -96,7 +95,7 @@ void transform_filters(const Filter<T>& w, std::int64_t sliver, std::int64_t dep
   } else {
     transform(w.data + depth * w.cols + col, w.depth * w.cols, w.cols);
   }
-  hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
+  hwy::FlushStream();  // streamed stores are not ordered by the synchronisation that follows
 }
 
 /// The inputs of some tiles, transformed (WinogradProductPlan has the layout). Beyond an odd depth lies a zero.
@@ -201,7 +200,7 @@ ConvAlgorithm<typename Arithmetic::Element> winograd() {
           .workspace_bytes = workspace_bytes<T>,
           .fprop = fprop<Arithmetic, T>,
           .dgrad = dgrad<Arithmetic, T>,
-          .wgrad = winograd_wgrad<Arithmetic>};
+          .wgrad = winograd_wgrad<Arithmetic>()};
 }
 
 template ConvAlgorithm<float> winograd<FloatArithmetic>();
@@ -228,9 +227,11 @@ bool winograd_enabled() { return enabled.load(std::memory_order_relaxed); }
 namespace cpu {
 namespace {
 
-/// Direct multiplications for one of ours, at least; the whole tiles of small images compute some in vain.
+/// The algorithm serves where it divides the number of multiplications by at least this. Tiles that reach past the edge
+/// of a small image compute some in vain.
 constexpr double kMinSaving = 2;
-/// wgrad's products are as deep as there are tiles. Those of bf16 soon cost less than moving 36 products in f32.
+/// The depth of wgrad's products is the number of tiles. With fewer, moving 36 products in f32 costs more than the
+/// direct sum in bf16.
 constexpr std::int64_t kMinTilesBf16 = 64;
 
 }  // namespace

@@ -50,8 +50,7 @@ namespace HWY_NAMESPACE {
 
 /// In winograd_line_wgrad.cpp.
 template <class Arithmetic>
-void winograd_line_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* x,
-                         const typename Arithmetic::Element* dy, float* dw, void* workspace);
+WgradPass<typename Arithmetic::Element> winograd_line_wgrad();
 
 namespace {
 
@@ -88,7 +87,7 @@ void transform_line_filters(const LineImage& l, const LineTiles& cut, const Wino
             });
     }
   }
-  hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
+  hwy::FlushStream();  // streamed stores are not ordered by the synchronisation that follows
 }
 
 /// The inputs of some tiles, transformed (WinogradProductPlan has the layout). Beyond an odd depth lies a zero.
@@ -207,7 +206,7 @@ ConvAlgorithm<typename Arithmetic::Element> winograd_line() {
           .workspace_bytes = workspace_bytes<T>,
           .fprop = fprop<Arithmetic, T>,
           .dgrad = dgrad<Arithmetic, T>,
-          .wgrad = winograd_line_wgrad<Arithmetic>};
+          .wgrad = winograd_line_wgrad<Arithmetic>()};
 }
 
 template ConvAlgorithm<float> winograd_line<FloatArithmetic>();
@@ -224,10 +223,11 @@ HWY_AFTER_NAMESPACE();
 namespace retort::cpu {
 namespace {
 
-/// Direct multiplications for one of ours, at least.
+/// The algorithm serves where it divides the number of multiplications by at least this.
 constexpr double kMinSaving = 1.5;
 constexpr std::int64_t kMaxTaps = 8;
-/// wgrad's products are as deep as there are tiles. Those of bf16 soon cost less than the transforms in f32.
+/// The depth of wgrad's products is the number of tiles. With fewer, the transforms in f32 cost more than the direct
+/// sum in bf16.
 constexpr std::int64_t kMinTilesBf16 = 128;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What the files of the convolution along one axis share: the lines of an image, and the two schemes.
+// What the files of the convolution along one axis share: the lines of an image, and the schemes F(M, R).
 #pragma once
 
 #include <algorithm>
@@ -28,8 +28,25 @@ struct LineImage {
 };
 
 inline LineImage forward_lines(const Conv2dGeometry& g) {
-  if (g.r == 1) return {true, g.n * g.h, g.w, g.w, g.q(), g.s, g.pad_w, g.c, g.k};
-  return {false, g.n * g.w, g.w, g.h, g.p(), g.r, g.pad_h, g.c, g.k};
+  if (g.r == 1)
+    return {.rows = true,
+            .lines = g.n * g.h,
+            .width = g.w,
+            .in = g.w,
+            .out = g.q(),
+            .taps = g.s,
+            .pad = g.pad_w,
+            .c = g.c,
+            .k = g.k};
+  return {.rows = false,
+          .lines = g.n * g.w,
+          .width = g.w,
+          .in = g.h,
+          .out = g.p(),
+          .taps = g.r,
+          .pad = g.pad_h,
+          .c = g.c,
+          .k = g.k};
 }
 inline LineImage backward_lines(const Conv2dGeometry& g) {
   LineImage lines = forward_lines(g);

@@ -1,5 +1,6 @@
 // The filter's gradient by Winograd's algorithm along one axis (see winograd_line.h).
 #include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/cpu/conv/winograd_line_plan.h"
 #include "kernels/threads.h"
 
@@ -93,12 +94,8 @@ void transform_line_products(const LineOperands<T>& o, const WinogradWgradPlan& 
     }
 }
 
-}  // namespace
-
-template <class Arithmetic>
-void winograd_line_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* x,
-                         const typename Arithmetic::Element* dy, float* dw, void* workspace) {
-  using T = typename Arithmetic::Element;
+template <class Arithmetic, class T>
+void wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
   using Stored = Products<Arithmetic>;
   const LineImage lines = forward_lines(g);
   const LineOperands<T> operands{lines, cut_lines<T>(lines), x, dy, dw};
@@ -116,10 +113,17 @@ void winograd_line_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Ele
   });
 }
 
-template void winograd_line_wgrad<FloatArithmetic>(const Conv2dGeometry&, const float*, const float*, float*, void*);
-template void winograd_line_wgrad<WidenedBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+}  // namespace
+
+template <class Arithmetic>
+WgradPass<typename Arithmetic::Element> winograd_line_wgrad() {
+  return wgrad<Arithmetic, typename Arithmetic::Element>;
+}
+
+template WgradPass<float> winograd_line_wgrad<FloatArithmetic>();
+template WgradPass<BFloat16> winograd_line_wgrad<WidenedBf16>();
 #if HWY_TARGET == HWY_AVX3
-template void winograd_line_wgrad<NativeBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+template WgradPass<BFloat16> winograd_line_wgrad<NativeBf16>();
 #endif
 
 }  // namespace HWY_NAMESPACE

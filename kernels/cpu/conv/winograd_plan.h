@@ -21,7 +21,7 @@ inline constexpr std::int64_t kGroupCols = 64;  ///< columns whose products are 
 /// Below this many channels on either side the transforms cost more than the products save.
 inline constexpr std::int64_t kMinChannels = 32;
 
-/// Whether a convolution is one that these algorithms know, but for its taps and padding.
+/// Whether these algorithms serve the convolution, its taps and padding left aside.
 inline bool winograd_serves(const Conv2dGeometry& g) {
   return winograd_enabled() && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1 &&
          g.groups == 1 && std::min(g.c, g.k) >= kMinChannels;
@@ -203,10 +203,18 @@ struct TiledImage {
 };
 
 inline TiledImage forward_tiles(const Conv2dGeometry& g) {
-  return {g.n, g.h, g.w, g.c, g.p(), g.q(), g.k, g.pad_h, g.pad_w};
+  return {.n = g.n, .h = g.h, .w = g.w, .c = g.c, .p = g.p(), .q = g.q(), .k = g.k, .pad_h = g.pad_h, .pad_w = g.pad_w};
 }
 inline TiledImage backward_tiles(const Conv2dGeometry& g) {
-  return {g.n, g.p(), g.q(), g.k, g.h, g.w, g.c, 2 - g.pad_h, 2 - g.pad_w};
+  return {.n = g.n,
+          .h = g.p(),
+          .w = g.q(),
+          .c = g.k,
+          .p = g.h,
+          .q = g.w,
+          .k = g.c,
+          .pad_h = 2 - g.pad_h,
+          .pad_w = 2 - g.pad_w};
 }
 
 /// The first output of a tile: image, row, column.

@@ -1,5 +1,5 @@
 // How the Winograd convolution stores transforms and multiplies them, in f32 and in bf16. Operands lie in lanes of 32
-// bits: a float, or two neighbouring depths in bf16. Included once per instruction set.
+// bits: a float, or two neighbouring depths in bf16. Included once per target.
 #if defined(RETORT_WINOGRAD_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_WINOGRAD_PRODUCT_INL_H_
 #undef RETORT_WINOGRAD_PRODUCT_INL_H_

@@ -1,5 +1,6 @@
 // The filter's gradient by Winograd's F(4 x 4, 3 x 3) (see winograd.h).
 #include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/cpu/conv/winograd_plan.h"
 #include "kernels/threads.h"
 
@@ -81,12 +82,8 @@ void transform_products(const WgradOperands<T>& o, const WinogradWgradPlan& plan
   }
 }
 
-}  // namespace
-
-template <class Arithmetic>
-void winograd_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Element* x,
-                    const typename Arithmetic::Element* dy, float* dw, void* workspace) {
-  using T = typename Arithmetic::Element;
+template <class Arithmetic, class T>
+void wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
   using Stored = Products<Arithmetic>;
   const WgradOperands<T> operands{forward_tiles(g), x, dy, dw};
   const WinogradWgradPlan plan = wgrad_plan_for(operands.tiles);
@@ -100,10 +97,17 @@ void winograd_wgrad(const Conv2dGeometry& g, const typename Arithmetic::Element*
   });
 }
 
-template void winograd_wgrad<FloatArithmetic>(const Conv2dGeometry&, const float*, const float*, float*, void*);
-template void winograd_wgrad<WidenedBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+}  // namespace
+
+template <class Arithmetic>
+WgradPass<typename Arithmetic::Element> winograd_wgrad() {
+  return wgrad<Arithmetic, typename Arithmetic::Element>;
+}
+
+template WgradPass<float> winograd_wgrad<FloatArithmetic>();
+template WgradPass<BFloat16> winograd_wgrad<WidenedBf16>();
 #if HWY_TARGET == HWY_AVX3
-template void winograd_wgrad<NativeBf16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+template WgradPass<BFloat16> winograd_wgrad<NativeBf16>();
 #endif
 
 }  // namespace HWY_NAMESPACE

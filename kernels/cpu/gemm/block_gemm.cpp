@@ -124,8 +124,9 @@ struct Scratch {
   float** addresses;
 };
 
-/// B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend on how many
-/// stand beside it: each depth block is summed on its own, here in steps that start from where the last one ended.
+/// Multiplies with B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend
+/// on the size of its batch: each block of depths is summed on its own, in steps that continue from the sums of the
+/// step before.
 void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scratch& scratch) {
   const std::int64_t blocks = divide_up(product.depth, kBlockDepth<float>), rows = range.rows;
   const bool row_major = product.layout == PanelLayout::row_major;
@@ -174,7 +175,7 @@ struct PackedB {
   std::int64_t first, last, begin, end;
 };
 
-/// All rows of the range against a packed block of B, while the next one is fetched.
+/// Multiplies all rows of the range with a packed block of B, while the next block is fetched.
 void run_rows(const BlockGemm<float>& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
               const Scratch& scratch, Prefetch& next_b) {
   // Row-major panels are loaded one tile at a time and stay in the L1 cache. Depth-major ones, whose loading is cheaper

@@ -8,8 +8,8 @@
 // same order however many rows there are and however they are split into tasks: neither the number of threads nor the
 // size of the batch changes the bits.
 //
-// A and B are f32 (block_gemm.cpp), or bf16 with sums in f32 (block_gemm_bf16.cpp). block_gemm-inl.h declares the
-// product itself, here is what it takes.
+// A and B are f32 (block_gemm.cpp), or bf16 with sums in f32 (block_gemm_bf16.cpp). This header has what a product
+// takes; block_gemm-inl.h declares the product itself.
 #pragma once
 
 #include <cstddef>
@@ -47,8 +47,8 @@ struct PanelBlock {
   std::int64_t stride;  ///< elements between the panel's contiguous runs: rows (row_major) or depths (depth_major)
 };
 
-/// Where A lies, if its blocks need only be copied: a matrix [rows, depth], or [depth, rows] if depth_major. They are
-/// then fetched ahead.
+/// Where A lies, if its blocks are copies of a matrix [rows, depth], or [depth, rows] if depth_major. Such blocks are
+/// fetched ahead.
 template <class T>
 struct StoredA {
   const T* data = nullptr;  ///< null: not as a matrix

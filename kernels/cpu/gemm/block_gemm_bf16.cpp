@@ -1,4 +1,5 @@
-// The blocked product of bf16 operands. Depth goes in pairs (see microkernel_bf16-inl.h), an odd one with a zero.
+// The blocked product of bf16 operands. Depths are taken in pairs (see microkernel_bf16-inl.h); the last of an odd
+// number is paired with a zero.
 //
 // A sum runs over the whole depth in one chain of f32: between two blocks of depths it waits in f32, in C itself or,
 // where C is bf16, in scratch. So its bits do not depend on how the depth is cut, and a product of few rows can take
@@ -34,7 +35,7 @@ constexpr std::int64_t kBlockPairs = kBlockDepth<BFloat16> / 2;
 constexpr std::int64_t kMaxPacked = kBlockPairs * 512;  // pairs: half of a 1 MiB L2 cache
 constexpr Blocking kRowMajor = {kBlockPairs, 512, kMaxPacked};
 constexpr Blocking kDepthMajor = {kBlockPairs, 256, kMaxPacked / 2};  // the other half is A's panel
-// Up to this many rows all that counts is how fast B comes from memory: it does in long rows.
+// Up to this many rows the product is as fast as B is read, which is fastest in long rows.
 constexpr std::int64_t kFewRows = 28;
 constexpr Blocking kFew = {32, 2048, 32 * 2048};
 
@@ -156,8 +157,8 @@ void pack_sliver(const StoredB<BFloat16>& b, std::int64_t first, std::int64_t de
   }
 }
 
-/// Loads rows [row, row + rows) of depths [depth, depth + depths) of A. Returns the elements from a pair of a row to
-/// the next.
+/// Loads rows [row, row + rows) of depths [depth, depth + depths) of A. Returns the number of elements from a pair of a
+/// row to the next pair.
 template <class Out>
 std::int64_t load_pairs(const BlockGemm<BFloat16, Out>& product, std::int64_t row, std::int64_t rows,
                         std::int64_t depth, std::int64_t depths, const Scratch& scratch) {
@@ -183,7 +184,7 @@ struct PackedB {
   std::int64_t first, last, begin, end;
 };
 
-/// A blocked product at work.
+/// One call of block_gemm.
 template <class Arithmetic, class Out>
 class PairGemm {
  public:
@@ -236,8 +237,8 @@ class PairGemm {
       }
   }
 
-  /// All rows of the range against a packed block of B. Row-major panels are loaded one tile at a time and stay in the
-  /// L1 cache. Depth-major ones, whose loading is cheaper in long runs of rows, stay in the L2 cache.
+  /// Multiplies all rows of the range with a packed block of B. Row-major panels are loaded one tile at a time and stay
+  /// in the L1 cache. Depth-major ones, whose loading is cheaper in long runs of rows, stay in the L2 cache.
   void run_rows(const PackedB& b, Prefetch& next_b) const {
     const std::int64_t row_blocks = divide_up(range_.rows, row_major_ ? kTileRows : kBlockRows);
     for (std::int64_t i = 0; i < row_blocks; ++i) {
@@ -275,8 +276,9 @@ class PairGemm {
     }
   }
 
-  /// Finds the rows of C, and where their sums wait: in C, or in scratch, which holds a row block's only if that sees
-  /// the whole depth at once.
+  /// Finds the rows of C, and where their sums wait between blocks of depths: in C itself if it is f32, else in
+  /// scratch. Where the whole depth is packed at once, scratch holds one row block; else it holds all rows of the
+  /// range.
   void locate(std::int64_t first, std::int64_t rows, const PackedB& b) const {
     Out** const addresses = reinterpret_cast<Out**>(scratch_.addresses);
     product_.locate_rows(range_.row + first, rows, addresses);

@@ -1,9 +1,9 @@
 // The register tile of products of bf16: C[MR, NV vectors] (+)= A panel * B sliver, sums in f32 and all in registers.
 //
-// Depth goes in pairs. A 32-bit lane of B holds two neighbouring depths of a column, the first in its lower half; of a
-// row of A two neighbours are one 32-bit broadcast. AVX-512 BF16 has an instruction for it, vdpbf16ps: sum += a.first *
-// b.first + a.second * b.second in each lane. Elsewhere the halves are widened and multiplied one after the other.
-// Included once per instruction set, after microkernel-inl.h.
+// Depths are taken in pairs. A 32-bit lane of B holds two neighbouring depths of a column, the first in its lower half;
+// of a row of A two neighbours are one 32-bit broadcast. AVX-512 BF16 has an instruction for it, vdpbf16ps: sum +=
+// a.first * b.first + a.second * b.second in each lane. Elsewhere the halves are widened and multiplied one after the
+// other. Included once per target, after microkernel-inl.h.
 #if defined(RETORT_MICROKERNEL_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_MICROKERNEL_BF16_INL_H_
 #undef RETORT_MICROKERNEL_BF16_INL_H_
@@ -127,8 +127,8 @@ struct Pairing<NativeBf16> {
 };
 #endif
 
-/// Where whole vectors of a tile's residual can be read: in place, or copied where columns end earlier. Masked loads
-/// amid the sums would cost these their registers.
+/// A tile's residual, readable in whole vectors: in place, or copied where the columns end within a vector. Masked
+/// loads between the sums would take registers from them.
 template <int MR, int NV>
 struct ResidualRows {
   explicit ResidualRows(const PairTile& tile) {
@@ -167,8 +167,8 @@ void run_pair_tile(const PairTile& tile) {
   const BFloat16* HWY_RESTRICT a = tile.a;
   const std::uint32_t* HWY_RESTRICT b = tile.b;
   for (auto l = static_cast<std::size_t>(tile.pairs); l > 0; --l) {
-    // What the next sliver's tile starts from, or this one's target: a row at a time, as all at once would hold up the
-    // reading of B.
+    // Fetches this tile's target, or what the next sliver's tile starts from. One row at a time: all at once would hold
+    // up the reading of B.
     if (l % kPrefetchEvery == 0 && l / kPrefetchEvery < MR) {
       if (tile.c != nullptr) {
         hwy::Prefetch(tile.c[l / kPrefetchEvery] + tile.col);

@@ -153,7 +153,7 @@ double dist_rows(const DistBatch& batch, std::int64_t begin, std::int64_t end) {
     const Correlation correlation(sum_aa.in_double(), sum_ab.in_double(), sum_bb.in_double());
     loss += 1 - correlation.r;
     if (!row.dz) continue;
-    // The mean over the rows is the caller's: so a column's part counts n times.
+    // The caller takes the mean over the rows, so a column's share counts n times.
     const V32 across = hn::Set(d, static_cast<float>(correlation.across));
     const V32 along = hn::Set(d, static_cast<float>(correlation.along)), rows = hn::Set(d, static_cast<float>(n));
     vector_loop(d, 0, classes, [&](auto lanes, std::int64_t j) HWY_ATTR {

@@ -112,7 +112,7 @@ RowLoss loss_of_few(std::int64_t classes, const LossTerms& terms, const HardTarg
 /// What a thread keeps of a row between its passes; 4 KiB lie between two threads', whose prefetchers run ahead.
 std::int64_t kept_floats(std::int64_t classes) { return (3 * classes + 15) / 16 * 16 + 1024; }
 
-/// How an instruction set computes a row.
+/// The kernels of an instruction set for one row.
 struct RowKernels {
   /// loss_of_row, whichever its terms.
   RowLoss (*terms)(std::int64_t classes, const LossTerms&, const HardTargets&, std::int64_t row, double scale,
@@ -122,8 +122,8 @@ struct RowKernels {
                  const float* v, float* dz, float* kept);
 };
 
-/// Means of both terms over the rows; the soft one is that of `other` unless that is null. Rows are summed in a fixed
-/// number of blocks, whatever the number of threads.
+/// Means of both terms over the rows. The soft term is that of `other`, or plain KD's where `other` is null. Rows are
+/// summed in a fixed number of blocks, whatever the number of threads.
 HWY_NOINLINE RowLoss mean_loss(const RowKernels& kernels, Rows rows, const LossTerms& terms,
                                const DistillationSettings* other, const HardTargets& targets, const float* z,
                                const float* v, float* dz, float* workspace) {
@@ -185,7 +185,7 @@ RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTarg
 
   Sum sum_e, sum_logit, sum_q, sum_p, sum_cross;
   vector_loop(d, 0, classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
-    // The next row comes from memory while this one is computed; else each would wait for the other.
+    // Fetches the next row from memory while this one is computed.
     hwy::Prefetch(z + classes + i);
     if (v) hwy::Prefetch(v + classes + i);
     if (dz) hwy::Prefetch(dz + classes + i);
@@ -281,7 +281,8 @@ std::size_t float_workspace_bytes(Rows rows) {
                   dist_loss_workspace_bytes(rows));
 }
 
-/// z, v and dz in float. Those of bf16 lie behind what the kernels want of the workspace. Null stays null.
+/// z, v and dz in float. Those of bf16 are converted, to behind what the kernels want of the workspace. Null stays
+/// null.
 template <class T>
 class Logits {
  public:
@@ -298,7 +299,7 @@ class Logits {
   const float* z(const T* source) const { return in_float(source, z_); }
   const float* v(const T* source) const { return in_float(source, z_ + count_); }
 
-  /// Where the gradient goes, and its way from there to the caller's dz.
+  /// Where the gradient is computed; write_dz brings it to the caller's dz.
   float* dz(T* target) const {
     if constexpr (std::is_same_v<T, float>)
       return target;

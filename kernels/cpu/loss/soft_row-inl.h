@@ -68,7 +68,7 @@ struct SoftRow {
   float *q, *p, *s;  ///< room for a row each: both nets' exponentials, and the student's at T = 1 where needed
   Standard student, teacher;
 
-  // softmax does not see what is added to all logits: standardised ones are the logits themselves at another
+  // softmax ignores a constant added to all logits, so standardised logits are the logits themselves at another
   // temperature.
   double student_temperature(double t) const { return t / student.inverse; }
   double teacher_temperature(double t) const { return t / teacher.inverse; }
@@ -78,19 +78,19 @@ struct SoftRow {
 inline SoftRow soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t row,
                         const float* z, const float* v, float* dz, float* kept) {
   const std::int64_t classes = rows.classes, at = row * classes;
-  SoftRow result{classes,
-                 labels ? labels[row] : 0,
-                 settings.temperature,
-                 settings.standardize,
-                 weight_of_soft(settings) / static_cast<double>(rows.rows),
-                 z + at,
-                 v + at,
-                 dz ? dz + at : nullptr,
-                 kept,
-                 kept + classes,
-                 kept + 2 * classes,
-                 {},
-                 {}};
+  SoftRow result{.classes = classes,
+                 .label = labels ? labels[row] : 0,
+                 .temperature = settings.temperature,
+                 .standardized = settings.standardize,
+                 .scale = weight_of_soft(settings) / static_cast<double>(rows.rows),
+                 .z = z + at,
+                 .v = v + at,
+                 .dz = dz ? dz + at : nullptr,
+                 .q = kept,
+                 .p = kept + classes,
+                 .s = kept + 2 * classes,
+                 .student = {},
+                 .teacher = {}};
   if (settings.standardize) {
     result.student = standard_of(result.z, classes);
     result.teacher = standard_of(result.v, classes);
@@ -98,8 +98,8 @@ inline SoftRow soft_row(Rows rows, const DistillationSettings& settings, const s
   return result;
 }
 
-/// Adds the gradient to dz. `gradient(lanes, i)` is d(loss) of what the loss sees, of all classes but `without`, of
-/// which it is `of_without`. It may read row.q at i.
+/// Adds the gradient to dz. `gradient(lanes, i)` is the loss's derivative by what it sees of the classes from i on; for
+/// the class `without` it is `of_without`. It may read row.q at i.
 template <class Gradient>
 HWY_INLINE void add_gradient(const SoftRow& row, const Gradient& gradient, std::int64_t without = -1,
                              double of_without = 0) {
@@ -113,8 +113,8 @@ HWY_INLINE void add_gradient(const SoftRow& row, const Gradient& gradient, std::
     if (without >= 0) row.dz[without] += static_cast<float>(row.scale * of_without);
     return;
   }
-  // The gradient adds up to 0, because no loss changes when all of a row's logits do by the same amount. What is left
-  // is its part along the logits: scaling these changes nothing either.
+  // The gradient already adds up to 0, because a constant added to all logits of a row changes no loss. Its component
+  // along the logits is taken off: their scale changes nothing either.
   Sum along;
   each_class(row.classes, without, [&](auto lanes, std::int64_t i) HWY_ATTR {
     const V32 g = gradient(lanes, i);

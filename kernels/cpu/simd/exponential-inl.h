@@ -35,8 +35,8 @@ HWY_INLINE void store_narrow(Lanes lanes, V64 value, T* to) {
   lanes.store(HalfF32(), hn::DemoteTo(HalfF32(), value), to);
 }
 
-/// exp(x / temperature) of floats x <= 0 within 2 ulp, and what x / T loses where T is no power of 2: its own rounding.
-/// Results below 2^-126 are 2^-126; NaN stays NaN.
+/// exp(x / temperature) of floats x <= 0, within 2 ulp beside the rounding of x / temperature itself. Results below
+/// 2^-126 are 2^-126; NaN stays NaN.
 class Exponential {
  public:
   explicit Exponential(double temperature)
@@ -46,13 +46,13 @@ class Exponential {
     const F32 d;
     const V32 rate = hn::Set(d, rate_), lowest = hn::Set(d, lowest_);
     x = hn::IfThenElse(hn::Lt(x, lowest), lowest, x);
-    // Added to 1.5 * 2^23, a number is rounded to a whole one, which then stands in the lowest bits; 127 more, and
+    // Adding 1.5 * 2^23 rounds a number to an integer n, which then stands in the lowest bits. With 127 added too,
     // these bits are the exponent of 2^n.
     const V32 shift = hn::Set(d, 12582912.0f + 127);
     const V32 shifted = hn::MulAdd(x, rate, shift);
     const V32 power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(hn::RebindToUnsigned<F32>(), shifted)));
     const V32 rest = hn::MulSub(x, rate, hn::Sub(shifted, shift));
-    // 2^rest for |rest| <= 1/2: the polynomial of degree 6 whose largest relative error, 1.9e-9, is the least.
+    // 2^rest for |rest| <= 1/2: the minimax polynomial of degree 6, whose relative error is at most 1.9e-9.
     V32 sum = hn::Set(d, 1.5345812e-4f);
     for (const float coefficient : {1.3399931e-3f, 9.618489e-3f, 5.5503286e-2f, 0.24022646f, 0.69314718f, 1.0f})
       sum = hn::MulAdd(sum, rest, hn::Set(d, coefficient));
@@ -97,7 +97,7 @@ inline double total(V32 sum) {
   return total(wide);
 }
 
-/// A sum over the classes, in float a lane: with 1000 classes and 16 lanes 63 additions each. Lanes are added in
+/// A sum over the classes. Each lane adds in float, 63 times for 1000 classes and 16 lanes; then the lanes are added in
 /// double.
 class Sum {
  public:
