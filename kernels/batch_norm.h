@@ -53,7 +53,7 @@ struct BatchNormKernels {
   Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, double momentum, void* mean, void* inv_std,
                 void* running_mean, void* running_var, void* workspace)>
       forward_train;
-  /// mean and inv_std as above, copies of what was used; null if backward will not come.
+  /// Copies the mean and inv_std that it used, as above; both may be null where backward will not run.
   Required<void(Stream, const BatchNormGeometry&, const BatchNormForward&, const void* running_mean,
                 const void* running_var, void* mean, void* inv_std, void* workspace)>
       forward_eval;

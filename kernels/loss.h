@@ -21,14 +21,13 @@
 //          d/dz_y = s'_y (s_y - 1)    d/dz_i = s'_y s_i + 1.5 T (q^_i - p^_i)
 //   ttm    KL(p || s): a temperature for the teacher alone (Zheng & Yang, 2402.11148)      d/dz_i = s_i - p_i
 //   wttm   U KL(p || s),  U = sum_k softmax(v)_k^(1 / T), large where the teacher is unsure (the same paper)
-//   dist   (1 - mean over rows of r(p, q)) + (1 - mean over classes of r(P_j, Q_j)), where P_j, Q_j are class j's
-//   column
-//          over the batch (Huang, 2205.10536), and r is Pearson's correlation: with a, b less their means,
+//   dist   (1 - mean over rows of r(p, q)) + (1 - mean over classes of r(P_j, Q_j)),  P_j, Q_j class j's columns
+//          over the batch (Huang, 2205.10536); r is Pearson's correlation: with a, b less their means,
 //          r = a.b / sqrt((a.a + e)(b.b + e)),  dr/db_i = a_i / sqrt((a.a + e)(b.b + e)) - r b_i / (b.b + e),
 //          where e = 1e-8 keeps a constant row harmless;  d/dz_i = q_i (g_i - sum_j q_j g_j) / T for g = d/dq.
 //          No T^2 here; soft_weight can put one.
-// `standardize` (Sun, 2403.01427) gives any soft term z <- (z - mean) / (std + 1e-7) of each row and net, std with C -
-// 1 in its denominator. With g = d/dz of the standardised z, c = z - mean and k = std + 1e-7, the gradient becomes
+// `standardize` (Sun, 2403.01427) gives any soft term z <- (z - mean) / (std + 1e-7) of each row and net, where std
+// divides by C - 1. With g = d/dz of the standardised z, c = z - mean and k = std + 1e-7, the gradient becomes
 //          (g_i - mean(g)) / k - c_i (g.c) / (k^2 (C - 1) std).
 #pragma once
 

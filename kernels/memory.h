@@ -47,7 +47,7 @@ bool device_available(Device device);
 /// Why not; an empty string if it is.
 const char* device_missing(Device device);
 
-/// Throws std::invalid_argument for a device that this build has not, std::runtime_error with CUDA's text where its
+/// Throws std::invalid_argument for a device that this build lacks, std::runtime_error with CUDA's text where its
 /// driver will not start.
 const DeviceMemory& memory_of(Device device);
 

@@ -1,9 +1,8 @@
-// Optimizer steps over all parameters at once, global-norm clipping, and the search for what is not finite. g' =
-// grad_scale * g throughout.
+// Optimizer steps over all parameters at once, global-norm clipping, and the search for what is not finite.
+// Throughout, g' = grad_scale * g.
 //
 // sgd     d = g' + weight_decay * w;  m = momentum * m + d (m = d on the first step);
-//         w -= lr * (nesterov ? d + momentum * m : m)                        (PyTorch's form; m is unused at momentum
-//         0)
+//         w -= lr * (nesterov ? d + momentum * m : m)          (PyTorch's form; m is unused where momentum is 0)
 // adam    d = g' + weight_decay * w;  m = b1 m + (1 - b1) d;  v = b2 v + (1 - b2) d^2;
 //         w -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)          (Kingma & Ba 1412.6980)
 // adamw   w -= lr * weight_decay * w first, then adam with weight_decay 0    (Loshchilov & Hutter 1711.05101)

@@ -31,7 +31,7 @@ struct KernelTable {
 
 /// The table of a device for a dtype: cpu f32 and bf16 are the fast ones; reference f32 and f64, and cpu f64, are the
 /// oracle; cuda and simt have f32 and bf16. Throws std::invalid_argument for another pair, or a device that this build
-/// has not.
+/// lacks.
 const KernelTable& kernels_for(Device device, DType dtype);
 
 }  // namespace retort

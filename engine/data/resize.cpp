@@ -1,6 +1,6 @@
 // Antialiased resizing by a separable triangle filter. Each output sample is the weighted mean of the input samples
 // under a triangle of half-width max(1, scale) around its centre, scale = input pixels per output pixel.
-#include "kernels/cpu/resize.h"
+#include "kernels/resize.h"
 
 #include <algorithm>
 #include <cmath>
@@ -18,9 +18,7 @@ struct Filter {
   std::vector<float> weights;
   std::int64_t low = 0, high = 0;  ///< the inputs in use
 
-  cpu::RowFilter of_row() const {
-    return {static_cast<std::int64_t>(first.size()), taps, first.data(), weights.data()};
-  }
+  RowFilter of_row() const { return {static_cast<std::int64_t>(first.size()), taps, first.data(), weights.data()}; }
 };
 
 /// `mirrored`: the outputs from the last to the first.
@@ -70,18 +68,16 @@ void resize(const Image& image, const Box& box, std::int64_t width, std::int64_t
         image.width, " x ", image.height);
   const Filter across = make_filter(box.x, box.width, width, image.width, mirrored);
   const Filter down = make_filter(box.y, box.height, height, image.height, false);
-  const cpu::RowFilter filter = across.of_row();
+  const RowFilter filter = across.of_row();
   const std::int64_t channels = image.channels, stride = image.width * channels;
   const std::int64_t used = (across.high - across.low) * channels;
-  std::vector<float> row(static_cast<std::size_t>(used + cpu::row_padding(filter)));
+  std::vector<float> row(static_cast<std::size_t>(used + row_padding(filter)));
   const std::uint8_t* const pixels = image.pixels.data() + down.low * stride + across.low * channels;
   // Rows first: their sums run over contiguous samples, and leave fewer rows for the slower filter along x.
   for (std::int64_t y = 0; y < height; ++y) {
-    cpu::weigh_rows(used, pixels + down.first[y] * stride, stride, down.count[y], &down.weights[y * down.taps],
-                    row.data());
+    weigh_rows(used, pixels + down.first[y] * stride, stride, down.count[y], &down.weights[y * down.taps], row.data());
     float* const out_row = out + y * width * channels;
-    channels == 3 ? cpu::filter_row_rgb(filter, row.data(), out_row)
-                  : cpu::filter_row_grey(filter, row.data(), out_row);
+    channels == 3 ? filter_row_rgb(filter, row.data(), out_row) : filter_row_grey(filter, row.data(), out_row);
   }
 }
 

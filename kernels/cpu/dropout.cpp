@@ -1,20 +1,20 @@
-#include "kernels/cpu/dropout.h"
+// Inverted dropout in plain loops: networks drop out a few thousand elements a sample, next to their billions of
+// multiply-adds (contract: kernels/dropout.h). T: float or BFloat16.
+#include "kernels/dropout.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/bfloat16.h"
+#include "kernels/entry.h"
 #include "kernels/philox.h"
 #include "kernels/threads.h"
 
 namespace retort::cpu {
+namespace {
 
-// Plain loops: networks drop out a few thousand elements a sample, next to their billions of multiply-adds.
 template <class T>
-void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const void* x_,
-                   void* y_) {
-  const T* x = static_cast<const T*>(x_);
-  T* y = static_cast<T*>(y_);
+void apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const T* x, T* y) {
   // word / 2^32 >= p as integers; at p = 1 no word reaches it, and the factor is never used.
   const std::uint64_t threshold = static_cast<std::uint64_t>(std::ceil(p * 4294967296.0));
   const float factor = static_cast<float>(1 / (1 - p));
@@ -35,9 +35,14 @@ void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, 
   });
 }
 
-template void dropout_apply<float>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
-                                   void*);
-template void dropout_apply<BFloat16>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
-                                      void*);
+}  // namespace
+
+template <class T>
+DropoutKernels dropout() {
+  return {.apply = entry<apply<T>>};
+}
+
+template DropoutKernels dropout<float>();
+template DropoutKernels dropout<BFloat16>();
 
 }  // namespace retort::cpu

@@ -1,9 +1,13 @@
-#include "kernels/cpu/elementwise.h"
+// Elementwise kernels, copies of channels and the option A shortcut, with vectors and threads (contract:
+// kernels/elementwise.h). T: float or BFloat16; arithmetic is in float.
+#include "kernels/elementwise.h"
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
-#include "kernels/reference/elementwise.h"
+#include "kernels/bfloat16.h"
+#include "kernels/entry.h"
 #include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -18,72 +22,116 @@
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 using F32 = hn::ScalableTag<float>;
 
 // Elements per task at least: below this, handing work to a thread costs more than it saves.
 constexpr std::int64_t kGrain = 16384;
+constexpr std::int64_t kByteGrain = 65536;  // bytes per task at least, of kernels that only copy
 
 template <class T>
-void add(Stream, std::int64_t n, const void* a_, const void* b_, void* y_) {
-  const T* a = static_cast<const T*>(a_);
-  const T* b = static_cast<const T*>(b_);
-  T* y = static_cast<T*>(y_);
+std::int64_t rows_per_task(std::int64_t channels) {
+  return kByteGrain / std::max<std::int64_t>(1, channels * static_cast<std::int64_t>(sizeof(T))) + 1;
+}
+
+template <class T>
+void copy(T* to, const T* from, std::int64_t count) {
+  if (count > 0) std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(T));
+}
+
+template <class T>
+void fill(Stream, std::int64_t n, double value, T* y) {
+  parallel_for(n, kByteGrain, [=](std::int64_t begin, std::int64_t end) {
+    std::fill(y + begin, y + end, T(static_cast<float>(value)));
+  });
+}
+
+template <class T>
+void add(Stream, std::int64_t n, const T* a, const T* b, T* y) {
   parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
-    vector_loop(d, begin, end, [=](auto span, std::int64_t i) HWY_ATTR {
-      span.store(d, hn::Add(span.load(d, a + i), span.load(d, b + i)), y + i);
+    vector_loop(d, begin, end, [=](auto lanes, std::int64_t i) HWY_ATTR {
+      lanes.store(d, hn::Add(lanes.load(d, a + i), lanes.load(d, b + i)), y + i);
     });
   });
 }
 
 template <class T>
-void scale(Stream, std::int64_t n, double factor, const void* x_, void* y_) {
-  const T* x = static_cast<const T*>(x_);
-  T* y = static_cast<T*>(y_);
+void scale(Stream, std::int64_t n, double factor, const T* x, T* y) {
   parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
     const auto by = hn::Set(d, static_cast<float>(factor));
     vector_loop(d, begin, end,
-                [=](auto span, std::int64_t i) HWY_ATTR { span.store(d, hn::Mul(by, span.load(d, x + i)), y + i); });
+                [=](auto lanes, std::int64_t i) HWY_ATTR { lanes.store(d, hn::Mul(by, lanes.load(d, x + i)), y + i); });
   });
 }
 
 template <class T>
-void relu_forward(Stream, std::int64_t n, const void* x_, void* y_) {
-  const T* x = static_cast<const T*>(x_);
-  T* y = static_cast<T*>(y_);
+void scale_by(Stream stream, std::int64_t n, const float* factor, const T* x, T* y) {
+  if (*factor != 1 || x != y) scale<T>(stream, n, *factor, x, y);
+}
+
+template <class T>
+void relu_forward(Stream, std::int64_t n, const T* x, T* y) {
   parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
     vector_loop(d, begin, end,
-                [=](auto span, std::int64_t i) HWY_ATTR { span.store(d, relu(d, span.load(d, x + i)), y + i); });
+                [=](auto lanes, std::int64_t i) HWY_ATTR { lanes.store(d, relu(d, lanes.load(d, x + i)), y + i); });
   });
 }
 
 template <class T>
-void relu_backward(Stream, std::int64_t n, const void* y_, const void* dy_, void* dx_) {
-  const T* y = static_cast<const T*>(y_);
-  const T* dy = static_cast<const T*>(dy_);
-  T* dx = static_cast<T*>(dx_);
+void relu_backward(Stream, std::int64_t n, const T* y, const T* dy, T* dx) {
   parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
-    vector_loop(d, begin, end, [=](auto span, std::int64_t i) HWY_ATTR {
-      const auto passes = hn::Gt(span.load(d, y + i), hn::Zero(d));
-      span.store(d, hn::IfThenElseZero(passes, span.load(d, dy + i)), dx + i);
+    vector_loop(d, begin, end, [=](auto lanes, std::int64_t i) HWY_ATTR {
+      const auto passes = hn::Gt(lanes.load(d, y + i), hn::Zero(d));
+      lanes.store(d, hn::IfThenElseZero(passes, lanes.load(d, dy + i)), dx + i);
     });
   });
 }
 
-template <class From, class To>
-void convert_elements(std::int64_t n, const From* x, To* y) {
-  parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    const F32 d;
-    vector_loop(d, begin, end, [=](auto span, std::int64_t i) HWY_ATTR { span.store(d, span.load(d, x + i), y + i); });
+template <class T>
+void copy_channels(Stream, const ChannelCopy& c, const T* source, T* target) {
+  parallel_for(c.rows, rows_per_task<T>(c.count), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row)
+      copy(target + row * c.target_channels + c.target_begin, source + row * c.source_channels + c.source_begin,
+           c.count);
   });
 }
 
-void to_bf16(std::int64_t n, const float* x, BFloat16* y) { convert_elements(n, x, y); }
-void from_bf16(std::int64_t n, const BFloat16* x, float* y) { convert_elements(n, x, y); }
+// ---------------------------------------------------------------------------------------------- conversion
+
+template <class From, class To>
+void convert_elements(std::int64_t n, const From* x, To* y) {
+  parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) {
+    if constexpr (std::is_same_v<From, double> || std::is_same_v<To, double>)
+      std::transform(x + begin, x + end, y + begin, [](From value) { return static_cast<To>(value); });
+    else
+      copy_elements(begin, end, x, y);
+  });
+}
+
+/// Calls f with an element of the dtype.
+template <class F>
+void with_element(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::f64: return f(double{});
+    case DType::bf16: return f(BFloat16{});
+    default: return f(float{});
+  }
+}
+
+void convert(Stream, std::int64_t n, DType from, const void* x, DType to, void* y) {
+  with_element(from, [&](auto source) {
+    with_element(to, [&](auto target) {
+      convert_elements(n, static_cast<const decltype(source)*>(x), static_cast<decltype(target)*>(y));
+    });
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- sums of rows
 
 /// sums[0, width) = sums of columns of x [rows, stride], blocks of 64 rows in float, the blocks in double.
 template <class T>
@@ -95,24 +143,25 @@ void add_rows(std::int64_t rows, std::int64_t stride, std::int64_t width, const 
   std::fill(sums, sums + width, 0.0);
   HWY_ALIGN float block[hn::MaxLanes(d)];
   for (std::int64_t row = 0; row < rows; row += kBlock)
-    vector_loop(d, 0, width, [&](auto span, std::int64_t i) HWY_ATTR {
+    vector_loop(d, 0, width, [&](auto lanes, std::int64_t i) HWY_ATTR {
       auto sum = hn::Zero(d);
       for (std::int64_t r = row; r < std::min(rows, row + kBlock); ++r)
-        sum = hn::Add(sum, span.load(d, x + r * stride + i));
+        sum = hn::Add(sum, lanes.load(d, x + r * stride + i));
       hn::Store(sum, d, block);
       const std::int64_t count = std::min<std::int64_t>(width - i, static_cast<std::int64_t>(hn::Lanes(d)));
-      vector_loop(d64, 0, count, [&](auto part, std::int64_t j) HWY_ATTR {
+      vector_loop(d64, 0, count, [&](auto wide, std::int64_t j) HWY_ATTR {
         const auto promoted = hn::PromoteTo(d64, hn::LoadU(half, block + j));
-        part.store(d64, hn::Add(part.load(d64, sums + i + j), promoted), sums + i + j);
+        wide.store(d64, hn::Add(wide.load(d64, sums + i + j), promoted), sums + i + j);
       });
     });
 }
 
+std::size_t sum_rows_workspace_bytes(std::int64_t, std::int64_t) { return 0; }
+
+/// Strips of channels, each cut into a fixed number of row ranges so that few channels occupy several threads too: the
+/// result does not depend on the number of threads.
 template <class T>
-void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const void* x_, void* y_) {
-  const T* x = static_cast<const T*>(x_);
-  float* y = static_cast<float*>(y_);
-  // Strips of channels, each cut into a fixed number of row ranges so that few channels occupy several threads too.
+void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const T* x, float* y, void*) {
   constexpr std::int64_t kStrip = 64, kStrips = 8, kRanges = 8;
   const std::int64_t ranges = std::clamp<std::int64_t>(rows / 256, 1, kRanges);
   double partial[kRanges][kStrips * kStrip];
@@ -133,92 +182,10 @@ void sum_rows(Stream, std::int64_t rows, std::int64_t channels, const void* x_, 
   }
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace retort::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace retort::cpu {
-namespace {
-
-constexpr std::int64_t kRowGrain = 65536;  // bytes per task at least
+// ---------------------------------------------------------------------------------------------- shortcut
 
 template <class T>
-std::int64_t rows_per_task(std::int64_t channels) {
-  return kRowGrain / std::max<std::int64_t>(1, channels * static_cast<std::int64_t>(sizeof(T))) + 1;
-}
-
-template <class T>
-void copy(T* to, const T* from, std::int64_t count) {
-  if (count > 0) std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(T));
-}
-
-}  // namespace
-
-template <class T>
-void fill(Stream, std::int64_t n, double value, void* y_) {
-  T* y = static_cast<T*>(y_);
-  parallel_for(n, kRowGrain, [=](std::int64_t begin, std::int64_t end) {
-    std::fill(y + begin, y + end, T(static_cast<float>(value)));
-  });
-}
-
-template <class T>
-void add(Stream stream, std::int64_t n, const void* a, const void* b, void* y) {
-  RETORT_SIMD_SELECT(add<T>)(stream, n, a, b, y);
-}
-
-template <class T>
-void scale(Stream stream, std::int64_t n, double factor, const void* x, void* y) {
-  RETORT_SIMD_SELECT(scale<T>)(stream, n, factor, x, y);
-}
-
-template <class T>
-void relu_forward(Stream stream, std::int64_t n, const void* x, void* y) {
-  RETORT_SIMD_SELECT(relu_forward<T>)(stream, n, x, y);
-}
-
-template <class T>
-void relu_backward(Stream stream, std::int64_t n, const void* y, const void* dy, void* dx) {
-  RETORT_SIMD_SELECT(relu_backward<T>)(stream, n, y, dy, dx);
-}
-
-void convert(Stream stream, std::int64_t n, DType from, const void* x, DType to, void* y) {
-  if (from == DType::f32 && to == DType::bf16)
-    RETORT_SIMD_SELECT(to_bf16)(n, static_cast<const float*>(x), static_cast<BFloat16*>(y));
-  else if (from == DType::bf16 && to == DType::f32)
-    RETORT_SIMD_SELECT(from_bf16)(n, static_cast<const BFloat16*>(x), static_cast<float*>(y));
-  else
-    reference::convert(stream, n, from, x, to, y);
-}
-
-template <class T>
-void scale_by(Stream stream, std::int64_t n, const void* factor, const void* x, void* y) {
-  const float by = *static_cast<const float*>(factor);
-  if (by != 1 || x != y) scale<T>(stream, n, by, x, y);
-}
-
-std::size_t sum_rows_workspace_bytes(std::int64_t, std::int64_t) { return 0; }
-
-template <class T>
-void sum_rows(Stream stream, std::int64_t rows, std::int64_t channels, const void* x, void* y, void*) {
-  RETORT_SIMD_SELECT(sum_rows<T>)(stream, rows, channels, x, y);
-}
-
-template <class T>
-void copy_channels(Stream, const ChannelCopy& c, const void* source_, void* target_) {
-  const T* source = static_cast<const T*>(source_) + c.source_begin;
-  T* target = static_cast<T*>(target_) + c.target_begin;
-  parallel_for(c.rows, rows_per_task<T>(c.count), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row)
-      copy(target + row * c.target_channels, source + row * c.source_channels, c.count);
-  });
-}
-
-template <class T>
-void shortcut_forward(Stream, const ShortcutGeometry& g, const void* x_, void* y_) {
-  const T* x = static_cast<const T*>(x_);
-  T* y = static_cast<T*>(y_);
+void shortcut_forward(Stream, const ShortcutGeometry& g, const T* x, T* y) {
   const std::int64_t rows = g.p(), columns = g.q(), before = g.before();
   parallel_for(g.n * rows, rows_per_task<T>(columns * g.k), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row)
@@ -233,9 +200,7 @@ void shortcut_forward(Stream, const ShortcutGeometry& g, const void* x_, void* y
 }
 
 template <class T>
-void shortcut_backward(Stream, const ShortcutGeometry& g, const void* dy_, void* dx_) {
-  const T* dy = static_cast<const T*>(dy_);
-  T* dx = static_cast<T*>(dx_);
+void shortcut_backward(Stream, const ShortcutGeometry& g, const T* dy, T* dx) {
   const std::int64_t rows = g.p(), columns = g.q(), before = g.before();
   parallel_for(g.n * g.h, rows_per_task<T>(g.w * g.c), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row)
@@ -250,20 +215,27 @@ void shortcut_backward(Stream, const ShortcutGeometry& g, const void* dy_, void*
   });
 }
 
-#define RETORT_INSTANTIATE(T)                                                               \
-  template void fill<T>(Stream, std::int64_t, double, void*);                               \
-  template void add<T>(Stream, std::int64_t, const void*, const void*, void*);              \
-  template void scale<T>(Stream, std::int64_t, double, const void*, void*);                 \
-  template void relu_forward<T>(Stream, std::int64_t, const void*, void*);                  \
-  template void relu_backward<T>(Stream, std::int64_t, const void*, const void*, void*);    \
-  template void copy_channels<T>(Stream, const ChannelCopy&, const void*, void*);           \
-  template void scale_by<T>(Stream, std::int64_t, const void*, const void*, void*);         \
-  template void sum_rows<T>(Stream, std::int64_t, std::int64_t, const void*, void*, void*); \
-  template void shortcut_forward<T>(Stream, const ShortcutGeometry&, const void*, void*);   \
-  template void shortcut_backward<T>(Stream, const ShortcutGeometry&, const void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+}  // namespace
 
+template <class T>
+ElementwiseKernels elementwise() {
+  return {.fill = entry<fill<T>>,
+          .add = entry<add<T>>,
+          .scale = entry<scale<T>>,
+          .relu_forward = entry<relu_forward<T>>,
+          .relu_backward = entry<relu_backward<T>>,
+          .copy_channels = entry<copy_channels<T>>,
+          .convert = convert,
+          .scale_by = entry<scale_by<T>>,
+          .sum_rows_workspace_bytes = sum_rows_workspace_bytes,
+          .sum_rows = entry<sum_rows<T>>,
+          .shortcut_forward = entry<shortcut_forward<T>>,
+          .shortcut_backward = entry<shortcut_backward<T>>};
+}
+
+template ElementwiseKernels elementwise<float>();
+template ElementwiseKernels elementwise<BFloat16>();
+
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
-#endif
+HWY_AFTER_NAMESPACE();

@@ -1,4 +1,7 @@
-#include "kernels/cpu/optimizer.h"
+// Steps of SGD, Adam and AdamW, clipping and the search for what is not finite, in float (contract:
+// kernels/optimizer.h). clip adds a fixed number of partial sums in double: the same bits whatever the number of
+// threads.
+#include "kernels/optimizer.h"
 
 #include <algorithm>
 #include <atomic>
@@ -18,14 +21,30 @@
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 using F32 = hn::ScalableTag<float>;
 constexpr std::int64_t kGrain = 8192;
 
-void sgd(const ParameterStep& parameter, const SgdSettings& settings, const StepScalars* scalars) {
-  float* w = static_cast<float*>(parameter.w);
-  const float* g = static_cast<const float*>(parameter.g);
-  float* m = static_cast<float*>(parameter.m);
+/// A ParameterStep, typed.
+struct Parameter {
+  std::int64_t n;
+  float* w;
+  const float* g;
+  float *m, *v;
+};
+
+Parameter typed(const ParameterStep& step) {
+  return {.n = step.n,
+          .w = static_cast<float*>(step.w),
+          .g = static_cast<const float*>(step.g),
+          .m = static_cast<float*>(step.m),
+          .v = static_cast<float*>(step.v)};
+}
+
+void sgd_step(const Parameter& parameter, const SgdSettings& settings, const StepScalars* scalars) {
+  float *const w = parameter.w, *const m = parameter.m;
+  const float* const g = parameter.g;
   const bool momentum_on = settings.momentum != 0, first_step = scalars->step == 1, nesterov = settings.nesterov;
   parallel_for(parameter.n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
@@ -33,25 +52,23 @@ void sgd(const ParameterStep& parameter, const SgdSettings& settings, const Step
     const auto decay = hn::Set(d, static_cast<float>(settings.weight_decay));
     const auto momentum = hn::Set(d, static_cast<float>(settings.momentum));
     const auto lr = hn::Set(d, static_cast<float>(scalars->lr));
-    vector_loop(d, begin, end, [&](auto span, std::int64_t i) HWY_ATTR {
-      const auto weight = span.load(d, w + i);
-      const auto gradient = hn::MulAdd(decay, weight, hn::Mul(scale, span.load(d, g + i)));
+    vector_loop(d, begin, end, [&](auto lanes, std::int64_t i) HWY_ATTR {
+      const auto weight = lanes.load(d, w + i);
+      const auto gradient = hn::MulAdd(decay, weight, hn::Mul(scale, lanes.load(d, g + i)));
       auto step = gradient;
       if (momentum_on) {
-        const auto velocity = first_step ? gradient : hn::MulAdd(momentum, span.load(d, m + i), gradient);
-        span.store(d, velocity, m + i);
+        const auto velocity = first_step ? gradient : hn::MulAdd(momentum, lanes.load(d, m + i), gradient);
+        lanes.store(d, velocity, m + i);
         step = nesterov ? hn::MulAdd(momentum, velocity, gradient) : velocity;
       }
-      span.store(d, hn::NegMulAdd(lr, step, weight), w + i);
+      lanes.store(d, hn::NegMulAdd(lr, step, weight), w + i);
     });
   });
 }
 
-void adam(const ParameterStep& parameter, const AdamSettings& settings, const StepScalars* scalars) {
-  float* w = static_cast<float*>(parameter.w);
-  const float* g = static_cast<const float*>(parameter.g);
-  float* m = static_cast<float*>(parameter.m);
-  float* v = static_cast<float*>(parameter.v);
+void adam_step(const Parameter& parameter, const AdamSettings& settings, const StepScalars* scalars) {
+  float *const w = parameter.w, *const m = parameter.m, *const v = parameter.v;
+  const float* const g = parameter.g;
   const double t = static_cast<double>(scalars->step);
   const double correction1 = 1 - std::pow(settings.beta1, t), correction2 = 1 - std::pow(settings.beta2, t);
   const double shrink = settings.decoupled ? scalars->lr * settings.weight_decay : 0;
@@ -63,16 +80,16 @@ void adam(const ParameterStep& parameter, const AdamSettings& settings, const St
     const auto beta2 = set(settings.beta2), rest2 = set(1 - settings.beta2);
     const auto rate = set(scalars->lr / correction1), spread = set(1 / correction2);
     const auto eps = set(settings.eps), decoupled_decay = set(shrink);
-    vector_loop(d, begin, end, [&](auto span, std::int64_t i) HWY_ATTR {
-      const auto weight = span.load(d, w + i);
-      const auto gradient = hn::MulAdd(decay, weight, hn::Mul(scale, span.load(d, g + i)));
-      const auto first = hn::MulAdd(beta1, span.load(d, m + i), hn::Mul(rest1, gradient));
-      const auto second = hn::MulAdd(beta2, span.load(d, v + i), hn::Mul(rest2, hn::Mul(gradient, gradient)));
-      span.store(d, first, m + i);
-      span.store(d, second, v + i);
+    vector_loop(d, begin, end, [&](auto lanes, std::int64_t i) HWY_ATTR {
+      const auto weight = lanes.load(d, w + i);
+      const auto gradient = hn::MulAdd(decay, weight, hn::Mul(scale, lanes.load(d, g + i)));
+      const auto first = hn::MulAdd(beta1, lanes.load(d, m + i), hn::Mul(rest1, gradient));
+      const auto second = hn::MulAdd(beta2, lanes.load(d, v + i), hn::Mul(rest2, hn::Mul(gradient, gradient)));
+      lanes.store(d, first, m + i);
+      lanes.store(d, second, v + i);
       const auto divisor = hn::Add(hn::Sqrt(hn::Mul(second, spread)), eps);
       const auto step = hn::Div(hn::Mul(rate, first), divisor);
-      span.store(d, hn::Sub(hn::NegMulAdd(decoupled_decay, weight, weight), step), w + i);
+      lanes.store(d, hn::Sub(hn::NegMulAdd(decoupled_decay, weight, weight), step), w + i);
     });
   });
 }
@@ -81,40 +98,33 @@ double sum_of_squares(const float* x, std::int64_t n) {
   const hn::ScalableTag<double> d64;
   const hn::Rebind<float, hn::ScalableTag<double>> half;
   auto sum = hn::Zero(d64);
-  vector_loop(d64, 0, n, [&](auto span, std::int64_t i) HWY_ATTR {
-    const auto value = hn::PromoteTo(d64, span.load(half, x + i));
+  vector_loop(d64, 0, n, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const auto value = hn::PromoteTo(d64, lanes.load(half, x + i));
     sum = hn::MulAdd(value, value, sum);
   });
   return hn::GetLane(hn::SumOfLanes(d64, sum));
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace retort::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace retort::cpu {
-
 void sgd(Stream, ParameterSteps parameters, const SgdSettings& settings, const StepScalars* scalars) {
-  for (const ParameterStep& parameter : parameters) RETORT_SIMD_SELECT(sgd)(parameter, settings, scalars);
+  for (const ParameterStep& parameter : parameters) sgd_step(typed(parameter), settings, scalars);
 }
 
 void adam(Stream, ParameterSteps parameters, const AdamSettings& settings, const StepScalars* scalars) {
-  for (const ParameterStep& parameter : parameters) RETORT_SIMD_SELECT(adam)(parameter, settings, scalars);
+  for (const ParameterStep& parameter : parameters) adam_step(typed(parameter), settings, scalars);
 }
 
 std::size_t optimizer_workspace_bytes(ParameterSteps) { return 0; }
 
 void clip(Stream, ParameterSteps parameters, double max_norm, StepScalars* scalars, double* norm, void*) {
   constexpr std::int64_t kBlocks = 64;
-  const auto kernel = RETORT_SIMD_SELECT(sum_of_squares);
   double sum = 0;
-  for (const ParameterStep& parameter : parameters) {
+  for (const ParameterStep& step : parameters) {
+    const Parameter parameter = typed(step);
     const std::int64_t n = parameter.n, blocks = std::clamp<std::int64_t>(n / 8192, 1, kBlocks);
     double partial[kBlocks];
     parallel_tasks(blocks, [&](std::int64_t block, int) {
       const std::int64_t begin = n * block / blocks;
-      partial[block] = kernel(static_cast<const float*>(parameter.g) + begin, n * (block + 1) / blocks - begin);
+      partial[block] = sum_of_squares(parameter.g + begin, n * (block + 1) / blocks - begin);
     });
     for (std::int64_t block = 0; block < blocks; ++block) sum += partial[block];
   }
@@ -126,7 +136,7 @@ void find_not_finite(Stream, ParameterSteps parameters, std::int32_t* index, voi
   *index = -1;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     std::atomic<bool> found{false};
-    const float* w = static_cast<const float*>(parameters[i].w);
+    const float* const w = typed(parameters[i]).w;
     parallel_for(parameters[i].n, 65536, [&](std::int64_t begin, std::int64_t end) {
       if (!std::all_of(w + begin, w + end, [](float x) { return std::isfinite(x); })) found = true;
     });
@@ -136,5 +146,16 @@ void find_not_finite(Stream, ParameterSteps parameters, std::int32_t* index, voi
   }
 }
 
+}  // namespace
+
+OptimizerKernels optimizer() {
+  return {.sgd = sgd,
+          .adam = adam,
+          .workspace_bytes = optimizer_workspace_bytes,
+          .clip = clip,
+          .find_not_finite = find_not_finite};
+}
+
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
-#endif
+HWY_AFTER_NAMESPACE();

@@ -1,4 +1,6 @@
-#include "kernels/cpu/resize.h"
+// Antialiased resizing's two passes with vectors (contract: kernels/resize.h). Compiled without the fusing of products
+// and sums, so that every instruction set gives the same bits.
+#include "kernels/resize.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/resize.cpp"
@@ -8,7 +10,7 @@
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace retort::cpu {
+namespace retort {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -74,11 +76,11 @@ void filter_row_rgb(const RowFilter& filter, const float* row, float* out) {
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace retort::cpu
+}  // namespace retort
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace retort::cpu {
+namespace retort {
 
 void weigh_rows(std::int64_t n, const std::uint8_t* rows, std::int64_t stride, std::int64_t taps, const float* weights,
                 float* out) {
@@ -98,5 +100,5 @@ void filter_row_grey(const RowFilter& filter, const float* row, float* out) {
   }
 }
 
-}  // namespace retort::cpu
+}  // namespace retort
 #endif

@@ -1,4 +1,4 @@
-#include "kernels/cpu/resize.h"
+#include "kernels/resize.h"
 
 #include <doctest/doctest.h>
 
@@ -37,7 +37,7 @@ TEST_CASE("resize: weighted sums of rows have the loops' bits at every instructi
         const std::vector<std::uint8_t> rows = samples((taps - 1) * stride + n);  // ends with the last sample in use
         const std::vector<float> weights = uniform(taps, 2, 0, 1);
         std::vector<float> out(n + 1, -1);
-        cpu::weigh_rows(n, rows.data(), stride, taps, weights.data(), out.data());
+        weigh_rows(n, rows.data(), stride, taps, weights.data(), out.data());
         for (std::int64_t i = 0; i < n; ++i) {
           float sum = 0;
           for (std::int64_t k = 0; k < taps; ++k) sum = step(sum, weights[k], rows[k * stride + i]);
@@ -60,11 +60,11 @@ TEST_CASE("resize: filtered rows have the loops' bits at every instruction set")
           std::vector<std::int64_t> first;
           for (std::int64_t i = 0; i < outputs; ++i) first.push_back((i * 7) % (pixels - taps + 1));  // in any order
           const std::vector<float> weights = uniform(outputs * taps, 3, 0, 1);
-          const cpu::RowFilter filter{outputs, taps, first.data(), weights.data()};
+          const RowFilter filter{outputs, taps, first.data(), weights.data()};
           std::vector<float> row = uniform(pixels * channels, 4, 0, 255);
-          row.resize(row.size() + cpu::row_padding(filter));
+          row.resize(row.size() + row_padding(filter));
           std::vector<float> out(outputs * channels + 1, -1);
-          (channels == 3 ? cpu::filter_row_rgb : cpu::filter_row_grey)(filter, row.data(), out.data());
+          (channels == 3 ? filter_row_rgb : filter_row_grey)(filter, row.data(), out.data());
           for (std::int64_t i = 0; i < outputs; ++i)
             for (std::int64_t c = 0; c < channels; ++c) {
               float sum = 0;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "kernels/bfloat16.h"
-#include "kernels/cpu/conv/conv2d.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/reference/conv2d.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
@@ -241,15 +241,12 @@ std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands
   const std::vector<T> a = test::narrow<T>(o.first(pass)), b = test::narrow<T>(o.second(pass));
   std::vector<T> out = test::unwritten<T>(o.result_size(pass));
   std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
-  std::vector<char> workspace = test::unwritten_workspace(cpu::conv2d_workspace_bytes<T>(pass, g));
+  const Conv2dKernels& conv2d = kernels_for(Device::cpu, test::dtype_of<T>).conv2d;
+  std::vector<char> workspace = test::unwritten_workspace(conv2d.workspace_bytes(pass, g));
   switch (pass) {
-    case ConvPass::fprop:
-      cpu::conv2d_fprop<T>({}, g, a.data(), b.data(), epilogue, out.data(), workspace.data());
-      break;
-    case ConvPass::dgrad: cpu::conv2d_dgrad<T>({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
-    case ConvPass::wgrad:
-      cpu::conv2d_wgrad<T>({}, g, a.data(), b.data(), gradient.data(), workspace.data());
-      return gradient;
+    case ConvPass::fprop: conv2d.fprop({}, g, a.data(), b.data(), epilogue, out.data(), workspace.data()); break;
+    case ConvPass::dgrad: conv2d.dgrad({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
+    case ConvPass::wgrad: conv2d.wgrad({}, g, a.data(), b.data(), gradient.data(), workspace.data()); return gradient;
   }
   return std::vector<float>(out.begin(), out.end());
 }
@@ -260,13 +257,12 @@ std::vector<float> by_lines(ConvPass pass, const Conv2dGeometry& g, const Operan
   const std::vector<T> a = test::narrow<T>(o.first(pass)), b = test::narrow<T>(o.second(pass));
   std::vector<T> out = test::unwritten<T>(o.result_size(pass));
   std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
-  std::vector<char> workspace = test::unwritten_workspace(cpu::winograd_line_workspace_bytes<T>(pass, g));
+  const cpu::ConvAlgorithm<T>& lines = cpu::conv_algorithms<T>()[1];
+  std::vector<char> workspace = test::unwritten_workspace(lines.workspace_bytes(pass, g));
   switch (pass) {
-    case ConvPass::fprop: cpu::winograd_line_fprop<T>(g, a.data(), b.data(), {}, out.data(), workspace.data()); break;
-    case ConvPass::dgrad: cpu::winograd_line_dgrad<T>(g, a.data(), b.data(), out.data(), workspace.data()); break;
-    case ConvPass::wgrad:
-      cpu::winograd_line_wgrad<T>(g, a.data(), b.data(), gradient.data(), workspace.data());
-      return gradient;
+    case ConvPass::fprop: lines.fprop(g, a.data(), b.data(), {}, out.data(), workspace.data()); break;
+    case ConvPass::dgrad: lines.dgrad(g, a.data(), b.data(), out.data(), workspace.data()); break;
+    case ConvPass::wgrad: lines.wgrad(g, a.data(), b.data(), gradient.data(), workspace.data()); return gradient;
   }
   return std::vector<float>(out.begin(), out.end());
 }

@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/conv/conv2d.h"
 #include "kernels/reference/conv2d.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
@@ -183,15 +182,12 @@ std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const std::vec
   const std::vector<T> a = test::narrow<T>(a_values), b = test::narrow<T>(b_values);
   std::vector<T> out = test::unwritten<T>(size);
   std::vector<float> gradient = test::unwritten<float>(size);
-  std::vector<char> workspace = test::unwritten_workspace(cpu::conv2d_workspace_bytes<T>(pass, g));
+  const Conv2dKernels& conv2d = kernels_for(Device::cpu, test::dtype_of<T>).conv2d;
+  std::vector<char> workspace = test::unwritten_workspace(conv2d.workspace_bytes(pass, g));
   switch (pass) {
-    case ConvPass::fprop:
-      cpu::conv2d_fprop<T>({}, g, a.data(), b.data(), epilogue, out.data(), workspace.data());
-      break;
-    case ConvPass::dgrad: cpu::conv2d_dgrad<T>({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
-    case ConvPass::wgrad:
-      cpu::conv2d_wgrad<T>({}, g, a.data(), b.data(), gradient.data(), workspace.data());
-      return gradient;
+    case ConvPass::fprop: conv2d.fprop({}, g, a.data(), b.data(), epilogue, out.data(), workspace.data()); break;
+    case ConvPass::dgrad: conv2d.dgrad({}, g, a.data(), b.data(), out.data(), workspace.data()); break;
+    case ConvPass::wgrad: conv2d.wgrad({}, g, a.data(), b.data(), gradient.data(), workspace.data()); return gradient;
   }
   return std::vector<float>(out.begin(), out.end());
 }

@@ -1,68 +1,95 @@
-#include "kernels/cpu/conv/conv2d.h"
+// The CPU backend's convolution (contract: kernels/conv2d.h): each pass runs by the first of a list of algorithms that
+// serves its geometry.
+#include "kernels/conv2d.h"
 
 #include <algorithm>
+#include <span>
 
-#include "kernels/cpu/conv/conv2d_plan.h"
-#include "kernels/cpu/conv/patches.h"
-#include "kernels/cpu/conv/winograd.h"
-#include "kernels/cpu/conv/winograd_line.h"
+#include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/cpu/gemm/block_gemm.h"
+#include "kernels/entry.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/conv/conv2d.cpp"
+#include "kernels/cpu/simd/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
+namespace HWY_NAMESPACE {
 
-template <class T>
-std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
-  if (use_winograd<T>(pass, g)) return winograd_workspace_bytes<T>(pass, g);
-  if (use_winograd_line<T>(pass, g)) return winograd_line_workspace_bytes<T>(pass, g);
-  const std::size_t scratch = num_threads() * block_gemm_scratch_bytes<T>();
-  switch (pass) {
-    case ConvPass::fprop:
-    case ConvPass::dgrad: return scratch;
-    case ConvPass::wgrad: return scratch + WgradPlan(g).partial_bytes();
-  }
-  return 0;
+template <class Arithmetic>
+ConvAlgorithm<typename Arithmetic::Element> winograd();
+template <class Arithmetic>
+ConvAlgorithm<typename Arithmetic::Element> winograd_line();
+template <class Arithmetic>
+ConvAlgorithm<typename Arithmetic::Element> implicit_gemm();
+
+/// In the order in which they are asked. The last one serves all.
+template <class Arithmetic>
+std::span<const ConvAlgorithm<typename Arithmetic::Element>> conv_algorithms() {
+  static const ConvAlgorithm<typename Arithmetic::Element> algorithms[] = {
+      winograd<Arithmetic>(), winograd_line<Arithmetic>(), implicit_gemm<Arithmetic>()};
+  return algorithms;
 }
 
-template <class T>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue,
-                  void* y_data, void* workspace) {
-  auto* y = static_cast<T*>(y_data);
-  const Epilogue<T> typed = {static_cast<const float*>(epilogue.scale), static_cast<const float*>(epilogue.bias),
-                             static_cast<const T*>(epilogue.residual), epilogue.relu};
-  if (use_winograd<T>(ConvPass::fprop, g))
-    return winograd_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), typed, y, workspace);
-  if (use_winograd_line<T>(ConvPass::fprop, g))
-    return winograd_line_fprop(g, static_cast<const T*>(x), static_cast<const T*>(w), typed, y, workspace);
-  const std::int64_t rows = g.n * g.p() * g.q();
-  const TaskGrid grid(rows, g.k_per_group(), g.groups);
-  parallel_tasks(g.groups * grid.size(), [&](std::int64_t index, int thread) {
-    const std::int64_t group = index / grid.size(), first_k = group * g.k_per_group();
-    const PatchGeometry<T> patches = input_patches(g, static_cast<const T*>(x), group);
-    const auto load_panel = [&](const PanelBlock<T>& block) {
-      gather_patches(patches, block.row, block.rows, block.depth, block.depths, block.panel, block.stride);
-    };
-    const auto locate_rows = [&](std::int64_t row, std::int64_t count, T** addresses) {
-      for (std::int64_t i = 0; i < count; ++i) addresses[i] = y + (row + i) * g.k + first_k;
-    };
-    const BlockGemm<T> product = {.rows = rows,
-                                  .cols = g.k_per_group(),
-                                  .depth = patches.depth(),
-                                  .layout = PanelLayout::row_major,
-                                  .load_panel = load_panel,
-                                  .a = stored_patches(patches),
-                                  .b = {.data = static_cast<const T*>(w) + first_k, .stride = g.k},
-                                  .locate_rows = locate_rows,
-                                  .epilogue = typed.from_column(first_k),
-                                  .residual_stride = g.k};
-    block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
-  });
+namespace {
+
+template <class Arithmetic>
+const ConvAlgorithm<typename Arithmetic::Element>& algorithm_for(ConvPass pass, const Conv2dGeometry& g) {
+  const auto algorithms = conv_algorithms<Arithmetic>();
+  return *std::find_if(algorithms.begin(), algorithms.end(),
+                       [&](const auto& algorithm) { return algorithm.serves(pass, g); });
 }
 
-template std::size_t conv2d_workspace_bytes<float>(ConvPass, const Conv2dGeometry&);
-template std::size_t conv2d_workspace_bytes<BFloat16>(ConvPass, const Conv2dGeometry&);
-template void conv2d_fprop<float>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, void*,
-                                  void*);
-template void conv2d_fprop<BFloat16>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&,
-                                     void*, void*);
+template <class Arithmetic>
+std::size_t workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  return algorithm_for<Arithmetic>(pass, g).workspace_bytes(pass, g);
+}
 
+template <class Arithmetic, class T>
+void fprop(Stream, const Conv2dGeometry& g, const T* x, const T* w, const ConvEpilogue& epilogue, T* y,
+           void* workspace) {
+  const Epilogue<T> typed = {.scale = static_cast<const float*>(epilogue.scale),
+                             .bias = static_cast<const float*>(epilogue.bias),
+                             .residual = static_cast<const T*>(epilogue.residual),
+                             .relu = epilogue.relu};
+  algorithm_for<Arithmetic>(ConvPass::fprop, g).fprop(g, x, w, typed, y, workspace);
+}
+
+template <class Arithmetic, class T>
+void dgrad(Stream, const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
+  algorithm_for<Arithmetic>(ConvPass::dgrad, g).dgrad(g, dy, w, dx, workspace);
+}
+
+template <class Arithmetic, class T>
+void wgrad(Stream, const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
+  algorithm_for<Arithmetic>(ConvPass::wgrad, g).wgrad(g, x, dy, dw, workspace);
+}
+
+}  // namespace
+
+template <class Arithmetic>
+Conv2dKernels conv2d() {
+  using T = typename Arithmetic::Element;
+  return {.workspace_bytes = workspace_bytes<Arithmetic>,
+          .fprop = entry<fprop<Arithmetic, T>>,
+          .dgrad = entry<dgrad<Arithmetic, T>>,
+          .wgrad = entry<wgrad<Arithmetic, T>>};
+}
+
+template Conv2dKernels conv2d<FloatArithmetic>();
+template Conv2dKernels conv2d<WidenedBf16>();
+template std::span<const ConvAlgorithm<float>> conv_algorithms<FloatArithmetic>();
+template std::span<const ConvAlgorithm<BFloat16>> conv_algorithms<WidenedBf16>();
+#if HWY_TARGET == HWY_AVX3
+template Conv2dKernels conv2d<NativeBf16>();
+template std::span<const ConvAlgorithm<BFloat16>> conv_algorithms<NativeBf16>();
+#endif
+
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();

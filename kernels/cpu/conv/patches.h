@@ -1,6 +1,6 @@
 // Gathering patches of an NHWC image batch: the implicit im2col of the CPU's convolutions. Row `i` of the virtual
 // matrix belongs to one output position; its elements run over (tap row, tap column, channel). Only small blocks of it
-// are ever written, into a caller's panel.
+// are ever written, into a caller's panel (patches-inl.h).
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,5 @@ struct PatchGeometry {
     return taps_h * taps_w == 1 && stride_h == 1 && stride_w == 1 && offset_h == 0 && offset_w == 0 && p == h && q == w;
   }
 };
-
-/// target[i * stride + e] = element first_element + e of row first_row + i, 0 outside the image; i < rows, e <
-/// elements. Rows are written in ascending order, and up to a vector of 64 bytes past the end of each.
-template <class T>
-void gather_patches(const PatchGeometry<T>& geometry, std::int64_t first_row, std::int64_t rows,
-                    std::int64_t first_element, std::int64_t elements, T* target, std::int64_t stride);
 
 }  // namespace retort::cpu

@@ -5,7 +5,7 @@
 //   y = A^T [ (G g) * (B^T d) ],      d six inputs, g three taps, y four outputs
 //
 // a = 5/8 and b = 3/2 err half as much as the usual 1 and 2 (docs/numerics.md), and their squares are exact in float.
-// In two dimensions a transform runs along the columns, then along the rows. Included once per instruction set.
+// In two dimensions a transform runs along the columns, then along the rows. Included once per target.
 #if defined(RETORT_WINOGRAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_WINOGRAD_INL_H_
 #undef RETORT_WINOGRAD_INL_H_

@@ -16,7 +16,6 @@
 #pragma once
 
 #include "kernels/conv2d.h"
-#include "kernels/cpu/gemm/epilogue.h"
 
 namespace retort::cpu {
 
@@ -24,16 +23,5 @@ namespace retort::cpu {
 /// in fprop: an image's logits must not depend on it.
 template <class T>
 bool use_winograd(ConvPass pass, const Conv2dGeometry& geometry);
-
-/// The contracts of Conv2dKernels, for a geometry that use_winograd accepts. T: float or BFloat16.
-template <class T>
-std::size_t winograd_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
-template <class T>
-void winograd_fprop(const Conv2dGeometry& geometry, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
-                    void* workspace);
-template <class T>
-void winograd_dgrad(const Conv2dGeometry& geometry, const T* dy, const T* w, T* dx, void* workspace);
-template <class T>
-void winograd_wgrad(const Conv2dGeometry& geometry, const T* x, const T* dy, float* dw, void* workspace);
 
 }  // namespace retort::cpu

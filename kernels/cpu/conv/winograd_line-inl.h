@@ -1,4 +1,4 @@
-// Transforms of a tile of a line, channel by channel. Included once per instruction set.
+// Transforms of a tile of a line, channel by channel. Included once per target.
 #if defined(RETORT_WINOGRAD_LINE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_WINOGRAD_LINE_INL_H_
 #undef RETORT_WINOGRAD_LINE_INL_H_

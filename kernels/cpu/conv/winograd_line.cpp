@@ -1,5 +1,9 @@
+// fprop and dgrad by Winograd's algorithm along one axis (see winograd_line.h), and the algorithm as conv2d.cpp takes
+// it.
 #include "kernels/cpu/conv/winograd_line.h"
 
+#include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/cpu/conv/winograd_line_plan.h"
 #include "kernels/threads.h"
 
@@ -44,8 +48,14 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
+/// In winograd_line_wgrad.cpp.
+template <class Arithmetic>
+WgradPass<typename Arithmetic::Element> winograd_line_wgrad();
+
+namespace {
+
 /// A sliver of columns of the filters over kFilterDepths channels from `first` on, transformed.
-template <class Scheme, class Products, class T>
+template <class Scheme, class Stored, class T>
 void transform_line_filters(const LineImage& l, const LineTiles& cut, const WinogradProductPlan<T>& plan,
                             const LineFilter<T>& w, std::int64_t sliver, std::int64_t first, float* filters) {
   constexpr auto& kMatrices = Scheme::kMatrices;
@@ -67,22 +77,22 @@ void transform_line_filters(const LineImage& l, const LineTiles& cut, const Wino
     }
     const std::int64_t lane = (sliver * cut.tap_blocks + block) * plan.channel_lanes + first / kLaneDepths<T>;
     for (std::int64_t i = 0; i < channels; ++i) {
-      float* const lanes = filters + (lane + i / kLaneDepths<T>)*kSliver;
-      const FilterDepth<Products> of_lane(i, i == channels - 1);
+      float* const to = filters + (lane + i / kLaneDepths<T>)*kSliver;
+      const FilterDepth<Stored> of_lane(i, i == channels - 1);
       for (std::int64_t v = 0; v < width; v += kLanes)
         apply<false>(
             kMatrices.filter, [&](int r) { return hn::Load(d, taps[r] + i * width + v); },
             [&](int f, Vector value) {
-              of_lane.store(value, first_halves + f * kSliver + v, lanes + f * plan.filter_step + v);
+              of_lane.store(value, first_halves + f * kSliver + v, to + f * plan.filter_step + v);
             });
     }
   }
-  hwy::FlushStream();  // streamed stores are not ordered by what tells the other threads
+  hwy::FlushStream();  // streamed stores are not ordered by the synchronisation that follows
 }
 
-/// The inputs of a span of tiles, transformed (WinogradProductPlan has the layout). Beyond an odd depth lies a zero.
-template <class Scheme, class Products, class T>
-void transform_line_inputs(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles,
+/// The inputs of some tiles, transformed (WinogradProductPlan has the layout). Beyond an odd depth lies a zero.
+template <class Scheme, class Stored, class T>
+void transform_line_inputs(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const Range& tiles,
                            const T* zeros, T* panels) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
@@ -96,10 +106,10 @@ void transform_line_inputs(const LineProduct<T>& product, const WinogradProductP
         T* const row = panels + (tap_block * plan.channel_blocks + block) * plan.block_step +
                        (tile - tiles.begin) * kPanelRowStride<T>;
         const std::int64_t first = block * plan.block_channels, end = std::min(first + plan.block_channels, l.c);
-        vector_loop(d, first, end, [&](auto span, std::int64_t c) HWY_ATTR {
+        vector_loop(d, first, end, [&](auto lanes, std::int64_t c) HWY_ATTR {
           apply<false>(
-              kMatrices.input, [&](int i) { return span.load(d, pixels.at[i] + c); },
-              [&](int f, Vector value) { Products::store_element(value, row + f * plan.panel_step + c - first); });
+              kMatrices.input, [&](int i) { return lanes.load(d, pixels.at[i] + c); },
+              [&](int f, Vector value) { Stored::store_element(value, row + f * plan.panel_step + c - first); });
         });
         if ((end - first) % kLaneDepths<T> != 0)
           for (std::int64_t f = 0; f < product.cut.products; ++f) row[f * plan.panel_step + end - first] = T(0.0f);
@@ -109,8 +119,8 @@ void transform_line_inputs(const LineProduct<T>& product, const WinogradProductP
 }
 
 template <class Scheme, class T>
-void transform_line_outputs(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const Span& tiles,
-                            const Span& cols, const float* products) {
+void transform_line_outputs(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const Range& tiles,
+                            const Range& cols, const float* products) {
   constexpr auto& kMatrices = Scheme::kMatrices;
   const F32 d;
   const LineImage& l = product.lines;
@@ -119,46 +129,91 @@ void transform_line_outputs(const LineProduct<T>& product, const WinogradProduct
     const std::int64_t first = tile % product.cut.per_line * kMatrices.kOut;
     const float* const from = products + (tile - tiles.begin) * kGroupCols;
     const std::int64_t to = (l.first_pixel(line, l.out) + first * l.step()) * l.k + cols.begin;
-    vector_loop(d, 0, cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
-      const ColumnEpilogue<decltype(span), T> epilogue(span, product.epilogue, cols.begin + k);
+    vector_loop(d, 0, cols.size(), [&](auto lanes, std::int64_t k) HWY_ATTR {
+      const ColumnEpilogue<decltype(lanes), T> epilogue(lanes, product.epilogue, cols.begin + k);
       apply<false>(
           kMatrices.output, [&](int f) { return hn::LoadU(d, from + f * plan.product_step + k); },
           [&](int i, Vector value) {
             if (first + i >= l.out) return;
             const std::int64_t at = to + i * l.step() * l.k + k;
-            span.store(d, epilogue(value, at), product.y + at);
+            lanes.store(d, epilogue(value, at), product.y + at);
           });
     });
   }
 }
 
 template <class T>
-void run_line_task(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, std::int64_t index,
-                   const float* filters, float* scratch) {
-  with_scheme<T>(product.lines.taps, [&](auto scheme) {
-    using Scheme = decltype(scheme);
-    run_product_task(
-        plan, index, filters, scratch,
-        [&](auto arithmetic, const Span& tiles, const T* zeros, T* panels) {
-          transform_line_inputs<Scheme, decltype(arithmetic)>(product, plan, tiles, zeros, panels);
-        },
-        [&](const Span& tiles, const Span& cols, const float* products) {
-          transform_line_outputs<Scheme>(product, plan, tiles, cols, products);
-        });
-  });
+WinogradProductPlan<T> plan_for(const LineImage& l, const LineTiles& cut) {
+  return {cut.products, cut.tap_blocks, cut.tiles, l.c, l.k};
 }
 
 template <class T>
-void run_line_filter_task(const LineProduct<T>& product, const WinogradProductPlan<T>& plan, const LineFilter<T>& w,
-                          std::int64_t index, float* filters) {
-  const std::int64_t parts = winograd_divide_up(product.lines.c, kFilterDepths);
-  with_scheme<T>(product.lines.taps, [&](auto scheme) {
-    with_products<T>([&](auto arithmetic) {
-      transform_line_filters<decltype(scheme), decltype(arithmetic)>(product.lines, product.cut, plan, w, index / parts,
-                                                                     index % parts * kFilterDepths, filters);
-    });
+std::size_t workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
+  const LineTiles cut = cut_lines<T>(lines);
+  if (pass == ConvPass::wgrad) return wgrad_plan_for(lines, cut).bytes();
+  return plan_for<T>(lines, cut).bytes();
+}
+
+template <class Scheme, class Arithmetic, class T>
+void run_product(const LineProduct<T>& product, const LineFilter<T>& w, void* workspace) {
+  using Stored = Products<Arithmetic>;
+  const LineImage& l = product.lines;
+  const WinogradProductPlan<T> plan = plan_for<T>(l, product.cut);
+  const std::int64_t slivers = divide_up(l.k, kSliver), depth_blocks = divide_up(l.c, kFilterDepths);
+  run_product_tasks(
+      plan, slivers * depth_blocks, workspace,
+      [&](std::int64_t i, float* filters) {
+        transform_line_filters<Scheme, Stored>(l, product.cut, plan, w, i / depth_blocks,
+                                               i % depth_blocks * kFilterDepths, filters);
+      },
+      [&](std::int64_t index, const float* filters, float* scratch) {
+        run_product_task<Stored>(
+            plan, index, filters, scratch,
+            [&](const Range& tiles, const T* zeros, T* panels) {
+              transform_line_inputs<Scheme, Stored>(product, plan, tiles, zeros, panels);
+            },
+            [&](const Range& tiles, const Range& cols, const float* products) {
+              transform_line_outputs<Scheme>(product, plan, tiles, cols, products);
+            });
+      });
+}
+
+template <class Arithmetic, class T>
+void fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y, void* workspace) {
+  const LineImage lines = forward_lines(g);
+  with_scheme<T>(lines.taps, [&](auto scheme) {
+    run_product<decltype(scheme), Arithmetic, T>({lines, cut_lines<T>(lines), x, epilogue, y}, {w, /*turned=*/false},
+                                                 workspace);
   });
 }
+
+template <class Arithmetic, class T>
+void dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
+  const LineImage lines = backward_lines(g);
+  with_scheme<T>(lines.taps, [&](auto scheme) {
+    run_product<decltype(scheme), Arithmetic, T>({lines, cut_lines<T>(lines), dy, {}, dx}, {w, /*turned=*/true},
+                                                 workspace);
+  });
+}
+
+}  // namespace
+
+template <class Arithmetic>
+ConvAlgorithm<typename Arithmetic::Element> winograd_line() {
+  using T = typename Arithmetic::Element;
+  return {.serves = use_winograd_line<T>,
+          .workspace_bytes = workspace_bytes<T>,
+          .fprop = fprop<Arithmetic, T>,
+          .dgrad = dgrad<Arithmetic, T>,
+          .wgrad = winograd_line_wgrad<Arithmetic>()};
+}
+
+template ConvAlgorithm<float> winograd_line<FloatArithmetic>();
+template ConvAlgorithm<BFloat16> winograd_line<WidenedBf16>();
+#if HWY_TARGET == HWY_AVX3
+template ConvAlgorithm<BFloat16> winograd_line<NativeBf16>();
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
@@ -168,30 +223,12 @@ HWY_AFTER_NAMESPACE();
 namespace retort::cpu {
 namespace {
 
-/// The least direct multiplications for one of ours.
-constexpr double kLeastSaving = 1.5;
-constexpr std::int64_t kMostTaps = 8;
-/// wgrad's products are as deep as there are tiles. Those of bf16 soon cost less than the transforms in f32.
-constexpr std::int64_t kLeastTilesBf16 = 128;
-
-template <class T>
-WinogradProductPlan<T> plan_for(const LineImage& l, const LineTiles& cut) {
-  return {cut.products, cut.tap_blocks, cut.tiles, l.c, l.k};
-}
-
-template <class T>
-void run_product(const LineProduct<T>& product, const LineFilter<T>& w, void* workspace) {
-  const WinogradProductPlan<T> plan = plan_for<T>(product.lines, product.cut);
-  const std::int64_t slivers = winograd_divide_up(product.lines.k, RETORT_SIMD_SELECT(sliver_cols)());
-  run_product_tasks(
-      plan, slivers * winograd_divide_up(product.lines.c, kFilterDepths), workspace,
-      [&](std::int64_t i, float* filters) {
-        RETORT_SIMD_SELECT(run_line_filter_task<T>)(product, plan, w, i, filters);
-      },
-      [&](std::int64_t index, const float* filters, float* scratch) {
-        RETORT_SIMD_SELECT(run_line_task<T>)(product, plan, index, filters, scratch);
-      });
-}
+/// The algorithm serves where it divides the number of multiplications by at least this.
+constexpr double kMinSaving = 1.5;
+constexpr std::int64_t kMaxTaps = 8;
+/// The depth of wgrad's products is the number of tiles. With fewer, the transforms in f32 cost more than the direct
+/// sum in bf16.
+constexpr std::int64_t kMinTilesBf16 = 128;
 
 }  // namespace
 
@@ -200,42 +237,15 @@ bool use_winograd_line(ConvPass pass, const Conv2dGeometry& g) {
   const bool along_w = g.r == 1;
   if (!winograd_serves(g) || (g.r != 1 && g.s != 1) || (along_w ? g.pad_h : g.pad_w) != 0) return false;
   const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
-  if (lines.taps < 3 || lines.taps > kMostTaps || lines.pad < 0 || lines.pad >= lines.taps) return false;
+  if (lines.taps < 3 || lines.taps > kMaxTaps || lines.pad < 0 || lines.pad >= lines.taps) return false;
   const LineTiles cut = cut_lines<T>(lines);
-  if (sizeof(T) == 2 && pass == ConvPass::wgrad && cut.tiles < kLeastTilesBf16) return false;
+  if (sizeof(T) == 2 && pass == ConvPass::wgrad && cut.tiles < kMinTilesBf16) return false;
   return static_cast<double>(lines.taps * lines.out) >=
-         kLeastSaving * static_cast<double>(cut.products * cut.tap_blocks * cut.per_line);
+         kMinSaving * static_cast<double>(cut.products * cut.tap_blocks * cut.per_line);
 }
 
-template <class T>
-void winograd_line_fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
-                         void* workspace) {
-  const LineImage lines = forward_lines(g);
-  run_product<T>({lines, cut_lines<T>(lines), x, epilogue, y}, {w, /*turned=*/false}, workspace);
-}
-
-template <class T>
-void winograd_line_dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
-  const LineImage lines = backward_lines(g);
-  run_product<T>({lines, cut_lines<T>(lines), dy, {}, dx}, {w, /*turned=*/true}, workspace);
-}
-
-template <class T>
-std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
-  const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
-  const LineTiles cut = cut_lines<T>(lines);
-  if (pass == ConvPass::wgrad) return wgrad_plan_for(lines, cut).bytes();
-  return plan_for<T>(lines, cut).bytes();
-}
-
-#define RETORT_INSTANTIATE(T)                                                                                     \
-  template void winograd_line_fprop<T>(const Conv2dGeometry&, const T*, const T*, const Epilogue<T>&, T*, void*); \
-  template void winograd_line_dgrad<T>(const Conv2dGeometry&, const T*, const T*, T*, void*);                     \
-  template bool use_winograd_line<T>(ConvPass, const Conv2dGeometry&);                                            \
-  template std::size_t winograd_line_workspace_bytes<T>(ConvPass, const Conv2dGeometry&);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+template bool use_winograd_line<float>(ConvPass, const Conv2dGeometry&);
+template bool use_winograd_line<BFloat16>(ConvPass, const Conv2dGeometry&);
 
 }  // namespace retort::cpu
 #endif  // HWY_ONCE

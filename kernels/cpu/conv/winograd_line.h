@@ -20,23 +20,11 @@
 #pragma once
 
 #include "kernels/conv2d.h"
-#include "kernels/cpu/gemm/epilogue.h"
 
 namespace retort::cpu {
 
 /// Whether the pass runs this way: the geometry allows it, it wins, and winograd_enabled().
 template <class T>
 bool use_winograd_line(ConvPass pass, const Conv2dGeometry& geometry);
-
-/// The contracts of Conv2dKernels, for a geometry that use_winograd_line accepts. T: float or BFloat16.
-template <class T>
-std::size_t winograd_line_workspace_bytes(ConvPass pass, const Conv2dGeometry& geometry);
-template <class T>
-void winograd_line_fprop(const Conv2dGeometry& geometry, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
-                         void* workspace);
-template <class T>
-void winograd_line_dgrad(const Conv2dGeometry& geometry, const T* dy, const T* w, T* dx, void* workspace);
-template <class T>
-void winograd_line_wgrad(const Conv2dGeometry& geometry, const T* x, const T* dy, float* dw, void* workspace);
 
 }  // namespace retort::cpu

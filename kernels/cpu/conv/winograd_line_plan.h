@@ -1,4 +1,4 @@
-// What the files of the convolution along one axis share: the lines of an image, and the two schemes.
+// What the files of the convolution along one axis share: the lines of an image, and the schemes F(M, R).
 #pragma once
 
 #include <algorithm>
@@ -28,8 +28,25 @@ struct LineImage {
 };
 
 inline LineImage forward_lines(const Conv2dGeometry& g) {
-  if (g.r == 1) return {true, g.n * g.h, g.w, g.w, g.q(), g.s, g.pad_w, g.c, g.k};
-  return {false, g.n * g.w, g.w, g.h, g.p(), g.r, g.pad_h, g.c, g.k};
+  if (g.r == 1)
+    return {.rows = true,
+            .lines = g.n * g.h,
+            .width = g.w,
+            .in = g.w,
+            .out = g.q(),
+            .taps = g.s,
+            .pad = g.pad_w,
+            .c = g.c,
+            .k = g.k};
+  return {.rows = false,
+          .lines = g.n * g.w,
+          .width = g.w,
+          .in = g.h,
+          .out = g.p(),
+          .taps = g.r,
+          .pad = g.pad_h,
+          .c = g.c,
+          .k = g.k};
 }
 inline LineImage backward_lines(const Conv2dGeometry& g) {
   LineImage lines = forward_lines(g);
@@ -106,8 +123,8 @@ LineTiles cut_lines(const LineImage& l) {
   with_scheme<T>(l.taps, [&](auto scheme) {
     constexpr auto& kMatrices = decltype(scheme)::kMatrices;
     cut.products = kMatrices.kIn;
-    cut.tap_blocks = winograd_divide_up(l.taps, kMatrices.kTaps);
-    cut.per_line = winograd_divide_up(l.out, kMatrices.kOut);
+    cut.tap_blocks = divide_up(l.taps, kMatrices.kTaps);
+    cut.per_line = divide_up(l.out, kMatrices.kOut);
     cut.tiles = l.lines * cut.per_line;
   });
   return cut;

@@ -1,4 +1,6 @@
-#include "kernels/cpu/conv/winograd_line.h"
+// The filter's gradient by Winograd's algorithm along one axis (see winograd_line.h).
+#include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
 #include "kernels/cpu/conv/winograd_line_plan.h"
 #include "kernels/threads.h"
 
@@ -33,9 +35,10 @@ struct LineOperands {
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 /// A tile's x and dy, transformed to its place among those of a stretch.
-template <class Scheme, class Products, class T>
+template <class Scheme, class Stored, class T>
 void transform_line_operands(const LineOperands<T>& o, const WinogradWgradPlan& plan,
                              const WinogradWgradBlock<T>& block, std::int64_t tile, std::int64_t place) {
   constexpr auto& kMatrices = Scheme::kMatrices;
@@ -47,24 +50,24 @@ void transform_line_operands(const LineOperands<T>& o, const WinogradWgradPlan& 
     const Pixels<T, kMatrices.kIn> x(o.x + l.first_pixel(line, l.in) * l.c + block.rows.begin, l.step() * l.c, l.in,
                                      first + tap_block * kMatrices.kTaps - l.pad, block.zeros);
     float* const to = block.x + lane * plan.x_row + tap_block * plan.rows;
-    vector_loop(d, 0, block.rows.size(), [&](auto span, std::int64_t c) HWY_ATTR {
+    vector_loop(d, 0, block.rows.size(), [&](auto lanes, std::int64_t c) HWY_ATTR {
       apply<false>(
-          kMatrices.input, [&](int i) { return span.load(d, x.at[i] + c); },
+          kMatrices.input, [&](int i) { return lanes.load(d, x.at[i] + c); },
           [&](int f, Vector value) {
-            float* const lanes = to + f * plan.x_step + c;
-            hn::StoreU(Products::lane(depth, value, lanes), d, lanes);
+            float* const at = to + f * plan.x_step + c;
+            hn::StoreU(Stored::lane(depth, value, at), d, at);
           });
     });
   }
   const Pixels<T, kMatrices.kOut> dy(o.dy + l.first_pixel(line, l.out) * l.k + block.cols.begin, l.step() * l.k, l.out,
                                      first, block.zeros);
   float* const to = block.dy + lane * plan.cols;
-  vector_loop(d, 0, block.cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
+  vector_loop(d, 0, block.cols.size(), [&](auto lanes, std::int64_t k) HWY_ATTR {
     apply<true>(
-        kMatrices.output, [&](int i) { return span.load(d, dy.at[i] + k); },
+        kMatrices.output, [&](int i) { return lanes.load(d, dy.at[i] + k); },
         [&](int f, Vector value) {
-          float* const lanes = to + f * plan.dy_step + k;
-          hn::StoreU(Products::lane(depth, value, lanes), d, lanes);
+          float* const at = to + f * plan.dy_step + k;
+          hn::StoreU(Stored::lane(depth, value, at), d, at);
         });
   });
 }
@@ -79,52 +82,50 @@ void transform_line_products(const LineOperands<T>& o, const WinogradWgradPlan& 
   for (std::int64_t tap_block = 0; tap_block < o.cut.tap_blocks; ++tap_block)
     for (std::int64_t row = 0; row < block.rows.size(); ++row) {
       const float* const from = block.products + (tap_block * plan.rows + row) * plan.cols;
-      vector_loop(d, 0, block.cols.size(), [&](auto span, std::int64_t k) HWY_ATTR {
+      vector_loop(d, 0, block.cols.size(), [&](auto lanes, std::int64_t k) HWY_ATTR {
         apply<true>(
-            kMatrices.filter, [&](int f) { return span.load(d, from + f * plan.product_step + k); },
+            kMatrices.filter, [&](int f) { return lanes.load(d, from + f * plan.product_step + k); },
             [&](int r, Vector value) {
               const std::int64_t tap = tap_block * kMatrices.kTaps + r;
               if (tap < l.taps)
-                span.store(d, value, o.dw + (tap * l.c + block.rows.begin + row) * l.k + block.cols.begin + k);
+                lanes.store(d, value, o.dw + (tap * l.c + block.rows.begin + row) * l.k + block.cols.begin + k);
             });
       });
     }
 }
 
-template <class T>
-void run_line_wgrad_task(const LineOperands<T>& o, const WinogradWgradPlan& plan, std::int64_t index, float* scratch) {
-  const WinogradWgradBlock<T> block(plan, index, scratch);
-  with_scheme<T>(o.lines.taps, [&](auto scheme) {
-    with_products<T>([&](auto arithmetic) {
-      using Products = decltype(arithmetic);
-      sum_over_tiles<Products>(plan, block, plan.x_row, o.cut.tiles, [&](std::int64_t tile, std::int64_t place) {
-        transform_line_operands<decltype(scheme), Products>(o, plan, block, tile, place);
-      });
-    });
-    transform_line_products<decltype(scheme)>(o, plan, block);
-  });
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace retort::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace retort::cpu {
-
-template <class T>
-void winograd_line_wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
+template <class Arithmetic, class T>
+void wgrad(const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
+  using Stored = Products<Arithmetic>;
   const LineImage lines = forward_lines(g);
   const LineOperands<T> operands{lines, cut_lines<T>(lines), x, dy, dw};
   const WinogradWgradPlan plan = wgrad_plan_for(lines, operands.cut);
   float* const scratch = aligned_to_line(workspace);
-  parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
-    RETORT_SIMD_SELECT(run_line_wgrad_task<T>)(operands, plan, index, scratch + thread * plan.thread_floats());
+  with_scheme<T>(lines.taps, [&](auto scheme) {
+    using Scheme = decltype(scheme);
+    parallel_tasks(plan.tasks.size(), [&](std::int64_t index, int thread) {
+      const WinogradWgradBlock<T> block(plan, index, scratch + thread * plan.thread_floats());
+      sum_over_tiles<Stored>(plan, block, plan.x_row, operands.cut.tiles, [&](std::int64_t tile, std::int64_t place) {
+        transform_line_operands<Scheme, Stored>(operands, plan, block, tile, place);
+      });
+      transform_line_products<Scheme>(operands, plan, block);
+    });
   });
 }
 
-template void winograd_line_wgrad<float>(const Conv2dGeometry&, const float*, const float*, float*, void*);
-template void winograd_line_wgrad<BFloat16>(const Conv2dGeometry&, const BFloat16*, const BFloat16*, float*, void*);
+}  // namespace
 
+template <class Arithmetic>
+WgradPass<typename Arithmetic::Element> winograd_line_wgrad() {
+  return wgrad<Arithmetic, typename Arithmetic::Element>;
+}
+
+template WgradPass<float> winograd_line_wgrad<FloatArithmetic>();
+template WgradPass<BFloat16> winograd_line_wgrad<WidenedBf16>();
+#if HWY_TARGET == HWY_AVX3
+template WgradPass<BFloat16> winograd_line_wgrad<NativeBf16>();
+#endif
+
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
-#endif  // HWY_ONCE
+HWY_AFTER_NAMESPACE();

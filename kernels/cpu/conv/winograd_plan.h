@@ -7,6 +7,7 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/cpu/gemm/block_gemm.h"
+#include "kernels/cpu/range.h"
 #include "kernels/threads.h"
 
 namespace retort::cpu {
@@ -18,61 +19,47 @@ inline constexpr std::int64_t kWidestSliver = 32;                             //
 inline constexpr std::int64_t kFilterDepths = 16;                             ///< of a filter, transformed at a time
 inline constexpr std::int64_t kGroupCols = 64;  ///< columns whose products are held before they are transformed back
 /// Below this many channels on either side the transforms cost more than the products save.
-inline constexpr std::int64_t kLeastChannels = 32;
+inline constexpr std::int64_t kMinChannels = 32;
 
-/// Whether a convolution is one that these algorithms know, but for its taps and padding.
+/// Whether these algorithms serve the convolution, its taps and padding left aside.
 inline bool winograd_serves(const Conv2dGeometry& g) {
   return winograd_enabled() && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1 &&
-         g.groups == 1 && std::min(g.c, g.k) >= kLeastChannels;
+         g.groups == 1 && std::min(g.c, g.k) >= kMinChannels;
 }
 
 /// Depths of an operand that share a 32-bit lane: products of bf16 take them in pairs.
 template <class T>
 inline constexpr std::int64_t kLaneDepths = 4 / static_cast<std::int64_t>(sizeof(T));
 
-constexpr std::int64_t winograd_divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 /// Floats, or as many other lanes of 32 bits, rounded up to an odd number of cache lines: runs so far apart do not fall
 /// into the same sets of the cache.
-constexpr std::int64_t odd_lines(std::int64_t floats) {
-  return (winograd_divide_up(floats, kLineFloats) | 1) * kLineFloats;
-}
+constexpr std::int64_t odd_lines(std::int64_t floats) { return (divide_up(floats, kLineFloats) | 1) * kLineFloats; }
 
 inline float* aligned_to_line(void* workspace) {
   constexpr std::uintptr_t kLine = kLineFloats * sizeof(float);
   return reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(workspace) + kLine - 1) / kLine * kLine);
 }
 
-struct Span {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
-
-/// Part `index` of [0, total) cut into `parts` of about the same size.
-inline Span cut(std::int64_t total, std::int64_t parts, std::int64_t index) {
-  return {total * index / parts, total * (index + 1) / parts};
-}
-
-/// How fprop and dgrad are cut: into tasks of some tiles and some groups of y's columns. Tiles that fit one task are
-/// not shared out, but columns: each filter is then read by one thread alone.
+/// How fprop and dgrad are cut: into tasks of some tiles and some groups of y's columns. Where one task holds all
+/// tiles, the threads share the columns instead, so that each filter is read by one thread alone.
 class WinogradTasks {
  public:
   WinogradTasks(std::int64_t tiles, std::int64_t cols)
-      : tiles_(tiles), groups_(winograd_divide_up(cols, kGroupCols)), blocks_(winograd_divide_up(tiles, kTiles)) {
+      : tiles_(tiles), groups_(divide_up(cols, kGroupCols)), blocks_(divide_up(tiles, kTiles)) {
     const std::int64_t threads = num_threads();
-    if (blocks_ > 1) blocks_ = std::min(winograd_divide_up(blocks_, threads) * threads, tiles / kLeastTiles);
-    parts_ = std::min(groups_, winograd_divide_up(threads, blocks_));
+    if (blocks_ > 1) blocks_ = std::min(divide_up(blocks_, threads) * threads, tiles / kMinTiles);
+    column_shares_ = std::min(groups_, divide_up(threads, blocks_));
   }
-  std::int64_t size() const { return blocks_ * parts_; }
-  Span tiles(std::int64_t index) const { return cut(tiles_, blocks_, index / parts_); }
-  Span groups(std::int64_t index) const { return cut(groups_, parts_, index % parts_); }
-  std::int64_t most_tiles() const { return winograd_divide_up(tiles_, blocks_); }
+  std::int64_t size() const { return blocks_ * column_shares_; }
+  Range tiles(std::int64_t index) const { return share_of(tiles_, blocks_, index / column_shares_); }
+  Range groups(std::int64_t index) const { return share_of(groups_, column_shares_, index % column_shares_); }
+  std::int64_t max_tiles() const { return divide_up(tiles_, blocks_); }
 
  private:
   // More tiles reread the filters less often, fewer leave their inputs and products in the L2 cache.
-  static constexpr std::int64_t kTiles = 56, kLeastTiles = 14;
+  static constexpr std::int64_t kTiles = 56, kMinTiles = 14;
 
-  std::int64_t tiles_, groups_, blocks_, parts_;
+  std::int64_t tiles_, groups_, blocks_, column_shares_;
 };
 
 /// How fprop and dgrad cut their workspace. The transformed filters come first, in lanes:
@@ -89,13 +76,13 @@ struct WinogradProductPlan {
         tap_blocks(tap_blocks),
         channels(c),
         cols(k),
-        channel_blocks(winograd_divide_up(c, kBlockDepth<T>)),
-        block_channels(winograd_divide_up(winograd_divide_up(c, channel_blocks), kLineFloats) * kLineFloats),
-        channel_lanes(winograd_divide_up(c, kLaneDepths<T>)),
-        filter_step(odd_lines(winograd_divide_up(k, kWidestSliver) * kWidestSliver * tap_blocks * channel_lanes)),
-        block_step(tasks.most_tiles() * kPanelRowStride<T>),
+        channel_blocks(divide_up(c, kBlockDepth<T>)),
+        block_channels(divide_up(divide_up(c, channel_blocks), kLineFloats) * kLineFloats),
+        channel_lanes(divide_up(c, kLaneDepths<T>)),
+        filter_step(odd_lines(divide_up(k, kWidestSliver) * kWidestSliver * tap_blocks * channel_lanes)),
+        block_step(tasks.max_tiles() * kPanelRowStride<T>),
         panel_step(odd_lines(tap_blocks * channel_blocks * block_step / kLaneDepths<T>) * kLaneDepths<T>),
-        product_step(odd_lines(tasks.most_tiles() * kGroupCols)) {}
+        product_step(odd_lines(tasks.max_tiles() * kGroupCols)) {}
 
   std::int64_t filter_floats() const { return products * filter_step; }
   std::int64_t panel_floats() const { return products * panel_step / kLaneDepths<T>; }
@@ -113,8 +100,8 @@ struct WinogradProductPlan {
   std::int64_t product_step;            ///< floats to the next of the products
 };
 
-/// Runs fprop or dgrad: filter_task(index, filters) for each of the parts that the filters are transformed in, then
-/// task(index, filters, scratch) for those of the plan.
+/// Runs fprop or dgrad: first the `filter_tasks` that transform the filters, filter_task(index, filters), then the
+/// plan's, task(index, filters, scratch).
 template <class T, class FilterTask, class Task>
 void run_product_tasks(const WinogradProductPlan<T>& plan, std::int64_t filter_tasks, void* workspace,
                        const FilterTask& filter_task, const Task& task) {
@@ -137,28 +124,29 @@ class WinogradWgradTasks {
   static constexpr std::int64_t kStretch = 32;  ///< lanes of depth
 
   WinogradWgradTasks(std::int64_t rows, std::int64_t cols)
-      : rows_(rows), cols_(cols), row_parts_(parts(rows, kRows)), col_parts_(parts(cols, kCols)) {
-    while (size() < num_threads() && (row_parts_ < parts(rows, kRowGroup) || col_parts_ < parts(cols, kColGroup)))
-      ++(row_parts_ < parts(rows, kRowGroup) ? row_parts_ : col_parts_);
+      : rows_(rows), cols_(cols), row_shares_(divide_up(rows, kRows)), col_shares_(divide_up(cols, kCols)) {
+    const std::int64_t row_groups = divide_up(rows, kRowGroup), col_groups = divide_up(cols, kColGroup);
+    while (size() < num_threads() && (row_shares_ < row_groups || col_shares_ < col_groups))
+      ++(row_shares_ < row_groups ? row_shares_ : col_shares_);
   }
-  std::int64_t size() const { return row_parts_ * col_parts_; }
-  Span rows(std::int64_t index) const { return part(rows_, kRowGroup, row_parts_, index / col_parts_); }
-  Span cols(std::int64_t index) const { return part(cols_, kColGroup, col_parts_, index % col_parts_); }
+  std::int64_t size() const { return row_shares_ * col_shares_; }
+  Range rows(std::int64_t index) const { return whole_groups(rows_, kRowGroup, row_shares_, index / col_shares_); }
+  Range cols(std::int64_t index) const { return whole_groups(cols_, kColGroup, col_shares_, index % col_shares_); }
   /// Of one task, whole vectors of rows and slivers of columns.
-  std::int64_t most_rows() const { return winograd_divide_up(parts(rows_, kRowGroup), row_parts_) * kRowGroup; }
-  std::int64_t most_cols() const { return winograd_divide_up(parts(cols_, kColGroup), col_parts_) * kColGroup; }
+  std::int64_t max_rows() const { return divide_up(divide_up(rows_, kRowGroup), row_shares_) * kRowGroup; }
+  std::int64_t max_cols() const { return divide_up(divide_up(cols_, kColGroup), col_shares_) * kColGroup; }
 
  private:
   static constexpr std::int64_t kRows = 64, kCols = 128;
   static constexpr std::int64_t kRowGroup = kLineFloats, kColGroup = kWidestSliver;  // a vector, a sliver: not cut
 
-  static std::int64_t parts(std::int64_t total, std::int64_t size) { return winograd_divide_up(total, size); }
-  static Span part(std::int64_t total, std::int64_t group, std::int64_t count, std::int64_t index) {
-    const Span groups = cut(parts(total, group), count, index);
+  /// Share `index` of [0, total), cut between groups of `group`.
+  static Range whole_groups(std::int64_t total, std::int64_t group, std::int64_t shares, std::int64_t index) {
+    const Range groups = share_of(divide_up(total, group), shares, index);
     return {groups.begin * group, std::min(total, groups.end * group)};
   }
 
-  std::int64_t rows_, cols_, row_parts_, col_parts_;
+  std::int64_t rows_, cols_, row_shares_, col_shares_;
 };
 
 /// How a thread's scratch is cut for a task of wgrad, in floats or other lanes of 32 bits.
@@ -166,8 +154,8 @@ struct WinogradWgradPlan {
   WinogradWgradPlan(std::int64_t products, std::int64_t tap_blocks, std::int64_t c, std::int64_t k)
       : tasks(c, k),
         products(products),
-        rows(tasks.most_rows()),
-        cols(tasks.most_cols()),
+        rows(tasks.max_rows()),
+        cols(tasks.max_cols()),
         x_row(tap_blocks * rows),
         x_step(odd_lines(WinogradWgradTasks::kStretch * x_row)),
         dy_step(odd_lines(WinogradWgradTasks::kStretch * cols)),
@@ -198,7 +186,7 @@ struct WinogradWgradBlock {
     std::fill_n(zeros, std::max(plan.rows, plan.cols), T(0.0f));
   }
 
-  Span rows, cols;
+  Range rows, cols;
   float *x, *dy;    ///< transformed, in lanes: [product][depth][x_row], [product][depth][cols of the plan]
   float* products;  ///< [product][x_row][cols of the plan]
   T* zeros;         ///< a pixel outside the image
@@ -209,16 +197,24 @@ struct WinogradWgradBlock {
 struct TiledImage {
   std::int64_t n, h, w, c, p, q, k, pad_h, pad_w;
 
-  std::int64_t tiles_h() const { return winograd_divide_up(p, kWinogradOut); }
-  std::int64_t tiles_w() const { return winograd_divide_up(q, kWinogradOut); }
+  std::int64_t tiles_h() const { return divide_up(p, kWinogradOut); }
+  std::int64_t tiles_w() const { return divide_up(q, kWinogradOut); }
   std::int64_t tiles() const { return n * tiles_h() * tiles_w(); }
 };
 
 inline TiledImage forward_tiles(const Conv2dGeometry& g) {
-  return {g.n, g.h, g.w, g.c, g.p(), g.q(), g.k, g.pad_h, g.pad_w};
+  return {.n = g.n, .h = g.h, .w = g.w, .c = g.c, .p = g.p(), .q = g.q(), .k = g.k, .pad_h = g.pad_h, .pad_w = g.pad_w};
 }
 inline TiledImage backward_tiles(const Conv2dGeometry& g) {
-  return {g.n, g.p(), g.q(), g.k, g.h, g.w, g.c, 2 - g.pad_h, 2 - g.pad_w};
+  return {.n = g.n,
+          .h = g.p(),
+          .w = g.q(),
+          .c = g.k,
+          .p = g.h,
+          .q = g.w,
+          .k = g.c,
+          .pad_h = 2 - g.pad_h,
+          .pad_w = 2 - g.pad_w};
 }
 
 /// The first output of a tile: image, row, column.

@@ -1,7 +1,10 @@
+// The blocked product of f32 operands (see block_gemm.h), and how all products are cut into tasks.
 #include "kernels/cpu/gemm/block_gemm.h"
 
 #include <algorithm>
 
+#include "kernels/cpu/range.h"
+#include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm/block_gemm.cpp"
@@ -10,6 +13,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/gemm/block_gemm-inl.h"
 #include "kernels/cpu/gemm/microkernel-inl.h"
 #include "kernels/cpu/gemm/pack-inl.h"
 
@@ -27,15 +31,13 @@ constexpr std::int64_t kDirectCols = 2048;
 constexpr std::int64_t kRowStride = kPanelRowStride<float>;
 constexpr std::int64_t kPanelFloats = kBlockDepth<float> * (kBlockRows + kPanelSlack<float>)+kPanelSlack<float>;
 constexpr std::int64_t kWidestSliver = 32;
-constexpr std::int64_t kMostCols = 512;  // of a packed block of B
-constexpr std::int64_t kPackedFloats = kBlockDepth<float> * kMostCols;
-constexpr std::int64_t kLeastTaskRows = 96;
+constexpr std::int64_t kMaxCols = 512;  // of a packed block of B
+constexpr std::int64_t kPackedFloats = kBlockDepth<float> * kMaxCols;
+constexpr std::int64_t kMinTaskRows = 96;
 constexpr std::size_t kAlignment = 64;
 static_assert(kPanelFloats * sizeof(float) % kAlignment == 0);
 static_assert(kFewRows * kRowStride <= kPanelFloats);
 static_assert(kFewRows * kDirectCols + kDirectDepth * kWidestSliver <= kPackedFloats);
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 }  // namespace retort::cpu
@@ -44,6 +46,7 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 /// Packs rows [first, first + depth) of columns [col, col + cols), run by run.
 void pack_sliver(const StoredB<float>& b, std::int64_t first, std::int64_t depth, std::int64_t col, std::int64_t cols,
@@ -121,16 +124,9 @@ struct Scratch {
   float** addresses;
 };
 
-/// Share `index` of [0, total) cut into `parts` of nearly equal size: {begin, end}.
-struct Share {
-  Share(std::int64_t total, std::int64_t parts, std::int64_t index)
-      : begin(total * index / parts), end(total * (index + 1) / parts) {}
-  std::int64_t size() const { return end - begin; }
-  std::int64_t begin, end;
-};
-
-/// B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend on how many
-/// stand beside it: each depth block is summed on its own, here in steps that start from where the last one ended.
+/// Multiplies with B in place. The sums are those of run_packed, bit for bit, so that a sample's result does not depend
+/// on the size of its batch: each block of depths is summed on its own, in steps that continue from the sums of the
+/// step before.
 void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scratch& scratch) {
   const std::int64_t blocks = divide_up(product.depth, kBlockDepth<float>), rows = range.rows;
   const bool row_major = product.layout == PanelLayout::row_major;
@@ -142,27 +138,27 @@ void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scr
     const std::int64_t end = std::min(first + kDirectCols, range.col + range.cols);
     for (std::int64_t i = 0; i < rows; ++i) partial_rows[i] = partial + i * kDirectCols - first;
     for (std::int64_t i = 0; i < blocks; ++i) {
-      const Share depth(product.depth, blocks, i);
+      const Range depth = share_of(product.depth, blocks, i);
       product.load_panel({range.row, rows, depth.begin, depth.size(), scratch.panel, stride});
       const std::int64_t steps = divide_up(depth.size(), kDirectDepth);
       for (std::int64_t step = 0; step < steps; ++step) {
-        const Share part(depth.size(), steps, step);
+        const Range piece = share_of(depth.size(), steps, step);
         const bool last = step == steps - 1;
         const Block block{.row = range.row,
                           .rows = rows,
-                          .depths = part.size(),
-                          .panel = scratch.panel + part.begin * (row_major ? 1 : stride),
+                          .depths = piece.size(),
+                          .panel = scratch.panel + piece.begin * (row_major ? 1 : stride),
                           .panel_stride = stride,
                           .c = last ? scratch.addresses : partial_rows,
                           .start = step > 0 ? partial_rows : nullptr,
                           .accumulate = last && i > 0,
                           .finish = last && i == blocks - 1};
-        const float* b = product.b.data + (depth.begin + part.begin) * product.b.stride;
+        const float* b = product.b.data + (depth.begin + piece.begin) * product.b.stride;
         for (std::int64_t col = first; col < end; col += kSliver) {
           const std::int64_t cols = std::min(kSliver, end - col), width = sliver_width(cols);
           Sliver sliver{col, cols, b + col, product.b.stride};
           if (cols != width) {  // whole vectors would read past the end
-            pack_sliver(product.b, depth.begin + part.begin, part.size(), col, cols, width, scratch.packed);
+            pack_sliver(product.b, depth.begin + piece.begin, piece.size(), col, cols, width, scratch.packed);
             sliver.b = scratch.packed;
             sliver.b_stride = width;
           }
@@ -179,7 +175,7 @@ struct PackedB {
   std::int64_t first, last, begin, end;
 };
 
-/// All rows of the range against a packed block of B, while the next one is fetched.
+/// Multiplies all rows of the range with a packed block of B, while the next block is fetched.
 void run_rows(const BlockGemm<float>& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
               const Scratch& scratch, Prefetch& next_b) {
   // Row-major panels are loaded one tile at a time and stay in the L1 cache. Depth-major ones, whose loading is cheaper
@@ -187,26 +183,26 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
   const bool row_major = product.layout == PanelLayout::row_major;
   const std::int64_t row_blocks = divide_up(range.rows, row_major ? kTileRows : kBlockRows);
   for (std::int64_t i = 0; i < row_blocks; ++i) {
-    const Share part(range.rows, row_blocks, i);
-    const std::int64_t row = range.row + part.begin, rows = part.size();
+    const Range block_rows = share_of(range.rows, row_blocks, i);
+    const std::int64_t row = range.row + block_rows.begin, rows = block_rows.size();
     const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
     product.locate_rows(row, rows, scratch.addresses);
     const std::int64_t tiles = count_panels(rows) * divide_up(b.end - b.begin, kSliver);
     Prefetch next_residual;  // when there is no next block of B
     if (b.last == depth_blocks && i < row_blocks - 1) {
-      const Share next_rows(range.rows, row_blocks, i + 1);
+      const Range next_rows = share_of(range.rows, row_blocks, i + 1);
       next_residual = prefetch_residual(product, range.row + next_rows.begin, next_rows.size(), b.begin,
                                         b.end - b.begin, tiles * (b.last - b.first));
     }
     const float* packed = scratch.packed;
     for (std::int64_t l = b.first; l < b.last; ++l) {
-      const Share depth(product.depth, depth_blocks, l);
+      const Range depth = share_of(product.depth, depth_blocks, l);
       product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
       const bool last = l == b.last - 1;
       Prefetch next_a;
       if (!last || i < row_blocks - 1) {
-        const Share next_rows(range.rows, row_blocks, last ? i + 1 : i);
-        const Share next_depth(product.depth, depth_blocks, last ? b.first : l + 1);
+        const Range next_rows = share_of(range.rows, row_blocks, last ? i + 1 : i);
+        const Range next_depth = share_of(product.depth, depth_blocks, last ? b.first : l + 1);
         next_a = prefetch_a(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin, next_depth.size(),
                             tiles);
       }
@@ -237,15 +233,15 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
   const std::int64_t depth_blocks = divide_up(product.depth, kBlockDepth<float>);
   const std::int64_t block_depth = divide_up(product.depth, depth_blocks);
   const std::int64_t capacity = kPackedFloats / (product.layout == PanelLayout::row_major ? 1 : 2);
-  const std::int64_t most_cols = capacity / kBlockDepth<float>;
-  for (std::int64_t col = range.col; col < range.col + range.cols; col += most_cols) {
-    const std::int64_t end = std::min(col + most_cols, range.col + range.cols);
+  const std::int64_t max_cols = capacity / kBlockDepth<float>;
+  for (std::int64_t col = range.col; col < range.col + range.cols; col += max_cols) {
+    const std::int64_t end = std::min(col + max_cols, range.col + range.cols);
     const std::int64_t group = capacity / (block_depth * divide_up(end - col, kLanes) * kLanes);
     for (std::int64_t first = 0; first < depth_blocks; first += group) {
       const PackedB b{first, std::min(first + group, depth_blocks), col, end};
       float* packed = scratch.packed;
       for (std::int64_t l = b.first; l < b.last; ++l) {
-        const Share depth(product.depth, depth_blocks, l);
+        const Range depth = share_of(product.depth, depth_blocks, l);
         for (std::int64_t j = col; j < end; j += kSliver) {
           const std::int64_t cols = std::min(kSliver, end - j), width = sliver_width(cols);
           pack_sliver(product.b, depth.begin, depth.size(), j, cols, width, packed);
@@ -254,8 +250,8 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
       }
       Prefetch next_b;
       if (b.last < depth_blocks) {
-        const Share from(product.depth, depth_blocks, b.last);
-        const Share to(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
+        const Range from = share_of(product.depth, depth_blocks, b.last);
+        const Range to = share_of(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
         next_b = prefetch_b(product, from.begin, to.end - from.begin, col, end - col,
                             count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
       }
@@ -264,9 +260,14 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
   }
 }
 
-void run_block_gemm(const BlockGemm<float>& product, const Range2d& range, float* memory) {
+}  // namespace
+
+template <>
+void block_gemm<FloatArithmetic, float>(const BlockGemm<float>& product, const Range2d& range, void* memory) {
+  const auto address = (reinterpret_cast<std::uintptr_t>(memory) + kAlignment - 1) / kAlignment * kAlignment;
+  const Scratch scratch(reinterpret_cast<float*>(address));
   const bool direct = product.rows <= kFewRows && !product.b.transposed && product.b.run_length == 0;
-  (direct ? run_direct : run_packed)(product, range, Scratch(memory));
+  (direct ? run_direct : run_packed)(product, range, scratch);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -282,7 +283,7 @@ TaskGrid::TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products)
   // A lone product gives every thread the same number of tasks, unless that would leave too few rows to repay packing
   // B; then columns are cut too.
   if (products == 1) row_tiles_ = divide_up(row_tiles_, threads) * threads;
-  row_tiles_ = std::clamp<std::int64_t>(rows / kLeastTaskRows, 1, row_tiles_);
+  row_tiles_ = std::clamp<std::int64_t>(rows / kMinTaskRows, 1, row_tiles_);
   while (products * row_tiles_ * col_tiles_ < threads && cols / (col_tiles_ + 1) >= 2 * kWidestSliver) ++col_tiles_;
 }
 
@@ -299,11 +300,6 @@ template <>
 std::size_t block_gemm_scratch_bytes<float>() {
   return kAlignment + static_cast<std::size_t>(kPanelFloats + kPackedFloats) * sizeof(float) +
          kBlockRows * sizeof(float*);
-}
-
-void block_gemm(const BlockGemm<float>& product, const Range2d& range, void* scratch) {
-  const auto address = (reinterpret_cast<std::uintptr_t>(scratch) + kAlignment - 1) / kAlignment * kAlignment;
-  RETORT_SIMD_SELECT(run_block_gemm)(product, range, reinterpret_cast<float*>(address));
 }
 
 }  // namespace retort::cpu

@@ -8,7 +8,8 @@
 // same order however many rows there are and however they are split into tasks: neither the number of threads nor the
 // size of the batch changes the bits.
 //
-// A and B are f32, or bf16 with sums in f32 (block_gemm_bf16.cpp).
+// A and B are f32 (block_gemm.cpp), or bf16 with sums in f32 (block_gemm_bf16.cpp). This header has what a product
+// takes; block_gemm-inl.h declares the product itself.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +20,18 @@
 #include "kernels/threads.h"
 
 namespace retort::cpu {
+
+/// How a product multiplies: the elements of A and B, and the instructions. All sums are f32. NativeBf16 is what the
+/// level avx512_bf16 adds to avx512.
+struct FloatArithmetic {
+  using Element = float;
+};
+struct WidenedBf16 {  ///< bf16 is widened to float
+  using Element = BFloat16;
+};
+struct NativeBf16 {  ///< AVX-512 BF16 multiplies pairs of bf16
+  using Element = BFloat16;
+};
 
 /// Which index of A is contiguous in the scratch panel.
 enum class PanelLayout : std::uint8_t {
@@ -34,8 +47,8 @@ struct PanelBlock {
   std::int64_t stride;  ///< elements between the panel's contiguous runs: rows (row_major) or depths (depth_major)
 };
 
-/// Where A lies, if its blocks need only be copied: a matrix [rows, depth], or [depth, rows] if depth_major. They are
-/// then fetched ahead.
+/// Where A lies, if its blocks are copies of a matrix [rows, depth], or [depth, rows] if depth_major. Such blocks are
+/// fetched ahead.
 template <class T>
 struct StoredA {
   const T* data = nullptr;  ///< null: not as a matrix
@@ -65,8 +78,7 @@ struct BlockGemm {
   /// Writes the addresses of column 0 of C's rows [row, row + rows).
   FunctionRef<void(std::int64_t row, std::int64_t rows, Out** addresses)> locate_rows;
   Epilogue<Out> epilogue = {};
-  std::int64_t residual_stride =
-      0;  ///< between rows of the epilogue's residual, which a product of bf16 into f32 has not
+  std::int64_t residual_stride = 0;  ///< between rows of the epilogue's residual; bf16 into f32 takes no residual
 };
 
 /// A rectangle of C.
@@ -86,10 +98,10 @@ class TaskGrid {
   std::int64_t rows_, cols_, row_tiles_, col_tiles_;
 };
 
-/// The most depths of a PanelBlock.
+/// Depths of a PanelBlock at most.
 template <class T>
 inline constexpr std::int64_t kBlockDepth = 1024 / static_cast<std::int64_t>(sizeof(T));
-inline constexpr std::int64_t kBlockRows = 252;  ///< the most rows of one; a multiple of the micro-kernel's 14
+inline constexpr std::int64_t kBlockRows = 252;  ///< rows of one at most; a multiple of the micro-kernel's 14
 /// A vector; it also spreads a panel's runs over the cache's sets.
 template <class T>
 inline constexpr std::int64_t kPanelSlack = 64 / static_cast<std::int64_t>(sizeof(T));
@@ -98,15 +110,10 @@ inline constexpr std::int64_t kPanelSlack = 64 / static_cast<std::int64_t>(sizeo
 template <class T>
 inline constexpr std::int64_t kPanelRowStride = kBlockDepth<T> + kPanelSlack<T>;
 
-inline constexpr std::int64_t kTaskRows = 504;  ///< the most rows of a TaskGrid's rectangles
+inline constexpr std::int64_t kTaskRows = 504;  ///< rows of a TaskGrid's rectangles at most
 
 /// Bytes of scratch that one call of block_gemm needs, for A and B of type T.
 template <class T>
 std::size_t block_gemm_scratch_bytes();
-
-/// Computes a rectangle of C on the calling thread. scratch is private to the call.
-void block_gemm(const BlockGemm<float>& product, const Range2d& range, void* scratch);
-void block_gemm(const BlockGemm<BFloat16>& product, const Range2d& range, void* scratch);
-void block_gemm(const BlockGemm<BFloat16, float>& product, const Range2d& range, void* scratch);
 
 }  // namespace retort::cpu

@@ -1,4 +1,5 @@
-// The blocked product of bf16 operands. Depth goes in pairs (see microkernel_bf16-inl.h), an odd one with a zero.
+// The blocked product of bf16 operands. Depths are taken in pairs (see microkernel_bf16-inl.h); the last of an odd
+// number is paired with a zero.
 //
 // A sum runs over the whole depth in one chain of f32: between two blocks of depths it waits in f32, in C itself or,
 // where C is bf16, in scratch. So its bits do not depend on how the depth is cut, and a product of few rows can take
@@ -7,6 +8,7 @@
 #include <cstring>
 
 #include "kernels/cpu/gemm/block_gemm.h"
+#include "kernels/cpu/range.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm/block_gemm_bf16.cpp"
@@ -15,6 +17,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/gemm/block_gemm-inl.h"
 #include "kernels/cpu/gemm/microkernel-inl.h"
 #include "kernels/cpu/gemm/microkernel_bf16-inl.h"
 #include "kernels/cpu/simd/transpose-inl.h"
@@ -29,17 +32,17 @@ struct Blocking {
   std::int64_t pairs, cols, capacity;
 };
 constexpr std::int64_t kBlockPairs = kBlockDepth<BFloat16> / 2;
-constexpr std::int64_t kMostPacked = kBlockPairs * 512;  // pairs: half of a 1 MiB L2 cache
-constexpr Blocking kRowMajor = {kBlockPairs, 512, kMostPacked};
-constexpr Blocking kDepthMajor = {kBlockPairs, 256, kMostPacked / 2};  // the other half is A's panel
-// Up to this many rows all that counts is how fast B comes from memory: it does in long rows.
+constexpr std::int64_t kMaxPacked = kBlockPairs * 512;  // pairs: half of a 1 MiB L2 cache
+constexpr Blocking kRowMajor = {kBlockPairs, 512, kMaxPacked};
+constexpr Blocking kDepthMajor = {kBlockPairs, 256, kMaxPacked / 2};  // the other half is A's panel
+// Up to this many rows the product is as fast as B is read, which is fastest in long rows.
 constexpr std::int64_t kFewRows = 28;
 constexpr Blocking kFew = {32, 2048, 32 * 2048};
 
 constexpr std::int64_t kRowStride = kPanelRowStride<BFloat16>;
 constexpr std::int64_t kStagedDepths = 16;
-constexpr std::int64_t kMostRows = kBlockRows + 16;  // of a depth-major panel: whole vectors are written
-constexpr std::int64_t kPanelElements = 2 * kBlockPairs * kMostRows;
+constexpr std::int64_t kMaxRows = kBlockRows + 16;  // of a depth-major panel: whole vectors are written
+constexpr std::int64_t kPanelElements = 2 * kBlockPairs * kMaxRows;
 constexpr std::int64_t kStagedElements = kStagedDepths * (kBlockRows + kPanelSlack<BFloat16>);
 constexpr std::int64_t kSums = std::max(kTaskRows * kRowMajor.cols, kFewRows* kFew.cols);
 constexpr std::size_t kAlignment = 64;
@@ -47,19 +50,17 @@ static_assert(kFewRows * kRowStride <= kPanelElements);
 static_assert(kPanelElements * sizeof(BFloat16) % kAlignment == 0);
 static_assert(kStagedElements * sizeof(BFloat16) % kAlignment == 0);
 
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 /// A thread's scratch, cut up.
 struct Scratch {
   explicit Scratch(void* memory)
       : panel(static_cast<BFloat16*>(memory)),
         staged(panel + kPanelElements),
         packed(reinterpret_cast<std::uint32_t*>(staged + kStagedElements)),
-        sums(reinterpret_cast<float*>(packed + kMostPacked)),
+        sums(reinterpret_cast<float*>(packed + kMaxPacked)),
         addresses(reinterpret_cast<void**>(sums + kSums)),
         sum_rows(reinterpret_cast<float**>(addresses + kBlockRows)) {}
   static constexpr std::size_t kBytes = (kPanelElements + kStagedElements) * sizeof(BFloat16) +
-                                        kMostPacked * sizeof(std::uint32_t) + kSums * sizeof(float) +
+                                        kMaxPacked * sizeof(std::uint32_t) + kSums * sizeof(float) +
                                         2 * kBlockRows * sizeof(void*);
   BFloat16* panel;
   BFloat16* staged;  ///< depths of a depth-major panel before they are paired
@@ -77,6 +78,7 @@ static_assert(Scratch::kBytes % sizeof(void*) == 0);
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 HWY_INLINE HalfBits<U32> load_bits(const BFloat16* from, std::int64_t count) {
   const HalfTag<U32> half;
@@ -155,8 +157,8 @@ void pack_sliver(const StoredB<BFloat16>& b, std::int64_t first, std::int64_t de
   }
 }
 
-/// Loads rows [row, row + rows) of depths [depth, depth + depths) of A. Returns the elements from a pair of a row to
-/// the next.
+/// Loads rows [row, row + rows) of depths [depth, depth + depths) of A. Returns the number of elements from a pair of a
+/// row to the next pair.
 template <class Out>
 std::int64_t load_pairs(const BlockGemm<BFloat16, Out>& product, std::int64_t row, std::int64_t rows,
                         std::int64_t depth, std::int64_t depths, const Scratch& scratch) {
@@ -182,7 +184,7 @@ struct PackedB {
   std::int64_t first, last, begin, end;
 };
 
-/// A blocked product at work.
+/// One call of block_gemm.
 template <class Arithmetic, class Out>
 class PairGemm {
  public:
@@ -235,8 +237,8 @@ class PairGemm {
       }
   }
 
-  /// All rows of the range against a packed block of B. Row-major panels are loaded one tile at a time and stay in the
-  /// L1 cache. Depth-major ones, whose loading is cheaper in long runs of rows, stay in the L2 cache.
+  /// Multiplies all rows of the range with a packed block of B. Row-major panels are loaded one tile at a time and stay
+  /// in the L1 cache. Depth-major ones, whose loading is cheaper in long runs of rows, stay in the L2 cache.
   void run_rows(const PackedB& b, Prefetch& next_b) const {
     const std::int64_t row_blocks = divide_up(range_.rows, row_major_ ? kTileRows : kBlockRows);
     for (std::int64_t i = 0; i < row_blocks; ++i) {
@@ -274,8 +276,9 @@ class PairGemm {
     }
   }
 
-  /// Finds the rows of C, and where their sums wait: in C, or in scratch, which holds a row block's only if that sees
-  /// the whole depth at once.
+  /// Finds the rows of C, and where their sums wait between blocks of depths: in C itself if it is f32, else in
+  /// scratch. Where the whole depth is packed at once, scratch holds one row block; else it holds all rows of the
+  /// range.
   void locate(std::int64_t first, std::int64_t rows, const PackedB& b) const {
     Out** const addresses = reinterpret_cast<Out**>(scratch_.addresses);
     product_.locate_rows(range_.row + first, rows, addresses);
@@ -328,10 +331,21 @@ class PairGemm {
   std::int64_t blocks_;
 };
 
-template <class Out>
-void run_pair_gemm(const BlockGemm<BFloat16, Out>& product, const Range2d& range, const Scratch& scratch) {
-  with_pairing([&](auto pairing) { PairGemm<decltype(pairing), Out>(product, range, scratch).run(); });
+}  // namespace
+
+template <class Arithmetic, class Out>
+void block_gemm(const BlockGemm<typename Arithmetic::Element, Out>& product, const Range2d& range, void* memory) {
+  const auto address = (reinterpret_cast<std::uintptr_t>(memory) + kAlignment - 1) / kAlignment * kAlignment;
+  const Scratch scratch(reinterpret_cast<void*>(address));
+  PairGemm<Arithmetic, Out>(product, range, scratch).run();
 }
+
+template void block_gemm<WidenedBf16>(const BlockGemm<BFloat16>&, const Range2d&, void*);
+template void block_gemm<WidenedBf16>(const BlockGemm<BFloat16, float>&, const Range2d&, void*);
+#if HWY_TARGET == HWY_AVX3
+template void block_gemm<NativeBf16>(const BlockGemm<BFloat16>&, const Range2d&, void*);
+template void block_gemm<NativeBf16>(const BlockGemm<BFloat16, float>&, const Range2d&, void*);
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
@@ -339,27 +353,10 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace retort::cpu {
-namespace {
-
-template <class Out>
-void run(const BlockGemm<BFloat16, Out>& product, const Range2d& range, void* memory) {
-  const auto address = (reinterpret_cast<std::uintptr_t>(memory) + kAlignment - 1) / kAlignment * kAlignment;
-  const Scratch scratch(reinterpret_cast<void*>(address));
-  RETORT_SIMD_SELECT(run_pair_gemm<Out>)(product, range, scratch);
-}
-
-}  // namespace
 
 template <>
 std::size_t block_gemm_scratch_bytes<BFloat16>() {
   return kAlignment + Scratch::kBytes;
-}
-
-void block_gemm(const BlockGemm<BFloat16>& product, const Range2d& range, void* scratch) {
-  run(product, range, scratch);
-}
-void block_gemm(const BlockGemm<BFloat16, float>& product, const Range2d& range, void* scratch) {
-  run(product, range, scratch);
 }
 
 }  // namespace retort::cpu

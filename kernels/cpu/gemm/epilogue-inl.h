@@ -13,29 +13,29 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// Of the columns of one vector. Span: Whole or Part.
-template <class Span, class T>
+/// Of the columns of one vector. Lanes: Whole or Tail.
+template <class Lanes, class T>
 class ColumnEpilogue {
   using D = hn::ScalableTag<float>;
 
  public:
-  ColumnEpilogue(Span span, const Epilogue<T>& epilogue, std::int64_t col)
-      : span_(span),
+  ColumnEpilogue(Lanes lanes, const Epilogue<T>& epilogue, std::int64_t col)
+      : lanes_(lanes),
         residual_(epilogue.residual),
         relu_(epilogue.relu),
-        scale_(epilogue.scale != nullptr ? span.load(D(), epilogue.scale + col) : hn::Set(D(), 1.0f)),
-        bias_(epilogue.bias != nullptr ? span.load(D(), epilogue.bias + col) : hn::Zero(D())) {}
+        scale_(epilogue.scale != nullptr ? lanes.load(D(), epilogue.scale + col) : hn::Set(D(), 1.0f)),
+        bias_(epilogue.bias != nullptr ? lanes.load(D(), epilogue.bias + col) : hn::Zero(D())) {}
 
   /// The vector of C at index `at`, from its sums.
   HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> sum, std::int64_t at) const {
     const D d;
     auto value = hn::MulAdd(sum, scale_, bias_);
-    if (residual_ != nullptr) value = hn::Add(value, span_.load(d, residual_ + at));
+    if (residual_ != nullptr) value = hn::Add(value, lanes_.load(d, residual_ + at));
     return relu_ ? relu(d, value) : value;
   }
 
  private:
-  Span span_;
+  Lanes lanes_;
   const T* residual_;
   bool relu_;
   hn::Vec<D> scale_, bias_;

@@ -1,16 +1,28 @@
-#include "kernels/cpu/gemm/gemm.h"
+// The general matrix product, in f32 and in bf16 with sums in f32 (contract: kernels/gemm.h): A and B as they lie in
+// memory, given to the blocked product.
+#include "kernels/gemm.h"
 
-#include <algorithm>
 #include <cstring>
 
-#include "kernels/cpu/gemm/block_gemm.h"
+#include "kernels/entry.h"
 #include "kernels/threads.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/gemm/gemm.cpp"
+#include "kernels/cpu/simd/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/gemm/block_gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
-template <class T, class Out>
-void run(const GemmGeometry& g, const T* a, const T* b, const float* bias, bool relu, Out* c, void* workspace) {
+template <class Arithmetic, class T, class Out>
+void multiply(const GemmGeometry& g, const T* a, const T* b, const float* bias, bool relu, Out* c, void* workspace) {
   const auto copy_rows = [&](const PanelBlock<T>& block) {
     for (std::int64_t i = 0; i < block.rows; ++i)
       std::memcpy(block.panel + i * block.stride, a + (block.row + i) * g.k + block.depth, block.depths * sizeof(T));
@@ -36,32 +48,41 @@ void run(const GemmGeometry& g, const T* a, const T* b, const float* bias, bool 
   };
   const TaskGrid grid(g.m, g.n);
   parallel_tasks(grid.size(), [&](std::int64_t index, int thread) {
-    block_gemm(product, grid[index], static_cast<char*>(workspace) + thread * block_gemm_scratch_bytes<T>());
+    block_gemm<Arithmetic>(product, grid[index],
+                           static_cast<char*>(workspace) + thread * block_gemm_scratch_bytes<T>());
   });
+}
+
+/// For the present num_threads(); asked for again when that changes.
+template <class T>
+std::size_t workspace_bytes(const GemmGeometry&) {
+  return num_threads() * block_gemm_scratch_bytes<T>();
+}
+
+/// c is of T, or of float if parameter_c.
+template <class Arithmetic, class T>
+void run(Stream, const GemmGeometry& g, const T* a, const T* b, const float* bias, bool relu, void* c,
+         void* workspace) {
+  if (g.parameter_c)
+    multiply<Arithmetic>(g, a, b, bias, relu, static_cast<float*>(c), workspace);
+  else
+    multiply<Arithmetic>(g, a, b, bias, relu, static_cast<T*>(c), workspace);
 }
 
 }  // namespace
 
-template <class T>
-std::size_t gemm_workspace_bytes(const GemmGeometry&) {
-  return num_threads() * block_gemm_scratch_bytes<T>();
+template <class Arithmetic>
+GemmKernels gemm() {
+  using T = typename Arithmetic::Element;
+  return {.workspace_bytes = workspace_bytes<T>, .run = entry<run<Arithmetic, T>>};
 }
 
-template <class T>
-void gemm_run(Stream, const GemmGeometry& g, const void* a_, const void* b_, const void* bias_, bool relu, void* c,
-              void* workspace) {
-  const auto *a = static_cast<const T*>(a_), *b = static_cast<const T*>(b_);
-  const auto* bias = static_cast<const float*>(bias_);
-  if (g.parameter_c)
-    run(g, a, b, bias, relu, static_cast<float*>(c), workspace);
-  else
-    run(g, a, b, bias, relu, static_cast<T*>(c), workspace);
-}
+template GemmKernels gemm<FloatArithmetic>();
+template GemmKernels gemm<WidenedBf16>();
+#if HWY_TARGET == HWY_AVX3
+template GemmKernels gemm<NativeBf16>();
+#endif
 
-template std::size_t gemm_workspace_bytes<float>(const GemmGeometry&);
-template std::size_t gemm_workspace_bytes<BFloat16>(const GemmGeometry&);
-template void gemm_run<float>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*, void*);
-template void gemm_run<BFloat16>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*,
-                                 void*);
-
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();

@@ -1,5 +1,5 @@
 // The register tile: C[MR, NV vectors] (+)= A panel * B sliver, all accumulators in registers. 14 x 2 vectors keep 28
-// of AVX-512's 32 registers busy, 6 x 2 the 16 of AVX2. Included once per instruction set.
+// of AVX-512's 32 registers busy, 6 x 2 the 16 of AVX2. Included once per target.
 #if defined(RETORT_MICROKERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_MICROKERNEL_INL_H_
 #undef RETORT_MICROKERNEL_INL_H_
@@ -31,7 +31,6 @@ constexpr std::int64_t kLanes = hn::MaxLanes(F32());
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = kLanes >= 16 ? 14 : 6;
 constexpr std::int64_t kSliver = kTileVectors * kLanes;  // columns of a full tile
-inline std::int64_t sliver_cols() { return kSliver; }
 
 constexpr std::size_t kPrefetchEvery = 4;  // depths
 

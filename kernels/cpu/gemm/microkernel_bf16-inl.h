@@ -1,9 +1,9 @@
 // The register tile of products of bf16: C[MR, NV vectors] (+)= A panel * B sliver, sums in f32 and all in registers.
 //
-// Depth goes in pairs. A 32-bit lane of B holds two neighbouring depths of a column, the first in its lower half; of a
-// row of A two neighbours are one 32-bit broadcast. AVX-512 BF16 has an instruction for it, vdpbf16ps: sum += a.first *
-// b.first + a.second * b.second in each lane. Elsewhere the halves are widened and multiplied one after the other.
-// Included once per instruction set, after microkernel-inl.h.
+// Depths are taken in pairs. A 32-bit lane of B holds two neighbouring depths of a column, the first in its lower half;
+// of a row of A two neighbours are one 32-bit broadcast. AVX-512 BF16 has an instruction for it, vdpbf16ps: sum +=
+// a.first * b.first + a.second * b.second in each lane. Elsewhere the halves are widened and multiplied one after the
+// other. Included once per target, after microkernel-inl.h.
 #if defined(RETORT_MICROKERNEL_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_MICROKERNEL_BF16_INL_H_
 #undef RETORT_MICROKERNEL_BF16_INL_H_
@@ -11,8 +11,8 @@
 #define RETORT_MICROKERNEL_BF16_INL_H_
 #endif
 
+#include "kernels/cpu/gemm/block_gemm.h"
 #include "kernels/cpu/simd/bfloat16-inl.h"
-#include "kernels/cpu/simd/simd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
@@ -44,8 +44,13 @@ HWY_INLINE std::uint32_t load_pair(const BFloat16* from) {
   return pair;
 }
 
-/// How pairs are multiplied and results rounded by plain float arithmetic.
-struct WidenedPairs {
+/// How pairs are multiplied and results rounded.
+template <class Arithmetic>
+struct Pairing;
+
+/// By plain float arithmetic.
+template <>
+struct Pairing<WidenedBf16> {
   template <int MR, int NV>
   HWY_INLINE static void multiply_add(const BFloat16* a, std::int64_t row_step, const Pairs (&b)[NV],
                                       Vector (&sum)[MR][NV]) {
@@ -88,9 +93,10 @@ struct WidenedPairs {
 };
 
 #if HWY_TARGET == HWY_AVX3
-/// The same by AVX-512 BF16, in assembly: intrinsics would need a target that Highway does not have, and none of its
+/// By AVX-512 BF16, in assembly: intrinsics would need a target that Highway does not have, and none of its
 /// functions could be inlined there. Denormals count as 0.
-struct NativePairs {
+template <>
+struct Pairing<NativeBf16> {
   template <int MR, int NV>
   HWY_INLINE static void multiply_add(const BFloat16* a, std::int64_t row_step, const Pairs (&b)[NV],
                                       Vector (&sum)[MR][NV]) {
@@ -121,17 +127,8 @@ struct NativePairs {
 };
 #endif
 
-/// Calls f with the one of the above that this processor runs best.
-template <class F>
-HWY_INLINE void with_pairing(const F& f) {
-#if HWY_TARGET == HWY_AVX3
-  if (simd_level() == SimdLevel::avx512_bf16) return f(NativePairs{});
-#endif
-  f(WidenedPairs{});
-}
-
-/// Where whole vectors of a tile's residual can be read: in place, or copied where columns end earlier. Masked loads
-/// amid the sums would cost these their registers.
+/// A tile's residual, readable in whole vectors: in place, or copied where the columns end within a vector. Masked
+/// loads between the sums would take registers from them.
 template <int MR, int NV>
 struct ResidualRows {
   explicit ResidualRows(const PairTile& tile) {
@@ -170,8 +167,8 @@ void run_pair_tile(const PairTile& tile) {
   const BFloat16* HWY_RESTRICT a = tile.a;
   const std::uint32_t* HWY_RESTRICT b = tile.b;
   for (auto l = static_cast<std::size_t>(tile.pairs); l > 0; --l) {
-    // What the next sliver's tile starts from, or this one's target: a row at a time, as all at once would hold up the
-    // reading of B.
+    // Fetches this tile's target, or what the next sliver's tile starts from. One row at a time: all at once would hold
+    // up the reading of B.
     if (l % kPrefetchEvery == 0 && l / kPrefetchEvery < MR) {
       if (tile.c != nullptr) {
         hwy::Prefetch(tile.c[l / kPrefetchEvery] + tile.col);
@@ -185,7 +182,7 @@ void run_pair_tile(const PairTile& tile) {
     Pairs columns[NV];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(U32(), b + v * kLanes);
-    Arithmetic::template multiply_add<MR, NV>(a, kRowStep > 0 ? kRowStep : 2, columns, sum);
+    Pairing<Arithmetic>::template multiply_add<MR, NV>(a, kRowStep > 0 ? kRowStep : 2, columns, sum);
     a += kRowStep > 0 ? 2 : tile.a_step;
     b += tile.b_step;
   }
@@ -198,7 +195,7 @@ void run_pair_tile(const PairTile& tile) {
       sum);
   if (tile.c != nullptr) {
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) Arithmetic::template store<NV>(sum[i], tile.c[i] + tile.col, tile.cols);
+    for (int i = 0; i < MR; ++i) Pairing<Arithmetic>::template store<NV>(sum[i], tile.c[i] + tile.col, tile.cols);
     return;
   }
 #pragma GCC unroll 16

@@ -1,5 +1,5 @@
 // Packing a matrix of floats, or of bf16 that is widened, into the rows of one sliver, from stored rows or stored
-// columns. Included once per instruction set.
+// columns. Included once per target.
 #if defined(RETORT_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_PACK_INL_H_
 #undef RETORT_PACK_INL_H_

@@ -1,7 +1,9 @@
-#include "kernels/cpu/loss/dist_loss.h"
-
+// DIST, the soft term that looks along the batch too (formula: kernels/loss.h): both nets' probabilities, then the
+// correlations of classes over the batch, then those of rows with the gradient.
 #include <algorithm>
 #include <cmath>
+
+#include "kernels/loss.h"
 
 #include "kernels/threads.h"
 
@@ -17,20 +19,22 @@
 #include "kernels/cpu/simd/exponential-inl.h"
 
 #include "kernels/cpu/loss/soft_row-inl.h"
+#include "kernels/cpu/loss/soft_terms-inl.h"
 
 #ifndef RETORT_KERNELS_CPU_DIST_LOSS_SHARED_
 #define RETORT_KERNELS_CPU_DIST_LOSS_SHARED_
 namespace retort::cpu {
+namespace {
 
 /// A call's arguments and its workspace.
 struct DistBatch {
   Rows rows;
   DistillationSettings settings;
   const float *z, *v;
-  float* dz;                                ///< may be null
-  float *q, *p;                             ///< [rows, classes]: softmax(z / T), softmax(v / T)
-  double* sums;                             ///< [5, classes]
-  float *mean_q, *mean_p, *across, *along;  ///< [classes]
+  float* dz;                                                                        ///< may be null
+  double* sums;                                                                     ///< [5, classes]
+  float *mean_q = nullptr, *mean_p = nullptr, *across = nullptr, *along = nullptr;  ///< [classes]
+  float *q = nullptr, *p = nullptr;  ///< [rows, classes]: softmax(z / T), softmax(v / T)
 };
 
 /// Pearson's correlation of two vectors from their centred products.
@@ -44,26 +48,29 @@ struct Correlation {
   }
 };
 
+}  // namespace
 }  // namespace retort::cpu
 #endif
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 void soften_row(const float* x, std::int64_t classes, double temperature, float* y) {
   const F32 d;
   const Exponential exponential(temperature);
   const V32 top = hn::Set(d, row_maximum(x, classes));
   Sum sum;
-  vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 e = exponential(hn::Sub(span.load(d, x + i), top));
-    sum.add(span, e);
-    span.store(d, e, y + i);
+  vector_loop(d, 0, classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 e = exponential(hn::Sub(lanes.load(d, x + i), top));
+    sum.add(lanes, e);
+    lanes.store(d, e, y + i);
   });
   const V32 share = hn::Set(d, static_cast<float>(1 / sum.in_double()));
-  vector_loop(d, 0, classes,
-              [&](auto span, std::int64_t i) HWY_ATTR { span.store(d, hn::Mul(span.load(d, y + i), share), y + i); });
+  vector_loop(d, 0, classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    lanes.store(d, hn::Mul(lanes.load(d, y + i), share), y + i);
+  });
 }
 
 SoftRow row_of(const DistBatch& batch, std::int64_t row) {
@@ -94,24 +101,24 @@ void dist_columns(const DistBatch& batch, std::int64_t begin, std::int64_t end) 
   constexpr std::int64_t kStrip = 8;  // rows over which the sums stay in registers
   const F64 d;
   for (std::int64_t row = 0; row < batch.rows.rows; row += kStrip)
-    vector_loop(d, begin, end, [&](auto span, std::int64_t j) HWY_ATTR {
-      const V64 first_q = load_wide(span, batch.q + j), first_p = load_wide(span, batch.p + j);
-      V64 sum_b = span.load(d, b + j), sum_a = span.load(d, a + j), sum_bb = span.load(d, bb + j);
-      V64 sum_ab = span.load(d, ab + j), sum_aa = span.load(d, aa + j);
+    vector_loop(d, begin, end, [&](auto lanes, std::int64_t j) HWY_ATTR {
+      const V64 first_q = load_wide(lanes, batch.q + j), first_p = load_wide(lanes, batch.p + j);
+      V64 sum_b = lanes.load(d, b + j), sum_a = lanes.load(d, a + j), sum_bb = lanes.load(d, bb + j);
+      V64 sum_ab = lanes.load(d, ab + j), sum_aa = lanes.load(d, aa + j);
       for (std::int64_t i = row; i < std::min(row + kStrip, batch.rows.rows); ++i) {
-        const V64 y = hn::Sub(load_wide(span, batch.q + i * classes + j), first_q);
-        const V64 x = hn::Sub(load_wide(span, batch.p + i * classes + j), first_p);
+        const V64 y = hn::Sub(load_wide(lanes, batch.q + i * classes + j), first_q);
+        const V64 x = hn::Sub(load_wide(lanes, batch.p + i * classes + j), first_p);
         sum_b = hn::Add(sum_b, y);
         sum_a = hn::Add(sum_a, x);
         sum_bb = hn::MulAdd(y, y, sum_bb);
         sum_ab = hn::MulAdd(x, y, sum_ab);
         sum_aa = hn::MulAdd(x, x, sum_aa);
       }
-      span.store(d, sum_b, b + j);
-      span.store(d, sum_a, a + j);
-      span.store(d, sum_bb, bb + j);
-      span.store(d, sum_ab, ab + j);
-      span.store(d, sum_aa, aa + j);
+      lanes.store(d, sum_b, b + j);
+      lanes.store(d, sum_a, a + j);
+      lanes.store(d, sum_bb, bb + j);
+      lanes.store(d, sum_ab, ab + j);
+      lanes.store(d, sum_aa, aa + j);
     });
   const double share = 1 / static_cast<double>(classes);
   for (std::int64_t j = begin; j < end; ++j) {
@@ -137,42 +144,38 @@ double dist_rows(const DistBatch& batch, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) {
     const SoftRow row = row_of(batch, i);
     Sum sum_aa, sum_ab, sum_bb, inner;
-    vector_loop(d, 0, classes, [&](auto span, std::int64_t j) HWY_ATTR {
-      const V32 y = hn::Sub(span.load(d, row.q + j), mean), x = hn::Sub(span.load(d, row.p + j), mean);
-      sum_aa.add_product(span, x, x);
-      sum_ab.add_product(span, x, y);
-      sum_bb.add_product(span, y, y);
+    vector_loop(d, 0, classes, [&](auto lanes, std::int64_t j) HWY_ATTR {
+      const V32 y = hn::Sub(lanes.load(d, row.q + j), mean), x = hn::Sub(lanes.load(d, row.p + j), mean);
+      sum_aa.add_product(lanes, x, x);
+      sum_ab.add_product(lanes, x, y);
+      sum_bb.add_product(lanes, y, y);
     });
     const Correlation correlation(sum_aa.in_double(), sum_ab.in_double(), sum_bb.in_double());
     loss += 1 - correlation.r;
     if (!row.dz) continue;
-    // The mean over the rows is the caller's: so a column's part counts n times.
+    // The caller takes the mean over the rows, so a column's share counts n times.
     const V32 across = hn::Set(d, static_cast<float>(correlation.across));
     const V32 along = hn::Set(d, static_cast<float>(correlation.along)), rows = hn::Set(d, static_cast<float>(n));
-    vector_loop(d, 0, classes, [&](auto span, std::int64_t j) HWY_ATTR {
-      const V32 q = span.load(d, row.q + j), p = span.load(d, row.p + j);
+    vector_loop(d, 0, classes, [&](auto lanes, std::int64_t j) HWY_ATTR {
+      const V32 q = lanes.load(d, row.q + j), p = lanes.load(d, row.p + j);
       const V32 of_row = hn::NegMulAdd(hn::Sub(p, mean), across, hn::Mul(hn::Sub(q, mean), along));
-      const V32 x = hn::Sub(p, span.load(d, batch.mean_p + j)), y = hn::Sub(q, span.load(d, batch.mean_q + j));
-      const V32 of_column = hn::NegMulAdd(x, span.load(d, batch.across + j), hn::Mul(y, span.load(d, batch.along + j)));
+      const V32 x = hn::Sub(p, lanes.load(d, batch.mean_p + j)), y = hn::Sub(q, lanes.load(d, batch.mean_q + j));
+      const V32 of_column =
+          hn::NegMulAdd(x, lanes.load(d, batch.across + j), hn::Mul(y, lanes.load(d, batch.along + j)));
       const V32 g = hn::MulAdd(of_column, rows, of_row);
-      inner.add_product(span, q, g);
-      span.store(d, g, row.p + j);
+      inner.add_product(lanes, q, g);
+      lanes.store(d, g, row.p + j);
     });
     const V32 mean_g = hn::Set(d, static_cast<float>(inner.in_double()));
     const V32 by_t = hn::Set(d, static_cast<float>(1 / row.temperature));
-    add_gradient(row, [&](auto span, std::int64_t j) HWY_ATTR {
-      return hn::Mul(hn::Mul(span.load(d, row.q + j), hn::Sub(span.load(d, row.p + j), mean_g)), by_t);
+    add_gradient(row, [&](auto lanes, std::int64_t j) HWY_ATTR {
+      return hn::Mul(hn::Mul(lanes.load(d, row.q + j), hn::Sub(lanes.load(d, row.p + j), mean_g)), by_t);
     });
   }
   return loss;
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace retort::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace retort::cpu {
+}  // namespace
 
 std::size_t dist_loss_workspace_bytes(Rows rows) {
   return static_cast<std::size_t>(rows.classes) *
@@ -183,7 +186,8 @@ double add_dist_loss(Rows rows, const DistillationSettings& settings, const floa
                      void* workspace) {
   constexpr std::int64_t kBlocks = 64, kColumns = 64;
   const std::int64_t classes = rows.classes, count = rows.rows * classes;
-  DistBatch batch{rows, settings, z, v, dz, {}, {}, static_cast<double*>(workspace), {}, {}, {}, {}};
+  DistBatch batch{
+      .rows = rows, .settings = settings, .z = z, .v = v, .dz = dz, .sums = static_cast<double*>(workspace)};
   batch.mean_q = reinterpret_cast<float*>(batch.sums + 5 * classes);
   batch.mean_p = batch.mean_q + classes;
   batch.across = batch.mean_p + classes;
@@ -194,19 +198,17 @@ double add_dist_loss(Rows rows, const DistillationSettings& settings, const floa
   // Sums are taken over a fixed number of blocks of rows, and column by column, whatever the number of threads.
   const std::int64_t blocks = std::min(kBlocks, rows.rows);
   const auto first = [&](std::int64_t block) { return rows.rows * block / blocks; };
-  const auto soften = RETORT_SIMD_SELECT(dist_soften);
-  parallel_tasks(blocks, [&](std::int64_t block, int) { soften(batch, first(block), first(block + 1)); });
-  const auto columns = RETORT_SIMD_SELECT(dist_columns);
-  parallel_for(classes, kColumns, [&](std::int64_t begin, std::int64_t end) { columns(batch, begin, end); });
-  const auto of_rows = RETORT_SIMD_SELECT(dist_rows);
+  parallel_tasks(blocks, [&](std::int64_t block, int) { dist_soften(batch, first(block), first(block + 1)); });
+  parallel_for(classes, kColumns, [&](std::int64_t begin, std::int64_t end) { dist_columns(batch, begin, end); });
   double partial[kBlocks] = {};
   parallel_tasks(blocks,
-                 [&](std::int64_t block, int) { partial[block] = of_rows(batch, first(block), first(block + 1)); });
+                 [&](std::int64_t block, int) { partial[block] = dist_rows(batch, first(block), first(block + 1)); });
   double row_loss = 0, column_loss = 0;
   for (const double part : partial) row_loss += part;
   for (std::int64_t j = 0; j < classes; ++j) column_loss += batch.sums[j];
   return row_loss / static_cast<double>(rows.rows) + column_loss / static_cast<double>(classes);
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
-#endif
+HWY_AFTER_NAMESPACE();

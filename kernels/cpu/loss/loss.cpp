@@ -1,10 +1,16 @@
-#include "kernels/cpu/loss/loss.h"
+// Cross-entropy and the fused distillation loss (contract: kernels/loss.h): vectors of floats inside, sums of rows and
+// logarithms in double (docs/numerics.md). A row is read from memory once; the passes after the first find it in L1.
+//
+// Logits in bf16 are converted to f32 and their gradient back, as they are few. The trainer never asks: it converts
+// logits first.
+#include "kernels/loss.h"
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
-#include "kernels/cpu/loss/dist_loss.h"
-#include "kernels/cpu/loss/soft_loss.h"
+#include "kernels/bfloat16.h"
+#include "kernels/entry.h"
 #include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -19,9 +25,12 @@
 
 #include "kernels/cpu/simd/exponential-inl.h"
 
+#include "kernels/cpu/loss/soft_terms-inl.h"
+
 #ifndef RETORT_KERNELS_CPU_LOSS_SHARED_
 #define RETORT_KERNELS_CPU_LOSS_SHARED_
 namespace retort::cpu {
+namespace {
 
 /// Everything about the loss that is the same for all rows. A weight of 0 means: do not look.
 struct LossTerms {
@@ -47,103 +56,8 @@ double hard_loss(const Logit& logit, double log_sum, double logit_sum, std::int6
   return (1 - targets.smoothing) * loss + targets.smoothing * uniform;
 }
 
-}  // namespace retort::cpu
-#endif
-
-HWY_BEFORE_NAMESPACE();
-namespace retort::cpu {
-namespace HWY_NAMESPACE {
-
-/// The loss of one row of many classes; dz, if wanted, receives its gradient times `scale`. An exponential costs more
-/// than all else that is done to a logit, so each is computed once: those of z wait in dz, those of z / T and v / T in
-/// `kept`, 2 * classes floats.
-template <bool kHard, bool kSoft>
-RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
-                    double scale, const float* z, const float* v, float* dz, float* kept) {
-  const F32 d;
-  const double temperature = terms.temperature;
-  const bool convex = terms.convention == Convention::convex;
-  const Exponential exponential(1), exponential_t(temperature);
-  const float top_z = row_maximum(z, classes), top_v = kSoft ? row_maximum(v, classes) : 0;
-  [[maybe_unused]] float *const q = kept, *const p = kept + classes;
-
-  Sum sum_e, sum_logit, sum_q, sum_p, sum_cross;
-  vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    // The next row comes from memory while this one is computed; else each would wait for the other.
-    hwy::Prefetch(z + classes + i);
-    if (v) hwy::Prefetch(v + classes + i);
-    if (dz) hwy::Prefetch(dz + classes + i);
-    const V32 a = hn::Sub(span.load(d, z + i), hn::Set(d, top_z));
-    if constexpr (kHard) {
-      const V32 e = exponential(a);
-      sum_e.add(span, e);
-      if (targets.smoothing != 0) sum_logit.add(span, a);
-      if (dz) span.store(d, e, dz + i);
-    }
-    if constexpr (kSoft) {
-      const V32 b = hn::Sub(span.load(d, v + i), hn::Set(d, top_v));
-      const V32 student = exponential_t(a), teacher = exponential_t(b);
-      sum_q.add(span, student);
-      sum_p.add(span, teacher);
-      // T (log p - log q) but for the sums: a difference of logits is exact enough where the quotient of two tiny
-      // probabilities is not.
-      sum_cross.add_product(span, teacher, convex ? hn::Sub(b, a) : hn::Neg(a));
-      if (dz) span.store(d, student, q + i);
-      if (dz) span.store(d, teacher, p + i);
-    }
-  });
-
-  RowLoss loss;
-  const double total_e = sum_e.in_double(), total_q = sum_q.in_double(), total_p = sum_p.in_double();
-  if constexpr (kHard)
-    loss.hard = hard_loss([&](std::int64_t i) { return double{z[i]} - top_z; }, std::log(total_e),
-                          sum_logit.in_double(), classes, targets, row);
-  if constexpr (kSoft) {
-    const double cross = sum_cross.in_double() / (total_p * temperature);
-    loss.soft = convex ? temperature * temperature * (cross + std::log(total_q / total_p)) : cross + std::log(total_q);
-  }
-  if (!dz) return loss;
-
-  const double hard_scale = terms.hard_weight * scale;
-  const double soft_scale = terms.soft_weight * (convex ? temperature : 1 / temperature) * scale;
-  const V32 e_scale = hn::Set(d, static_cast<float>(hard_scale / total_e));
-  const V32 q_scale = hn::Set(d, static_cast<float>(soft_scale / total_q));
-  const V32 p_for_q = hn::Set(d, static_cast<float>(total_q / total_p));
-  const V32 uniform = hn::Set(d, static_cast<float>(-hard_scale * targets.smoothing / static_cast<double>(classes)));
-  vector_loop(d, 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    V32 gradient = hn::Zero(d);
-    if constexpr (kHard) gradient = hn::MulAdd(span.load(d, dz + i), e_scale, uniform);
-    // The difference first, rounded once: a good student's is small. It is 0 where the nets agree.
-    if constexpr (kSoft)
-      gradient = hn::MulAdd(hn::NegMulAdd(p_for_q, span.load(d, p + i), span.load(d, q + i)), q_scale, gradient);
-    span.store(d, gradient, dz + i);
-  });
-  if constexpr (kHard) {
-    const double weight = targets.weight ? double{targets.weight[row]} : 1;
-    const double target_scale = hard_scale * (1 - targets.smoothing);
-    dz[targets.labels[row]] -= static_cast<float>(target_scale * weight);
-    if (targets.labels2) dz[targets.labels2[row]] -= static_cast<float>(target_scale * (1 - weight));
-  }
-  return loss;
-}
-
-RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
-                 double scale, const float* z, const float* v, float* dz, float* kept) {
-  const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
-  const auto of_terms = hard && soft ? loss_of_row<true, true>
-                        : hard       ? loss_of_row<true, false>
-                        : soft       ? loss_of_row<false, true>
-                                     : loss_of_row<false, false>;
-  return of_terms(classes, terms, targets, row, scale, z, v, dz, kept);
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace retort::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace retort::cpu {
-namespace {
+// What follows, in double, is compiled apart from the vectors and never inlined there: the compiler would fuse products
+// and sums where an instruction set can, and the bits would differ.
 
 /// Rows of so few classes are computed in double, which costs little there: with two or ten classes a confident net's
 /// loss and gradient are often the small differences of numbers near 1.
@@ -198,21 +112,28 @@ RowLoss loss_of_few(std::int64_t classes, const LossTerms& terms, const HardTarg
 /// What a thread keeps of a row between its passes; 4 KiB lie between two threads', whose prefetchers run ahead.
 std::int64_t kept_floats(std::int64_t classes) { return (3 * classes + 15) / 16 * 16 + 1024; }
 
-/// Means of both terms over the rows; the soft one is that of `other` unless that is null. Rows are summed in a fixed
-/// number of blocks, whatever the number of threads.
-RowLoss mean_loss(Rows rows, const LossTerms& terms, const DistillationSettings* other, const HardTargets& targets,
-                  const void* z_, const void* v_, void* dz_, void* workspace) {
+/// The kernels of an instruction set for one row.
+struct RowKernels {
+  /// loss_of_row, whichever its terms.
+  RowLoss (*terms)(std::int64_t classes, const LossTerms&, const HardTargets&, std::int64_t row, double scale,
+                   const float* z, const float* v, float* dz, float* kept);
+  /// add_soft_row.
+  double (*soft)(Rows, const DistillationSettings&, const std::int64_t* labels, std::int64_t row, const float* z,
+                 const float* v, float* dz, float* kept);
+};
+
+/// Means of both terms over the rows. The soft term is that of `other`, or plain KD's where `other` is null. Rows are
+/// summed in a fixed number of blocks, whatever the number of threads.
+HWY_NOINLINE RowLoss mean_loss(const RowKernels& kernels, Rows rows, const LossTerms& terms,
+                               const DistillationSettings* other, const HardTargets& targets, const float* z,
+                               const float* v, float* dz, float* workspace) {
   constexpr std::int64_t kBlocks = 64;
-  const auto row_kernel = RETORT_SIMD_SELECT(loss_row);
-  const float* z = static_cast<const float*>(z_);
-  const float* v = static_cast<const float*>(v_);
-  float* dz = static_cast<float*>(dz_);
   const double scale = 1 / static_cast<double>(rows.rows);
   const std::int64_t blocks =
       std::clamp<std::int64_t>(rows.rows * rows.classes / 1024, 1, std::min(kBlocks, rows.rows));
   RowLoss partial[kBlocks];
   parallel_tasks(blocks, [&](std::int64_t block, int thread) {
-    float* const kept = static_cast<float*>(workspace) + thread * kept_floats(rows.classes);
+    float* const kept = workspace + thread * kept_floats(rows.classes);
     const std::int64_t begin = rows.rows * block / blocks, end = rows.rows * (block + 1) / blocks;
     RowLoss sum;  // not in partial[]: two threads' blocks share a cache line there
     for (std::int64_t row = begin; row < end; ++row) {
@@ -221,10 +142,10 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const DistillationSettings*
       float* const of_dz = dz ? dz + at : nullptr;
       const RowLoss loss = rows.classes <= kFewClasses
                                ? loss_of_few(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz)
-                               : row_kernel(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz, kept);
+                               : kernels.terms(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz, kept);
       sum.hard += loss.hard;
       sum.soft += loss.soft;
-      if (other) sum.soft += add_soft_row(rows, *other, targets.labels, row, z, v, dz, kept);
+      if (other) sum.soft += kernels.soft(rows, *other, targets.labels, row, z, v, dz, kept);
     }
     partial[block] = sum;
   });
@@ -236,21 +157,106 @@ RowLoss mean_loss(Rows rows, const LossTerms& terms, const DistillationSettings*
   return mean;
 }
 
+HWY_NOINLINE float total_loss(double hard_weight, double hard, double soft_weight, double soft) {
+  return static_cast<float>(hard_weight * hard + soft_weight * soft);
+}
+
 }  // namespace
+}  // namespace retort::cpu
+#endif
 
-std::size_t loss_workspace_bytes(Rows rows) {
-  return std::max(static_cast<std::size_t>(num_threads() * kept_floats(rows.classes)) * sizeof(float),
-                  dist_loss_workspace_bytes(rows));
+HWY_BEFORE_NAMESPACE();
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+namespace {
+
+/// The loss of one row of many classes; dz, if wanted, receives its gradient times `scale`. An exponential costs more
+/// than all else that is done to a logit, so each is computed once: those of z wait in dz, those of z / T and v / T in
+/// `kept`, 2 * classes floats.
+template <bool kHard, bool kSoft>
+RowLoss loss_of_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                    double scale, const float* z, const float* v, float* dz, float* kept) {
+  const F32 d;
+  const double temperature = terms.temperature;
+  const bool convex = terms.convention == Convention::convex;
+  const Exponential exponential(1), exponential_t(temperature);
+  const float top_z = row_maximum(z, classes), top_v = kSoft ? row_maximum(v, classes) : 0;
+  [[maybe_unused]] float *const q = kept, *const p = kept + classes;
+
+  Sum sum_e, sum_logit, sum_q, sum_p, sum_cross;
+  vector_loop(d, 0, classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    // Fetches the next row from memory while this one is computed.
+    hwy::Prefetch(z + classes + i);
+    if (v) hwy::Prefetch(v + classes + i);
+    if (dz) hwy::Prefetch(dz + classes + i);
+    const V32 a = hn::Sub(lanes.load(d, z + i), hn::Set(d, top_z));
+    if constexpr (kHard) {
+      const V32 e = exponential(a);
+      sum_e.add(lanes, e);
+      if (targets.smoothing != 0) sum_logit.add(lanes, a);
+      if (dz) lanes.store(d, e, dz + i);
+    }
+    if constexpr (kSoft) {
+      const V32 b = hn::Sub(lanes.load(d, v + i), hn::Set(d, top_v));
+      const V32 student = exponential_t(a), teacher = exponential_t(b);
+      sum_q.add(lanes, student);
+      sum_p.add(lanes, teacher);
+      // T (log p - log q) but for the sums: a difference of logits is exact enough where the quotient of two tiny
+      // probabilities is not.
+      sum_cross.add_product(lanes, teacher, convex ? hn::Sub(b, a) : hn::Neg(a));
+      if (dz) lanes.store(d, student, q + i);
+      if (dz) lanes.store(d, teacher, p + i);
+    }
+  });
+
+  RowLoss loss;
+  const double total_e = sum_e.in_double(), total_q = sum_q.in_double(), total_p = sum_p.in_double();
+  if constexpr (kHard)
+    loss.hard = hard_loss([&](std::int64_t i) { return double{z[i]} - top_z; }, std::log(total_e),
+                          sum_logit.in_double(), classes, targets, row);
+  if constexpr (kSoft) {
+    const double cross = sum_cross.in_double() / (total_p * temperature);
+    loss.soft = convex ? temperature * temperature * (cross + std::log(total_q / total_p)) : cross + std::log(total_q);
+  }
+  if (!dz) return loss;
+
+  const double hard_scale = terms.hard_weight * scale;
+  const double soft_scale = terms.soft_weight * (convex ? temperature : 1 / temperature) * scale;
+  const V32 e_scale = hn::Set(d, static_cast<float>(hard_scale / total_e));
+  const V32 q_scale = hn::Set(d, static_cast<float>(soft_scale / total_q));
+  const V32 p_for_q = hn::Set(d, static_cast<float>(total_q / total_p));
+  const V32 uniform = hn::Set(d, static_cast<float>(-hard_scale * targets.smoothing / static_cast<double>(classes)));
+  vector_loop(d, 0, classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    V32 gradient = hn::Zero(d);
+    if constexpr (kHard) gradient = hn::MulAdd(lanes.load(d, dz + i), e_scale, uniform);
+    // The difference first, rounded once: a good student's is small. It is 0 where the nets agree.
+    if constexpr (kSoft)
+      gradient = hn::MulAdd(hn::NegMulAdd(p_for_q, lanes.load(d, p + i), lanes.load(d, q + i)), q_scale, gradient);
+    lanes.store(d, gradient, dz + i);
+  });
+  if constexpr (kHard) {
+    const double weight = targets.weight ? double{targets.weight[row]} : 1;
+    const double target_scale = hard_scale * (1 - targets.smoothing);
+    dz[targets.labels[row]] -= static_cast<float>(target_scale * weight);
+    if (targets.labels2) dz[targets.labels2[row]] -= static_cast<float>(target_scale * (1 - weight));
+  }
+  return loss;
 }
 
-void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz,
-                   void* workspace) {
-  *static_cast<float*>(loss) =
-      static_cast<float>(mean_loss(rows, {}, nullptr, targets, z, nullptr, dz, workspace).hard);
+RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets& targets, std::int64_t row,
+                 double scale, const float* z, const float* v, float* dz, float* kept) {
+  const bool hard = terms.hard_weight != 0, soft = terms.soft_weight != 0;
+  const auto of_terms = hard && soft ? loss_of_row<true, true>
+                        : hard       ? loss_of_row<true, false>
+                        : soft       ? loss_of_row<false, true>
+                                     : loss_of_row<false, false>;
+  return of_terms(classes, terms, targets, row, scale, z, v, dz, kept);
 }
 
-void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const void* z,
-                  const void* v, void* loss, void* dz, void* workspace) {
+constexpr RowKernels kRowKernels = {.terms = loss_row, .soft = add_soft_row};
+
+void distillation_in_float(Rows rows, const DistillationSettings& given, const HardTargets& targets, const float* z,
+                           const float* v, float* loss, float* dz, float* workspace) {
   const DistillationSettings settings = given.now();
   const double soft_weight = weight_of_soft(settings);
   const bool plain = is_plain_kd(settings);
@@ -260,15 +266,101 @@ void distillation(Stream, Rows rows, const DistillationSettings& given, const Ha
                            .convention = settings.convention};
   const bool whole_batch = settings.loss == SoftLoss::dist && soft_weight != 0;
   const bool other = !plain && !whole_batch && soft_weight != 0;
-  RowLoss mean = mean_loss(rows, terms, other ? &settings : nullptr, targets, z, v, dz, workspace);
-  if (whole_batch)
-    mean.soft = add_dist_loss(rows, settings, static_cast<const float*>(z), static_cast<const float*>(v),
-                              static_cast<float*>(dz), workspace);
-  float* parts = static_cast<float*>(loss);
-  parts[0] = static_cast<float>(settings.lambda * mean.hard + soft_weight * mean.soft);
-  parts[1] = static_cast<float>(mean.hard);
-  parts[2] = static_cast<float>(mean.soft);
+  RowLoss mean = mean_loss(kRowKernels, rows, terms, other ? &settings : nullptr, targets, z, v, dz, workspace);
+  if (whole_batch) mean.soft = add_dist_loss(rows, settings, z, v, dz, workspace);
+  loss[0] = total_loss(settings.lambda, mean.hard, soft_weight, mean.soft);
+  loss[1] = static_cast<float>(mean.hard);
+  loss[2] = static_cast<float>(mean.soft);
 }
 
+// ------------------------------------------------------------------------------------------------- entries
+
+/// Bytes of workspace for logits in float.
+std::size_t float_workspace_bytes(Rows rows) {
+  return std::max(static_cast<std::size_t>(num_threads() * kept_floats(rows.classes)) * sizeof(float),
+                  dist_loss_workspace_bytes(rows));
+}
+
+/// z, v and dz in float. Those of bf16 are converted, to behind what the kernels want of the workspace. Null stays
+/// null.
+template <class T>
+class Logits {
+ public:
+  Logits(Rows rows, void* workspace)
+      : count_(rows.rows * rows.classes),
+        z_(reinterpret_cast<float*>(static_cast<char*>(workspace) + float_workspace_bytes(rows))),
+        dz_(z_ + 2 * count_) {}
+
+  static std::size_t workspace_bytes(Rows rows) {
+    const std::size_t widened = std::is_same_v<T, float> ? 0 : static_cast<std::size_t>(3 * rows.rows * rows.classes);
+    return float_workspace_bytes(rows) + widened * sizeof(float);
+  }
+
+  const float* z(const T* source) const { return in_float(source, z_); }
+  const float* v(const T* source) const { return in_float(source, z_ + count_); }
+
+  /// Where the gradient is computed; write_dz brings it to the caller's dz.
+  float* dz(T* target) const {
+    if constexpr (std::is_same_v<T, float>)
+      return target;
+    else
+      return target ? dz_ : nullptr;
+  }
+  void write_dz(T* target) const {
+    if (std::is_same_v<T, float> || !target) return;
+    copy(dz_, target);
+  }
+
+ private:
+  const float* in_float(const T* source, float* target) const {
+    if constexpr (std::is_same_v<T, float>) {
+      return source;
+    } else {
+      if (!source) return nullptr;
+      copy(source, target);
+      return target;
+    }
+  }
+  template <class From, class To>
+  void copy(const From* from, To* to) const {
+    constexpr std::int64_t kGrain = 16384;
+    parallel_for(count_, kGrain, [=](std::int64_t begin, std::int64_t end) { copy_elements(begin, end, from, to); });
+  }
+
+  std::int64_t count_;
+  float *z_, *dz_;
+};
+
+template <class T>
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const T* z, float* loss, T* dz, void* workspace) {
+  const Logits<T> logits(rows, workspace);
+  const RowLoss mean = mean_loss(kRowKernels, rows, {}, nullptr, targets, logits.z(z), nullptr, logits.dz(dz),
+                                 static_cast<float*>(workspace));
+  *loss = static_cast<float>(mean.hard);
+  logits.write_dz(dz);
+}
+
+template <class T>
+void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const T* z,
+                  const T* v, float* loss, T* dz, void* workspace) {
+  const Logits<T> logits(rows, workspace);
+  distillation_in_float(rows, settings, targets, logits.z(z), logits.v(v), loss, logits.dz(dz),
+                        static_cast<float*>(workspace));
+  logits.write_dz(dz);
+}
+
+}  // namespace
+
+template <class T>
+LossKernels loss() {
+  return {.workspace_bytes = Logits<T>::workspace_bytes,
+          .cross_entropy = entry<cross_entropy<T>>,
+          .distillation = entry<distillation<T>>};
+}
+
+template LossKernels loss<float>();
+template LossKernels loss<BFloat16>();
+
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
-#endif
+HWY_AFTER_NAMESPACE();

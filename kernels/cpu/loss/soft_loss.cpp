@@ -1,7 +1,8 @@
-#include "kernels/cpu/loss/soft_loss.h"
-
+// The soft terms of single rows, all but plain KD's and DIST's (formulas: kernels/loss.h), in vectors of floats.
 #include <algorithm>
 #include <cmath>
+
+#include "kernels/loss.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/loss/soft_loss.cpp"
@@ -15,10 +16,12 @@
 #include "kernels/cpu/simd/exponential-inl.h"
 
 #include "kernels/cpu/loss/soft_row-inl.h"
+#include "kernels/cpu/loss/soft_terms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
+namespace {
 
 /// sum exp((x_i - top) / temperature) over the classes but `without`; the exponentials go to `kept` unless that is
 /// null.
@@ -27,10 +30,10 @@ double exponential_sum(const float* x, std::int64_t classes, std::int64_t withou
   const F32 d;
   const Exponential exponential(temperature);
   Sum sum;
-  each_class(classes, without, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 e = exponential(hn::Sub(span.load(d, x + i), hn::Set(d, top)));
-    sum.add(span, e);
-    if (kept) span.store(d, e, kept + i);
+  each_class(classes, without, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 e = exponential(hn::Sub(lanes.load(d, x + i), hn::Set(d, top)));
+    sum.add(lanes, e);
+    if (kept) lanes.store(d, e, kept + i);
   });
   return sum.in_double();
 }
@@ -43,13 +46,13 @@ struct Comparison {
   double sum_q, sum_p;  ///< of the exponentials
   float top_z, top_v;   ///< the largest logits, which were taken off first
 
-  /// q - p by span and class, the difference first: it is 0 where the nets agree.
+  /// q - p by lanes and class, the difference first: it is 0 where the nets agree.
   auto difference(const SoftRow& row) const {
     const F32 d;
     const V32 p_for_q = hn::Set(d, static_cast<float>(sum_q / sum_p));
     const V32 share = hn::Set(d, static_cast<float>(1 / sum_q));
-    return [=, q = row.q, p = row.p](auto span, std::int64_t i) HWY_ATTR {
-      return hn::Mul(hn::NegMulAdd(p_for_q, span.load(F32(), p + i), span.load(F32(), q + i)), share);
+    return [=, q = row.q, p = row.p](auto lanes, std::int64_t i) HWY_ATTR {
+      return hn::Mul(hn::NegMulAdd(p_for_q, lanes.load(F32(), p + i), lanes.load(F32(), q + i)), share);
     };
   }
 };
@@ -63,17 +66,17 @@ Comparison compare(const SoftRow& row, double of_student, std::int64_t without =
   const float top_z = maximum(row.z, row.classes, without), top_v = maximum(row.v, row.classes, without);
   const V32 ratio = hn::Set(d, static_cast<float>(student_t / teacher_t));
   Sum sum_q, sum_p, sum_cross;
-  each_class(row.classes, without, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 a = hn::Sub(span.load(d, row.z + i), hn::Set(d, top_z));
-    const V32 b = hn::Sub(span.load(d, row.v + i), hn::Set(d, top_v));
+  each_class(row.classes, without, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 a = hn::Sub(lanes.load(d, row.z + i), hn::Set(d, top_z));
+    const V32 b = hn::Sub(lanes.load(d, row.v + i), hn::Set(d, top_v));
     const V32 e = student(a), f = teacher(b);
-    sum_q.add(span, e);
-    sum_p.add(span, f);
+    sum_q.add(lanes, e);
+    sum_p.add(lanes, f);
     // T (log p - log q) but for the sums: a difference of logits is exact enough where the quotient of two tiny
     // probabilities is not.
-    sum_cross.add_product(span, f, kMeasure == Measure::divergence ? hn::MulSub(b, ratio, a) : hn::Neg(a));
-    span.store(d, e, row.q + i);
-    span.store(d, f, row.p + i);
+    sum_cross.add_product(lanes, f, kMeasure == Measure::divergence ? hn::MulSub(b, ratio, a) : hn::Neg(a));
+    lanes.store(d, e, row.q + i);
+    lanes.store(d, f, row.p + i);
   });
   const double q = sum_q.in_double(), p = sum_p.in_double();
   const double log_sums = kMeasure == Measure::divergence ? std::log(q / p) : std::log(q);
@@ -85,18 +88,18 @@ double mse(const SoftRow& row) {
   const V32 of_z = hn::Set(d, static_cast<float>(row.student.inverse));
   const V32 of_v = hn::Set(d, static_cast<float>(row.teacher.inverse));
   Sum square;
-  const auto difference = [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 student = row.student.centred(span.load(d, row.z + i));
-    const V32 teacher = row.teacher.centred(span.load(d, row.v + i));
+  const auto difference = [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 student = row.student.centred(lanes.load(d, row.z + i));
+    const V32 teacher = row.teacher.centred(lanes.load(d, row.v + i));
     return hn::MulSub(student, of_z, hn::Mul(teacher, of_v));
   };
-  vector_loop(d, 0, row.classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 value = difference(span, i);
-    square.add_product(span, value, value);
+  vector_loop(d, 0, row.classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 value = difference(lanes, i);
+    square.add_product(lanes, value, value);
   });
   const double share = 1 / static_cast<double>(row.classes);
-  add_gradient(row, [&](auto span, std::int64_t i)
-                        HWY_ATTR { return hn::Mul(difference(span, i), hn::Set(d, static_cast<float>(share))); });
+  add_gradient(row, [&](auto lanes, std::int64_t i)
+                        HWY_ATTR { return hn::Mul(difference(lanes, i), hn::Set(d, static_cast<float>(share))); });
   return square.in_double() / 2 * share;
 }
 
@@ -104,7 +107,7 @@ double mse(const SoftRow& row) {
 double scaled(const SoftRow& row, const Comparison& both, double of_student, double scale) {
   const V32 slope = hn::Set(F32(), static_cast<float>(scale / of_student));
   const auto difference = both.difference(row);
-  add_gradient(row, [&](auto span, std::int64_t i) HWY_ATTR { return hn::Mul(difference(span, i), slope); });
+  add_gradient(row, [&](auto lanes, std::int64_t i) HWY_ATTR { return hn::Mul(difference(lanes, i), slope); });
   return scale * both.value;
 }
 
@@ -143,8 +146,8 @@ double dkd(const SoftRow& row) {
   const F32 d;
   const V32 of_difference = hn::Set(d, static_cast<float>(t * kDkdOthers));
   const V32 of_q = hn::Set(d, static_cast<float>(t * gap / others.sum_q));
-  const auto gradient = [&, difference = others.difference(row), q_i = row.q](auto span, std::int64_t i) HWY_ATTR {
-    return hn::NegMulAdd(span.load(d, q_i + i), of_q, hn::Mul(difference(span, i), of_difference));
+  const auto gradient = [&, difference = others.difference(row), q_i = row.q](auto lanes, std::int64_t i) HWY_ATTR {
+    return hn::NegMulAdd(lanes.load(d, q_i + i), of_q, hn::Mul(difference(lanes, i), of_difference));
   };
   add_gradient(row, gradient, y, t * gap);
   return t * t * (target + kDkdOthers * others.value);
@@ -163,15 +166,17 @@ double nkd(const SoftRow& row) {
   const F32 d;
   const V32 of_difference = hn::Set(d, static_cast<float>(kNkdOthers * t));
   const V32 of_s = hn::Set(d, static_cast<float>(sure * s.rest() / sum_s));
-  const auto gradient = [&, difference = others.difference(row), s_i = row.s](auto span, std::int64_t i) HWY_ATTR {
-    return hn::MulAdd(span.load(d, s_i + i), of_s, hn::Mul(difference(span, i), of_difference));
+  const auto gradient = [&, difference = others.difference(row), s_i = row.s](auto lanes, std::int64_t i) HWY_ATTR {
+    return hn::MulAdd(lanes.load(d, s_i + i), of_s, hn::Mul(difference(lanes, i), of_difference));
   };
   add_gradient(row, gradient, y, -sure * s.rest());
   return -sure * s.log_label + kNkdOthers * t * t * others.value;
 }
 
-double soft_loss(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t index,
-                 const float* z, const float* v, float* dz, float* kept) {
+}  // namespace
+
+double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t index,
+                    const float* z, const float* v, float* dz, float* kept) {
   const SoftRow row = soft_row(rows, settings, labels, index, z, v, dz, kept);
   const double t = settings.temperature;
   switch (settings.loss) {
@@ -189,14 +194,3 @@ double soft_loss(Rows rows, const DistillationSettings& settings, const std::int
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
 HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace retort::cpu {
-
-double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t row,
-                    const float* z, const float* v, float* dz, float* kept) {
-  return RETORT_SIMD_SELECT(soft_loss)(rows, settings, labels, row, z, v, dz, kept);
-}
-
-}  // namespace retort::cpu
-#endif

@@ -15,7 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// Calls body(span, i) over a row's classes but `without`; over all if that is -1.
+/// Calls body(lanes, i) over a row's classes but `without`; over all if that is -1.
 template <class Body>
 HWY_INLINE void each_class(std::int64_t classes, std::int64_t without, const Body& body) {
   vector_loop(F32(), 0, without, body);
@@ -46,11 +46,11 @@ inline Standard standard_of(const float* x, std::int64_t classes) {
   standard.top = row_maximum(x, classes);
   Sum sum, square;
   vector_loop(F32(), 0, classes,
-              [&](auto span, std::int64_t i) HWY_ATTR { sum.add(span, standard.centred(span.load(F32(), x + i))); });
+              [&](auto lanes, std::int64_t i) HWY_ATTR { sum.add(lanes, standard.centred(lanes.load(F32(), x + i))); });
   standard.offset = static_cast<float>(sum.in_double() / static_cast<double>(classes));
-  vector_loop(F32(), 0, classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 c = standard.centred(span.load(F32(), x + i));
-    square.add_product(span, c, c);
+  vector_loop(F32(), 0, classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 c = standard.centred(lanes.load(F32(), x + i));
+    square.add_product(lanes, c, c);
   });
   standard.deviation = std::sqrt(square.in_double() / static_cast<double>(classes - 1));
   standard.inverse = 1 / (standard.deviation + kStandardFloor);
@@ -68,7 +68,7 @@ struct SoftRow {
   float *q, *p, *s;  ///< room for a row each: both nets' exponentials, and the student's at T = 1 where needed
   Standard student, teacher;
 
-  // softmax does not see what is added to all logits: standardised ones are the logits themselves at another
+  // softmax ignores a constant added to all logits, so standardised logits are the logits themselves at another
   // temperature.
   double student_temperature(double t) const { return t / student.inverse; }
   double teacher_temperature(double t) const { return t / teacher.inverse; }
@@ -78,19 +78,19 @@ struct SoftRow {
 inline SoftRow soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t row,
                         const float* z, const float* v, float* dz, float* kept) {
   const std::int64_t classes = rows.classes, at = row * classes;
-  SoftRow result{classes,
-                 labels ? labels[row] : 0,
-                 settings.temperature,
-                 settings.standardize,
-                 weight_of_soft(settings) / static_cast<double>(rows.rows),
-                 z + at,
-                 v + at,
-                 dz ? dz + at : nullptr,
-                 kept,
-                 kept + classes,
-                 kept + 2 * classes,
-                 {},
-                 {}};
+  SoftRow result{.classes = classes,
+                 .label = labels ? labels[row] : 0,
+                 .temperature = settings.temperature,
+                 .standardized = settings.standardize,
+                 .scale = weight_of_soft(settings) / static_cast<double>(rows.rows),
+                 .z = z + at,
+                 .v = v + at,
+                 .dz = dz ? dz + at : nullptr,
+                 .q = kept,
+                 .p = kept + classes,
+                 .s = kept + 2 * classes,
+                 .student = {},
+                 .teacher = {}};
   if (settings.standardize) {
     result.student = standard_of(result.z, classes);
     result.teacher = standard_of(result.v, classes);
@@ -98,8 +98,8 @@ inline SoftRow soft_row(Rows rows, const DistillationSettings& settings, const s
   return result;
 }
 
-/// Adds the gradient to dz. `gradient(span, i)` is d(loss) of what the loss sees, of all classes but `without`, of
-/// which it is `of_without`. It may read row.q at i.
+/// Adds the gradient to dz. `gradient(lanes, i)` is the loss's derivative by what it sees of the classes from i on; for
+/// the class `without` it is `of_without`. It may read row.q at i.
 template <class Gradient>
 HWY_INLINE void add_gradient(const SoftRow& row, const Gradient& gradient, std::int64_t without = -1,
                              double of_without = 0) {
@@ -107,19 +107,19 @@ HWY_INLINE void add_gradient(const SoftRow& row, const Gradient& gradient, std::
   const F32 d;
   if (!row.standardized) {
     const V32 scale = hn::Set(d, static_cast<float>(row.scale));
-    each_class(row.classes, without, [&](auto span, std::int64_t i) HWY_ATTR {
-      span.store(d, hn::MulAdd(gradient(span, i), scale, span.load(d, row.dz + i)), row.dz + i);
+    each_class(row.classes, without, [&](auto lanes, std::int64_t i) HWY_ATTR {
+      lanes.store(d, hn::MulAdd(gradient(lanes, i), scale, lanes.load(d, row.dz + i)), row.dz + i);
     });
     if (without >= 0) row.dz[without] += static_cast<float>(row.scale * of_without);
     return;
   }
-  // The gradient adds up to 0, because no loss changes when all of a row's logits do by the same amount. What is left
-  // is its part along the logits: scaling these changes nothing either.
+  // The gradient already adds up to 0, because a constant added to all logits of a row changes no loss. Its component
+  // along the logits is taken off: their scale changes nothing either.
   Sum along;
-  each_class(row.classes, without, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 g = gradient(span, i);
-    along.add_product(span, g, row.student.centred(span.load(d, row.z + i)));
-    span.store(d, g, row.q + i);
+  each_class(row.classes, without, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 g = gradient(lanes, i);
+    along.add_product(lanes, g, row.student.centred(lanes.load(d, row.z + i)));
+    lanes.store(d, g, row.q + i);
   });
   double total = along.in_double();
   if (without >= 0) {
@@ -130,10 +130,10 @@ HWY_INLINE void add_gradient(const SoftRow& row, const Gradient& gradient, std::
   total = spread > 0 ? total * inverse * inverse / spread : 0 * total;
   const V32 of_gradient = hn::Set(d, static_cast<float>(row.scale * inverse));
   const V32 of_logits = hn::Set(d, static_cast<float>(row.scale * total));
-  vector_loop(d, 0, row.classes, [&](auto span, std::int64_t i) HWY_ATTR {
-    const V32 c = row.student.centred(span.load(d, row.z + i));
-    const V32 sum = hn::MulAdd(span.load(d, row.q + i), of_gradient, span.load(d, row.dz + i));
-    span.store(d, hn::NegMulAdd(c, of_logits, sum), row.dz + i);
+  vector_loop(d, 0, row.classes, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const V32 c = row.student.centred(lanes.load(d, row.z + i));
+    const V32 sum = hn::MulAdd(lanes.load(d, row.q + i), of_gradient, lanes.load(d, row.dz + i));
+    lanes.store(d, hn::NegMulAdd(c, of_logits, sum), row.dz + i);
   });
 }
 

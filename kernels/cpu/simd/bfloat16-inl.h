@@ -17,7 +17,7 @@ namespace retort::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// The bits of as many bf16 as D, a tag of 32-bit lanes, has lanes.
+/// The tag of a vector that holds the bits of bf16, with as many lanes as D, a tag of 32-bit lanes.
 template <class D>
 using HalfTag = hn::Rebind<std::uint16_t, D>;
 template <class D>
@@ -26,8 +26,8 @@ using HalfBits = hn::Vec<HalfTag<D>>;
 inline const std::uint16_t* bits_at(const BFloat16* from) { return reinterpret_cast<const std::uint16_t*>(from); }
 inline std::uint16_t* bits_at(BFloat16* to) { return reinterpret_cast<std::uint16_t*>(to); }
 
-/// The first `count` elements, zeros in the lanes beyond. Not a masked load: below AVX-512 those of 16-bit lanes read
-/// past the end.
+/// The first `count` elements, zeros in the lanes beyond. A masked load would read past the end below AVX-512, which
+/// has none for 16-bit lanes.
 template <class D>
 HWY_INLINE hn::Vec<D> load_some(D d, const BFloat16* from, std::size_t count) {
   HWY_ALIGN std::uint16_t buffer[hn::MaxLanes(d)] = {};

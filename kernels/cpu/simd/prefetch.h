@@ -25,9 +25,9 @@ class Prefetch {
         lines_left_(rows * ((row_bytes + kLine - 1) / kLine)),
         share_((lines_left_ + turns - 1) / turns) {}
 
-  /// The lines to fetch in the next turn, `most` at most.
-  std::int64_t next_share(std::int64_t most) {
-    const std::int64_t share = std::min({share_, lines_left_, most});
+  /// The number of lines to fetch in the next turn, at most `max_lines`.
+  std::int64_t next_share(std::int64_t max_lines) {
+    const std::int64_t share = std::min({share_, lines_left_, max_lines});
     lines_left_ -= share;
     return share;
   }
@@ -57,7 +57,7 @@ class PrefetchTurns {
   PrefetchTurns(Prefetch& first, Prefetch& second, std::int64_t turns)
       : matrices_{&first, &second}, lines_{first.next_share(turns / 2), second.next_share(turns / 2)} {}
 
-  /// Turns are counted down, to 0.
+  /// `turn` is counted down to 0.
   void take(std::size_t turn) const {
     if (static_cast<std::int64_t>(turn / 2) < lines_[turn % 2]) matrices_[turn % 2]->fetch();
   }

@@ -1,15 +1,21 @@
-// Run-time choice of the instruction set. A kernel file is compiled once per target through Highway's foreach_target;
-// RETORT_SIMD_SELECT then names the best one that this CPU has. Only Highway's headers are used, no library.
+// Run-time choice of the instruction set. A kernel file is compiled once per target through Highway's foreach_target,
+// each time in a namespace of that target, and ends with a function that returns its family's struct of entries.
+// table.cpp makes a table per target of these and picks one by RETORT_SIMD_SELECT. Only Highway's headers are used, no
+// library.
 //
 //   #undef HWY_TARGET_INCLUDE
-//   #define HWY_TARGET_INCLUDE "kernels/cpu/relu.cpp"
+//   #define HWY_TARGET_INCLUDE "kernels/cpu/softmax.cpp"
 //   #include "kernels/cpu/simd/simd.h"           // before foreach_target: it limits the targets
 //   #include <hwy/foreach_target.h>
 //   #include <hwy/highway.h>
-//   HWY_BEFORE_NAMESPACE(); namespace retort { namespace HWY_NAMESPACE { void relu(...) {...} }} HWY_AFTER_NAMESPACE();
-//   #if HWY_ONCE
-//   namespace retort { void relu(...) { RETORT_SIMD_SELECT(relu)(...); } }
-//   #endif
+//   HWY_BEFORE_NAMESPACE();
+//   namespace retort::cpu { namespace HWY_NAMESPACE {
+//   template <class T> SoftmaxKernels softmax() {...}
+//   }}
+//   HWY_AFTER_NAMESPACE();
+//
+// The compiler fuses products and sums in all code of a target that can. Scalar code whose bits must not depend on the
+// target stays outside its namespace, in functions that are not inlined.
 #ifndef RETORT_KERNELS_CPU_SIMD_H_
 #define RETORT_KERNELS_CPU_SIMD_H_
 
@@ -22,9 +28,7 @@
 
 namespace retort {
 
-/// In ascending order of preference.
-/// avx512_bf16 runs what is compiled for avx512, and the instruction for products of bf16 where a kernel has a use for
-/// it.
+/// In ascending order of preference. avx512_bf16 is avx512 whose products of bf16 run by AVX-512 BF16's instructions.
 enum class SimdLevel { plain, neon, avx2, avx512, avx512_bf16 };
 
 /// The level in use: the best that the CPU has, or a lower one named by the environment variable RETORT_SIMD
@@ -42,6 +46,7 @@ bool simd_available(SimdLevel level);
 
 }  // namespace retort
 
+/// `function` of the target that the present level runs. In the namespace that holds the targets'.
 #if defined(__x86_64__)
 #define RETORT_SIMD_SELECT(function)                                        \
   (::retort::simd_level() >= ::retort::SimdLevel::avx512 ? N_AVX3::function \

@@ -1,4 +1,4 @@
-// The loop that every vectorised kernel runs: whole vectors, then one masked part, so that no array needs padding.
+// The loop that every vectorised kernel runs: whole vectors, then one masked tail, so that no array needs padding.
 // Elements are of the vector's own type, or bf16 beside vectors of floats. Included once per target, after
 // <hwy/highway.h>.
 #include <cstdint>
@@ -38,7 +38,7 @@ struct Whole {
 };
 
 /// Only the first `count` lanes do; the others load as 0 and are not stored.
-struct Part {
+struct Tail {
   std::size_t count;
   template <class D>
   HWY_INLINE hn::Vec<D> load(D d, const hn::TFromD<D>* from) const {
@@ -58,13 +58,22 @@ struct Part {
   }
 };
 
-/// Calls body(span, i) for i = begin, begin + lanes, ... up to end; span is Whole, for the last call perhaps Part.
+/// Calls body(lanes, i) for i = begin, begin + a vector's lanes, ... below end. `lanes` loads and stores at i: a Whole,
+/// or a Tail for the last call where the vector reaches past the end.
 template <class D, class Body>
 HWY_INLINE void vector_loop(D d, std::int64_t begin, std::int64_t end, const Body& body) {
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t step = static_cast<std::int64_t>(hn::Lanes(d));
   std::int64_t i = begin;
-  for (; i + lanes <= end; i += lanes) body(Whole{}, i);
-  if (i < end) body(Part{static_cast<std::size_t>(end - i)}, i);
+  for (; i + step <= end; i += step) body(Whole{}, i);
+  if (i < end) body(Tail{static_cast<std::size_t>(end - i)}, i);
+}
+
+/// to[i] = from[i] for i in [begin, end). Either may be floats or bf16, which are widened or rounded.
+template <class From, class To>
+void copy_elements(std::int64_t begin, std::int64_t end, const From* from, To* to) {
+  const hn::ScalableTag<float> d;
+  vector_loop(d, begin, end,
+              [=](auto lanes, std::int64_t i) HWY_ATTR { lanes.store(d, lanes.load(d, from + i), to + i); });
 }
 
 /// max(0, x). Not Max, which drops a NaN on some targets: a diverged training must stay visible.

@@ -1,17 +1,32 @@
+// The gradient of a convolution's input by implicit GEMM. With a stride it runs once per residue class of (h, w) modulo
+// the stride: each class sees its own taps only, all of them at unit stride in dy, so that no product with a hole is
+// computed.
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/cpu/conv/conv2d.h"
-#include "kernels/cpu/conv/conv2d_plan.h"
-#include "kernels/cpu/conv/winograd.h"
-#include "kernels/cpu/conv/winograd_line.h"
+#include "kernels/bfloat16.h"
+#include "kernels/cpu/conv/algorithm.h"
+#include "kernels/cpu/conv/implicit_gemm_plan.h"
+#include "kernels/threads.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/conv/implicit_gemm_dgrad.cpp"
+#include "kernels/cpu/simd/simd.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/conv/patches-inl.h"
+#include "kernels/cpu/gemm/block_gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 /// One axis of a residue class: the positions first, first + stride, ... of dx, and the taps that reach them.
 ///
-///   dx[h] = sum over r of dy[(h + pad - r * dilation) / stride] * w[r], where the division leaves no rest
+/// dx[h] = sum over r of dy[(h + pad - r * dilation) / stride] * w[r], of the r for which the division is exact
 ///
 /// Taps that fit are `tap_stride` apart. Taken from the last to the first they read dy at ascending positions, `step`
 /// apart and the first of them at `offset` from the class's own index.
@@ -50,7 +65,7 @@ void zero_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, T* dx) {
   });
 }
 
-template <class T>
+template <class Arithmetic, class T>
 void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const T* dy, const T* filter, T* dx,
                void* workspace) {
   const std::int64_t rows = g.n * h.count * w.count, depth = h.taps * w.taps * g.k_per_group();
@@ -98,33 +113,38 @@ void run_class(const Conv2dGeometry& g, const Axis& h, const Axis& w, const T* d
                                         .inner_step = -w.tap_stride * tap,
                                         .outer_step = -h.tap_stride * g.s * tap},
                                   .locate_rows = locate_rows};
-    block_gemm(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
+    block_gemm<Arithmetic>(product, grid[index % grid.size()], thread_scratch<T>(workspace, thread));
   });
 }
 
-}  // namespace
-
-template <class T>
-void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy, const void* w_data, void* dx_data, void* workspace) {
-  auto* dx = static_cast<T*>(dx_data);
-  if (use_winograd<T>(ConvPass::dgrad, g))
-    return winograd_dgrad(g, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
-  if (use_winograd_line<T>(ConvPass::dgrad, g))
-    return winograd_line_dgrad(g, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
+template <class Arithmetic, class T>
+void dgrad(const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
   for (std::int64_t i = 0; i < g.stride_h; ++i) {
-    const Axis h = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
+    const Axis rows = make_axis(i, g.h, g.r, g.stride_h, g.pad_h, g.dilation_h);
     for (std::int64_t j = 0; j < g.stride_w; ++j) {
-      const Axis w = make_axis(j, g.w, g.s, g.stride_w, g.pad_w, g.dilation_w);
-      if (h.count == 0 || w.count == 0) continue;
-      if (h.taps == 0 || w.taps == 0)
-        zero_class(g, h, w, dx);
+      const Axis columns = make_axis(j, g.w, g.s, g.stride_w, g.pad_w, g.dilation_w);
+      if (rows.count == 0 || columns.count == 0) continue;
+      if (rows.taps == 0 || columns.taps == 0)
+        zero_class(g, rows, columns, dx);
       else
-        run_class(g, h, w, static_cast<const T*>(dy), static_cast<const T*>(w_data), dx, workspace);
+        run_class<Arithmetic>(g, rows, columns, dy, w, dx, workspace);
     }
   }
 }
 
-template void conv2d_dgrad<float>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
-template void conv2d_dgrad<BFloat16>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
+}  // namespace
 
+template <class Arithmetic>
+DgradPass<typename Arithmetic::Element> implicit_gemm_dgrad() {
+  return dgrad<Arithmetic, typename Arithmetic::Element>;
+}
+
+template DgradPass<float> implicit_gemm_dgrad<FloatArithmetic>();
+template DgradPass<BFloat16> implicit_gemm_dgrad<WidenedBf16>();
+#if HWY_TARGET == HWY_AVX3
+template DgradPass<BFloat16> implicit_gemm_dgrad<NativeBf16>();
+#endif
+
+}  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
+HWY_AFTER_NAMESPACE();

@@ -1,17 +1,17 @@
-#include "kernels/cpu/conv/patches.h"
+// Gathers patches into panels (see patches.h). Included once per target, after <hwy/highway.h>.
+#if defined(RETORT_KERNELS_CPU_PATCHES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RETORT_KERNELS_CPU_PATCHES_INL_H_
+#undef RETORT_KERNELS_CPU_PATCHES_INL_H_
+#else
+#define RETORT_KERNELS_CPU_PATCHES_INL_H_
+#endif
 
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/cpu/conv/patches.h"
 #include "kernels/cpu/gemm/block_gemm.h"
-
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/cpu/conv/patches.cpp"
-#include "kernels/cpu/simd/simd.h"
-
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
@@ -48,7 +48,7 @@ using Lane = std::conditional_t<sizeof(T) == 2, std::uint16_t, T>;
 
 /// Copies count elements; writes whole vectors, so up to a vector past the end of target.
 template <class T>
-HWY_INLINE void copy(const T* from, std::int64_t count, T* to) {
+HWY_INLINE void copy_run(const T* from, std::int64_t count, T* to) {
   const hn::ScalableTag<Lane<T>> d;
   constexpr std::int64_t kLanes = hn::MaxLanes(d);
   const auto* source = reinterpret_cast<const Lane<T>*>(from);
@@ -65,18 +65,20 @@ HWY_INLINE void copy(const T* from, std::int64_t count, T* to) {
 }
 
 template <class T>
-HWY_INLINE void clear(std::int64_t count, T* to) {
+HWY_INLINE void clear_run(std::int64_t count, T* to) {
   const hn::ScalableTag<Lane<T>> d;
   constexpr std::int64_t kLanes = hn::MaxLanes(d);
   for (std::int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::Zero(d), d, reinterpret_cast<Lane<T>*>(to) + i);
 }
 
+/// target[i * stride + e] = element first_element + e of row first_row + i, 0 outside the image; i < rows, e <
+/// elements. Rows are written in ascending order, and up to a vector of 64 bytes past the end of each.
 template <class T>
-void gather(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
-            std::int64_t elements, T* target, std::int64_t stride) {
+void gather_patches(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
+                    std::int64_t elements, T* target, std::int64_t stride) {
   if (g.is_matrix()) {
     const T* source = g.x + first_row * g.pixel_stride + first_element;
-    for (std::int64_t i = 0; i < rows; ++i) copy(source + i * g.pixel_stride, elements, target + i * stride);
+    for (std::int64_t i = 0; i < rows; ++i) copy_run(source + i * g.pixel_stride, elements, target + i * stride);
     return;
   }
   Run runs[std::max(kBlockRows, kBlockDepth<T>)];
@@ -89,14 +91,15 @@ void gather(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows
       const std::int64_t count = run->end - run->begin;
       const std::int64_t h = p * g.stride_h + run->h, w = q * g.stride_w + run->w;
       if (h < 0 || h >= g.h) {
-        clear(count, out);
+        clear_run(count, out);
       } else {
         // The elements inside the image row: [0, g.w * pixel_stride) seen from pixel w.
         const std::int64_t begin = std::clamp(-w * g.pixel_stride, run->begin, run->end);
         const std::int64_t end = std::clamp((g.w - w) * g.pixel_stride, begin, run->end);
-        if (begin > run->begin) clear(begin - run->begin, out);
-        if (end > begin) copy(image + (h * g.w + w) * g.pixel_stride + begin, end - begin, out + begin - run->begin);
-        if (end < run->end) clear(run->end - end, out + end - run->begin);
+        if (begin > run->begin) clear_run(begin - run->begin, out);
+        if (end > begin)
+          copy_run(image + (h * g.w + w) * g.pixel_stride + begin, end - begin, out + begin - run->begin);
+        if (end < run->end) clear_run(run->end - end, out + end - run->begin);
       }
       out += count;
     }
@@ -114,19 +117,4 @@ void gather(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows
 }  // namespace retort::cpu
 HWY_AFTER_NAMESPACE();
 
-#if HWY_ONCE
-namespace retort::cpu {
-
-template <class T>
-void gather_patches(const PatchGeometry<T>& geometry, std::int64_t first_row, std::int64_t rows,
-                    std::int64_t first_element, std::int64_t elements, T* target, std::int64_t stride) {
-  RETORT_SIMD_SELECT(gather<T>)(geometry, first_row, rows, first_element, elements, target, stride);
-}
-
-template void gather_patches(const PatchGeometry<float>&, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                             float*, std::int64_t);
-template void gather_patches(const PatchGeometry<BFloat16>&, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                             BFloat16*, std::int64_t);
-
-}  // namespace retort::cpu
-#endif  // HWY_ONCE
+#endif  // RETORT_KERNELS_CPU_PATCHES_INL_H_

@@ -1,4 +1,4 @@
-// What the files of the CPU's convolution share: how the workspace is cut, and how each pass divides its work.
+// What the passes of the implicit GEMM share: how the workspace is cut, and how each pass divides its work.
 //
 // The workspace begins with one block_gemm scratch per thread; the pass's own buffer follows.
 #pragma once
@@ -56,19 +56,19 @@ StoredA<T> stored_patches(const PatchGeometry<T>& patches, std::int64_t first = 
   return {patches.x + first * patches.pixel_stride, patches.pixel_stride};
 }
 
-/// wgrad sums over all output positions. A small filter has too few elements to share out, so the positions are split
-/// instead: each part sums into a filter of its own, and these are added up in a fixed order.
+/// wgrad sums over all output positions. A small filter has too few elements to share out, so the positions are cut
+/// into stretches instead: each sums into a filter of its own, and these are added up in a fixed order.
 class WgradPlan {
  public:
   explicit WgradPlan(const Conv2dGeometry& geometry);
-  std::int64_t parts() const { return parts_; }
+  std::int64_t stretches() const { return stretches_; }
   const TaskGrid& grid() const { return grid_; }
-  /// The first part writes dw itself.
-  std::size_t partial_bytes() const { return static_cast<std::size_t>(parts_ - 1) * filter_bytes_; }
+  /// The first stretch writes dw itself.
+  std::size_t partial_bytes() const { return static_cast<std::size_t>(stretches_ - 1) * filter_bytes_; }
 
  private:
   std::size_t filter_bytes_;
-  std::int64_t parts_;
+  std::int64_t stretches_;
   TaskGrid grid_;
 };
 

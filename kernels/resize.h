@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace retort::cpu {
+namespace retort {
 
 /// out[i] = sum over k < taps of weights[k] * rows[k * stride + i], for i < n.
 void weigh_rows(std::int64_t n, const std::uint8_t* rows, std::int64_t stride, std::int64_t taps, const float* weights,
@@ -25,4 +25,4 @@ void filter_row_rgb(const RowFilter& filter, const float* row, float* out);
 /// Filters a row of grey pixels into out [outputs].
 void filter_row_grey(const RowFilter& filter, const float* row, float* out);
 
-}  // namespace retort::cpu
+}  // namespace retort

@@ -1,0 +1,31 @@
+// The soft terms other than plain KD's (formulas: kernels/loss.h), as loss.cpp calls them. Included once per target.
+#include "kernels/loss.h"
+
+#if defined(RETORT_KERNELS_CPU_SOFT_TERMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RETORT_KERNELS_CPU_SOFT_TERMS_INL_H_
+#undef RETORT_KERNELS_CPU_SOFT_TERMS_INL_H_
+#else
+#define RETORT_KERNELS_CPU_SOFT_TERMS_INL_H_
+#endif
+
+namespace retort::cpu {
+namespace HWY_NAMESPACE {
+
+/// All but DIST. Returns one row's soft term and adds its gradient, times its weight in the mean over `rows`, to the
+/// row of dz (which may be null). z, v and dz are the whole batch's. `labels` are read where
+/// soft_reads_labels(settings.loss); `kept` is room for three rows.
+double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t row,
+                    const float* z, const float* v, float* dz, float* kept);
+
+/// Two arrays [rows, classes] of floats, both nets' probabilities, and what is kept of each class.
+std::size_t dist_loss_workspace_bytes(Rows rows);
+
+/// Returns DIST's term of the batch and adds its gradient, times its weight, to dz (which may be null). The bits do not
+/// depend on the number of threads.
+double add_dist_loss(Rows rows, const DistillationSettings& settings, const float* z, const float* v, float* dz,
+                     void* workspace);
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::cpu
+
+#endif
