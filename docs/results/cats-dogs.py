@@ -18,8 +18,8 @@ TEACHER_SIZE, STUDENT_SIZE = pages.setting("TEACHER_SIZE", 128), pages.setting("
 VGG_EPOCHS, RESNET_EPOCHS = pages.setting("VGG_EPOCHS", 8), pages.setting("RESNET_EPOCHS", 16)
 STUDENT_EPOCHS = pages.setting("STUDENT_EPOCHS", 10)
 SEEDS = ["0", "1", "2"]
-COMMON = ("--data WORK/fit --optimizer adamw --weight-decay 0.05 --batch-size 32 --warmup-epochs 1 --augment crop,flip --quiet"
-          " --log WORK/NAME.jsonl --resume")
+COMMON = ("--data WORK/fit --optimizer adamw --weight-decay 0.05 --batch-size 32 --warmup-epochs 1 --augment crop,flip"
+          " --quiet --log WORK/NAME.jsonl --resume")
 STUDENT = f"{COMMON} --lr 0.0005 --image-size {STUDENT_SIZE} --epochs {STUDENT_EPOCHS} --seed SEED"
 
 
@@ -45,7 +45,8 @@ TEACHERS = [
 STUDENTS = [
     Student("labels-SEED", "labels alone", f"train --model inception_v3 {STUDENT}"),
     Student("distilled-SEED", "distilled from ResNet-50, T = 4, lambda = 0.1, live teacher on the same crops",
-            f"distill --student inception_v3 {STUDENT} --teacher WORK/resnet50.best.safetensors --temperature 4 --lambda 0.1"),
+            f"distill --student inception_v3 {STUDENT} --teacher WORK/resnet50.best.safetensors"
+            " --temperature 4 --lambda 0.1"),
 ]
 
 
@@ -66,7 +67,8 @@ def split(runs):
 
 def scores(runs, name, seed=""):
     """Percent of the test photos right, after the last epoch and the selected one."""
-    found = [runs.evaluate(f"{name}{which}", "--data WORK/test --val-split 0 --split train", seed) for which in ("", ".best")]
+    found = [runs.evaluate(f"{name}{which}", "--data WORK/test --val-split 0 --split train", seed)
+             for which in ("", ".best")]
     return " / ".join(f"{100 * evaluation['accuracy']:.1f}" for evaluation in found)
 
 
@@ -91,12 +93,15 @@ def page(facts):
 chose nothing. Of the rest a tenth validates. Percent of test photos right, as *last epoch / epoch selected on
 validation*. All networks start from random weights: nothing was pretrained.""",
         (pages.table(["teacher", "size", "epochs", "last / selected"],
-                     [[teacher.label, f"{TEACHER_SIZE} px", teacher.epochs, facts.numbers(teacher.name)] for teacher in TEACHERS]),
-         pages.table([f"InceptionV3 student, {STUDENT_SIZE} px, {STUDENT_EPOCHS} epochs", *(f"seed {seed}" for seed in SEEDS)],
-                     [[student.label, *(facts.numbers(f"{student.name}.{seed}") for seed in SEEDS)] for student in STUDENTS]),
+                     [[teacher.label, f"{TEACHER_SIZE} px", teacher.epochs, facts.numbers(teacher.name)]
+                      for teacher in TEACHERS]),
+         pages.table([f"InceptionV3 student, {STUDENT_SIZE} px, {STUDENT_EPOCHS} epochs",
+                      *(f"seed {seed}" for seed in SEEDS)],
+                     [[student.label, *facts.row(student.name, SEEDS)] for student in STUDENTS]),
          f"""AdamW, weight decay 0.05, cosine after one epoch of warm-up, random crops and flips, batches of 32; learning rate 0.0005
 (VGG16: 0.0001). Nothing was tuned. With {tests} test photos the standard error of one score is about 3 points.""",
-         "Where a teacher has seen as few photos as its student it has little to hand on: compare its score with the students'."))
+         "Where a teacher has seen as few photos as its student it has little to hand on: compare its score with the"
+         " students'."))
 
 
 if __name__ == "__main__":

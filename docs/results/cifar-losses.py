@@ -125,8 +125,11 @@ def measure(runs):
     found = {row.name: [result for pair, result in zip(pairs, results) if pair[0] == row] for row in rows}
     teacher = runs.evaluate("teacher", EVAL)
     student = runs.run("student", f"summary --model {STUDENT} --image-size {SIZE} --json")
-    facts = {f"{row.name}.{column.key}": pages.mean_and_range([column.scale * run[column.key] for run in found[row.name]],
-                                                              column.digits) for row in rows for column in COLUMNS}
+    facts = {}
+    for row in rows:
+        for column in COLUMNS:
+            values = [column.scale * run[column.key] for run in found[row.name]]
+            facts[f"{row.name}.{column.key}"] = pages.mean_and_range(values, column.digits)
     return {**facts, "machine": os.environ.get("MACHINE", "two cores"),
             "teacher": f"{100 * teacher['accuracy']:.2f}%", "teacher confidence": f"{100 * teacher['confidence']:.1f}%",
             "train confidence": f"{100 * mean_confidence(runs.work / 'train.npy', 10):.1f}%",
@@ -136,7 +139,7 @@ def measure(runs):
 
 def losses(facts, rows):
     return pages.table(["soft term", *(column.label for column in COLUMNS), "flags"],
-                       [[row.label, *(facts.numbers(f"{row.name}.{column.key}") for column in COLUMNS),
+                       [[row.label, *facts.row(row.name, (column.key for column in COLUMNS)),
                          f"`{row.flags}`" if row.flags else ""] for row in rows])
 
 

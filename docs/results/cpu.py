@@ -102,8 +102,8 @@ class Bench:
         return self.run([sys.executable, __file__, "--torch", *map(str, words)], environment)
 
     def retort_step(self, name, mode, precision="fp32", batch=BATCH, repeats=None, threads=None, environment={}):
-        return self.retort("step", "--backend", "cpu", "--model", name, "--image-size", NETWORKS[name], "--mode", mode, "--precision",
-                           precision, "--batch-size", batch, "--repeats", repeats or self.options.repeats,
+        return self.retort("step", "--backend", "cpu", "--model", name, "--image-size", NETWORKS[name], "--mode", mode,
+                           "--precision", precision, "--batch-size", batch, "--repeats", repeats or self.options.repeats,
                            *(["--threads", threads] if threads else []), environment=environment)[0]
 
     def torch_step(self, name, mode, precision="fp32", batch=BATCH, repeats=None, environment={}):
@@ -126,7 +126,8 @@ def speeds(bench, group, precision="fp32", environment={}):
             theirs.append(bench.torch_step(name, mode, precision, environment=environment)["seconds"])
         own, row = statistics.median(ours), f"{group}.{name}.{mode}"
         facts.update({f"{row}.ours": f"{BATCH / own:.1f}", f"{row}.theirs": f"{BATCH / statistics.median(theirs):.1f}",
-                      f"{row}.ratio": pages.median_ratio(ours, theirs), f"{row}.gflops": f"{work['flops'] / own * 1e-9:.0f}"})
+                      f"{row}.ratio": pages.median_ratio(ours, theirs),
+                      f"{row}.gflops": f"{work['flops'] / own * 1e-9:.0f}"})
         if fp32:
             facts[f"{row}.of fp32"] = pages.median_ratio(ours, fp32)
     return facts
@@ -138,7 +139,8 @@ def memory(bench):
         own = bench.retort_step(name, mode, batch=MEMORY_BATCH, repeats=1)["peak_bytes"]["process"]
         peer = bench.torch_step(name, mode, batch=MEMORY_BATCH, repeats=1)["peak_bytes"]
         row = f"memory.{name}.{mode}"
-        facts.update({f"{row}.ours": f"{own * 1e-6:.0f}", f"{row}.theirs": f"{peer * 1e-6:.0f}", f"{row}.ratio": f"{own / peer:.2f}"})
+        facts.update({f"{row}.ours": f"{own * 1e-6:.0f}", f"{row}.theirs": f"{peer * 1e-6:.0f}",
+                      f"{row}.ratio": f"{own / peer:.2f}"})
     return facts
 
 
@@ -148,7 +150,8 @@ def loss(bench):
         work = bench.retort("loss", "--backend", "cpu", "--rows", LOSS_ROWS, "--classes", LOSS_CLASSES)[0]
         ours.append(work["seconds"])
         theirs.append(bench.torch("loss", 10)["seconds"])
-    return {"loss.ours": f"{1000 * statistics.median(ours):.2f}", "loss.theirs": f"{1000 * statistics.median(theirs):.2f}",
+    return {"loss.ours": f"{1000 * statistics.median(ours):.2f}",
+            "loss.theirs": f"{1000 * statistics.median(theirs):.2f}",
             "loss.ratio": pages.median_ratio(ours, theirs), "loss.gbps": f"{work['gbps']:.0f}",
             "loss.bandwidth": f"{bench.machine['bandwidth_gbps']:.0f}"}
 
@@ -166,8 +169,9 @@ def scaling(bench, threads):
             all_.append(bench.retort_step(name, "train", threads=threads))
         for run, seconds in (("one", one), ("all", all_)):
             facts[f"scaling.{name}.{run}"] = f"{statistics.median(step['seconds'] for step in seconds):.2f}"
-        facts[f"scaling.{name}.steps"] = share([o["seconds"] / a["seconds"] / threads for o, a in zip(one, all_)])
-        facts[f"scaling.{name}.peaks"] = share([a["peak_gflops"] / o["peak_gflops"] / threads for o, a in zip(one, all_)])
+        pairs = list(zip(one, all_))
+        facts[f"scaling.{name}.steps"] = share([o["seconds"] / a["seconds"] / threads for o, a in pairs])
+        facts[f"scaling.{name}.peaks"] = share([a["peak_gflops"] / o["peak_gflops"] / threads for o, a in pairs])
     return facts
 
 
@@ -202,9 +206,9 @@ def measure(runs):
         facts.update(speeds(bench, "avx2", environment=AVX2))
     say("layers")
     facts.update({f"layers.{name}": layers(bench, name) for name in NETWORKS})
-    return {**facts, "torch": torch.__version__.split("+")[0], "rounds": str(runs.options.rounds), "repeats": str(runs.options.repeats),
-            "machine": pages.machine_line(machine), "threads": str(machine["threads"]), "peak": f"{machine['peak_gflops']:.0f}",
-            "bandwidth": f"{machine['bandwidth_gbps']:.0f}"}
+    return {**facts, "torch": torch.__version__.split("+")[0], "machine": pages.machine_line(machine),
+            "rounds": str(runs.options.rounds), "repeats": str(runs.options.repeats), "threads": str(machine["threads"]),
+            "peak": f"{machine['peak_gflops']:.0f}", "bandwidth": f"{machine['bandwidth_gbps']:.0f}"}
 
 
 # ---- the page
@@ -215,7 +219,7 @@ SPEED_COLUMNS = {"ours": "Retort, images/s", "theirs": "PyTorch, images/s", "rat
 
 def steps_table(facts, group, columns):
     return pages.table(["network", "mode", *columns.values()],
-                       [[f"{name} at {NETWORKS[name]}", mode, *(facts.numbers(f"{group}.{name}.{mode}.{column}") for column in columns)]
+                       [[f"{name} at {NETWORKS[name]}", mode, *facts.row(f"{group}.{name}.{mode}", columns)]
                         for name, mode in STEPS])
 
 
@@ -247,13 +251,14 @@ PyTorch's holds Python and the libraries too, as it does for whoever uses it."""
          steps_table(facts, "memory", {"ours": "Retort, MB", "theirs": "PyTorch, MB", "ratio": "ratio"}),
          f"## Distillation loss, forward and backward, {LOSS_ROWS} x {LOSS_CLASSES}",
          pages.table(["Retort, ms", "PyTorch, ms", "speed against PyTorch", "traffic"],
-                     [[*(facts.numbers(f"loss.{column}") for column in ("ours", "theirs", "ratio")),
+                     [[*facts.row("loss", ("ours", "theirs", "ratio")),
                        f"{facts.numbers('loss.gbps')} GB/s of {facts.numbers('loss.bandwidth')}"]]),
          f"""## From one thread to {threads}
 The last column is what the machine itself gives: the multiply-add peak, which touches no memory, on as many threads in the
 same rounds.""",
-         pages.table(["network, training", "one thread, s", f"{threads} threads, s", "of linear scaling", "the peak, of linear scaling"],
-                     [[f"{name} at {size}", *(facts.numbers(f"scaling.{name}.{column}") for column in ("one", "all", "steps", "peaks"))]
+         pages.table(["network, training", "one thread, s", f"{threads} threads, s", "of linear scaling",
+                      "the peak, of linear scaling"],
+                     [[f"{name} at {size}", *facts.row(f"scaling.{name}", ("one", "all", "steps", "peaks"))]
                       for name, size in NETWORKS.items()]),
          *avx2,
          f"""## Layer by layer, batch {BATCH}
@@ -266,4 +271,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--torch"]:
         print(json.dumps(torch_main(*sys.argv[2:])))
     else:
-        pages.main(__file__, measure, page, forms=(("bf16", "avx2"), ("avx2",), ()), options=[("rounds", 3), ("repeats", 2)])
+        pages.main(__file__, measure, page, forms=(("bf16", "avx2"), ("avx2",), ()),
+                   options=[("rounds", 3), ("repeats", 2)])

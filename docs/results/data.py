@@ -44,7 +44,8 @@ class Stages:
     def measure(self, when, program, photos):
         flags = PHOTOS[photos].replace("DATA", str(self.runs.data)).split()
         with open(self.runs.work / "remarks", "a") as remarks:
-            report = json.loads(pages.output([*PREFIX, program, "bench", "data", "--repeats", "5", "--json", *flags], errors=remarks))
+            command = [*PREFIX, program, "bench", "data", "--repeats", "5", "--json", *flags]
+            report = json.loads(pages.output(command, errors=remarks))
         for result in report["results"]:
             stage = result["name"].removeprefix("data.")
             if stage not in STAGES:
@@ -60,7 +61,7 @@ class Stages:
 
 
 class Epochs:
-    """Seconds of three epochs of a small network, by what it trains with: first epoch, later ones, the program's in all."""
+    """Seconds of the first and the later of three epochs of a small network, and of the program in all."""
 
     def __init__(self, runs):
         self.runs, self.seconds = runs, {}
@@ -68,9 +69,9 @@ class Epochs:
     def train(self, name, network, *flags):
         at = self.runs.work / f"{name}-{network.model}"
         start = time.time()
-        pages.output([*PREFIX, self.runs.retort, "train", "--model", network.model, "--data", str(self.runs.data), "--image-size",
-                      str(network.size), "--augment", "crop,flip", "--epochs", "3", "--quiet", "--out", f"{at}.safetensors", "--log",
-                      f"{at}.jsonl", *flags])
+        pages.output([*PREFIX, self.runs.retort, "train", "--model", network.model, "--data", str(self.runs.data),
+                      "--image-size", str(network.size), "--augment", "crop,flip", "--epochs", "3", "--quiet",
+                      "--out", f"{at}.safetensors", "--log", f"{at}.jsonl", *flags])
         total = time.time() - start
         first, *later = (epoch["seconds"] for epoch in pages.json_lines(self.runs.work / f"{at.name}.jsonl"))
         for which, values in (("first", [first]), ("later", later), ("total", [total])):
@@ -95,15 +96,16 @@ def measure(runs):
             cache.unlink(missing_ok=True)
             epochs.train("made", network, "--cache", str(cache))
             epochs.train("found", network, "--cache", str(cache))
-            plain, made, found = (runs.work / f"{name}-{network.model}.safetensors" for name in ("plain", "made", "found"))
-            for other in (made, found):
+            plain, *others = (runs.work / f"{name}-{network.model}.safetensors" for name in ("plain", "made", "found"))
+            for other in others:
                 if not filecmp.cmp(plain, other, shallow=False):
                     sys.exit(f"{other}: differs from {plain}, trained without --cache")
     sizes = [path.stat().st_size for path in runs.data.rglob("*.jpg")]
     drawn = re.findall(r"\d+ x \d+ pixels, \d+ KB", (runs.work / "remarks").read_text())[-1]
     facts = {**stages.facts(), **{name: epochs.fastest(name) for name in epochs.seconds},
-             "machine": pages.machine_line(stages.machine, cores=True), "drawn photos": drawn, "photos": str(len(sizes)),
-             "photo KB": f"{sum(sizes) / len(sizes) / 1000:.0f}", "cache MB": f"{cache.stat().st_size / 1e6:.0f}"}
+             "machine": pages.machine_line(stages.machine, cores=True), "drawn photos": drawn,
+             "photos": str(len(sizes)), "photo KB": f"{sum(sizes) / len(sizes) / 1000:.0f}",
+             "cache MB": f"{cache.stat().st_size / 1e6:.0f}"}
     facts["cache seconds"] = f"{float(facts['made.mlp:64.total']) - float(facts['found.mlp:64.total']):.1f}"
     cache.unlink()
     return facts
@@ -119,7 +121,8 @@ Machine: {facts.words("machine")}.
 Drawn: JPEGs of {facts.words("drawn photos")} each, which the benchmark draws. Real: 128 of the {facts.numbers("photos")} photos of
 cats and dogs, {facts.numbers("photo KB")} KB each in the mean. To 224 x 224, on all cores.""",
         (pages.table(["stage", *(f"{photos}, before" if when == "before" else photos for when, photos in columns)],
-                     [[stage, *(facts.numbers(f"{when}.{photos}.{stage}") for when, photos in columns)] for stage in STAGES]),
+                     [[stage, *(facts.numbers(f"{when}.{photos}.{stage}") for when, photos in columns)]
+                      for stage in STAGES]),
          """*decode*: file to pixels. *resize*: pixels to a network's input. *loader*: whole batches, decoded in every epoch, or from
 `--cache`. *crop,flip*: augmented views.""",
          *(["""Before: an earlier program; both give the same bits. (Since the program that added `bench data`: stb_image is asked for four
@@ -129,12 +132,12 @@ in place.)"""] if before else []),
          f"""Seconds of an epoch on all {facts.numbers("photos")} photos (nine tenths train, one validates), batches of 32, crops and flips; the
 fastest of {ROUNDS} runs. A later epoch without a cache still finds up to 512 MiB of decoded training photos in memory.""",
          pages.table(["network", "no cache: first epoch", "later", "`--cache`: first", "later"],
-                     [[f"{network.model} at {network.size} px", *(facts.numbers(f"{name}.{network.model}.{which}")
-                                                                  for name in ("plain", "found") for which in ("first", "later"))]
-                      for network in NETWORKS]),
+                     [[f"{network.model} at {network.size} px", *facts.row(f"plain.{network.model}", ("first", "later")),
+                       *facts.row(f"found.{network.model}", ("first", "later"))] for network in NETWORKS]),
          f"Making the cache of {facts.numbers('cache MB')} MB takes {facts.numbers('cache seconds')} s."
          " The models have the same bits with and without it."))
 
 
 if __name__ == "__main__":
-    pages.main(__file__, measure, page, pages.Needs("cats-dogs", (".",), "a folder of photos by class"), forms=(("before",), ()))
+    pages.main(__file__, measure, page, pages.Needs("cats-dogs", (".",), "a folder of photos by class"),
+               forms=(("before",), ()))

@@ -37,7 +37,8 @@ ROWS = [
         f"train --model mlp:800x800 {COMMON} --epochs {STUDENT_EPOCHS} --augment jitter --dropout 0.3"),
     Row("ensemble", f"the ensemble of the {MEMBERS}, geometric mean of the probabilities"),
     Row("student-SEED", f"one network, 800-800, distilled from the ensemble, {STUDENT_EPOCHS} epochs, three seeds", SEEDS,
-        f"distill --student mlp:800x800 {COMMON} --epochs {STUDENT_EPOCHS} --logits WORK/train.npy --temperature 4 --lambda 0"),
+        f"distill --student mlp:800x800 {COMMON} --epochs {STUDENT_EPOCHS} --logits WORK/train.npy --temperature 4"
+        " --lambda 0"),
 ]
 
 
@@ -65,14 +66,15 @@ def ensemble_errors(runs):
 def measure(runs):
     members, alone, ensemble, students = ROWS
     counts = {"member": train(runs, members)}
-    runs.make("train.npy", f"logits --model {FILES} --data DATA --split train --views {VIEWS} --augment jitter --batch-size 256"
-              " --combine geometric --quiet")
-    runs.make("val.npy", f"logits --model {FILES} --data DATA --split val --csv WORK/val.csv --combine geometric --quiet")
+    logits = f"logits --model {FILES} --data DATA --combine geometric --quiet"
+    runs.make("train.npy", f"{logits} --split train --views {VIEWS} --augment jitter --batch-size 256")
+    runs.make("val.npy", f"{logits} --split val --csv WORK/val.csv")
     counts["student"], counts["alone"] = train(runs, students), train(runs, alone)
     wrong = ensemble_errors(runs)
     member, lone, student = (sum(counts[name]) / len(counts[name]) for name in ("member", "alone", "student"))
-    return {members.name: pages.mean_and_range(counts["member"], 1, 0), alone.name: pages.mean_and_range(counts["alone"], 1, 0),
-            ensemble.name: str(wrong), students.name: pages.mean_and_range(counts["student"], 1, 0),
+    return {members.name: pages.mean_and_range(counts["member"], 1, 0),
+            alone.name: pages.mean_and_range(counts["alone"], 1, 0), ensemble.name: str(wrong),
+            students.name: pages.mean_and_range(counts["student"], 1, 0),
             "kept of members": f"{100 * (member - student) / (member - wrong):.0f}%",
             "kept of alone": f"{100 * (lone - student) / (lone - wrong):.0f}%",
             "error": f"{pages.error_of_count(wrong):.0f}"}

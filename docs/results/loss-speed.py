@@ -54,8 +54,9 @@ def torch_seconds(names, repeats):
 
 def retort_results(retort, loss):
     """What `retort bench loss` says of the run's losses, by name, and of the machine."""
-    report = json.loads(pages.output([retort, "bench", "loss", "--rows", str(ROWS), "--classes", str(CLASSES), "--temperature", str(T),
-                                      "--loss", loss, "--backend", "cpu", "--repeats", "10", "--json", "--quiet"]))
+    report = json.loads(pages.output([retort, "bench", "loss", "--rows", str(ROWS), "--classes", str(CLASSES),
+                                      "--temperature", str(T), "--loss", loss, "--backend", "cpu", "--repeats", "10",
+                                      "--json", "--quiet"]))
     names = {"loss.distillation": "kd"}
     return {names.get(result["name"], result["name"].removeprefix("loss.")): result
             for result in report["results"]}, report["machine"]
@@ -74,8 +75,10 @@ def measure(runs):
                 theirs[name].append(peer[name])
         for name in names:
             ratios, seconds = pages.speed_ratios(ours[name], theirs[name]), statistics.median(ours[name])
-            facts.update({f"{name}.ours": f"{1000 * seconds:.2f}", f"{name}.theirs": f"{1000 * statistics.median(theirs[name]):.1f}",
-                          f"{name}.ratio": f"{statistics.median(ratios):.1f}", f"{name}.range": f"{ratios[0]:.1f} to {ratios[-1]:.1f}",
+            facts.update({f"{name}.ours": f"{1000 * seconds:.2f}",
+                          f"{name}.theirs": f"{1000 * statistics.median(theirs[name]):.1f}",
+                          f"{name}.ratio": f"{statistics.median(ratios):.1f}",
+                          f"{name}.range": f"{ratios[0]:.1f} to {ratios[-1]:.1f}",
                           f"{name}.traffic": f"{found[name]['bytes'] / seconds / 1e9:.1f}"})
     return {**facts, "torch": torch.__version__.split("+")[0], "rounds": str(runs.options.rounds),
             "machine": pages.machine_line(machine), "bandwidth": f"{machine['bandwidth_gbps']:.0f}"}
@@ -90,8 +93,7 @@ softmax times T^2; the others as in `tools/gpu_check.py`), backward included. Ea
 rounds, medians. GB/s counts the least that can move: the logits in, both nets' or for cross_entropy the student's, the gradient out.""",
         (f"Machine: {facts.words('machine')}; copying at {facts.numbers('bandwidth')} GB/s, as measured by `retort bench`.",
          pages.table(["loss", *COLUMNS.values()],
-                     [[name, *(facts.numbers(f"{name}.{column}") for column in COLUMNS)]
-                      for names in LOSSES.values() for name in names]),
+                     [[name, *facts.row(name, COLUMNS)] for names in LOSSES.values() for name in names]),
          """All are vectors of floats. `nkd` and `wttm` take more exponentials a logit than the three that the others share; `dist` keeps
 both nets' probabilities and goes over them by column, then by row."""))
 

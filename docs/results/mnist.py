@@ -30,8 +30,9 @@ class Row(NamedTuple):
 
 
 ROWS = [
-    Row("teacher", f"teacher, 1200-1200, dropout 0.3, images shifted by up to 2 pixels, {TEACHER_EPOCHS} epochs", ["0"], "67",
-        f"train --model mlp:1200x1200 {COMMON} --epochs {TEACHER_EPOCHS} --augment jitter --dropout 0.3 --seed SEED"),
+    Row("teacher", f"teacher, 1200-1200, dropout 0.3, images shifted by up to 2 pixels, {TEACHER_EPOCHS} epochs",
+        ["0"], "67", f"train --model mlp:1200x1200 {COMMON} --epochs {TEACHER_EPOCHS} --augment jitter"
+        " --dropout 0.3 --seed SEED"),
     Row("student-labels-SEED", f"student, 800-800, labels alone, {STUDENT_EPOCHS} epochs", SEEDS, "146",
         f"train --model mlp:800x800 {STUDENT}"),
     Row("student-soft-SEED", "the same, soft targets at T = 20, lambda 0.1, images not shifted", SEEDS, "74",

@@ -32,8 +32,12 @@ def setting(name, default):
 # ---- Running the program
 
 def output(command, environment=None, errors=None):
-    """What a command prints on stdout. Ends this program if the command fails. `errors` takes its stderr."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(environment or {})})
+    """What a command prints on stdout. `environment` is added to this one's; the file `errors` takes stderr.
+
+    Ends this program if the command fails.
+    """
+    environment = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: failed with status {done.returncode}")
     return done.stdout
@@ -47,7 +51,7 @@ def write(path, text):
 
 
 class Runs:
-    """Runs of the program in the folder `work`. What a run printed is kept in WORK/runs: a finished run is not repeated."""
+    """Runs of the program. WORK/runs keeps what each printed, and a finished run is not repeated."""
 
     def __init__(self, retort, options, data=None, work=None):
         self.retort, self.options, self.data, self.work = retort, options, data, work
@@ -65,8 +69,8 @@ class Runs:
                 sys.exit(f"{kept}: is of another command: {finished['command']}; give another folder WORK")
             return finished["result"]
         meanings = {"DATA": str(self.data), "WORK": str(self.work), "NAME": pathlib.Path(name).stem, "SEED": seed}
-        words = [re.sub(r"\b(DATA|WORK|NAME|SEED)\b", lambda match: meanings[match[0]], word) for word in command.split()]
-        printed = output([self.retort, *words])
+        printed = output([self.retort, *(re.sub(r"\b[A-Z]+\b", lambda match: meanings.get(match[0], match[0]), word)
+                                         for word in command.split())])
         result = json.loads(printed) if printed.startswith("{") else None
         kept.parent.mkdir(parents=True, exist_ok=True)
         write(kept, json.dumps({"command": command, "result": result}))
@@ -87,7 +91,7 @@ class Runs:
 
 
 def side_by_side(jobs, calls):
-    """Makes the calls, begun in their order and `jobs` at a time, and returns their results. One that fails ends this program."""
+    """Makes the calls, `jobs` at a time, and returns their results in order. A call that fails ends this program."""
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(call) for call in calls]
         try:
@@ -153,8 +157,8 @@ def median_ratio(ours, theirs):
 
 def machine_line(machine, cores=False):
     """The machine that `retort bench --json` describes."""
-    return ", ".join([machine["cpu"], *([f"{machine['cores']} cores"] if cores else []), f"{machine['threads']} threads",
-                      machine["simd"]])
+    return ", ".join([machine["cpu"], *([f"{machine['cores']} cores"] if cores else []),
+                      f"{machine['threads']} threads", machine["simd"]])
 
 
 # ---- The page
@@ -184,13 +188,17 @@ class Facts:
     words = numbers
     lines = numbers
 
+    def row(self, name, columns):
+        """The numbers NAME.COLUMN, one for each column."""
+        return [self.numbers(f"{name}.{column}") for column in columns]
+
     def has(self, group):
         """Whether anything was measured whose name begins with the group's."""
         return any(name.startswith(group + ".") for name in self.texts)
 
 
-class Holes:
-    """Stands for Facts where a page is compared: a text that is one hole, and no hole but for what can be measured."""
+class Holes(Facts):
+    """Stands for Facts where a page is compared: every text is a hole. `groups` are those that the page may have."""
     NUMBERS, WORDS, LINES = "\1", "\2", "\3"
     PATTERNS = {NUMBERS: r"(?:[-+\d.,/%*() ]|of|to)*", WORDS: r"[^|\n]*"}
 
@@ -268,7 +276,8 @@ def main(script, measure, page, needs=None, forms=((),), options=()):
                             default=pathlib.Path(os.environ.get("RETORT_DATA", "../shared/data")) / needs.folder)
         parser.add_argument("work", metavar="WORK", nargs="?", type=pathlib.Path, default=f"build/results-{name}")
     parser.add_argument("--retort", metavar="PROGRAM", default=os.environ.get("RETORT", "build/retort"))
-    parser.add_argument("--page", metavar="FILE", type=pathlib.Path, default=default_page, help=f"written (default: {default_page})")
+    parser.add_argument("--page", metavar="FILE", type=pathlib.Path, default=default_page,
+                        help=f"written (default: {default_page})")
     parser.add_argument("--check", metavar="FILE", type=pathlib.Path, nargs="?", const=default_page,
                         help=f"compared in place of measuring (default: {default_page})")
     for option, default in options:

@@ -39,13 +39,17 @@ class Experiment(NamedTuple):
 
 
 EXPERIMENTS = [
-    Experiment("mnist", "MNIST", f"Two hidden layers of 30 on {MNIST_IMAGES:,} training images, {MNIST_EPOCHS} epochs, specialists "
-               f"{MNIST_SPECIALIST_EPOCHS} epochs from the generalist at a tenth of its learning rate.", SEEDS.split(), "mlp:30x30",
-               MNIST_EPOCHS, MNIST_SPECIALIST_EPOCHS, f"--data DATA/mnist --limit {MNIST_IMAGES} --threads 1",
+    Experiment("mnist", "MNIST",
+               f"Two hidden layers of 30 on {MNIST_IMAGES:,} training images, {MNIST_EPOCHS} epochs, specialists"
+               f" {MNIST_SPECIALIST_EPOCHS} epochs from the generalist at a tenth of its learning rate.",
+               SEEDS.split(), "mlp:30x30", MNIST_EPOCHS, MNIST_SPECIALIST_EPOCHS,
+               f"--data DATA/mnist --limit {MNIST_IMAGES} --threads 1",
                "--mean 0 --std 0.5 --lr 0.1 --max-norm 1"),
-    Experiment("cifar10", "CIFAR-10", f"resnet8 on {IMAGES:,} training images of {SIZE} x {SIZE} px, {EPOCHS} epochs, specialists "
-               f"{SPECIALIST_EPOCHS} epochs: a budget of minutes; the variables at\nthe script's top make it a night's.",
-               CIFAR_SEEDS.split(), "resnet8", EPOCHS, SPECIALIST_EPOCHS, f"--data WORK/cifar10 --limit {IMAGES} --threads 1",
+    Experiment("cifar10", "CIFAR-10",
+               f"resnet8 on {IMAGES:,} training images of {SIZE} x {SIZE} px, {EPOCHS} epochs, specialists"
+               f" {SPECIALIST_EPOCHS} epochs: a budget of minutes; the variables at\nthe script's top make it a night's.",
+               CIFAR_SEEDS.split(), "resnet8", EPOCHS, SPECIALIST_EPOCHS,
+               f"--data WORK/cifar10 --limit {IMAGES} --threads 1",
                f"--image-size {SIZE} --lr 0.05 --nesterov --weight-decay 0.0005 --max-norm 5 --warmup-epochs 0.5"),
 ]
 # What the table calls the networks, by their names in the JSON of `retort specialists` but for the last.
@@ -65,7 +69,8 @@ def run(runs, experiment, seed):
     runs.make(f"{at}-generalist.safetensors", f"train --model {experiment.architecture} {training} --quiet", seed)
     found = runs.report(at, f"specialists --model WORK/{at}-generalist.safetensors {student}"
                         f" --specialist-epochs {experiment.specialist_epochs} --groups 4 --out WORK/{at}", seed)
-    runs.make(f"{at}-alone.npy", f"logits --model WORK/{at}-generalist.safetensors --split train {experiment.images} --quiet", seed)
+    runs.make(f"{at}-alone.npy",
+              f"logits --model WORK/{at}-generalist.safetensors --split train {experiment.images} --quiet", seed)
     runs.make(f"{at}-alone.safetensors", f"distill {student} --logits WORK/{at}-alone.npy --quiet", seed)
     return {**found, "alone": runs.evaluate(f"{at}-alone", experiment.images, seed)}
 
@@ -76,8 +81,9 @@ def facts_of(experiment, found):
 
     facts = {f"{experiment.name}.gain over {other}": gains(other) for other in ("generalist", "alone")}
     for row in ROWS:
-        facts[f"{experiment.name}.{row}.accuracy"] = pages.mean_and_range([100 * run[row]["accuracy"] for run in found], 2)
-        facts[f"{experiment.name}.{row}.cross_entropy"] = pages.mean_and_range([run[row]["cross_entropy"] for run in found], 4)
+        results, at = [run[row] for run in found], f"{experiment.name}.{row}"
+        facts[f"{at}.accuracy"] = pages.mean_and_range([100 * result["accuracy"] for result in results], 2)
+        facts[f"{at}.cross_entropy"] = pages.mean_and_range([result["cross_entropy"] for result in results], 4)
     for seed, run in zip(experiment.seeds, found):
         facts[f"{experiment.name}.groups of {seed}"] = "; ".join(", ".join(group) for group in run["groups"])
     return facts
@@ -87,8 +93,7 @@ def measure(runs):
     for packed in sorted((runs.data / "cifar10").glob("*.bin.xz")):
         pages.unpack(packed, runs.work / "cifar10")
     shutil.copy(runs.data / "cifar10/batches.meta.txt", runs.work / "cifar10")
-    found = pages.side_by_side(2, [lambda experiment=experiment: [run(runs, experiment, seed) for seed in experiment.seeds]
-                                   for experiment in EXPERIMENTS])
+    found = pages.side_by_side(2, [lambda each=each: [run(runs, each, seed) for seed in each.seeds] for each in EXPERIMENTS])
     facts = {"machine": os.environ.get("MACHINE", "two cores")}
     for experiment, runs_of_seeds in zip(EXPERIMENTS, found):
         facts.update(facts_of(experiment, runs_of_seeds))
@@ -96,17 +101,15 @@ def measure(runs):
 
 
 def section(facts, experiment):
-    def fact(kind, name):
-        return kind(f"{experiment.name}.{name}")
-
+    name = experiment.name
     return (f"## {experiment.title}", experiment.recipe,
             pages.table(["on the test images", "accuracy, %", "cross-entropy"],
-                        [[label, fact(facts.numbers, f"{row}.accuracy"), fact(facts.numbers, f"{row}.cross_entropy")]
+                        [[label, *facts.row(f"{name}.{row}", ("accuracy", "cross_entropy"))]
                          for row, label in ROWS.items()]),
-            f"""Points that the network distilled from them has over the generalist, by seed: {fact(facts.numbers, "gain over generalist")};
-over the one distilled from the generalist alone: {fact(facts.numbers, "gain over alone")}.""",
+            f"""Points that the network distilled from them has over the generalist, by seed: {facts.numbers(f"{name}.gain over generalist")};
+over the one distilled from the generalist alone: {facts.numbers(f"{name}.gain over alone")}.""",
             pages.table(["seed", "its groups"],
-                        [[seed, fact(facts.words, f"groups of {seed}")] for seed in experiment.seeds]))
+                        [[seed, facts.words(f"{name}.groups of {seed}")] for seed in experiment.seeds]))
 
 
 def page(facts):
@@ -122,4 +125,5 @@ differ in their teacher alone. Generalist and specialists together have been tra
 
 
 if __name__ == "__main__":
-    pages.main(__file__, measure, page, pages.Needs("", ("mnist", "cifar10"), "the folder that holds mnist and cifar10"))
+    pages.main(__file__, measure, page,
+               pages.Needs("", ("mnist", "cifar10"), "the folder that holds mnist and cifar10"))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Every page of docs/results agrees with the script that makes it, and a script runs as its page says.
 
-A page and its script are compared by `docs/results/NAME.py --check PAGE`. That the comparison can fail is tested too: with
-each row renamed, in the page and in the script. Scripts run whole with a program that answers at once.
+`docs/results/NAME.py --check PAGE` compares a page and its script. That the comparison can fail is tested too: with each
+row renamed, in the page and in the script. Scripts run whole with a program that answers at once.
 """
 import json
 import lzma
@@ -48,7 +48,8 @@ ANSWER = {**EVALUATION, "shift": -1.5, "groups": [["cat", "dog"], ["ship"]],
 def check(name, page):
     """What `docs/results/NAME.py --check PAGE` says, with no budget in the environment; "" where it says nothing."""
     environment = {key: os.environ[key] for key in ("HOME", "PATH") if key in os.environ}
-    with mock.patch.object(sys, "argv", [f"{name}.py", "--check", str(page)]), mock.patch.dict(os.environ, environment, clear=True):
+    with mock.patch.object(sys, "argv", [f"{name}.py", "--check", str(page)]), \
+            mock.patch.dict(os.environ, environment, clear=True):
         try:
             runpy.run_path(str(RESULTS / f"{name}.py"), run_name="__main__")
         except SystemExit as end:
@@ -82,7 +83,8 @@ class Agreement(unittest.TestCase):
                 lines = (RESULTS / f"{name}.md").read_text().split("\n")
                 for at in rows("\n".join(lines)):
                     with self.subTest(name, row=lines[at]):
-                        page.write_text("\n".join([*lines[:at], lines[at].replace(" |", " renamed |", 1), *lines[at + 1:]]))
+                        renamed = lines[at].replace(" |", " renamed |", 1)
+                        page.write_text("\n".join([*lines[:at], renamed, *lines[at + 1:]]))
                         self.assertIn(f"line {at + 1}\n", check(name, page))
 
     def test_a_row_or_column_renamed_in_the_script_is_found(self):
@@ -108,7 +110,7 @@ class Agreement(unittest.TestCase):
             for name in PAGES:
                 lines = (RESULTS / f"{name}.md").read_text().split("\n")
                 last = rows("\n".join(lines))[-1]
-                for changed in (lines[:last] + lines[last + 1:], lines[:last] + lines[last:last + 1] + lines[last:], lines + ["more"]):
+                for changed in (lines[:last] + lines[last + 1:], lines[:last + 1] + lines[last:], lines + ["more"]):
                     with self.subTest(name):
                         page.write_text("\n".join(changed))
                         self.assertIn("does not agree", check(name, page))
@@ -117,9 +119,10 @@ class Agreement(unittest.TestCase):
         text = (RESULTS / "mnist.md").read_text()
         with tempfile.TemporaryDirectory() as folder:
             page = pathlib.Path(folder) / "page.md"
-            for before, after, agrees in (("results/mnist.py", "results/mnist.sh", False), ("pixels, 30 epochs", "pixels, 31 epochs", False),
-                                          ("| 92 | 67 |", "| 92 | 68 |", False), ("| 92 | 67 |", "| ninety | 67 |", False),
-                                          ("| 92 | 67 |", "| 97 | 67 |", True)):
+            for before, after, agrees in (
+                    ("results/mnist.py", "results/mnist.sh", False), ("pixels, 30 epochs", "pixels, 31 epochs", False),
+                    ("| 92 | 67 |", "| 92 | 68 |", False), ("| 92 | 67 |", "| ninety | 67 |", False),
+                    ("| 92 | 67 |", "| 97 | 67 |", True)):
                 with self.subTest(after):
                     self.assertIn(before, text)
                     page.write_text(text.replace(before, after))
@@ -148,10 +151,10 @@ class Making(unittest.TestCase):
         """Makes the page NAME and returns its path and the program's calls."""
         self.calls.write_text("")
         page = self.folder / f"{name}.md"
-        environment = {"PATH": os.environ["PATH"], "CALLS": str(self.calls), "ANSWER": str(self.folder / "answer"), "RETORT": str(self.program),
-                       "PYTHONDONTWRITEBYTECODE": "1"}
-        subprocess.run([sys.executable, RESULTS / f"{name}.py", data, self.folder / name, "--page", page], check=True, env=environment,
-                       stdout=subprocess.DEVNULL)
+        environment = {"PATH": os.environ["PATH"], "CALLS": str(self.calls), "ANSWER": str(self.folder / "answer"),
+                       "RETORT": str(self.program), "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run([sys.executable, RESULTS / f"{name}.py", data, self.folder / name, "--page", page], check=True,
+                       env=environment, stdout=subprocess.DEVNULL)
         return page, self.calls.read_text().splitlines()
 
     def test_scripts_make_pages_that_agree_and_run_nothing_twice(self):
@@ -163,8 +166,8 @@ class Making(unittest.TestCase):
         for photo in ("cats-dogs/cat/1.jpg", "cats-dogs/dog/1.jpg"):
             (self.folder / "data" / photo).parent.mkdir(parents=True)
             (self.folder / "data" / photo).write_bytes(b"photo")
-        for name, data in (("mnist", "mnist"), ("hinton-mnist", "mnist"), ("unseen-classes", "mnist"), ("cats-dogs", "cats-dogs"),
-                           ("specialists", "")):
+        for name, data in (("mnist", "mnist"), ("hinton-mnist", "mnist"), ("unseen-classes", "mnist"),
+                           ("cats-dogs", "cats-dogs"), ("specialists", "")):
             with self.subTest(name):
                 page, calls = self.made(name, self.folder / "data" / data)
                 self.assertEqual(check(name, page), "")
@@ -180,8 +183,8 @@ class Making(unittest.TestCase):
         runs.work.mkdir()
         with mock.patch.dict(os.environ, {"CALLS": str(self.calls)}):
             runs.make("a-SEED.safetensors", "train --data DATA --log WORK/NAME.jsonl --seed SEED", "3")
-            self.assertEqual(self.calls.read_text(), f"train --data {runs.data} --log {runs.work}/a-3.jsonl --seed 3 --out"
-                             f" {runs.work}/a-3.safetensors\n")
+            self.assertEqual(self.calls.read_text(), f"train --data {runs.data} --log {runs.work}/a-3.jsonl --seed 3"
+                             f" --out {runs.work}/a-3.safetensors\n")
             with self.assertRaisesRegex(SystemExit, "another command"):
                 runs.make("a-SEED.safetensors", "train --data DATA --epochs 2", "3")
 
