@@ -1,24 +1,25 @@
 #!/usr/bin/env python3
-"""Generates docs/results/loss-speed.md: losses with their gradients, Retort's and PyTorch's, interleaved on one machine.
+"""Makes docs/results/loss-speed.md: losses with their gradients, Retort's and PyTorch's, interleaved on one machine.
 
-Usage: docs/results/loss-speed.py [--retort build/retort] [--rounds 3]      (needs torch)
+    docs/results/loss-speed.py [--retort build/retort] [--rounds 3]      (needs torch)
 """
-import argparse
 import json
-import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import pages
+
 ROWS, CLASSES, T, LAMBDA = 4096, 1000, 4, 0.1
-LOSSES = ("kd", "mse", "dkd", "nkd", "dist", "ttm", "wttm")
+# The losses of the table, by the run of `retort bench loss` that times them.
+LOSSES = {"kd": ["kd", "cross_entropy"], **{name: [name] for name in ("mse", "dkd", "nkd", "dist", "ttm", "wttm")}}
+COLUMNS = {"ours": "Retort ms", "theirs": "PyTorch ms", "ratio": "speed against PyTorch", "range": "over the rounds",
+           "traffic": "GB/s"}
 
 
 def torch_seconds(names, repeats):
     """Median seconds of loss and gradient of each as PyTorch composes them, in one process; "cross_entropy" too."""
-    sys.path.insert(0, str(ROOT / "tools"))
+    sys.path.insert(0, str(pages.ROOT / "tools"))
     import torch
     import gpu_check
 
@@ -51,63 +52,54 @@ def torch_seconds(names, repeats):
     return medians
 
 
-def retort_seconds(retort, name):
-    """Seconds by name; kd brings cross_entropy along. And the machine."""
-    command = [retort, "bench", "loss", "--rows", str(ROWS), "--classes", str(CLASSES), "--temperature", str(T),
-               "--loss", name, "--backend", "cpu", "--repeats", "10", "--json", "--quiet"]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+def retort_results(retort, loss):
+    """What `retort bench loss` says of the run's losses, by name, and of the machine."""
+    report = json.loads(pages.output([retort, "bench", "loss", "--rows", str(ROWS), "--classes", str(CLASSES),
+                                      "--temperature", str(T), "--loss", loss, "--backend", "cpu", "--repeats", "10",
+                                      "--json", "--quiet"]))
     names = {"loss.distillation": "kd"}
-    return {names.get(r["name"], r["name"].removeprefix("loss.")): (r["seconds"], r["bytes"])
-            for r in report["results"]}, report["machine"]
+    return {names.get(result["name"], result["name"].removeprefix("loss.")): result
+            for result in report["results"]}, report["machine"]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--retort", default="build/retort")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--torch", nargs="+", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.torch:
-        print(json.dumps(torch_seconds(options.torch, 9)))
-        return
-
+def measure(runs):
     import torch
-    rows, machine = [], None
-    for loss in LOSSES:
-        names = ["kd", "cross_entropy"] if loss == "kd" else [loss]
+    facts, machine = {}, None
+    for loss, names in LOSSES.items():
         ours, theirs = {name: [] for name in names}, {name: [] for name in names}
-        for _ in range(options.rounds):
-            found, machine = retort_seconds(options.retort, loss)
-            peer = json.loads(subprocess.run([sys.executable, __file__, "--torch", *names], check=True,
-                                             capture_output=True, text=True).stdout)
+        for _ in range(runs.options.rounds):
+            found, machine = retort_results(runs.retort, loss)
+            peer = json.loads(pages.output([sys.executable, __file__, "--torch", *names]))
             for name in names:
-                ours[name].append(found[name][0])
+                ours[name].append(found[name]["seconds"])
                 theirs[name].append(peer[name])
         for name in names:
-            ratios = sorted(t / o for t, o in zip(theirs[name], ours[name]))
-            seconds = statistics.median(ours[name])
-            rows.append(f"| {name} | {1000 * seconds:.2f} | {1000 * statistics.median(theirs[name]):.1f} | "
-                        f"{statistics.median(ratios):.1f} | {ratios[0]:.1f} to {ratios[-1]:.1f} | "
-                        f"{found[name][1] / seconds / 1e9:.1f} |")
-    text = f"""# Speed of the losses on the CPU
+            ratios, seconds = pages.speed_ratios(ours[name], theirs[name]), statistics.median(ours[name])
+            facts.update({f"{name}.ours": f"{1000 * seconds:.2f}",
+                          f"{name}.theirs": f"{1000 * statistics.median(theirs[name]):.1f}",
+                          f"{name}.ratio": f"{statistics.median(ratios):.1f}",
+                          f"{name}.range": f"{ratios[0]:.1f} to {ratios[-1]:.1f}",
+                          f"{name}.traffic": f"{found[name]['bytes'] / seconds / 1e9:.1f}"})
+    return {**facts, "torch": torch.__version__.split("+")[0], "rounds": str(runs.options.rounds),
+            "machine": pages.machine_line(machine), "bandwidth": f"{machine['bandwidth_gbps']:.0f}"}
 
-Generated by `docs/results/loss-speed.py`. Loss and gradient, f32, {ROWS} rows of {CLASSES} classes, T = {T}, lambda = {LAMBDA};
-beside PyTorch {torch.__version__.split("+")[0]} composing the same from its own functions (kd: cross_entropy, kl_div of log_softmax and
-softmax times T^2; the others as in `tools/gpu_check.py`), backward included. Each round times one after the other; {options.rounds}
-rounds, medians. GB/s counts the least that can move: the logits in, both nets' or for cross_entropy the student's, the gradient out.
 
-Machine: {machine["cpu"]}, {machine["threads"]} threads, {machine["simd"]}; copying at {machine["bandwidth_gbps"]:.0f} GB/s, as measured by `retort bench`.
-
-| loss | Retort ms | PyTorch ms | speed against PyTorch | over the rounds | GB/s |
-|---|---|---|---|---|---|
-""" + "\n".join(rows) + """
-
-All are vectors of floats. `nkd` and `wttm` take more exponentials a logit than the three that the others share; `dist` keeps
-both nets' probabilities and goes over them by column, then by row.
-"""
-    (ROOT / "docs/results/loss-speed.md").write_text(text)
-    print(text)
+def page(facts):
+    return pages.Page(
+        "Speed of the losses on the CPU",
+        f""". Loss and gradient, f32, {ROWS} rows of {CLASSES} classes, T = {T}, lambda = {LAMBDA};
+beside PyTorch {facts.numbers("torch")} composing the same from its own functions (kd: cross_entropy, kl_div of log_softmax and
+softmax times T^2; the others as in `tools/gpu_check.py`), backward included. Each round times one after the other; {facts.numbers("rounds")}
+rounds, medians. GB/s counts the least that can move: the logits in, both nets' or for cross_entropy the student's, the gradient out.""",
+        (f"Machine: {facts.words('machine')}; copying at {facts.numbers('bandwidth')} GB/s, as measured by `retort bench`.",
+         pages.table(["loss", *COLUMNS.values()],
+                     [[name, *facts.row(name, COLUMNS)] for names in LOSSES.values() for name in names]),
+         """All are vectors of floats. `nkd` and `wttm` take more exponentials a logit than the three that the others share; `dist` keeps
+both nets' probabilities and goes over them by column, then by row."""))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--torch"]:  # PyTorch's side, in a process of its own
+        print(json.dumps(torch_seconds(sys.argv[2:], 9)))
+    else:
+        pages.main(__file__, measure, page, options=[("rounds", 3)])
