@@ -1,0 +1,182 @@
+// What a test case runs on: a backend's tables, where its buffers lie, the modes it runs in, and what it promises of its
+// arithmetic. A case is written once, over a Backend; who adds one to a program's list (tests/kernels/backends.h,
+// tests/simt/backends.h) has it tested.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/memory.h"
+#include "kernels/table.h"
+#include "tests/case.h"
+#include "tests/cases/work.h"
+#include "tests/element_types.h"
+#include "tests/tolerance.h"
+
+namespace retort::test {
+
+/// One way to run a backend: an instruction set and a number of threads, an order of threads, ...
+struct Mode {
+  std::string name;
+  int group = 0;  ///< modes of one group give the same bits
+  Work work = Work::usual;  ///< the most that it is given
+
+  bool affords(Work shape) const { return shape <= work; }
+};
+
+/// What a backend promises of its sums and functions. Tolerances are derived from it. `classes` are the terms of a sum
+/// over a row, `argument` bounds the exponents.
+struct Arithmetic {
+  /// Terms of a column's sum (sum_rows, batch norm) that are added in float before a double takes over.
+  std::int64_t float_rows;
+  /// Roundings of an average over h x w elements, the division left out.
+  std::int64_t (*window_roundings)(std::int64_t h, std::int64_t w);
+  /// Relative error of a softmax's elements.
+  double (*softmax)(std::int64_t classes, double argument);
+  /// Error of sum_j y_j dy_j with probabilities y and |dy| <= 1.
+  double (*mean_over_classes)(std::int64_t classes);
+  /// Error of the softmax inside a loss, relative to each element, or to the largest if `of_the_largest`.
+  double (*softmax_in_loss)(std::int64_t classes, double argument);
+  bool of_the_largest = false;
+  /// Whether losses take mean and deviation of a row of logits in float.
+  bool float_moments = false;
+  /// Relative rounding of what a product multiplies, beyond that of the elements' type.
+  double operand_rounding = 0;
+  /// Results below this may be 0.
+  double underflow = 0;
+};
+
+struct Backend {
+  std::string name;
+  Device memory;                      ///< of its buffers
+  const KernelTable* f32 = nullptr;   ///< null: it has no such elements
+  const KernelTable* bf16 = nullptr;
+  Arithmetic arithmetic;
+  /// Sets each mode in turn and calls the check in it.
+  std::function<void(const std::function<void(const Mode&)>&)> in_every_mode;
+  Work work = Work::usual;    ///< the most that any mode affords
+  bool forward_only = false;  ///< its backward passes are another backend's
+  /// Above 0: no promise of single elements, only of their relative root mean square error (NVIDIA's libraries).
+  double relative_rms = 0;
+};
+
+/// The double reference on the host.
+inline const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
+
+/// Runs check(zero, table) for each of the backend's element types; `zero` is of the type.
+template <class Check>
+void for_each_type(const Backend& backend, const Check& check) {
+  CAPTURE(backend.name);
+  if (backend.f32) {
+    CAPTURE(std::string("f32"));
+    check(float{}, *backend.f32);
+  }
+  if (backend.bf16) {
+    CAPTURE(std::string("bf16"));
+    check(BFloat16(0.0f), *backend.bf16);
+  }
+}
+
+/// Runs check(mode) in every mode of the backend.
+template <class Check>
+void for_each_mode(const Backend& backend, const Check& check) {
+  backend.in_every_mode([&](const Mode& mode) {
+    CAPTURE(mode.name);
+    check(mode);
+  });
+}
+
+/// Elements where the backend's kernels find them. On the host they lie in a vector, to the byte, so that a sanitizer
+/// sees what reaches beyond.
+template <class T>
+class Buffer {
+ public:
+  /// NaN in every floating-point type, so that an element left unwritten is seen, and a workspace read before it is
+  /// written.
+  Buffer(const Backend& backend, std::size_t count) : Buffer(backend) {
+    const std::vector<char> bytes(count * sizeof(T), '\xFF');
+    take(bytes.data(), count);
+  }
+  Buffer(const Backend& backend, const std::vector<T>& values) : Buffer(backend) { take(values.data(), values.size()); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() {
+    if (memory_) memory_->release(data_);
+  }
+  T* get() const { return static_cast<T*>(data_); }
+  std::vector<T> values() const {
+    std::vector<T> values(count_);
+    if (memory_)
+      memory_->download({}, values.data(), data_, count_ * sizeof(T));
+    else
+      values = host_;
+    return values;
+  }
+  std::vector<double> wide() const { return test::wide(values()); }
+
+ private:
+  explicit Buffer(const Backend& backend)
+      : memory_(backend.memory == Device::cpu ? nullptr : &memory_of(backend.memory)) {}
+  void take(const void* values, std::size_t count) {
+    count_ = count;
+    const std::size_t bytes = count * sizeof(T);
+    if (memory_) {
+      data_ = memory_->allocate(bytes);
+      memory_->upload({}, data_, values, bytes);
+      return;
+    }
+    host_.resize(count);
+    if (bytes > 0) std::memcpy(static_cast<void*>(host_.data()), values, bytes);
+    data_ = host_.data();
+  }
+
+  const DeviceMemory* memory_;
+  std::vector<T> host_;
+  std::size_t count_ = 0;
+  void* data_ = nullptr;
+};
+
+/// The same bits in all modes of a group, NaN left out: NaN differs from itself.
+class SameBits {
+ public:
+  using Results = std::vector<std::vector<double>>;
+  void check(const Mode& mode, const Results& results) {
+    const auto [first, inserted] = first_.emplace(mode.group, results);
+    if (!inserted) CHECK(first->second == results);
+  }
+
+ private:
+  std::map<int, Results> first_;
+};
+
+/// Whether `found` is what the backend promises of it: within half a unit of T and noise(i), or near on the whole.
+template <class T, class Noise>
+bool holds(const Backend& backend, const std::vector<T>& found, const std::vector<double>& expected,
+           const Noise& noise) {
+  if (backend.relative_rms > 0) return relative_rms(wide(found), expected) <= backend.relative_rms;
+  return error_of(found, expected, [&](std::size_t i) { return noise(i) + backend.arithmetic.underflow; }) <= 1;
+}
+
+/// No error beside the rounding to T.
+inline double exact(std::size_t) { return 0; }
+
+/// A case of a family: a name, and what it checks on a backend.
+struct Case {
+  const char* name;
+  void (*run)(const Backend&);
+};
+
+/// Runs a family's cases on backends, each as a subcase.
+inline void run_cases(const std::vector<Case>& cases, const std::vector<Backend>& backends) {
+  for (const Backend& backend : backends)
+    for (const Case& one : cases) SUBCASE((backend.name + ": " + one.name).c_str()) { one.run(backend); }
+}
+
+}  // namespace retort::test
