@@ -46,6 +46,15 @@ std::vector<float> held(const std::vector<float>& values) {
   const std::vector<T> elements = narrow<T>(values);
   return std::vector<float>(elements.begin(), elements.end());
 }
+/// Doubles that T holds, as T.
+template <class T>
+std::vector<T> as(const std::vector<double>& values) {
+  if constexpr (std::is_same_v<T, double>) return values;
+  std::vector<T> result;
+  for (const double value : values) result.push_back(T(static_cast<float>(value)));
+  return result;
+}
+
 template <class T>
 std::vector<double> wide(const std::vector<T>& values) {
   std::vector<double> result;

@@ -45,6 +45,8 @@ struct Arithmetic {
   /// Error of the softmax inside a loss, relative to each element, or to the largest if `of_the_largest`.
   double (*softmax_in_loss)(std::int64_t classes, double argument);
   bool of_the_largest = false;
+  /// Whether batch norm takes squares about a row of the batch, in place of about the mean.
+  bool squares_about_a_row = false;
   /// Whether losses take mean and deviation of a row of logits in float.
   bool float_moments = false;
   /// Relative rounding of what a product multiplies, beyond that of the elements' type.
@@ -69,6 +71,16 @@ struct Backend {
 
 /// The double reference on the host.
 inline const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
+
+/// Where the oracle's buffers lie.
+inline const Backend& host() {
+  static const Backend backend = {.name = "oracle", .memory = Device::cpu, .arithmetic = {}, .in_every_mode = {}};
+  return backend;
+}
+
+/// The type of parameters and their gradients beside activations of T.
+template <class T>
+using ParameterOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 /// Runs check(zero, table) for each of the backend's element types; `zero` is of the type.
 template <class Check>
@@ -162,6 +174,14 @@ bool holds(const Backend& backend, const std::vector<T>& found, const std::vecto
            const Noise& noise) {
   if (backend.relative_rms > 0) return relative_rms(wide(found), expected) <= backend.relative_rms;
   return error_of(found, expected, [&](std::size_t i) { return noise(i) + backend.arithmetic.underflow; }) <= 1;
+}
+
+/// Whether `found` is within noise(i), which bounds a result in float, its last rounding included; to bf16 it is rounded
+/// once more.
+template <class T, class Noise>
+bool float_holds(const std::vector<T>& found, const std::vector<double>& expected, const Noise& noise) {
+  if constexpr (std::is_same_v<T, BFloat16>) return error_of(found, expected, noise) <= 1;
+  return worst(wide(found), expected, noise) <= 1;
 }
 
 /// No error beside the rounding to T.

@@ -48,8 +48,8 @@ void check_maps(const Backend& backend, const ElementwiseKernels& kernel, std::i
   kernel.add({}, n, x, dy, y);
   reference.add({}, n, a64.data(), b64.data(), expected.data());
   CHECK(equal());
-  // The factor is rounded to float, then the product.
-  kernel.scale({}, n, 0.7, x, y);
+  // A factor that float holds: the product alone is rounded.
+  kernel.scale({}, n, double{0.7f}, x, y);
   reference.scale({}, n, double{0.7f}, a64.data(), expected.data());
   CHECK(equal());
   kernel.scale_by({}, n, factor.get(), x, y);

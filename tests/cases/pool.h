@@ -54,13 +54,9 @@ inline std::int64_t overlap(const Pool2dGeometry& g) {
 
 /// `found` against sums in float of at most `terms` elements whose absolute values add up to `magnitude`.
 template <class T>
-bool sums_hold(const Backend& backend, const Buffer<T>& found, const std::vector<double>& expected,
-               const std::vector<double>& magnitude, std::int64_t terms) {
-  const std::vector<T> values = found.values();
-  // A float sum's own rounding is one of those of dot_tolerance.
-  if constexpr (std::is_same_v<T, float>)
-    return worst(values, expected, [&](std::size_t i) { return dot_tolerance(terms, magnitude[i]); }) <= 1;
-  return error_of(values, expected, [&](std::size_t i) { return dot_tolerance(terms, magnitude[i]); }) <= 1;
+bool sums_hold(const Buffer<T>& found, const std::vector<double>& expected, const std::vector<double>& magnitude,
+               std::int64_t terms) {
+  return float_holds(found.values(), expected, [&](std::size_t i) { return dot_tolerance(terms, magnitude[i]); });
 }
 
 template <class T>
@@ -82,7 +78,7 @@ void check_max(const Backend& backend, const PoolKernels& kernel, const Pool2dGe
   kernel.max_forward({}, g, in.get(), without_index.get(), nullptr);
   CHECK(count_different(without_index.wide(), y64) == 0);
   kernel.max_backward({}, g, gradient.get(), index.get(), dx.get());
-  CHECK(sums_hold(backend, dx, dx64, magnitude, overlap(g)));
+  CHECK(sums_hold(dx, dx64, magnitude, overlap(g)));
 }
 
 template <class T>
@@ -98,8 +94,8 @@ void check_average(const Backend& backend, const PoolKernels& kernel, const Pool
   const Buffer<T> in(backend, x), gradient(backend, dy), y(backend, dy.size()), dx(backend, x.size());
   kernel.average_forward({}, g, in.get(), y.get());
   kernel.average_backward({}, g, gradient.get(), dx.get());
-  CHECK(sums_hold(backend, y, y64, magnitude_y, backend.arithmetic.window_roundings(g.kernel_h, g.kernel_w)));
-  CHECK(sums_hold(backend, dx, dx64, magnitude_dx, overlap(g) + 1));
+  CHECK(sums_hold(y, y64, magnitude_y, backend.arithmetic.window_roundings(g.kernel_h, g.kernel_w)));
+  CHECK(sums_hold(dx, dx64, magnitude_dx, overlap(g) + 1));
 }
 
 /// Runs check(T, kernels, shape) in every mode for what it affords.
@@ -155,9 +151,9 @@ inline void adaptive(const Backend& backend) {
     const Buffer<T> in(backend, x), gradient(backend, dy), y(backend, dy.size()), dx(backend, x.size());
     kernel.adaptive_forward({}, g, in.get(), y.get());
     kernel.adaptive_backward({}, g, gradient.get(), dx.get());
-    CHECK(sums_hold(backend, y, y64, magnitude_y, backend.arithmetic.window_roundings(g.h, g.w)));
+    CHECK(sums_hold(y, y64, magnitude_y, backend.arithmetic.window_roundings(g.h, g.w)));
     // At most every output covers one input.
-    CHECK(sums_hold(backend, dx, dx64, magnitude_dx, g.p * g.q + 1));
+    CHECK(sums_hold(dx, dx64, magnitude_dx, g.p * g.q + 1));
   });
 }
 

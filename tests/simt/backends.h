@@ -58,6 +58,7 @@ inline const Arithmetic kDeviceArithmetic = {
     .softmax = [](std::int64_t classes, double argument) { return 2 * device_sum(classes, argument); },
     .mean_over_classes = [](std::int64_t classes) { return device_sum(classes, 0) + 4 * epsilon32; },
     .softmax_in_loss = device_sum,
+    .squares_about_a_row = true,
     .float_moments = true,
     .underflow = std::numeric_limits<float>::min()};
 
