@@ -21,7 +21,7 @@ inline void keeps_what_the_oracle_keeps(const Backend& backend) {
             CAPTURE(n);
             CAPTURE(p);
             CAPTURE(layer);
-            const std::vector<T> x = narrow<T>(uniform(n, 1, 0.5, 1));
+            const std::vector<T> x = as<T>(uniform(n, 1, 0.5, 1));
             std::vector<double> expected = blank<double>(n);
             oracle().dropout.apply({}, n, p, seed.data(), layer, wide(x).data(), expected.data());
             const Buffer<T> in(backend, x), y(backend, x.size());

@@ -19,7 +19,7 @@ inline constexpr Length kLengths[] = {{1}, {2}, {3}, {7}, {8}, {9}, {15}, {16}, 
 
 template <class T>
 std::vector<T> drawn(std::int64_t n, std::uint64_t seed, double low = -2, double high = 2) {
-  return narrow<T>(uniform(n, seed, low, high));
+  return as<T>(uniform(n, seed, low, high));
 }
 
 /// Elements behind `offset` others: a view that is not aligned to a vector.
@@ -106,7 +106,7 @@ inline void not_finite(const Backend& backend) {
     for_each_mode(backend, [&](const Mode&) {
       std::vector<float> values(19, static_cast<float>(nan));
       values[0] = -1, values[1] = static_cast<float>(infinity), values[2] = -values[1], values[18] = 2;
-      const Buffer<T> x(backend, narrow<T>(values)), ones(backend, std::vector<T>(19, T(1.0f))), y(backend, 19),
+      const Buffer<T> x(backend, as<T>(values)), ones(backend, std::vector<T>(19, T(1.0f))), y(backend, 19),
           dx(backend, 19);
       kernel.relu_forward({}, 19, x.get(), y.get());
       std::vector<double> found = y.wide();

@@ -62,7 +62,7 @@ bool sums_hold(const Buffer<T>& found, const std::vector<double>& expected, cons
 template <class T>
 void check_max(const Backend& backend, const PoolKernels& kernel, const Pool2dGeometry& g,
                const std::vector<float>& drawn) {
-  const std::vector<T> x = narrow<T>(drawn), dy = narrow<T>(uniform(output_size(g), 2));
+  const std::vector<T> x = as<T>(drawn), dy = as<T>(uniform(output_size(g), 2));
   std::vector<double> y64 = blank<double>(output_size(g)), dx64 = blank<double>(input_size(g)), magnitude = dx64;
   std::vector<std::int32_t> index64(dy.size(), -1);
   const PoolKernels& reference = oracle().pool;
@@ -83,7 +83,7 @@ void check_max(const Backend& backend, const PoolKernels& kernel, const Pool2dGe
 
 template <class T>
 void check_average(const Backend& backend, const PoolKernels& kernel, const Pool2dGeometry& g) {
-  const std::vector<T> x = narrow<T>(uniform(input_size(g), 3)), dy = narrow<T>(uniform(output_size(g), 4));
+  const std::vector<T> x = as<T>(uniform(input_size(g), 3)), dy = as<T>(uniform(output_size(g), 4));
   std::vector<double> y64 = blank<double>(output_size(g)), dx64 = blank<double>(input_size(g)), magnitude_y = y64,
                       magnitude_dx = dx64;
   const PoolKernels& reference = oracle().pool;
@@ -140,7 +140,7 @@ inline void adaptive(const Backend& backend) {
     using T = decltype(zero);
     CAPTURE(g.p);
     const std::int64_t inputs = g.n * g.h * g.w * g.c, outputs = g.n * g.p * g.q * g.c;
-    const std::vector<T> x = narrow<T>(uniform(inputs, 5)), dy = narrow<T>(uniform(outputs, 6));
+    const std::vector<T> x = as<T>(uniform(inputs, 5)), dy = as<T>(uniform(outputs, 6));
     std::vector<double> y64 = blank<double>(outputs), dx64 = blank<double>(inputs), magnitude_y = y64,
                         magnitude_dx = dx64;
     const PoolKernels& reference = oracle().pool;
@@ -164,8 +164,8 @@ inline void nan(const Backend& backend) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     for_each_mode(backend, [&](const Mode&) {
       // Channel 0: NaN second and fourth; channel 1: NaN first; channel 2: none.
-      const Buffer<T> x(backend, narrow<T>({1, nan, 1, nan, 9, 2, 5, 5, 2, nan, 5, 1})),
-          dy(backend, narrow<T>({1, 2, 3})), y(backend, 3), dx(backend, 12);
+      const Buffer<T> x(backend, as<T>(std::vector<float>{1, nan, 1, nan, 9, 2, 5, 5, 2, nan, 5, 1})),
+          dy(backend, as<T>(std::vector<float>{1, 2, 3})), y(backend, 3), dx(backend, 12);
       const Buffer<std::int32_t> index(backend, 3);
       table.pool.max_forward({}, g, x.get(), y.get(), index.get());
       const std::vector<double> found = y.wide();

@@ -17,7 +17,7 @@ void check(const Backend& backend, const KernelTable& table, Rows rows, double r
   CAPTURE(range);
   CAPTURE(temperature);
   const std::int64_t n = rows.rows * rows.classes;
-  const std::vector<T> logits = narrow<T>(uniform(n, 1, -range, range)), gradient = narrow<T>(uniform(n, 2));
+  const std::vector<T> logits = as<T>(uniform(n, 1, -range, range)), gradient = as<T>(uniform(n, 2));
   std::vector<double> y64 = blank<double>(n), dx64 = y64;
   oracle().softmax.forward({}, rows, temperature, wide(logits).data(), y64.data());
   const Buffer<T> x(backend, logits), y(backend, logits.size());
@@ -55,7 +55,7 @@ inline void not_finite(const Backend& backend) {
       for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         std::vector<float> logits = uniform(3 * 21, 3);
         logits[21 + 20] = bad;
-        const Buffer<T> x(backend, narrow<T>(logits)), y(backend, logits.size());
+        const Buffer<T> x(backend, as<T>(logits)), y(backend, logits.size());
         table.softmax.forward({}, {3, 21}, 1, x.get(), y.get());
         const std::vector<double> found = y.wide();
         CHECK(std::isnan(found[41]));

@@ -28,21 +28,31 @@ inline const Arithmetic kReferenceArithmetic = {
           return (static_cast<double>(classes) + 2 * argument + 8) * epsilon64;
         }};
 
+/// Threads change seldom: to start them takes longer than a small kernel.
+inline void in_every_cpu_setting(const std::function<void(const Mode&)>& check) {
+  const SimdLevel level_before = simd_level();
+  const int threads_before = num_threads();
+  for (int threads = 1; threads <= 3; ++threads) {
+    set_num_threads(threads);
+    for (const SimdLevel level : available_levels()) {
+      set_simd_level(level);
+      const bool slow = level == SimdLevel::plain && threads != 2;
+      check({.name = simd_name(level) + (" " + std::to_string(threads)) + " threads",
+             .group = static_cast<int>(level),
+             .work = slow ? Work::usual : Work::much});
+    }
+  }
+  set_simd_level(level_before);
+  set_num_threads(threads_before);
+}
+
 inline std::vector<Backend> cpu_backends() {
   return {{.name = "cpu",
            .memory = Device::cpu,
            .f32 = &kernels_for(Device::cpu, DType::f32),
            .bf16 = &kernels_for(Device::cpu, DType::bf16),
            .arithmetic = kCpuArithmetic,
-           .in_every_mode =
-               [](const auto& check) {
-                 for_each_cpu_setting([&] {
-                   const bool slow = simd_level() == SimdLevel::plain && num_threads() != 2;
-                   check({.name = simd_name(simd_level()),
-                          .group = static_cast<int>(simd_level()),
-                          .work = slow ? Work::usual : Work::much});
-                 });
-               },
+           .in_every_mode = in_every_cpu_setting,
            .work = Work::much},
           {.name = "reference",
            .memory = Device::cpu,

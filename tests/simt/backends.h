@@ -21,9 +21,9 @@ inline Device device_under_test() {
 
 /// A function of retort::cuda or retort::simt, as the device under test wants it.
 #ifdef RETORT_CUDA
-#define RETORT_DEVICE(function) (test::device_under_test() == Device::cuda ? cuda::function : simt::function)
+#define RETORT_DEVICE(function) (::retort::test::device_under_test() == ::retort::Device::cuda ? ::retort::cuda::function : ::retort::simt::function)
 #else
-#define RETORT_DEVICE(function) (simt::function)
+#define RETORT_DEVICE(function) (::retort::simt::function)
 #endif
 
 /// Runs a check under several orders of threads, with their seed; on a GPU once.
