@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -105,54 +106,53 @@ void for_each_mode(const Backend& backend, const Check& check) {
   });
 }
 
-/// Elements where the backend's kernels find them. On the host they lie in a vector, to the byte, so that a sanitizer
-/// sees what reaches beyond.
+/// Elements where the backend's kernels find them. On the host they are allocated to the byte, so that a sanitizer sees
+/// what reaches beyond.
 template <class T>
 class Buffer {
  public:
   /// NaN in every floating-point type, so that an element left unwritten is seen, and a workspace read before it is
   /// written.
-  Buffer(const Backend& backend, std::size_t count) : Buffer(backend) {
-    const std::vector<char> bytes(count * sizeof(T), '\xFF');
-    take(bytes.data(), count);
+  Buffer(const Backend& backend, std::size_t count) : Buffer(backend.memory, count) {
+    if (on_host()) {
+      std::memset(data_, 0xFF, count * sizeof(T));
+    } else {
+      const std::vector<char> bytes(count * sizeof(T), '\xFF');
+      memory_.upload({}, data_, bytes.data(), bytes.size());
+    }
   }
-  Buffer(const Backend& backend, const std::vector<T>& values) : Buffer(backend) { take(values.data(), values.size()); }
+  Buffer(const Backend& backend, const std::vector<T>& values) : Buffer(backend.memory, values.size()) {
+    if (!on_host())
+      memory_.upload({}, data_, values.data(), count_ * sizeof(T));
+    else if (count_ > 0)
+      std::memcpy(data_, values.data(), count_ * sizeof(T));
+  }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() {
-    if (memory_) memory_->release(data_);
+    if (!on_host()) memory_.release(data_);
   }
   T* get() const { return static_cast<T*>(data_); }
   std::vector<T> values() const {
+    if (on_host()) return {get(), get() + count_};
     std::vector<T> values(count_);
-    if (memory_)
-      memory_->download({}, values.data(), data_, count_ * sizeof(T));
-    else
-      values = host_;
+    memory_.download({}, values.data(), data_, count_ * sizeof(T));
     return values;
   }
   std::vector<double> wide() const { return test::wide(values()); }
 
  private:
-  explicit Buffer(const Backend& backend)
-      : memory_(backend.memory == Device::cpu ? nullptr : &memory_of(backend.memory)) {}
-  void take(const void* values, std::size_t count) {
-    count_ = count;
-    const std::size_t bytes = count * sizeof(T);
-    if (memory_) {
-      data_ = memory_->allocate(bytes);
-      memory_->upload({}, data_, values, bytes);
-      return;
-    }
-    host_.resize(count);
-    if (bytes > 0) std::memcpy(static_cast<void*>(host_.data()), values, bytes);
-    data_ = host_.data();
-  }
+  Buffer(Device device, std::size_t count)
+      : memory_(memory_of(device)),
+        host_(device == Device::cpu ? new char[count * sizeof(T)] : nullptr),
+        data_(host_ ? host_.get() : memory_.allocate(count * sizeof(T))),
+        count_(count) {}
+  bool on_host() const { return host_ != nullptr; }
 
-  const DeviceMemory* memory_;
-  std::vector<T> host_;
-  std::size_t count_ = 0;
-  void* data_ = nullptr;
+  const DeviceMemory& memory_;
+  std::unique_ptr<char[]> host_;
+  void* data_;
+  std::size_t count_;
 };
 
 /// The same bits in all modes of a group, NaN left out: NaN differs from itself.
