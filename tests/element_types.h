@@ -33,32 +33,40 @@ inline constexpr DType dtype_of = std::is_same_v<T, float> ? DType::f32 : DType:
 template <class T>
 inline constexpr double epsilon_of = std::is_same_v<T, float> ? epsilon32 : 1.0 / 128;
 
-template <class T>
-std::vector<T> narrow(const std::vector<float>& values) {
+/// The values as T: those that it holds are kept.
+template <class T, class From>
+std::vector<T> as(const std::vector<From>& values) {
   std::vector<T> result;
-  for (const float value : values) result.push_back(T(value));
+  result.reserve(values.size());
+  for (const From& value : values) {
+    if constexpr (std::is_same_v<T, BFloat16>)
+      result.push_back(T(static_cast<float>(value)));
+    else
+      result.push_back(static_cast<T>(value));
+  }
   return result;
 }
 
 /// values as T holds them.
 template <class T>
 std::vector<float> held(const std::vector<float>& values) {
-  const std::vector<T> elements = narrow<T>(values);
+  const std::vector<T> elements = as<T>(values);
   return std::vector<float>(elements.begin(), elements.end());
 }
 template <class T>
 std::vector<double> wide(const std::vector<T>& values) {
-  std::vector<double> result;
-  for (const T& value : values) result.push_back(static_cast<double>(value));
-  return result;
+  return {values.begin(), values.end()};
 }
 
-/// The largest |found - expected| / (half a unit of T in the result + noise(i)); fine if <= 1.
+/// The largest |found - expected| / (half a unit of T in the result + noise(i)); fine if <= 1. What is rounded to bf16
+/// was rounded to float before, which costs up to a hundredth of that half unit.
 template <class T, class Noise>
 double error_of(const std::vector<T>& found, const std::vector<double>& expected, const Noise& noise) {
-  return worst(wide(found), expected, [&](std::size_t i) {
-    return epsilon_of<T> / 2 * std::fabs(expected[i]) * 1.01 + noise(i) + std::numeric_limits<float>::min();
-  });
+  constexpr bool is_float = std::is_same_v<T, float>;
+  constexpr double half_unit = epsilon_of<T> / 2 * (is_float ? 1 : 1.01),
+                   smallest = is_float ? std::numeric_limits<float>::denorm_min() : std::numeric_limits<float>::min();
+  return worst(wide(found), expected,
+               [&](std::size_t i) { return half_unit * std::fabs(expected[i]) + noise(i) + smallest; });
 }
 
 /// Rounded to T once, as a kernel's result is.

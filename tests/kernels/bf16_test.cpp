@@ -24,7 +24,7 @@ const KernelTable& cpu() { return kernels_for(Device::cpu, DType::bf16); }
 const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
 
 Elements random(std::int64_t n, std::uint64_t seed, double low = -2, double high = 2) {
-  return test::narrow<BFloat16>(test::uniform(n, seed, low, high));
+  return test::as<BFloat16>(test::uniform(n, seed, low, high));
 }
 
 double exact(std::size_t) { return 0; }
@@ -50,7 +50,7 @@ TEST_CASE("cpu bf16: conversion rounds to nearest even for every kind of number,
     }
   x.push_back(1);  // an odd number
   const auto n = static_cast<std::int64_t>(x.size());
-  const Elements expected = test::narrow<BFloat16>(x);
+  const Elements expected = test::as<BFloat16>(x);
   test::for_each_cpu_setting([&] {
     Elements narrow = unwritten<BFloat16>(x.size());
     std::vector<float> back = unwritten<float>(x.size());
@@ -280,7 +280,7 @@ TEST_CASE("cpu bf16: losses are those of the same logits in f32, their gradient 
                      workspace32.data());
     kernel.distillation({}, rows, settings, targets, z.data(), v.data(), found.data(), dz.data(), workspace.data());
     CHECK(found == expected);
-    CHECK(same_bits(dz, test::narrow<BFloat16>(dz32)));
+    CHECK(same_bits(dz, test::as<BFloat16>(dz32)));
     kernel.distillation({}, rows, settings, targets, z.data(), v.data(), found.data(), nullptr, workspace.data());
     CHECK(found == expected);
   }
@@ -289,7 +289,7 @@ TEST_CASE("cpu bf16: losses are those of the same logits in f32, their gradient 
   f32.cross_entropy({}, rows, targets, z32.data(), expected.data(), dz32.data(), workspace32.data());
   kernel.cross_entropy({}, rows, targets, z.data(), found.data(), dz.data(), workspace.data());
   CHECK(found == expected);
-  CHECK(same_bits(dz, test::narrow<BFloat16>(dz32)));
+  CHECK(same_bits(dz, test::as<BFloat16>(dz32)));
 }
 
 // ------------------------------------------------------------------------------------------ batch norm

@@ -17,7 +17,7 @@ namespace retort::test {
 template <class T, class Run>
 void check_epilogue(std::int64_t k, const std::vector<float>& residual, const Run& run) {
   const std::vector<float> scale = powers_of_two(k), bias = uniform(k, 4);
-  const std::vector<T> elements = narrow<T>(residual);
+  const std::vector<T> elements = as<T>(residual);
   const std::vector<float> sums = run(false, {});
   const auto check = [&](bool blank, const ConvEpilogue& epilogue, const auto& expected) {
     const std::vector<float> y = run(blank, epilogue);

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
 
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/table.h"
@@ -12,13 +13,20 @@
 
 namespace retort::test {
 
+/// The instruction sets that this machine has.
+inline std::vector<SimdLevel> available_levels() {
+  std::vector<SimdLevel> levels;
+  for (const SimdLevel level :
+       {SimdLevel::plain, SimdLevel::neon, SimdLevel::avx2, SimdLevel::avx512, SimdLevel::avx512_bf16})
+    if (simd_available(level)) levels.push_back(level);
+  return levels;
+}
+
 template <class Check>
 void for_each_cpu_setting(Check check) {
   const SimdLevel level_before = simd_level();
   const int threads_before = num_threads();
-  for (const SimdLevel level :
-       {SimdLevel::plain, SimdLevel::neon, SimdLevel::avx2, SimdLevel::avx512, SimdLevel::avx512_bf16}) {
-    if (!simd_available(level)) continue;
+  for (const SimdLevel level : available_levels()) {
     set_simd_level(level);
     for (int threads = 1; threads <= 3; ++threads) {
       set_num_threads(threads);

@@ -1,27 +1,21 @@
-#include <doctest/doctest.h>
+#include "tests/cases/dropout.h"
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <vector>
 
 #include "kernels/philox.h"
-#include "kernels/table.h"
-#include "tests/case.h"
-#include "tests/kernels/cpu_settings.h"
-#include "tests/tolerance.h"
+#include "tests/kernels/backends.h"
 
 namespace retort {
 namespace {
 
-using test::blank;
-
 const DropoutKernels& cpu() { return kernels_for(Device::cpu, DType::f32).dropout; }
-const DropoutKernels& oracle() { return kernels_for(Device::reference, DType::f64).dropout; }
 
 constexpr std::uint64_t kSeed[2] = {0x0123456789abcdefu, 0xfedcba9876543210u};
 
 }  // namespace
+
+TEST_CASE("cpu dropout") { test::run_cases(test::kDropoutCases, test::cpu_backends()); }
 
 TEST_CASE("philox: the known answers of its authors' test vectors") {
   using Words = std::array<std::uint32_t, 4>;
@@ -33,9 +27,9 @@ TEST_CASE("philox: the known answers of its authors' test vectors") {
 
 TEST_CASE("reference dropout: an element is kept when its word reaches p, and scaled") {
   const std::vector<double> x = {1, 2, 3, 4, 5};
-  std::vector<double> y = blank<double>(5);
+  std::vector<double> y = test::blank<double>(5);
   for (const std::uint64_t layer : {0, 5}) {
-    oracle().apply({}, 5, 0.25, kSeed, layer, x.data(), y.data());
+    test::oracle().dropout.apply({}, 5, 0.25, kSeed, layer, x.data(), y.data());
     for (std::size_t i = 0; i < 5; ++i) {
       const std::uint32_t stream = 0x76543210u | static_cast<std::uint32_t>(layer);
       const auto words = philox4x32({static_cast<std::uint32_t>(i / 4), 0, stream, 0xfedcba98u}, kSeed[0]);
@@ -44,30 +38,10 @@ TEST_CASE("reference dropout: an element is kept when its word reaches p, and sc
   }
 }
 
-TEST_CASE("cpu dropout: keeps what the oracle keeps") {
-  test::for_each_cpu_setting([] {
-    for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 17, 1023, 20001})
-      for (const double p : {0.0, 0.1, 0.5, 0.999, 1.0}) {
-        CAPTURE(n);
-        CAPTURE(p);
-        const std::vector<float> x = test::uniform(n, 1, 0.5, 1);
-        const std::vector<double> x64 = test::widen(x);
-        std::vector<float> y = blank<float>(n), in_place = x;
-        std::vector<double> y64 = blank<double>(n);
-        cpu().apply({}, n, p, kSeed, 0, x.data(), y.data());
-        cpu().apply({}, n, p, kSeed, 0, in_place.data(), in_place.data());
-        oracle().apply({}, n, p, kSeed, 0, x64.data(), y64.data());
-        // The factor 1 / (1 - p) is rounded, then the product.
-        CHECK(test::worst(y, y64, [&](std::size_t i) { return 2 * test::rounding_tolerance(y64[i]); }) <= 1);
-        CHECK(in_place == y);
-      }
-  });
-}
-
 TEST_CASE("cpu dropout: keeps 1 - p of many, and another seed or stream keeps others") {
   const std::int64_t n = 100000;
   const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
-  std::vector<float> y = blank<float>(n), other = blank<float>(n);
+  std::vector<float> y = test::blank<float>(n), other = test::blank<float>(n);
   cpu().apply({}, n, 0.3, kSeed, 0, ones.data(), y.data());
   const double kept = static_cast<double>(std::count_if(y.begin(), y.end(), [](float v) { return v > 0; }));
   CHECK(std::fabs(kept / n - 0.7) <= 5 * std::sqrt(0.3 * 0.7 / n));  // five standard deviations

@@ -238,7 +238,7 @@ constexpr ConvPass kPasses[] = {ConvPass::fprop, ConvPass::dgrad, ConvPass::wgra
 template <class T = float>
 std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands& o,
                           const ConvEpilogue& epilogue = {}) {
-  const std::vector<T> a = test::narrow<T>(o.first(pass)), b = test::narrow<T>(o.second(pass));
+  const std::vector<T> a = test::as<T>(o.first(pass)), b = test::as<T>(o.second(pass));
   std::vector<T> out = test::unwritten<T>(o.result_size(pass));
   std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
   const Conv2dKernels& conv2d = kernels_for(Device::cpu, test::dtype_of<T>).conv2d;
@@ -254,7 +254,7 @@ std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands
 /// The same by name, whatever conv2d would take.
 template <class T = float>
 std::vector<float> by_lines(ConvPass pass, const Conv2dGeometry& g, const Operands& o) {
-  const std::vector<T> a = test::narrow<T>(o.first(pass)), b = test::narrow<T>(o.second(pass));
+  const std::vector<T> a = test::as<T>(o.first(pass)), b = test::as<T>(o.second(pass));
   std::vector<T> out = test::unwritten<T>(o.result_size(pass));
   std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
   const cpu::ConvAlgorithm<T>& lines = cpu::conv_algorithms<T>()[1];

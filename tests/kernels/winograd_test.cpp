@@ -179,7 +179,7 @@ const Conv2dGeometry kShapes[] = {geometry(1, 4, 4, 32, 32, 1),  geometry(2, 7, 
 template <class T>
 std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const std::vector<float>& a_values,
                           const std::vector<float>& b_values, std::size_t size, const ConvEpilogue& epilogue = {}) {
-  const std::vector<T> a = test::narrow<T>(a_values), b = test::narrow<T>(b_values);
+  const std::vector<T> a = test::as<T>(a_values), b = test::as<T>(b_values);
   std::vector<T> out = test::unwritten<T>(size);
   std::vector<float> gradient = test::unwritten<float>(size);
   const Conv2dKernels& conv2d = kernels_for(Device::cpu, test::dtype_of<T>).conv2d;

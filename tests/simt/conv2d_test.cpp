@@ -185,7 +185,7 @@ Outputs reference(const Operands& o) {
 template <class T>
 Outputs on_device(const KernelTable& table, const Operands& o) {
   const Conv2dKernels& conv = table.conv2d;
-  const DeviceBuffer<T> x(test::narrow<T>(o.x)), w(test::narrow<T>(o.w)), dy(test::narrow<T>(o.dy));
+  const DeviceBuffer<T> x(test::as<T>(o.x)), w(test::as<T>(o.w)), dy(test::as<T>(o.dy));
   const DeviceBuffer<float> bias(o.bias), scale(o.scale), dw(o.w.size());
   const DeviceBuffer<T> y(o.dy.size()), y_bias_relu(o.dy.size()), y_normalized(o.dy.size()), dx(o.x.size());
   const auto workspace = [&](ConvPass pass) { return DeviceBuffer<char>(conv.workspace_bytes(pass, o.g)); };
@@ -301,7 +301,7 @@ TEST_CASE("device gemm: every transposition, small integers exact") {
             const auto run = [&](auto zero, auto out) {
               using T = decltype(zero);
               using Out = decltype(out);
-              const DeviceBuffer<T> left(test::narrow<T>(a)), right(test::narrow<T>(b));
+              const DeviceBuffer<T> left(test::as<T>(a)), right(test::as<T>(b));
               const DeviceBuffer<Out> c(expected.size());
               gemm.run({}, g, left.get(), right.get(), bias_there.get(), true, c.get(), workspace.get());
               return test::wide(c.values());

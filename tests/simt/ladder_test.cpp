@@ -63,8 +63,8 @@ void check_convolution(const LadderStep& step, const Conv2dGeometry& g) {
              scale = test::integers<float>(g.k, 3, -2, 2), bias = test::integers<float>(g.k, 4, -9, 9),
              residual = test::integers<float>(g.n * g.p() * g.q() * g.k, 5, -9, 9);
   const auto outputs = residual.size();
-  const DeviceBuffer<T> x_there(test::narrow<T>(x)), w_there(test::narrow<T>(w)),
-      residual_there(test::narrow<T>(residual));
+  const DeviceBuffer<T> x_there(test::as<T>(x)), w_there(test::as<T>(w)),
+      residual_there(test::as<T>(residual));
   const DeviceBuffer<float> scale_there(scale), bias_there(bias);
   const DeviceBuffer<char> workspace(step.table.conv2d.workspace_bytes(ConvPass::fprop, g));
   for (const bool finish : {false, true}) {

@@ -23,8 +23,8 @@ struct Batch {
   std::vector<float> weight;
   std::vector<std::int64_t> labels, labels2;
   Batch(Rows r, double range) : rows(r) {
-    z = test::narrow<T>(test::uniform(r.rows * r.classes, 1, -range, range));
-    v = test::narrow<T>(test::uniform(r.rows * r.classes, 2, -range, range));
+    z = test::as<T>(test::uniform(r.rows * r.classes, 1, -range, range));
+    v = test::as<T>(test::uniform(r.rows * r.classes, 2, -range, range));
     weight = test::uniform(r.rows, 3, 0, 1);
     labels = test::integers<std::int64_t>(r.rows, 4, 0, static_cast<int>(r.classes) - 1);
     labels2 = test::integers<std::int64_t>(r.rows, 5, 0, static_cast<int>(r.classes) - 1);

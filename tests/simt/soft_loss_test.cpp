@@ -32,8 +32,8 @@ struct Batch {
   Batch(Rows r, double largest, std::uint64_t seed = 0)
       : rows(r),
         range(largest),
-        z(test::narrow<T>(test::uniform(r.rows * r.classes, 3 * seed + 1, -range, range))),
-        v(test::narrow<T>(test::uniform(r.rows * r.classes, 3 * seed + 2, -range, range))),
+        z(test::as<T>(test::uniform(r.rows * r.classes, 3 * seed + 1, -range, range))),
+        v(test::as<T>(test::uniform(r.rows * r.classes, 3 * seed + 2, -range, range))),
         labels(test::integers<std::int64_t>(r.rows, 3 * seed + 3, 0, static_cast<int>(r.classes) - 1)),
         z_there(z),
         v_there(v),

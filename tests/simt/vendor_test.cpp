@@ -21,7 +21,7 @@ bool usable(Vendor vendor) { return test::device_under_test() == Device::cuda &&
 /// Random, of a table's elements, in f32 or bf16.
 template <class T>
 DeviceBuffer<T> drawn(std::int64_t count, std::uint64_t seed) {
-  return DeviceBuffer<T>(test::narrow<T>(test::uniform(count, seed)));
+  return DeviceBuffer<T>(test::as<T>(test::uniform(count, seed)));
 }
 
 /// ||found - expected|| / ||expected||

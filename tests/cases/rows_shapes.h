@@ -1,0 +1,21 @@
+// The shapes of rows of logits that softmax and the losses are tested with.
+#pragma once
+
+#include "kernels/softmax.h"
+#include "tests/cases/work.h"
+
+namespace retort::test {
+
+struct RowsShape {
+  Rows rows;
+  Work work = Work::usual;
+};
+
+/// Around every change of method: lanes of a vector and of a warp, wide accesses, what a row of registers and a block
+/// hold; enough rows for several tasks.
+inline constexpr RowsShape kRowsShapes[] = {
+    {{1, 1}},  {{1, 2}},    {{3, 3}},    {{2, 7}},    {{5, 8}},    {{4, 9}},     {{9, 10}, Work::little},
+    {{3, 17}}, {{9, 31}},   {{5, 32}},   {{4, 33}},   {{70, 100}}, {{130, 7}},   {{9, 256}},
+    {{2, 257}, Work::little}, {{11, 1000}}, {{3, 1023}}, {{3, 1024}}, {{2, 1025}}, {{3, 3000}}};
+
+}  // namespace retort::test

@@ -1,0 +1,104 @@
+// The device's backends under test: the CUDA kernels in the simulator, or on a GPU where RETORT_TEST_DEVICE=cuda says
+// so.
+#pragma once
+
+#include <cstdlib>
+#include <span>
+#include <string>
+
+#include "kernels/cuda/ladder/ladder.h"
+#include "kernels/cuda/table.h"
+#include "kernels/simt/simulator.h"
+#include "tests/cases/backend.h"
+
+namespace retort::test {
+
+/// The simulator, or the GPU.
+inline Device device_under_test() {
+  const char* const name = std::getenv("RETORT_TEST_DEVICE");
+  return name && std::string(name) == "cuda" ? Device::cuda : Device::simt;
+}
+
+/// A function of retort::cuda or retort::simt, as the device under test wants it.
+#ifdef RETORT_CUDA
+#define RETORT_DEVICE(function) (::retort::test::device_under_test() == ::retort::Device::cuda ? ::retort::cuda::function : ::retort::simt::function)
+#else
+#define RETORT_DEVICE(function) (::retort::simt::function)
+#endif
+
+/// Runs a check under several orders of threads, with their seed; on a GPU once.
+template <class Check>
+void for_each_order(const Check& check, std::uint64_t seeds = 3) {
+  if (device_under_test() == Device::cuda) return check(std::uint64_t{1});
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    CAPTURE(seed);
+    simt::set_seed(seed);
+    check(seed);
+  }
+  simt::set_seed(1);
+}
+
+/// Every order of threads gives the same bits. The first takes all shapes, the others those of little work.
+inline void in_every_order(const std::function<void(const Mode&)>& check) {
+  for_each_order([&](std::uint64_t seed) {
+    check({.name = "order " + std::to_string(seed), .work = seed == 1 ? Work::usual : Work::little});
+  });
+}
+
+/// A sum over classes: a thread adds at most 32 elements before log2(32) steps over lanes, or classes / 256 and then 8.
+/// exp is good to two units, and its argument to as many as it has.
+inline double device_sum(std::int64_t classes, double argument) {
+  return epsilon32 * (4 + argument + static_cast<double>(classes > 1024 ? classes / 256 + 16 : 40));
+}
+
+inline const Arithmetic kDeviceArithmetic = {
+    // A thread adds each 32nd row of a chunk of at least 64 in float, 32 such sums follow, then double.
+    .float_rows = 2 + 32,
+    .window_roundings = [](std::int64_t h, std::int64_t w) { return h * w; },
+    .softmax = [](std::int64_t classes, double argument) { return 2 * device_sum(classes, argument); },
+    .mean_over_classes = [](std::int64_t classes) { return device_sum(classes, 0) + 4 * epsilon32; },
+    .softmax_in_loss = device_sum,
+    .squares_about_a_row = true,
+    .float_moments = true,
+    .underflow = std::numeric_limits<float>::min()};
+
+inline std::vector<Backend> device_backends() {
+  return {{.name = to_string(device_under_test()),
+           .memory = device_under_test(),
+           .f32 = &kernels_for(device_under_test(), DType::f32),
+           .bf16 = &kernels_for(device_under_test(), DType::bf16),
+           .arithmetic = kDeviceArithmetic,
+           .in_every_mode = in_every_order}};
+}
+
+/// Those whose products differ: tf32 keeps 10 bits of mantissa, rounded to nearest: 2^-11.
+inline std::vector<Backend> product_backends() {
+  std::vector<Backend> backends = device_backends();
+  Backend tf32 = backends[0];
+  tf32.name += " tf32";
+  tf32.f32 = &RETORT_DEVICE(table_tf32)();
+  tf32.bf16 = nullptr;
+  tf32.arithmetic.operand_rounding = 1.0 / 2048;
+  backends.push_back(tf32);
+  return backends;
+}
+
+/// A ladder's steps. The naive ones add a row's terms one by one; an exponent carries three roundings, and exp two
+/// units more, in the numerator and in every term of the sum; then come one or two for the division.
+inline std::vector<Backend> ladder_backends(std::span<const LadderStep> steps) {
+  std::vector<Backend> backends;
+  for (const LadderStep& step : steps) {
+    Backend backend = device_backends()[0];
+    backend.name += std::string(":") + step.name;
+    backend.f32 = step.dtype == DType::f32 ? &step.table : nullptr;
+    backend.bf16 = step.dtype == DType::bf16 ? &step.table : nullptr;
+    backend.arithmetic.softmax = backend.arithmetic.softmax_in_loss = [](std::int64_t classes, double argument) {
+      return epsilon32 * (2 * (1.5 * argument + 2) + static_cast<double>(classes) / 2 + 2);
+    };
+    backend.forward_only = true;
+    backends.push_back(backend);
+  }
+  return backends;
+}
+
+}  // namespace retort::test
