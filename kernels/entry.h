@@ -2,11 +2,11 @@
 // are.
 //
 //   template <class T>
-//   void relu_forward(Stream, std::int64_t n, const T* x, T* y);     // the kernel, typed, in an anonymous namespace
+//   void double_it(Stream, std::int64_t n, const T* x, T* y);        // the kernel, typed, in an anonymous namespace
 //
 //   template <class T>
 //   ElementwiseKernels elementwise() {
-//     return {.relu_forward = entry<relu_forward<T>>, ...};          // its entry: (Stream, n, const void*, void*)
+//     return {.double_it = entry<double_it<T>>, ...};                // its entry: (Stream, n, const void*, void*)
 //   }
 #pragma once
 

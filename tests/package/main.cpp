@@ -1,7 +1,7 @@
 // Uses one thing of each installed library.
 #include <cstdio>
 
-#include "engine/core/tensor.h"
+#include "engine/core/kernels.h"
 #include "kernels/table.h"
 #include "models/registry.h"
 

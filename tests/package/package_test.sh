@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the build into an empty folder, builds the consumer beside this script against it, dynamic and static, and
-# runs it. Needs BUILD (the build folder), CMAKE and CXX.
+# runs it; then the op of docs/adding-an-op.md. Needs BUILD (the build folder), CMAKE and CXX.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 scratch=$(mktemp -d)
@@ -20,6 +20,8 @@ for static in OFF ON; do
   fi
 done
 
+PREFIX=$scratch/prefix bash "$here/adding_an_op_test.sh"
+
 if command -v ldd >/dev/null; then
   # ldd exits with 1 for a static program, so its text decides.
   linkage=$(ldd "$scratch/ON/consumer" 2>&1 || true)
@@ -28,4 +30,4 @@ if command -v ldd >/dev/null; then
     exit 1
   fi
 fi
-echo "package_test: installed, found, linked and ran, dynamic and static"
+echo "package_test: installed, found, linked and ran, dynamic and static, with an op from outside"

@@ -4,9 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/kernels.h"
 #include "engine/core/random.h"
-#include "engine/core/tensor.h"
-#include "kernels/table.h"
 
 namespace retort {
 

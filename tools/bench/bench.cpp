@@ -18,10 +18,10 @@ namespace retort {
 namespace {
 
 constexpr double kShortestTurn = 2e-3;  // seconds; far above the clock's grain
-constexpr double kMostCalls = 1e5;
+constexpr double kMaxCalls = 1e5;
 
 constexpr double kColdBytes = 128e6;  // more than twice the L2 cache of any GPU so far
-constexpr double kMostSets = 256;
+constexpr double kMaxSets = 256;
 
 /// Seconds of all calls together, from an idle device to an idle device.
 double time_calls(const Candidate& candidate, std::int64_t calls) {
@@ -38,8 +38,8 @@ std::int64_t calls_a_turn(const Candidate& candidate) {
   double calls = 1;
   for (;;) {
     const double seconds = time_calls(candidate, static_cast<std::int64_t>(calls));
-    if (seconds >= 0.9 * kShortestTurn || calls >= kMostCalls) return static_cast<std::int64_t>(calls);
-    calls = std::min(kMostCalls, std::ceil(calls * std::min(kShortestTurn / seconds, 100.0)));
+    if (seconds >= 0.9 * kShortestTurn || calls >= kMaxCalls) return static_cast<std::int64_t>(calls);
+    calls = std::min(kMaxCalls, std::ceil(calls * std::min(kShortestTurn / seconds, 100.0)));
   }
 }
 
@@ -158,7 +158,7 @@ std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subjec
 }
 
 Candidate in_rotation(Device device, double bytes, const std::function<std::function<void()>()>& make) {
-  const double sets = device == Device::cuda ? std::clamp(std::ceil(kColdBytes / bytes), 1.0, kMostSets) : 1;
+  const double sets = device == Device::cuda ? std::clamp(std::ceil(kColdBytes / bytes), 1.0, kMaxSets) : 1;
   std::vector<std::function<void()>> calls;
   for (int i = 0; i < static_cast<int>(sets); ++i) calls.push_back(make());
   return {[calls = std::move(calls), next = std::size_t{0}]() mutable {
