@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "engine/core/kernels.h"
 #include "engine/ops/loss.h"
 #include "tests/error_message.h"
 #include "tests/gradcheck.h"
