@@ -49,6 +49,33 @@ enum class Convention : std::uint8_t { convex, additive };
 
 enum class SoftLoss : std::uint8_t { kd, mse, dkd, nkd, dist, ttm, wttm };
 
+/// What is known of a soft loss beside its formula.
+struct SoftLossRow {
+  SoftLoss value;
+  const char* word;           ///< its name on the command line, in messages and in files
+  bool reads_labels = false;  ///< the soft term itself does, lambda aside; it then takes one class a row: mixup has two
+  /// What a row of two classes takes from it; empty: nothing.
+  const char* with_two_classes = "";
+};
+
+/// All soft losses, in the order in which they are listed to the user. A new one is a word in the enum above and a row
+/// here: the command line, its messages and the tests read them.
+inline constexpr SoftLossRow kSoftLosses[] = {
+    {SoftLoss::kd, "kd"},
+    {SoftLoss::mse, "mse"},
+    {SoftLoss::dkd, "dkd", true, "its non-target term is 0, and what is left is kd's"},
+    {SoftLoss::nkd, "nkd", true, "its non-target term is 0, and only the labels' part is left"},
+    {SoftLoss::dist, "dist", false, "every row correlates fully, so only the part within classes is left"},
+    {SoftLoss::ttm, "ttm"},
+    {SoftLoss::wttm, "wttm"},
+};
+
+constexpr const SoftLossRow& row_of(SoftLoss loss) {
+  const SoftLossRow* row = kSoftLosses;
+  while (row->value != loss) ++row;
+  return *row;
+}
+
 /// Constants of the formulas above, as their papers have them.
 inline constexpr double kDkdOthers = 8, kNkdOthers = 1.5, kPearsonFloor = 1e-8, kStandardFloor = 1e-7;
 
@@ -89,8 +116,8 @@ constexpr double weight_of_soft(const DistillationSettings& settings) {
   return settings.soft_weight * (settings.convention == Convention::convex ? 1 - settings.lambda : 1);
 }
 
-/// Whether the soft term itself reads the labels, lambda aside. It then takes one class a row: mixup has none.
-constexpr bool soft_reads_labels(SoftLoss loss) { return loss == SoftLoss::dkd || loss == SoftLoss::nkd; }
+/// Whether the soft term itself reads the labels, lambda aside. It then takes one class a row: mixup has two.
+constexpr bool soft_reads_labels(SoftLoss loss) { return row_of(loss).reads_labels; }
 
 struct LossKernels {
   /// Bytes of workspace for either entry and every loss.

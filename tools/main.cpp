@@ -67,22 +67,7 @@ int run(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // a flag given twice; lists take all
   app.set_config("--config")->group("");
   app.config_formatter(std::make_shared<CommandConfig>(app));
-  add_train_command(app);
-  add_import_command(app);
-  add_logits_command(app);
-  add_combine_command(app);
-  add_distill_command(app);
-  add_sweep_command(app);
-  add_specialists_command(app);
-  add_bias_command(app);
-  add_eval_command(app);
-  add_predict_command(app);
-  add_summary_command(app);
-  add_graph_command(app);
-  add_forward_command(app);
-  add_grad_command(app);
-  add_bench_command(app);
-  add_demo_command(app);
+  add_commands(app);
 
   try {
     app.parse(argc, argv);

@@ -2,37 +2,35 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
+#include <vector>
 
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
 
 namespace retort {
 
-SoftLoss parse_soft_loss(const std::string& word) {
-  static const char* const words[] = {"kd", "mse", "dkd", "nkd", "dist", "ttm", "wttm"};
-  const auto found = std::find(std::begin(words), std::end(words), word);
-  if (found == std::end(words))
-    throw UsageError(text("--loss: '", word, "' is not known; give kd, mse, dkd, nkd, dist, ttm or wttm"));
-  return static_cast<SoftLoss>(found - std::begin(words));
+std::string soft_loss_words(bool without_labels) {
+  std::vector<std::string> words;
+  for (const SoftLossRow& row : kSoftLosses)
+    if (!without_labels || !row.reads_labels) words.emplace_back(row.word);
+  return alternatives(words);
 }
 
-std::string binary_trap(const DistillationSettings& settings, const std::string& word, std::int64_t classes) {
+SoftLoss parse_soft_loss(const std::string& word) {
+  for (const SoftLossRow& row : kSoftLosses)
+    if (word == row.word) return row.value;
+  throw UsageError(text("--loss: '", word, "' is not known; give ", soft_loss_words()));
+}
+
+std::string binary_trap(const DistillationSettings& settings, std::int64_t classes) {
   if (classes > 2) return {};
   if (settings.standardize)
     throw UsageError(
         "--standardize-logits: two standardised logits are always 0.71 and -0.71, so nothing can be learnt from them; "
         "leave it out");
-  switch (settings.loss) {
-    case SoftLoss::dkd:
-      return text("--loss ", word, ": with two classes its non-target term is 0, and what is left is kd's");
-    case SoftLoss::nkd:
-      return text("--loss ", word, ": with two classes its non-target term is 0, and only the labels' part is left");
-    case SoftLoss::dist:
-      return text("--loss ", word,
-                  ": with two classes every row correlates fully, so only the part within classes is left");
-    default: return {};
-  }
+  const SoftLossRow& row = row_of(settings.loss);
+  if (*row.with_two_classes == 0) return {};
+  return text("--loss ", row.word, ": with two classes ", row.with_two_classes);
 }
 
 double effective_hard_share(const DistillationSettings& settings) {

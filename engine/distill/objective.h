@@ -1,4 +1,5 @@
-// The objective of a distillation: its losses by name, what a word of warning is due for, and its shares.
+// The objective of a distillation: losses by name, what two classes take from them, the weights of its parts and how
+// they change in a run.
 #pragma once
 
 #include <optional>
@@ -8,13 +9,16 @@
 
 namespace retort {
 
-/// kd, mse, dkd, nkd, dist, ttm or wttm. Throws UsageError for another word.
+/// The words of kSoftLosses as a list, "kd, mse ... or wttm"; on request only the losses that read no labels.
+std::string soft_loss_words(bool without_labels = false);
+
+/// The loss of a row of kSoftLosses. Throws UsageError for another word.
 SoftLoss parse_soft_loss(const std::string& word);
 
-/// With two classes some losses lose what sets them apart (there is one class beside the right one, and one shape a
-/// standardised row can have). Returns what is lost, starting with the flag, or nothing. Throws UsageError where no
-/// gradient to speak of is left: standardised logits.
-std::string binary_trap(const DistillationSettings& settings, const std::string& word, std::int64_t classes);
+/// With two classes some losses lose what sets them apart: there is one class beside the right one, and a standardised
+/// row has one shape. Returns what is lost, starting with the flag, or nothing. Throws UsageError for standardised
+/// logits, which leave no gradient.
+std::string binary_trap(const DistillationSettings& settings, std::int64_t classes);
 
 /// Share of the hard term in the gradient of plain kd at start, in [0, 1]: h / (h + s) with h = lambda and, under
 /// convex, s = w (T^2 makes up for the softening), under additive s = w / T^2; w is weight_of_soft(settings).

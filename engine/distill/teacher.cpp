@@ -30,13 +30,6 @@ Tensor CachedTeacher::logits(const Batch& batch, std::uint64_t view) {
   return result;
 }
 
-Combine parse_combine(const std::string& word) {
-  if (word == "logit") return Combine::logit;
-  if (word == "arithmetic") return Combine::arithmetic;
-  if (word == "geometric") return Combine::geometric;
-  throw UsageError(text("--combine: '", word, "' is not one of logit, arithmetic, geometric"));
-}
-
 LiveTeacher::LiveTeacher(std::vector<Member> members, Combine combine, std::vector<double> weights)
     : members_(std::move(members)), combine_(combine), weights_(std::move(weights)) {
   check(!members_.empty(), "teacher: at least one network is needed");

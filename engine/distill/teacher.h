@@ -41,8 +41,12 @@ enum class Combine : std::uint8_t {
   geometric    ///< mean of the log probabilities at T = 1: the logit mean with each row's log partition removed
 };
 
-/// Throws UsageError for another word.
-Combine parse_combine(const std::string& word);
+struct CombineRow {
+  Combine value;
+  const char* word;
+};
+inline constexpr CombineRow kCombines[] = {
+    {Combine::logit, "logit"}, {Combine::arithmetic, "arithmetic"}, {Combine::geometric, "geometric"}};
 
 /// Runs one or more networks, each at its own size and normalisation of the same view.
 class LiveTeacher : public Teacher {

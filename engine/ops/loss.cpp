@@ -84,8 +84,8 @@ DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher,
   check(!settings.standardize || rows.classes > 1, "[", op, "] standardised logits need two classes or more; there is ",
         rows.classes);
   const bool soft_labels = soft_reads_labels(settings.loss);
-  check(!soft_labels || !targets.labels2, "[", op,
-        "] dkd and nkd take one label a row, and mixup gives two; take another loss");
+  check(!soft_labels || !targets.labels2, "[", op, "] ", row_of(settings.loss).word,
+        " takes one label a row, and mixup gives two; take another loss");
   // Where the kernel reads lambda itself, it may find one above 0 later.
   const bool labelled = settings.lambda > 0 || soft_labels || (settings.scalars && targets.labels);
   const HardTargets hard = labelled ? hard_targets(op, targets, rows) : HardTargets{};

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "engine/core/check.h"
 #include "engine/core/kernels.h"
 #include "engine/ops/loss.h"
 #include "tests/error_message.h"
@@ -36,18 +37,26 @@ TEST_CASE("objective: losses by name") {
   CHECK(parse_soft_loss("nkd") == SoftLoss::nkd);
   CHECK(parse_soft_loss("dist") == SoftLoss::dist);
   CHECK(parse_soft_loss("wttm") == SoftLoss::wttm);
-  CHECK(error_message([] { parse_soft_loss("l1"); }) ==
-        "--loss: 'l1' is not known; give kd, mse, dkd, nkd, dist, ttm or wttm");
+  for (const SoftLossRow& row : kSoftLosses) {
+    CHECK(parse_soft_loss(row.word) == row.value);
+    CHECK(&row_of(row.value) == &row);  // one row a loss
+  }
+  CHECK(soft_loss_words() == "kd, mse, dkd, nkd, dist, ttm or wttm");
+  CHECK(soft_loss_words(/*without_labels=*/true) == "kd, mse, dist, ttm or wttm");
+  CHECK(error_message([] { parse_soft_loss("l1"); }) == "--loss: 'l1' is not known; give " + soft_loss_words());
 }
 
 TEST_CASE("objective: the binary trap is named for the losses that fall into it, at two classes alone") {
-  for (const SoftLoss loss : {SoftLoss::kd, SoftLoss::mse, SoftLoss::ttm, SoftLoss::wttm})
-    CHECK(binary_trap(with(loss), "x", 2).empty());
-  for (const SoftLoss loss : {SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist}) {
-    CHECK(binary_trap(with(loss), "x", 2).starts_with("--loss x: with two classes"));
-    CHECK(binary_trap(with(loss, true), "x", 3).empty());
+  for (const SoftLossRow& row : kSoftLosses) {
+    const std::string start = text("--loss ", row.word, ": with two classes ");
+    const std::string trap = binary_trap(with(row.value), 2);
+    const bool trapped = row.value == SoftLoss::dkd || row.value == SoftLoss::nkd || row.value == SoftLoss::dist;
+    CHECK(trap.starts_with(start) == trapped);
+    CHECK(trap.empty() == !trapped);
+    CHECK(binary_trap(with(row.value), 3).empty());
+    CHECK(binary_trap(with(row.value, true), 3).empty());
+    CHECK(error_message([&] { binary_trap(with(row.value, true), 2); }).starts_with("--standardize-logits: two"));
   }
-  CHECK(error_message([] { binary_trap(with(SoftLoss::kd, true), "kd", 2); }).starts_with("--standardize-logits: two"));
 }
 
 TEST_CASE("objective: the effective share of plain kd") {
@@ -79,10 +88,10 @@ TEST_CASE("objective: gradient norms are those of each part's own gradient") {
     return sum;
   };
   for (const Convention convention : {Convention::convex, Convention::additive})
-    for (const SoftLoss loss : {SoftLoss::kd, SoftLoss::mse, SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist})
+    for (const SoftLossRow& row : kSoftLosses)
       for (const bool standardize : {false, true}) {
-        CAPTURE(static_cast<int>(loss));
-        DistillationSettings both = with(loss, standardize);
+        CAPTURE(row.word);
+        DistillationSettings both = with(row.value, standardize);
         both.convention = convention;
         both.soft_weight = 2;
         const GradientNorms norms = gradient_norms(z, v, targets, both);
@@ -122,13 +131,13 @@ TEST_CASE("objective: a ramp raises the soft weight in a line and then leaves it
 }
 
 TEST_CASE("distillation_loss: every loss has its gradient on the tape") {
-  for (const SoftLoss loss :
-       {SoftLoss::mse, SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist, SoftLoss::ttm, SoftLoss::wttm})
+  for (const SoftLossRow& row : kSoftLosses)
     for (const bool standardize : {false, true}) {
-      CAPTURE(static_cast<int>(loss));
+      CAPTURE(row.word);
       const Tensor z = random_tensor({3, 4}, 1, -2, 2), teacher = random_tensor({3, 4}, 2, -2, 2);
       const Function function = [&](const auto& in) {
-        return distillation_loss(in[0], teacher.to(in[0].dtype()), labels({0, 3, 1}), with(loss, standardize)).total;
+        return distillation_loss(in[0], teacher.to(in[0].dtype()), labels({0, 3, 1}), with(row.value, standardize))
+            .total;
       };
       CHECK(gradient_error(function, {z}) <= 1);
     }
@@ -146,7 +155,7 @@ TEST_CASE("distillation_loss: what does not go together is named") {
   mixed.labels2 = mixed.labels;
   mixed.weight = Tensor::full({2}, 0.5);
   CHECK(message(mixed, settings) ==
-        "[distillation_loss] dkd and nkd take one label a row, and mixup gives two; take another loss");
+        "[distillation_loss] dkd takes one label a row, and mixup gives two; take another loss");
   settings.soft_weight = -1;
   CHECK(message(labels({0, 1}), settings) == "[distillation_loss] the soft weight is -1; give one from 0");
   const Tensor one = Tensor::zeros({2, 1});

@@ -127,7 +127,8 @@ expect 0 bench conv --n 1 --c 8 --h 4 --k 8 --r 1 --pad 0 --backend simt --preci
 check_report
 expect 0 bench softmax --rows 3 --classes 10 --temperature 2 "${backends[@]}" "${small[@]}"
 check_report
-for loss in kd mse dkd nkd dist ttm wttm; do
+all=$(losses)
+for loss in $all; do
   expect 0 bench loss --rows 3 --classes 10 --loss $loss --backend cpu --backend simt "${small[@]}"
   check_report
 done

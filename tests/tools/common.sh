@@ -33,6 +33,14 @@ expect_error() {
   grep -qF -- "$message" stderr || fail "retort $*: stderr does not say '$message'"
 }
 
+# The words of --loss, as the help lists them.
+losses() {
+  local words
+  words=$("$RETORT" distill --help | sed -nE 's/^ *--loss TEXT=kd +(kd, .* or .*)$/\1/p' | sed -E 's/,| or / /g')
+  [[ -n $words ]] || fail "distill --help lists no losses"
+  echo "$words"
+}
+
 # The values of every "$1" in the JSON on stdout, a line each: numbers, strings' characters, words.
 values() { { grep -oE "\"$1\":(\"[^\"]*\"|[^],}]*)" stdout || true; } | cut -d: -f2- | sed -E 's/^"(.*)"$/\1/'; }
 # The first of them.

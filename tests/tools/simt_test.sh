@@ -48,7 +48,8 @@ for i in 1 2 3 4 5 6; do ppm 8 30 $((150 + 10 * i)) $((20 * i)) >three/green/$i.
 few=(--data three --image-size 8 --val-split 0.25 --batch-size 4 --lr 0.02 --seed 3)
 expect 0 train "${few[@]}" --model mlp:6 --epochs 2 --out guide.safetensors
 expect 0 logits --model guide.safetensors --data three --val-split 0.25 --split train --out guide.npy
-for loss in kd mse dkd nkd dist ttm wttm; do
+all=$(losses)
+for loss in $all; do
   for device in cpu simt; do
     expect 0 distill "${few[@]}" --logits guide.npy --student mlp:4 --epochs 2 --loss $loss --standardize-logits \
       --soft-weight 0.5 --soft-ramp-epochs 1 --temperature 4 --temperature-end 2 --device $device \

@@ -20,21 +20,21 @@ grep -q Subcommands stdout && [[ $(wc -l <stderr) == 1 ]] || fail "retort alone 
 expect_error 2 "foo: unknown argument" foo
 expect_error 2 "--bogus: unknown argument" train --bogus
 expect_error 2 "--model is required" train --data . --out m.safetensors
-expect_error 2 "--threads: '0' is not allowed" summary --model resnet20 --threads 0
-expect_error 2 "--threads: '-2' is not allowed" summary --model resnet20 --threads -2
+expect_error 2 "--threads: 0 is not allowed" summary --model resnet20 --threads 0
+expect_error 2 "--threads: -2 is not allowed" summary --model resnet20 --threads -2
 expect_error 2 "--threads: 'two' is not allowed" summary --model resnet20 --threads two
-expect_error 2 "--seed: '-1' is not allowed" summary --model resnet20 --seed -1
+expect_error 2 "--seed: -1 is not allowed" summary --model resnet20 --seed -1
 expect_error 2 "--device" summary --model resnet20 --device tpu
 expect_error 2 "--model: " summary --model
-expect_error 2 "--image-size: '0' is not allowed" summary --model resnet20 --image-size 0
-expect_error 2 "--image-size: '32769' is not allowed" summary --model resnet20 --image-size 32769
+expect_error 2 "--image-size: 0 is not allowed" summary --model resnet20 --image-size 0
+expect_error 2 "--image-size: 32769 is not allowed" summary --model resnet20 --image-size 32769
 expect_error 2 "--split" eval --model m --data . --split both
-expect_error 2 "--limit: '0' is not allowed" eval --model m --data . --limit 0
+expect_error 2 "--limit: 0 is not allowed" eval --model m --data . --limit 0
 expect_error 2 "--temperature: 0 is not allowed" eval --model m --data . --temperature 0
-expect_error 2 "--val-split: 'much' is not a value" eval --model m --data . --val-split much
+expect_error 2 "--val-split: 'much' is not allowed; give a number in [0, 1)" eval --model m --data . --val-split much
 expect_error 2 "IMAGE: give image files" predict --model m
 expect_error 2 "IMAGE: give image files" predict --model m --data . image.png
-expect_error 2 "--top: '0' is not allowed" predict --model m --top 0 image.png
+expect_error 2 "--top: 0 is not allowed" predict --model m --top 0 image.png
 expect_error 2 "--labels: missing" grad --model m --input x.npy --out g.safetensors
 expect_error 2 "--lambda: 2 is not allowed" grad --model m --input x.npy --labels y.npy --lambda 2 --out g.safetensors
 expect_error 2 "--mode" grad --model m --input x.npy --labels y.npy --mode test --out g.safetensors

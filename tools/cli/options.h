@@ -3,57 +3,96 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/data/dataset.h"
 #include "engine/data/transform.h"
 #include "models/registry.h"
+#include "tools/cli/flags.h"
 
 namespace retort {
 
-/// Makes a flag a list: one value each time it is given, or several with commas; not the arguments that follow.
-CLI::Option* as_list(CLI::Option* option);
-/// For option->check(): a whole number from `low` to `high`, said in those words.
-CLI::Validator whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
+/// The words of --device; auto is a CUDA device if there is one, else the CPU.
+inline constexpr Word<std::optional<Device>> kDevices[] = {
+    {std::nullopt, "auto"}, {Device::cpu, "cpu"}, {Device::cuda, "cuda"}, {Device::simt, "simt"}};
+inline constexpr Word<Split> kSplits[] = {{Split::train, "train"}, {Split::val, "val"}};
+inline constexpr std::int64_t kMaxThreads = 1024;
 
-/// --device, --threads, --seed, --no-winograd, --json, --quiet, --config, --version.
+/// The flags of every command.
 struct CommonOptions {
-  std::string device = "auto";
-  int threads = 0;  ///< 0: all cores that the process may use
+  std::optional<Device> device;
+  std::optional<int> threads;  ///< none: all cores that the process may use
   std::uint64_t seed = 0;
   bool no_winograd = false;
   bool json = false;
   bool quiet = false;
 };
 
-/// Adds the flags to a command.
+template <class Visitor>
+void visit_flags(CommonOptions& o, Visitor&& flag) {
+  flag("--device", o.device, "{}", one_of(kDevices), no_bits("a run may go on elsewhere, in that device's rounding"));
+  flag("--threads", o.threads, "CPU threads (default: all cores)", whole_number(1, kMaxThreads),
+       no_bits("a run may go on with others, in their order of sums"));
+  flag("--seed", o.seed, "Of everything drawn at random", whole_number(0), bits());
+  flag("--no-winograd", o.no_winograd,
+       "Sum the CPU's 3 x 3, 1 x 7 ... convolutions directly: slower, a little less rounding", anything(),
+       bits_unless(!o.no_winograd));
+  flag("--json", o.json, "Print one JSON object on stdout", anything(), no_bits("what is printed"));
+  flag("--quiet", o.quiet, "No progress, no remarks", anything(), no_bits("what is printed"));
+}
+
+/// The flags of a command that has no other struct of them.
 void add_common_options(CLI::App& command, CommonOptions& options);
+/// A flag that is a list: one value each time it is given, or several with commas; not the arguments that follow.
+CLI::Option* as_list(CLI::Option* option);
 /// Where --device says to compute; auto is a CUDA device if there is one. Throws UsageError for a device that this
 /// build or machine does not have.
 Device compute_device(const CommonOptions& options);
 /// Sets the threads; throws as compute_device does.
 void apply_common_options(const CommonOptions& options);
 
-/// --data, --split, --val-split, --classes, --limit, --skip-bad, --cache, --image-size, --mean, --std.
+/// The images of a command.
 struct DataOptions {
   std::string path;
-  std::string split;  ///< "train", "val" or empty (the command's own default)
+  std::optional<Split> split;  ///< none: the command's own default
   double val_split = 0.1;
   std::vector<std::string> classes;
-  std::int64_t limit = 0;
+  std::optional<std::int64_t> limit;
   bool skip_bad = false;
   std::string cache;
-  std::int64_t image_size = 0;  ///< 0: the network's own
+  std::optional<std::int64_t> image_size;  ///< none: the network's own
   std::vector<double> mean, std;
 };
 
-/// `with_split`: false for train and distill, which use both parts.
-void add_data_options(CLI::App& command, DataOptions& options, bool with_split);
-/// The part that --split names, or `fallback` without one. Throws UsageError for another word.
-Split chosen_split(const DataOptions& options, Split fallback);
+inline constexpr const char* kSplitHelp = "{}";
+
+/// In what the data flags of the commands differ.
+struct DataFlags {
+  const char* data = "Folder of classes, flat folder, MNIST or CIFAR files";
+  bool required = true;
+  const char* split = nullptr;  ///< the help of --split; null where a command uses both parts
+};
+
+template <class Visitor>
+void visit_flags(DataOptions& o, Visitor&& flag, const DataFlags& command = {}) {
+  flag("--data", o.path, command.data, required(anything(), command.required), bits_in("samples"));
+  if (command.split) flag("--split", o.split, command.split, one_of(kSplits), no_bits("training uses both parts"));
+  flag("--val-split", o.val_split, "Share kept for validation where the data has no such part", number_in("[0, 1)"),
+       bits_in("samples"));
+  flag("--classes", o.classes, "Use these classes only, in this order", anything(), bits_in("classes"));
+  flag("--limit", o.limit, "At most so many images, spread over the classes", whole_number(1), bits_in("samples"));
+  flag("--skip-bad", o.skip_bad, "List and leave out files that can't be decoded", anything(), bits_in("samples"));
+  flag("--cache", o.cache, "File for the decoded images: made once, then read in their place", anything(),
+       no_bits("the same pixels"));
+  flag("--image-size", o.image_size, "Width and height (default: the network's own)", whole_number(1, kMaxImageSize),
+       bits_in("--image-size"));
+  flag("--mean", o.mean, "Of pixels in 0..1, one for each channel", finite_number(), bits());
+  flag("--std", o.std, "Of pixels in 0..1, one for each channel", number_above(0), bits());
+}
+
 /// Opens one part, or with `whole` both together. Files that --skip-bad left out are listed on stderr. Throws
 /// Interrupted if the user asks to stop while --cache is made.
 std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,

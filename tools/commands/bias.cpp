@@ -26,13 +26,21 @@ struct Options {
   std::int64_t batch_size = 128;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  visit_flags(o.data, flag, {.split = kSplitHelp});
+  flag("--model", o.model, "Model file", required(anything()));
+  flag("--shift", o.shift, "The classes, all by one number", required(anything()));
+  flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
+  flag("-o,--out", o.out, "Model to write (.safetensors)", required(file_name(".safetensors")));
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!options.out.ends_with(".safetensors"))
-    throw UsageError(text("--out: '", options.out, "' is not a .safetensors file; name one"));
   check_writable(options.out);
   const auto dataset =
-      open_data(options.data, options.common, chosen_split(options.data, Split::val), /*allow_unlabelled=*/false);
+      open_data(options.data, options.common, options.data.split.value_or(Split::val), /*allow_unlabelled=*/false);
   Model model = load_model(options.model);
   check_teacher_classes(model, options.model, dataset->classes());
   model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
@@ -83,14 +91,7 @@ void run(const Options& options) {
 void add_bias_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("bias", "Shifts the bias of classes that a student never saw");
-  add_common_options(*command, options->common);
-  add_data_options(*command, options->data, /*with_split=*/true);
-  command->add_option("--model", options->model, "Model file")->required();
-  as_list(command->add_option("--shift", options->shift, "The classes, all by one number")->required());
-  command->add_option("--batch-size", options->batch_size, "Images at a time")
-      ->check(whole_number(1))
-      ->capture_default_str();
-  command->add_option("-o,--out", options->out, "Model to write (.safetensors)")->required();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

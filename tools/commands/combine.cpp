@@ -19,13 +19,23 @@ struct Options {
   CommonOptions common;
   std::vector<std::string> stores;
   std::vector<double> weights;
-  std::string combine = "logit", out, csv;
+  Combine combine = Combine::logit;
+  std::string out, csv;
 };
+
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  flag("stores", o.stores, "A.npy B.npy ...", required(anything()));
+  flag("--weights", o.weights, "One for each store (default: equal)", number_above(0));
+  flag("--combine", o.combine, "{}", one_of(kCombines));
+  flag("-o,--out", o.out, "Store to write (.npy; its index .json beside it)", required(file_name(".npy")));
+  flag("--csv", o.csv, "The same logits as a table", anything());
+}
 
 void validate(const Options& options) {
   if (options.stores.size() < 2) throw UsageError("combine: needs two stores or more; give A.npy B.npy ...");
   check_weights("--weights", options.weights, options.stores.size(), "stores");
-  if (!options.out.ends_with(".npy")) throw UsageError(text("--out: '", options.out, "' is not a .npy file; name one"));
 }
 
 /// Rows must be of the same images, seen the same way.
@@ -45,7 +55,7 @@ void check_same(const LogitStore& store, const std::string& path, const LogitSto
 void run(const Options& options) {
   apply_common_options(options.common);
   validate(options);
-  const Combine combine = parse_combine(options.combine);
+  const std::string combine = one_of(kCombines).word_of(options.combine);
   check_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
   LogitStore result;
@@ -62,11 +72,11 @@ void run(const Options& options) {
     result.teacher += "," + store.teacher;
     result.preprocessing.insert(result.preprocessing.end(), store.preprocessing.begin(), store.preprocessing.end());
   }
-  result.logits = combine_logits(logits, combine, options.weights);
-  result.combine = options.combine;
+  result.logits = combine_logits(logits, options.combine, options.weights);
+  result.combine = combine;
   write_logit_store(options.out, result, options.csv);
   const std::int64_t rows = result.logits.shape()[0];
-  say(options.common.quiet, text("saved ", rows, " rows of ", result.classes.size(), " logits, the ", options.combine,
+  say(options.common.quiet, text("saved ", rows, " rows of ", result.classes.size(), " logits, the ", combine,
                                  " mean of ", logits.size(), " stores, in ", options.out));
   if (options.common.json)
     std::cout << json_text(nlohmann::ordered_json{{"rows", rows}, {"stores", logits.size()}, {"logits", options.out}})
@@ -78,12 +88,7 @@ void run(const Options& options) {
 void add_combine_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("combine", "The store of an ensemble from its members' stores");
-  add_common_options(*command, options->common);
-  command->add_option("stores", options->stores, "A.npy B.npy ...")->required();
-  as_list(command->add_option("--weights", options->weights, "One for each store (default: equal)"));
-  command->add_option("--combine", options->combine, "logit, arithmetic or geometric")->capture_default_str();
-  command->add_option("-o,--out", options->out, "Store to write (.npy; its index .json beside it)")->required();
-  command->add_option("--csv", options->csv, "The same logits as a table");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

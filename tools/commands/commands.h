@@ -5,6 +5,9 @@
 
 namespace retort {
 
+/// All of them, in the order in which the help lists them.
+void add_commands(CLI::App& app);
+
 void add_train_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_logits_command(CLI::App& app);

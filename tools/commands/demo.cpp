@@ -24,6 +24,12 @@ struct Options {
   std::string out = "retort-demo";
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  flag("-o,--out", o.out, "Folder for pictures, models and logits", anything());
+}
+
 // Small enough for two cores in about three minutes: 75 px is the least that InceptionV3 takes.
 constexpr std::int64_t kPictureSize = 80, kImageSize = 75, kTrainPerClass = 200, kValPerClass = 50;
 constexpr std::int64_t kTeacherEpochs = 4, kStudentEpochs = 6;
@@ -69,70 +75,73 @@ class Demo {
     draw_dataset(path("shapes"), kTrainPerClass, kValPerClass, kPictureSize, options_.common.seed);
   }
 
-  TrainingOptions options_for(const std::string& name, std::int64_t epochs) const {
-    TrainingOptions training;
+  TrainingRun run_for(const std::string& architecture, const std::string& name, std::int64_t epochs) const {
+    TrainingRun run{.architecture = architecture,
+                    .files = {.model = path(name + ".safetensors"), .log = path(name + ".jsonl"), .report = {}},
+                    .resume = Resume::never};
+    TrainingOptions& training = run.options;
     training.common = options_.common;
-    training.starts_over = true;
     training.data.path = path("shapes");
     training.data.image_size = kImageSize;
-    training.out = path(name + ".safetensors");
-    training.log = path(name + ".jsonl");
     training.epochs = epochs;
-    training.optimizer = "adamw";
+    training.optimizer = OptimizerKind::adamw;
     training.batch_size = 20;
     training.warmup_epochs = 1;
-    return training;
+    run.data = open_training_data(training, /*allow_unlabelled=*/false);
+    return run;
   }
 
-  std::string flags(const TrainingOptions& training) const {
+  std::string flags(const TrainingRun& run) const {
+    const TrainingOptions& training = run.options;
     return text(" --data ", training.data.path, " --image-size ", kImageSize, " --epochs ", training.epochs,
-                " --batch-size ", training.batch_size, " --optimizer ", training.optimizer, " --warmup-epochs ",
-                training.warmup_epochs, " --out ", training.out);
+                " --batch-size ", training.batch_size, " --optimizer ", one_of(kOptimizers).word_of(training.optimizer),
+                " --warmup-epochs ", training.warmup_epochs, " --out ", run.files.model);
   }
 
   TrainingOutcome train(const std::string& model, const std::string& name, std::int64_t epochs,
                         const std::string& why) {
-    const TrainingOptions training = options_for(name, epochs);
-    tell(why, "train --model " + model + flags(training));
-    return run_training(training, model, open_training_data(training, false), Guidance{});
+    const TrainingRun run = run_for(model, name, epochs);
+    tell(why, "train --model " + model + flags(run));
+    return run_training(run);
   }
 
   void write_logits() {
-    for (const char* split : {"train", "val"}) {
+    for (const auto& [split, word] : kSplits) {
       LogitsOptions logits;
       logits.common = options_.common;
       logits.common.json = false;
       logits.data.path = path("shapes");
       logits.data.split = split;
       logits.model = path("teacher.safetensors");
-      logits.out = path(text("logits-", split, ".npy"));
-      logits.csv = path(text("logits-", split, ".csv"));
-      tell(text("The teacher's raw scores on the ", split,
+      logits.out = path(text("logits-", word, ".npy"));
+      logits.csv = path(text("logits-", word, ".csv"));
+      tell(text("The teacher's raw scores on the ", word,
                 " pictures are saved: an array for NumPy, an index that ties each "
                 "row to its picture, a table to look at."),
-           text("logits --model ", logits.model, " --data ", logits.data.path, " --split ", split, " --out ",
-                logits.out, " --csv ", logits.csv));
+           text("logits --model ", logits.model, " --data ", logits.data.path, " --split ", word, " --out ", logits.out,
+                " --csv ", logits.csv));
       run_logits(logits);
     }
   }
 
   TrainingOutcome distill() {
-    DistillOptions options;
-    static_cast<TrainingOptions&>(options) = options_for("student-distilled", kStudentEpochs);
-    options.student = "inception_v3";
-    options.logits = path("logits-train.npy");
-    options.val_logits = path("logits-val.npy");
-    options.temperature = 4;
-    options.lambda = 0.1;
+    TrainingRun run = run_for("inception_v3", "student-distilled", kStudentEpochs);
+    const TrainingOptions& training = run.options;
+    const std::string logits = path("logits-train.npy"), val_logits = path("logits-val.npy");
+    ObjectiveOptions objective;
+    objective.temperature = 4;
+    objective.lambda = 0.1;
     tell("The same student learns from the saved scores, softened by a temperature of 4, and a tenth from the labels.",
-         text("distill --student ", options.student, " --logits ", options.logits, " --val-logits ", options.val_logits,
-              " --temperature ", options.temperature, " --lambda ", *options.lambda, flags(options)));
-    const TrainingData data = open_training_data(options, false);
-    Guidance guidance = cached_guidance(options, open_stored_teacher(options, *data.train));
-    guidance.val_teacher = cached_teacher(options.val_logits, *data.val);
-    guidance.val = guidance.val_teacher.get();
-    set_objective(options, *data.train, guidance);
-    return run_training(options, options.student, data, std::move(guidance));
+         text("distill --student ", run.architecture, " --logits ", logits, " --val-logits ", val_logits,
+              " --temperature ", objective.temperature, " --lambda ", *objective.lambda, flags(run)));
+    const Dataset& train = *run.data.train;
+    const StoredTeacher stored =
+        open_store(logits, train.classes(), train, Split::train, training.data, training.common);
+    run.guidance = cached_guidance(logits, stored, {});
+    run.guidance.val_teacher = cached_teacher(val_logits, *run.data.val);
+    run.guidance.val = run.guidance.val_teacher.get();
+    set_objective(objective, training, train, run.guidance);
+    return run_training(run);
   }
 
   /// Loads the file again, as a user would, and judges it.
@@ -183,8 +192,7 @@ class Demo {
 void add_demo_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("demo", "The whole pipeline on pictures that it draws itself");
-  add_common_options(*command, options->common);
-  command->add_option("-o,--out", options->out, "Folder for pictures, models and logits")->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] {
     apply_common_options(options->common);
     Demo(*options).run();

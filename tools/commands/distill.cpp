@@ -1,106 +1,118 @@
 // retort distill: trains a student on a teacher's soft targets and the true labels.
+#include "tools/commands/distill.h"
+
 #include "engine/core/check.h"
 #include "engine/data/pick.h"
 #include "engine/io/file.h"
 #include "tools/commands/commands.h"
-#include "tools/run/distillation.h"
 #include "tools/run/teachers.h"
 
 namespace retort {
 namespace {
 
-void validate_teacher(const DistillOptions& options) {
-  if (options.logits.empty() && options.teacher.empty())
+void validate(const TeacherOptions& options) {
+  if (options.live() && options.teacher.empty())
     throw UsageError("distill: needs a teacher; give --logits FILE.npy (see `retort logits`) or --teacher FILE");
-  if (!options.val_logits.empty() && options.logits.empty())
+  if (!options.val_logits.empty() && options.live())
     throw UsageError("--val-logits: goes with --logits; a live teacher needs none");
-  if (!options.teacher_weights.empty() && !options.logits.empty())
+  if (!options.weights.empty() && !options.live())
     throw UsageError("--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --weights`");
-  check_weights("--teacher-weights", options.teacher_weights, split_commas(options.teacher).size(), "teachers");
-  if (options.views < 0)
-    throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
+  check_weights("--teacher-weights", options.weights, split_commas(options.teacher).size(), "teachers");
 }
 
 /// The store of the validation part, which must come from the same teacher.
 void add_val_store(const DistillOptions& options, const LogitStore& store, const Dataset& part, Guidance& guidance) {
-  auto [val, rows] = open_store(options.val_logits, part.classes(), part, Split::val, options.data, options.common);
-  check(options.val_logits != options.logits || val.names == store.names, options.val_logits,
+  const std::string &path = options.teacher.val_logits, &train_path = options.teacher.logits;
+  const TrainingOptions& training = options.training;
+  auto [val, rows] = open_store(path, part.classes(), part, Split::val, training.data, training.common);
+  check(path != train_path || val.names == store.names, path,
         ": its rows can't be those of the training part and those of the validation part; give each its own");
-  check(val.teacher == store.teacher && val.preprocessing == store.preprocessing, options.val_logits,
-        ": comes from another teacher or preprocessing than ", options.logits, "; make both with the same model");
-  check(val.views == 1 && !val.augmentation.any(), options.val_logits,
+  check(val.teacher == store.teacher && val.preprocessing == store.preprocessing, path,
+        ": comes from another teacher or preprocessing than ", train_path, "; make both with the same model");
+  check(val.views == 1 && !val.augmentation.any(), path,
         ": holds augmented views; validation uses one centred view: make it without --views");
+  // The plateau schedule follows the validation loss, of which the soft term is a part.
+  if (training.schedule == ScheduleKind::plateau) guidance.fingerprint["--val-logits"] = content_hash_of(val.logits);
   guidance.val_teacher = std::make_unique<CachedTeacher>(std::move(val), std::move(rows));
   guidance.val = guidance.val_teacher.get();
 }
 
 Guidance stored_guidance(const DistillOptions& options, const TrainingData& data) {
-  StoredTeacher stored = open_stored_teacher(options, *data.train);
+  const TeacherOptions& teacher = options.teacher;
+  const TrainingOptions& training = options.training;
+  StoredTeacher stored =
+      open_store(teacher.logits, data.train->classes(), *data.train, Split::train, training.data, training.common);
+  if (!teacher.teacher.empty())
+    check_store_teacher(stored.store, teacher.logits, load_teachers(teacher.teacher, compute_device(training.common)));
   if (!options.omit_classes.empty()) stored = part_of(stored, samples_without(*data.train, options.omit_classes));
-  Guidance guidance = cached_guidance(options, stored);
-  if (!options.val_logits.empty() && data.val) add_val_store(options, stored.store, *data.val, guidance);
+  Guidance guidance = cached_guidance(teacher.logits, stored, {teacher.views, training.augment});
+  guidance.fingerprint["--teacher"] = guidance.fingerprint["--val-logits"] = "";
+  if (!teacher.val_logits.empty() && data.val) add_val_store(options, stored.store, *data.val, guidance);
   return guidance;
 }
 
 Guidance live_guidance(const DistillOptions& options, const TrainingData& data) {
+  const TeacherOptions& teacher = options.teacher;
+  const TrainingOptions& training = options.training;
   Guidance guidance;
-  std::vector<Model> models = load_teachers(options.teacher, compute_device(options.common));
+  std::vector<Model> models = load_teachers(teacher.teacher, compute_device(training.common));
   guidance.classes = models.front().spec.classes;
-  if (data.train->labelled()) check_teacher_classes(models.front(), options.teacher, data.train->classes());
+  if (data.train->labelled()) check_teacher_classes(models.front(), teacher.teacher, data.train->classes());
   guidance.notes["teacher"] = teacher_hashes(models);
   guidance.fingerprint["--teacher"] = guidance.notes["teacher"];
-  guidance.fingerprint["--combine"] = options.combine;
-  for (const double weight : options.teacher_weights) guidance.fingerprint["--teacher-weights"] += text(weight, ",");
-  guidance.fingerprint["--views"] = std::to_string(options.views);
-  guidance.augmentation = options.augment     ? parse_augmentation(*options.augment)
-                          : options.views > 1 ? default_view_augmentation(*data.train)
-                                              : Augmentation{};
-  guidance.views = options.views;
-  guidance.view_seed = options.common.seed;
-  guidance.teacher = live_teacher(std::move(models), parse_combine(options.combine), options.teacher_weights);
+  guidance.fingerprint["--logits"] = "";
+  guidance.views = teacher.views.value_or(0);
+  guidance.augmentation = training.augment     ? parse_augmentation(*training.augment)
+                          : guidance.views > 1 ? default_view_augmentation(*data.train)
+                                               : Augmentation{};
+  guidance.view_seed = training.common.seed;
+  guidance.teacher = live_teacher(std::move(models), teacher.combine, teacher.weights);
   guidance.val = guidance.teacher.get();
   return guidance;
 }
 
-void run(const DistillOptions& options) {
-  apply_common_options(options.common);
-  validate(options);
-  validate_teacher(options);
-  check_writable(options.out);
-  TrainingData data = open_training_data(options, /*allow_unlabelled=*/true);
-  if (!data.train->labelled() && options.lambda.value_or(0) != 0)
-    throw UsageError(
-        text("--lambda: ", *options.lambda, " weighs labels, and ", options.data.path, " has none; use --lambda 0"));
-  Guidance guidance = options.logits.empty() ? live_guidance(options, data) : stored_guidance(options, data);
-  if (!options.omit_classes.empty()) {
-    std::vector<std::int64_t> kept = samples_without(*data.train, options.omit_classes);
-    data.train = pick_samples(std::move(data.train), std::move(kept));
-    for (const std::string& name : options.omit_classes) guidance.notes["omitted"] += "," + name;
-    guidance.notes["omitted"].erase(0, 1);
-    guidance.fingerprint["--omit-classes"] = guidance.notes["omitted"];
-  }
-  set_objective(options, *data.train, guidance);
-  const TrainingOutcome outcome = run_training(options, options.student, data, std::move(guidance));
-  if (options.common.json) print_outcome_json(outcome);
+/// The classes stay; images of those named are left out. The teacher's rows are left out already.
+void omit(const std::vector<std::string>& classes, TrainingRun& run) {
+  run.guidance.fingerprint["--omit-classes"] = joined(classes);
+  if (classes.empty()) return;
+  std::vector<std::int64_t> kept = samples_without(*run.data.train, classes);
+  run.data.train = pick_samples(std::move(run.data.train), std::move(kept));
+  run.guidance.notes["omitted"] = joined(classes);
 }
 
 }  // namespace
 
+TrainingRun make_run(const DistillOptions& options) {
+  const TrainingOptions& training = options.training;
+  apply_common_options(training.common);
+  validate(options.student, training, options.objective, /*stored=*/!options.teacher.live());
+  validate(options.teacher);
+  check_writable(options.run.out);
+  TrainingRun run{.architecture = options.student,
+                  .options = training,
+                  .files = files_of(options.run),
+                  .resume = resume_of(options.run),
+                  .data = open_training_data(training, /*allow_unlabelled=*/true)};
+  const std::optional<double>& lambda = options.objective.lambda;
+  if (!run.data.train->labelled() && lambda.value_or(0) != 0)
+    throw UsageError(
+        text("--lambda: ", *lambda, " weighs labels, and ", training.data.path, " has none; use --lambda 0"));
+  run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data);
+  TeacherOptions teacher = options.teacher;
+  visit_flags(teacher, PrintFlags{.fingerprint = run.guidance.fingerprint});
+  omit(options.omit_classes, run);
+  set_objective(options.objective, training, *run.data.train, run.guidance);
+  return run;
+}
+
 void add_distill_command(CLI::App& app) {
   auto options = std::make_shared<DistillOptions>();
   CLI::App* command = app.add_subcommand("distill", "Trains a student on soft and hard targets");
-  add_distillation_options(*command, *options);
-  command->add_option("--val-logits", options->val_logits, "Store of the validation part");
-  command->add_option("--teacher", options->teacher, "Live teacher: FILE[,FILE...]");
-  command->add_option("--combine", options->combine, "Of several teachers: logit, arithmetic or geometric")
-      ->capture_default_str();
-  as_list(command->add_option("--teacher-weights", options->teacher_weights, "One for each teacher (default: equal)"));
-  command->add_option("--views", options->views, "A live teacher's views: epoch e sees view e mod K");
-  command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
-  command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)");
-  as_list(command->add_option("--omit-classes", options->omit_classes,
-                              "Train on no image of these classes; the student keeps them"));
-  command->callback([options] { run(*options); });
+  visit_flags(*options, AddFlags(*command));
+  command->callback([options] {
+    const TrainingOutcome outcome = run_training(make_run(*options));
+    if (options->training.common.json) print_outcome_json(outcome);
+  });
 }
 
 }  // namespace retort

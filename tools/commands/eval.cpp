@@ -1,6 +1,5 @@
 // retort eval: how good a model is on labelled data, and how close to a teacher's logits.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -18,7 +17,7 @@
 namespace retort {
 namespace {
 
-constexpr std::size_t kMostConfusionClasses = 20;  // printed; --json always has the whole matrix
+constexpr std::size_t kMaxConfusionClasses = 20;  // printed; --json always has the whole matrix
 
 struct Options {
   CommonOptions common;
@@ -27,6 +26,17 @@ struct Options {
   double temperature = 1;
   std::int64_t batch_size = 32;
 };
+
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  visit_flags(o.data, flag, {.split = "{} (default: val)"});
+  flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
+  flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  flag("--logits", o.logits, "A teacher's logit store: adds soft cross-entropy, KL, agreement", anything());
+  flag("--temperature", o.temperature, "T of the teacher's terms", number_above(0));
+  flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
+}
 
 std::unique_ptr<CachedTeacher> open_teacher(const Options& options, const std::vector<std::string>& classes,
                                             const Dataset& dataset, Split split) {
@@ -100,16 +110,14 @@ void print_table(const Evaluation& result, const std::vector<std::string>& class
     std::printf("%-20s %.4f\n", "KL", result.kl);
     std::printf("%-20s %.2f%%\n", "agreement", 100 * result.agreement);
   }
-  if (labelled && classes.size() <= kMostConfusionClasses) print_confusion(result, classes);
+  if (labelled && classes.size() <= kMaxConfusionClasses) print_confusion(result, classes);
   std::fflush(stdout);
 }
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
   const bool taught = !options.logits.empty();
-  const Split split = chosen_split(options.data, Split::val);
+  const Split split = options.data.split.value_or(Split::val);
   const auto dataset = open_data(options.data, options.common, split, /*allow_unlabelled=*/taught);
   const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
   const std::vector<std::string>& classes = model.spec.classes;
@@ -142,16 +150,7 @@ void run(const Options& options) {
 void add_eval_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("eval", "Accuracy, top-5, cross-entropy, calibration error, confusion matrix");
-  add_common_options(*command, options->common);
-  add_data_options(*command, options->data, /*with_split=*/true);
-  command->get_option("--split")->description("train or val (default: val)");
-  command->add_option("--model", options->model, "Model file, or an architecture with --weights")->required();
-  command->add_option("--weights", options->weights, "Checkpoint without metadata, for --model ARCH");
-  command->add_option("--logits", options->logits, "A teacher's logit store: adds soft cross-entropy, KL, agreement");
-  command->add_option("--temperature", options->temperature, "T of the teacher's terms")->capture_default_str();
-  command->add_option("--batch-size", options->batch_size, "Images at a time")
-      ->check(whole_number(1))
-      ->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -24,6 +24,15 @@ struct Options {
   std::string model, weights, input, out;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
+  flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  flag("--input", o.input, "Normalised images, .npy float32 [N, C, H, W]", required(anything()));
+  flag("-o,--out", o.out, "Logits to write, .npy float32 [N, classes]", required(anything()));
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
   check_writable(options.out);
@@ -55,11 +64,7 @@ void run(const Options& options) {
 void add_forward_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("forward", "Runs a model in evaluation mode on an array");
-  add_common_options(*command, options->common);
-  command->add_option("--model", options->model, "Model file, or an architecture with --weights")->required();
-  command->add_option("--weights", options->weights, "Checkpoint without metadata, for --model ARCH");
-  command->add_option("--input", options->input, "Normalised images, .npy float32 [N, C, H, W]")->required();
-  command->add_option("-o,--out", options->out, "Logits to write, .npy float32 [N, classes]")->required();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

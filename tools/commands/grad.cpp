@@ -15,32 +15,45 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/arrays.h"
+#include "tools/run/distillation.h"
 
 namespace retort {
 namespace {
 
-constexpr double kDefaultLambda = 0.1;  // as in distill
+constexpr Word<bool> kModes[] = {{true, "train"}, {false, "eval"}};
 
 struct Options {
   CommonOptions common;
   std::string model, weights, input, labels, teacher_logits, out;
   double temperature = 4;
   std::optional<double> lambda;
-  std::string convention = "convex", mode = "train";
+  Convention convention = Convention::convex;
+  bool training = true;
   std::optional<double> dropout;
 };
+
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
+  flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  flag("--input", o.input, "Normalised images, .npy float32 [N, C, H, W]", required(anything()));
+  flag("--labels", o.labels, "Labels, .npy int64 [N]", anything());
+  flag("--teacher-logits", o.teacher_logits,
+       "Teacher logits, .npy float32 [N, classes]; without them the loss is plain cross-entropy", anything());
+  flag("--temperature", o.temperature, "T of the soft targets", number_above(0));
+  flag("--lambda", o.lambda, ObjectiveFlags{}.lambda, number_in("[0, 1]"));
+  flag("--convention", o.convention, "{}", one_of(kConventions));
+  flag("--mode", o.training, "train (batch statistics, dropout) or eval", one_of(kModes));
+  flag("--dropout", o.dropout, "Probability in [0, 1), in place of the network's own", number_in("[0, 1)"));
+  flag("-o,--out", o.out, "Gradients to write, .safetensors", required(anything()));
+}
 
 struct Losses {
   double total = 0, hard = 0, soft = 0;
 };
 
 void validate(const Options& options) {
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
-  if (options.lambda && !(*options.lambda >= 0 && *options.lambda <= 1))
-    throw UsageError(text("--lambda: ", *options.lambda, " is not allowed; give a number in [0, 1]"));
-  if (options.dropout && !(*options.dropout >= 0 && *options.dropout < 1))
-    throw UsageError(text("--dropout: ", *options.dropout, " is not allowed; give a number in [0, 1)"));
   if (options.labels.empty() && (options.teacher_logits.empty() || options.lambda.value_or(0) > 0))
     throw UsageError("--labels: missing; leave them out only beside --teacher-logits and --lambda 0");
 }
@@ -71,7 +84,7 @@ Losses compute(const Options& options, Model& model, const Tensor& images, Targe
   const Device device = device_of(*model.network);
   Tape tape;
   ForwardContext context;
-  context.training = options.mode == "train";
+  context.training = options.training;
   context.dropout_key = dropout_key(options.common.seed, 0, device);
   context.dropout = options.dropout;
   const Tensor logits = model.network->forward(nchw_to_nhwc(images).to(device), context);
@@ -82,8 +95,7 @@ Losses compute(const Options& options, Model& model, const Tensor& images, Targe
     return {loss.item(), loss.item(), 0};
   }
   const double lambda = options.lambda.value_or(targets.labels ? kDefaultLambda : 0);
-  const DistillationSettings settings{options.temperature, lambda,
-                                      options.convention == "convex" ? Convention::convex : Convention::additive};
+  const DistillationSettings settings{options.temperature, lambda, options.convention};
   const DistillationLoss loss = distillation_loss(logits, teacher.to(device), targets, settings);
   tape.backward(loss.total);
   const Tensor parts = loss.parts.to(Device::cpu);
@@ -127,23 +139,7 @@ void run(const Options& options) {
 void add_grad_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("grad", "Loss and every parameter's gradient for one batch");
-  add_common_options(*command, options->common);
-  command->add_option("--model", options->model, "Model file, or an architecture with --weights")->required();
-  command->add_option("--weights", options->weights, "Checkpoint without metadata, for --model ARCH");
-  command->add_option("--input", options->input, "Normalised images, .npy float32 [N, C, H, W]")->required();
-  command->add_option("--labels", options->labels, "Labels, .npy int64 [N]");
-  command->add_option("--teacher-logits", options->teacher_logits,
-                      "Teacher logits, .npy float32 [N, classes]; without them the loss is plain cross-entropy");
-  command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
-  command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)");
-  command->add_option("--convention", options->convention, "convex or additive")
-      ->check(CLI::IsMember({"convex", "additive"}))
-      ->capture_default_str();
-  command->add_option("--mode", options->mode, "train (batch statistics, dropout) or eval")
-      ->check(CLI::IsMember({"train", "eval"}))
-      ->capture_default_str();
-  command->add_option("--dropout", options->dropout, "Probability in [0, 1), in place of the network's own");
-  command->add_option("-o,--out", options->out, "Gradients to write, .safetensors")->required();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -1,5 +1,4 @@
 // retort graph: a network as a picture, before and after the head that it is distilled by is put on it.
-#include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -18,19 +17,24 @@ namespace {
 struct Options {
   CommonOptions common;
   std::string model, out;
-  std::int64_t image_size = 0;
+  std::optional<std::int64_t> image_size;
   double temperature = 4, lambda = 0.1;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  flag("--model", o.model, "Architecture or model file", required(anything()));
+  flag("--image-size", o.image_size, "Width and height (default: the model's own)", whole_number(1, kMaxImageSize));
+  flag("--temperature", o.temperature, "T > 0", number_above(0));
+  flag("--lambda", o.lambda, "Weight of the labels, in [0, 1]", number_in("[0, 1]"));
+  flag("-o,--out", o.out, "Picture to write (.svg)", required(file_name(".svg")));
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
-  if (!(options.lambda >= 0 && options.lambda <= 1))
-    throw UsageError(text("--lambda: ", options.lambda, " is not allowed; give a number in [0, 1]"));
-  if (!options.out.ends_with(".svg")) throw UsageError(text("--out: '", options.out, "' is not a .svg file; name one"));
   check_writable(options.out);
-  Model model = stock_or_saved_model(options.model, options.image_size, options.common);
+  Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
   const Preprocessing& input = model.spec.preprocessing;
   const NetworkOutline outline{model.spec.architecture,
                                text(input.image_size, " x ", input.image_size, " x ", input.channels), layers_of(model),
@@ -49,13 +53,7 @@ void run(const Options& options) {
 void add_graph_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("graph", "Draws a network, alone and with the head it is distilled by");
-  add_common_options(*command, options->common);
-  command->add_option("--model", options->model, "Architecture or model file")->required();
-  command->add_option("--image-size", options->image_size, "Width and height (default: the model's own)")
-      ->check(whole_number(1, kMaxImageSize));
-  command->add_option("--temperature", options->temperature, "T > 0")->capture_default_str();
-  command->add_option("--lambda", options->lambda, "Weight of the labels, in [0, 1]")->capture_default_str();
-  command->add_option("-o,--out", options->out, "Picture to write (.svg)")->required();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -18,12 +18,19 @@ struct Options {
   std::string model, weights, out;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  visit_flags(o.data, flag, {.data = "Images whose classes the checkpoint knows"});
+  flag("--model", o.model, "Architecture, e.g. resnet50", required(anything()));
+  flag("--weights", o.weights, "Checkpoint (.safetensors)", required(anything()));
+  flag("-o,--out", o.out, "Model file to write (.safetensors)", required(file_name(".safetensors")));
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
   if (!is_architecture(options.model))
     throw UsageError(text("--model: '", options.model, "' is no architecture; give one such as resnet50"));
-  if (!options.out.ends_with(".safetensors"))
-    throw UsageError(text("--out: '", options.out, "' is not a .safetensors file; name one"));
   check_writable(options.out);
   const auto dataset = open_data(options.data, options.common, Split::train, /*allow_unlabelled=*/true);
   const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
@@ -41,12 +48,7 @@ void run(const Options& options) {
 void add_import_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("import", "Makes a model file of a checkpoint from elsewhere");
-  add_common_options(*command, options->common);
-  add_data_options(*command, options->data, /*with_split=*/false);
-  command->get_option("--data")->description("Images whose classes the checkpoint knows");
-  command->add_option("--model", options->model, "Architecture, e.g. resnet50")->required();
-  command->add_option("--weights", options->weights, "Checkpoint (.safetensors)")->required();
-  command->add_option("-o,--out", options->out, "Model file to write (.safetensors)")->required();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

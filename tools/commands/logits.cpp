@@ -16,6 +16,21 @@
 namespace retort {
 namespace {
 
+template <class Visitor>
+void visit_flags(LogitsOptions& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  visit_flags(o.data, flag, {.split = kSplitHelp});
+  flag("--model", o.model, "FILE[,FILE...]", required(anything()));
+  flag("--combine", o.combine, "{}", one_of(kCombines));
+  flag("--teacher-weights", o.teacher_weights, "One for each model (default: equal)", number_above(0));
+  flag("--views", o.views, "Augmented views of each image", whole_number(1));
+  flag("--augment", o.augment,
+       "Of the views: none, or flip, crop, jitter (default with K > 1: crop,flip; grey sets: jitter)", anything());
+  flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
+  flag("-o,--out", o.out, "Store to write (.npy; its index .json beside it)", required(file_name(".npy")));
+  flag("--csv", o.csv, "The same logits as a table", anything());
+}
+
 LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const std::vector<Model>& models) {
   LogitStore store;
   store.classes = models.front().spec.classes;
@@ -23,7 +38,7 @@ LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const 
   store.preprocessing = teacher_preprocessing(models);
   store.views = options.views;
   store.seed = options.common.seed;
-  store.combine = models.size() > 1 ? options.combine : "";
+  store.combine = models.size() > 1 ? one_of(kCombines).word_of(options.combine) : "";
   if (options.augment)
     store.augmentation = parse_augmentation(*options.augment);
   else if (options.views > 1)
@@ -42,24 +57,19 @@ LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const 
 
 void run_logits(const LogitsOptions& options) {
   apply_common_options(options.common);
-  if (options.views < 1)
-    throw UsageError(text("--views: ", options.views, " is not allowed; give a whole number from 1"));
-  if (options.batch_size < 1)
-    throw UsageError(text("--batch-size: ", options.batch_size, " is not allowed; give a whole number from 1"));
-  if (!options.out.ends_with(".npy")) throw UsageError(text("--out: '", options.out, "' is not a .npy file; name one"));
-  const Combine combine = parse_combine(options.combine);
   check_weights("--teacher-weights", options.teacher_weights, split_commas(options.model).size(), "teachers");
   check_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
 
-  const auto dataset = open_data(options.data, options.common, options.data.split == "val" ? Split::val : Split::train,
+  const auto dataset = open_data(options.data, options.common, options.data.split.value_or(Split::train),
                                  /*allow_unlabelled=*/true);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);
   const std::int64_t classes = static_cast<std::int64_t>(store.classes.size());
-  const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), combine, options.teacher_weights);
+  const std::unique_ptr<LiveTeacher> teacher =
+      live_teacher(std::move(models), options.combine, options.teacher_weights);
 
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
@@ -95,17 +105,7 @@ void run_logits(const LogitsOptions& options) {
 void add_logits_command(CLI::App& app) {
   auto options = std::make_shared<LogitsOptions>();
   CLI::App* command = app.add_subcommand("logits", "Writes the logit store of one model, or of several combined");
-  add_common_options(*command, options->common);
-  add_data_options(*command, options->data, /*with_split=*/true);
-  command->add_option("--model", options->model, "FILE[,FILE...]")->required();
-  command->add_option("--combine", options->combine, "logit, arithmetic or geometric")->capture_default_str();
-  as_list(command->add_option("--teacher-weights", options->teacher_weights, "One for each model (default: equal)"));
-  command->add_option("--views", options->views, "Augmented views of each image")->capture_default_str();
-  command->add_option("--augment", options->augment,
-                      "Of the views: none, or flip, crop, jitter (default with K > 1: crop,flip; grey sets: jitter)");
-  command->add_option("--batch-size", options->batch_size, "Images at a time")->capture_default_str();
-  command->add_option("-o,--out", options->out, "Store to write (.npy; its index .json beside it)")->required();
-  command->add_option("--csv", options->csv, "The same logits as a table");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run_logits(*options); });
 }
 

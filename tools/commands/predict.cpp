@@ -31,6 +31,16 @@ struct Options {
   std::int64_t top = 5;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  visit_flags(o.data, flag, {.required = false, .split = "{} (default: both together)"});
+  flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
+  flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  flag("IMAGE", o.images, "Image files, or folders of them", anything());
+  flag("--top", o.top, "Classes to name for each image", whole_number(1));
+}
+
 struct Candidate {
   std::int64_t label;
   double probability;
@@ -96,8 +106,8 @@ std::unique_ptr<Dataset> open_images(const Options& options) {
   if (options.data.path.empty() && !options.data.cache.empty())
     throw UsageError("--cache: goes with --data; leave it out for single files");
   if (options.data.path.empty()) return std::make_unique<FileList>(expand(options.images), options.data.skip_bad);
-  return open_data(options.data, options.common, chosen_split(options.data, Split::train), /*allow_unlabelled=*/true,
-                   /*whole=*/options.data.split.empty());
+  return open_data(options.data, options.common, options.data.split.value_or(Split::train), /*allow_unlabelled=*/true,
+                   /*whole=*/!options.data.split);
 }
 
 /// The `top` most probable classes; of equals the lower class first.
@@ -173,18 +183,7 @@ void run(const Options& options) {
 void add_predict_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("predict", "Classes and probabilities of images, at T = 1");
-  add_common_options(*command, options->common);
-  add_data_options(*command, options->data, /*with_split=*/true);
-  command->get_option("--data")->required(false);
-  command->get_option("--split")->description("train or val (default: both together)");
-  command->add_option("--model", options->model, "Model file, or an architecture with --weights")->required();
-  command->add_option("--weights", options->weights, "Checkpoint without metadata, for --model ARCH");
-  command->add_option("IMAGE", options->images, "Image files, or folders of them")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->configurable(false);
-  command->add_option("--top", options->top, "Classes to name for each image")
-      ->check(whole_number(1))
-      ->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -25,47 +25,56 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options : DistillOptions {
-  std::string model;
-  std::int64_t groups = 0;  ///< 0: the square root of the classes, rounded
+struct Options {
+  std::string model, student;
+  TrainingOptions training;  ///< of the student
+  RunOptions run;            ///< --out is a folder
+  ObjectiveOptions objective;
+  std::optional<std::int64_t> views, groups;  ///< groups: none: the square root of the classes, rounded
   std::int64_t specialist_epochs = 5;
   std::optional<double> specialist_lr;
 
-  std::string file(const std::string& name) const { return (std::filesystem::path(out) / name).string(); }
+  std::string file(const std::string& name) const { return (std::filesystem::path(run.out) / name).string(); }
 };
 
-/// The student's run, and the base of the specialists'.
-DistillOptions student_options(const Options& options) {
-  DistillOptions student = options;
-  student.out = options.file("student.safetensors");
-  student.logits = options.file("train.npy");
-  student.always_resume = true;    // what was stopped continues
-  student.augment = std::nullopt;  // the store's
-  return student;
+/// The settings of the runs say what determines their bits; these rows only choose the runs.
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  flag("--model", o.model, "The generalist's model file", required(anything()));
+  flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()));
+  visit_flags(o.training.common, flag);
+  visit_flags(o.training.data, flag);
+  visit_flags(
+      o.run, flag,
+      RunFlags{.folder = "Folder for the specialists, their logits, the student and specialists.md", .resume = false});
+  visit_flags(o.training, flag, "Of the specialists' images and of the views: none, or a list of flip, crop, jitter");
+  visit_flags(o.objective, flag,
+              ObjectiveFlags{.temperature = "T > 0, of the groups and of the student",
+                             .lambda = "The student's weight of the labels, in [0, 1] (default 0.1)"});
+  flag("--views", o.views, "Augmented views of each image in the student's store (default: 1)", whole_number(1));
+  flag("--groups", o.groups, "Groups of classes (default: the root of their number)", whole_number(2));
+  flag("--specialist-epochs", o.specialist_epochs, "Passes over a specialist's images", whole_number(1));
+  flag("--specialist-lr", o.specialist_lr, "Their peak learning rate (default: a tenth of --lr)", number_above(0));
 }
 
 /// What the specialists train on, and what the views of the student's store are made by; as in `logits`.
 Augmentation augmentation_of(const Options& options, const Dataset& train) {
-  if (options.augment) return parse_augmentation(*options.augment);
-  return options.views > 1 ? default_view_augmentation(train) : Augmentation{};
+  if (options.training.augment) return parse_augmentation(*options.training.augment);
+  return options.views.value_or(1) > 1 ? default_view_augmentation(train) : Augmentation{};
 }
 
 /// A specialist trains as the student does, but for its length and rate, and sees what the generalist sees.
-TrainingOptions specialist_options(const Options& options, const std::string& name) {
-  TrainingOptions run = student_options(options);
-  run.out = options.file(name + ".safetensors");
-  run.weights = options.file(name + ".start.safetensors");
-  run.log = run.report = "";
-  run.epochs = options.specialist_epochs;
-  run.warmup_epochs = 0;
-  run.mixup = 0;
-  run.freeze.clear();
-  run.auxiliary = false;
-  const double student_lr = options.lr.value_or(options.optimizer == "sgd" ? 0.02 : 0.001);
-  run.lr = options.specialist_lr.value_or(student_lr / 10);
-  run.data.image_size = 0;
-  run.data.mean = run.data.std = {};
-  return run;
+TrainingOptions specialist_training(const Options& options) {
+  TrainingOptions training = options.training;
+  training.epochs = options.specialist_epochs;
+  training.warmup_epochs = 0;
+  training.mixup = 0;
+  training.freeze.clear();
+  training.auxiliary = false;
+  training.lr = options.specialist_lr.value_or(lr_of(options.training) / 10);
+  training.data.image_size = {};
+  training.data.mean = training.data.std = {};
+  return training;
 }
 
 std::string join(const std::vector<std::int64_t>& group, const std::vector<std::string>& classes) {
@@ -116,19 +125,36 @@ struct Views {
 /// A model's logits [views * samples, classes] of all images.
 Tensor logits_of(const std::string& file, const Dataset& dataset, const Options& options, const std::string& label,
                  const Views& views = {}) {
-  std::vector<Model> models = load_teachers(file, compute_device(options.common));
+  std::vector<Model> models = load_teachers(file, compute_device(options.training.common));
   const auto classes = static_cast<std::int64_t>(models.front().spec.classes.size());
   const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), Combine::logit);
   LoaderOptions loading;
-  loading.batch_size = options.batch_size;
+  loading.batch_size = options.training.batch_size;
   loading.workers = std::clamp(num_threads(), 1, 4);
   loading.augmentation = views.augmentation;
-  loading.view_seed = options.common.seed;
-  Progress bar(label, dataset.size() * views.count, options.common.quiet);
+  loading.view_seed = options.training.common.seed;
+  Progress bar(label, dataset.size() * views.count, options.training.common.quiet);
   return collect_logits(*teacher, dataset, classes, loading, views.count, [&](std::int64_t done) {
     if (interrupted()) throw Interrupted{};
     bar.update(done);
   });
+}
+
+/// A specialist's run. It starts from the generalist, in a file that is written here.
+TrainingRun make_run(const Options& options, const std::string& name, Model& generalist,
+                     const std::vector<std::int64_t>& group, SpecialistSet set, const Views& views) {
+  TrainingRun run{.architecture = generalist.spec.architecture,
+                  .options = specialist_training(options),
+                  .files = {.model = options.file(name + ".safetensors"), .log = {}, .report = {}},
+                  .resume = Resume::always};
+  run.options.weights = options.file(name + ".start.safetensors");
+  const std::uint64_t seed = run.options.common.seed;
+  write_start(run.options.weights, generalist, group, set.images->classes(), seed);
+  run.data.train = std::move(set.images);
+  run.guidance.augmentation = views.augmentation;
+  run.guidance.view_seed = seed;
+  run.guidance.fingerprint["generalist"] = generalist.hash;
+  return run;
 }
 
 /// The generalist, and what became of its confusions, on both parts of the data.
@@ -140,30 +166,27 @@ struct Committee {
 };
 
 Committee train_specialists(const Options& options, Model& generalist, std::shared_ptr<const Dataset> train,
-                            const Dataset& val, const Tensor& generalist_train, const Views& views) {
+                            const Dataset& val, const Tensor& generalist_train, std::int64_t groups,
+                            const Views& views) {
   const std::vector<std::string>& classes = train->classes();
-  const bool quiet = options.common.quiet;
+  const bool quiet = options.training.common.quiet;
+  const std::uint64_t seed = options.training.common.seed;
   Committee committee;
-  committee.groups = confusable_classes(generalist_train, options.temperature, options.groups, options.common.seed);
+  committee.groups = confusable_classes(generalist_train, options.objective.temperature, groups, seed);
   committee.hashes = {generalist.hash};
   for (std::size_t i = 0; i < committee.groups.size(); ++i) {
     const std::vector<std::int64_t>& group = committee.groups[i];
     const std::string name = text("specialist-", i + 1);
     say(quiet, text(name, ": ", join(group, classes), group.size() == 1 ? " (alone: left to the generalist)" : ""));
     if (group.size() == 1) continue;
-    SpecialistSet set = specialist_set(train, group, options.common.seed);
+    SpecialistSet set = specialist_set(train, group, seed);
     const double correction = std::log(set.oversampling);
-    const TrainingOptions run = specialist_options(options, name);
-    write_start(run.weights, generalist, group, set.images->classes(), options.common.seed);
-    Guidance labels;
-    labels.augmentation = views.augmentation;
-    labels.view_seed = options.common.seed;
-    labels.fingerprint["generalist"] = generalist.hash;
-    run_training(run, generalist.spec.architecture, {std::move(set.images), nullptr}, std::move(labels));
-    std::filesystem::remove(run.weights);
-    committee.hashes.push_back(file_hash(run.out));
+    const TrainingRun run = make_run(options, name, generalist, group, std::move(set), views);
+    run_training(run);
+    std::filesystem::remove(run.options.weights);
+    committee.hashes.push_back(file_hash(run.files.model));
     const auto logits = [&](const Dataset& part, const Views& seen) {
-      SpecialistLogits result{group, logits_of(run.out, part, options, name, seen)};
+      SpecialistLogits result{group, logits_of(run.files.model, part, options, name, seen)};
       const std::int64_t width = result.logits.shape()[1];
       for (std::int64_t row = 0; row < result.logits.shape()[0]; ++row)
         result.logits.data<float>()[(row + 1) * width - 1] += static_cast<float>(correction);
@@ -216,58 +239,78 @@ std::string page(const Committee& committee, const std::vector<std::string>& cla
   return lines;
 }
 
-void run(Options options) {
-  apply_common_options(options.common);
-  const DistillOptions student = student_options(options);
-  validate(student);
-  if (options.specialist_lr && !(*options.specialist_lr > 0 && std::isfinite(*options.specialist_lr)))
-    throw UsageError(text("--specialist-lr: ", *options.specialist_lr, " is not allowed; give a number above 0"));
+/// How many groups are made of the classes. Throws UsageError for classes that cannot be so grouped.
+std::int64_t groups_of(const Options& options, std::int64_t classes) {
+  if (classes < 3) throw UsageError("specialists: two classes leave nothing to specialise in; it takes three or more");
+  const std::int64_t root = std::lround(std::sqrt(static_cast<double>(classes)));
+  const std::int64_t groups = options.groups.value_or(std::max<std::int64_t>(2, root));
+  if (groups > classes) throw UsageError(text("--groups: ", groups, " is not allowed; give 2 to ", classes));
+  return groups;
+}
+
+/// The student's run, taught by the stores that the committee wrote.
+TrainingRun make_run(const Options& options, const TrainingData& data, const std::string& train_store,
+                     const std::string& val_store) {
+  const TrainingOptions& training = options.training;
+  const Dataset& train = *data.train;
+  const StoredTeacher stored =
+      open_store(train_store, train.classes(), train, Split::train, training.data, training.common);
+  TrainingRun run{.architecture = options.student,
+                  .options = training,
+                  .files = {options.file("student.safetensors"), options.run.log, options.run.report},
+                  .resume = Resume::always,
+                  .data = data,
+                  .guidance = cached_guidance(train_store, stored, {})};
+  run.guidance.val_teacher = cached_teacher(val_store, *data.val);
+  run.guidance.val = run.guidance.val_teacher.get();
+  set_objective(options.objective, training, train, run.guidance);
+  return run;
+}
+
+Json group_names(const Committee& committee, const std::vector<std::string>& classes) {
+  Json groups = Json::array();
+  for (const auto& group : committee.groups) {
+    Json& list = groups.emplace_back(Json::array());
+    for (const std::int64_t i : group) list.push_back(classes[static_cast<std::size_t>(i)]);
+  }
+  return groups;
+}
+
+void run(const Options& options) {
+  const TrainingOptions& training = options.training;
+  apply_common_options(training.common);
+  validate(options.student, training, options.objective, /*stored=*/true);
   check_writable(options.file("specialists.md"));
   catch_interrupts();
-  const TrainingData data = open_training_data(options, /*allow_unlabelled=*/false);
+  const TrainingData data = open_training_data(training, /*allow_unlabelled=*/false);
   if (!data.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
   Model generalist = load_model(options.model);
   check_teacher_classes(generalist, options.model, data.train->classes());
-  const auto classes = static_cast<std::int64_t>(data.train->classes().size());
-  if (classes < 3) throw UsageError("specialists: two classes leave nothing to specialise in; it takes three or more");
-  if (options.groups == 0)
-    options.groups = std::max<std::int64_t>(2, std::lround(std::sqrt(static_cast<double>(classes))));
-  if (options.groups < 2 || options.groups > classes)
-    throw UsageError(text("--groups: ", options.groups, " is not allowed; give 2 to ", classes));
+  const std::int64_t groups = groups_of(options, static_cast<std::int64_t>(data.train->classes().size()));
 
-  const Views views{std::max<std::int64_t>(1, options.views), augmentation_of(options, *data.train)};
+  const Views views{options.views.value_or(1), augmentation_of(options, *data.train)};
   const Tensor of_generalist = logits_of(options.model, *data.train, options, "generalist", views);
-  Committee committee = train_specialists(options, generalist, data.train, *data.val, of_generalist, views);
+  Committee committee = train_specialists(options, generalist, data.train, *data.val, of_generalist, groups, views);
   committee.generalist_val = logits_of(options.model, *data.val, options, "generalist");
   const Tensor combined_val = combine_with_specialists(committee.generalist_val, committee.val);
   const Preprocessing& seen = generalist.spec.preprocessing;
-  const std::uint64_t seed = options.common.seed;
-  write_store(student.logits, *data.train, combine_with_specialists(of_generalist, committee.train), committee, seen,
+  const std::uint64_t seed = training.common.seed;
+  const std::string train_store = options.file("train.npy"), val_store = options.file("val.npy");
+  write_store(train_store, *data.train, combine_with_specialists(of_generalist, committee.train), committee, seen,
               views, seed);
-  const std::string val_store = options.file("val.npy");
   write_store(val_store, *data.val, combined_val, committee, seen, {}, seed);
-
-  Guidance guidance = cached_guidance(student, open_stored_teacher(student, *data.train));
-  guidance.val_teacher = cached_teacher(val_store, *data.val);
-  guidance.val = guidance.val_teacher.get();
-  set_objective(student, *data.train, guidance);
-  run_training(student, student.student, data, std::move(guidance));
+  const TrainingOutcome student = run_training(make_run(options, data, train_store, val_store));
 
   const auto as_json = [](const Evaluation& result) {
     return Json{{"accuracy", result.accuracy}, {"cross_entropy", result.cross_entropy}};
   };
-  const std::vector<std::string>& names = data.val->classes();
-  Json results = {{"groups", Json::array()}};
-  for (const auto& group : committee.groups) {
-    Json& list = results["groups"].emplace_back(Json::array());
-    for (const std::int64_t i : group) list.push_back(names[static_cast<std::size_t>(i)]);
-  }
+  Json results = {{"groups", group_names(committee, data.val->classes())}};
   results["generalist"] = as_json(measure(committee.generalist_val, *data.val));
   results["combined"] = as_json(measure(combined_val, *data.val));
-  results["student"] = as_json(measure(logits_of(student.out, *data.val, options, "student"), *data.val));
-  const std::string table = page(committee, names, results);
+  results["student"] = as_json(measure(logits_of(student.model, *data.val, options, "student"), *data.val));
+  const std::string table = page(committee, data.val->classes(), results);
   write_atomic(options.file("specialists.md"), table);
-  std::cout << (options.common.json ? json_text(results) + "\n" : table) << std::flush;
+  std::cout << (training.common.json ? json_text(results) + "\n" : table) << std::flush;
 }
 
 }  // namespace
@@ -276,23 +319,7 @@ void add_specialists_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("specialists", "Specialists for confusable classes, distilled into one student");
-  command->add_option("--model", options->model, "The generalist's model file")->required();
-  add_distillation_options(*command, *options);
-  for (const char* const flag : {"--resume", "--logits"}) command->remove_option(command->get_option(flag));
-  command->get_option("--out")->description("Folder for the specialists, their logits, the student and specialists.md");
-  command->add_option("--temperature", options->temperature, "T > 0, of the groups and of the student")
-      ->capture_default_str();
-  command->add_option("--lambda", options->lambda, "The student's weight of the labels, in [0, 1] (default 0.1)");
-  command->get_option("--augment")
-      ->description("Of the specialists' images and of the views: none, or a list of flip, crop, jitter");
-  command->add_option("--views", options->views, "Augmented views of each image in the student's store (default: 1)")
-      ->check(whole_number(1));
-  command->add_option("--groups", options->groups, "Groups of classes (default: the root of their number)")
-      ->check(whole_number(2));
-  command->add_option("--specialist-epochs", options->specialist_epochs, "Passes over a specialist's images")
-      ->check(whole_number(1))
-      ->capture_default_str();
-  command->add_option("--specialist-lr", options->specialist_lr, "Their peak learning rate (default: a tenth of --lr)");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -16,8 +16,15 @@ namespace {
 struct Options {
   CommonOptions common;
   std::string model;
-  std::int64_t image_size = 0;
+  std::optional<std::int64_t> image_size;
 };
+
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  flag("--model", o.model, "Architecture or model file", required(anything()));
+  flag("--image-size", o.image_size, "Width and height (default: the model's own)", whole_number(1, kMaxImageSize));
+}
 
 /// The shape of one sample, channels first: "64x112x112", "1000".
 std::string sample_shape(const Shape& output) {
@@ -51,7 +58,7 @@ void print_table(const std::vector<LayerReport>& layers, const nlohmann::ordered
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  Model model = stock_or_saved_model(options.model, options.image_size, options.common);
+  Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
   const Preprocessing& input = model.spec.preprocessing;
   std::int64_t parameter_count = 0, macs = 0;
   for (const Parameter* parameter : parameters(*model.network))
@@ -86,10 +93,7 @@ void run(const Options& options) {
 void add_summary_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("summary", "Layers, output shapes, parameters, multiply-adds");
-  add_common_options(*command, options->common);
-  command->add_option("--model", options->model, "Architecture or model file")->required();
-  command->add_option("--image-size", options->image_size, "Width and height (default: the model's own)")
-      ->check(whole_number(1, kMaxImageSize));
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

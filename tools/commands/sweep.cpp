@@ -23,11 +23,34 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options : DistillOptions {
+struct Options {
+  std::string student, logits;
+  TrainingOptions training;
+  RunOptions run;  ///< --out is a folder
+  ObjectiveOptions objective;
   std::vector<double> temperatures = {1, 2, 5, 10, 20}, lambdas = {0, 0.1, 0.5, 1};
   std::int64_t seeds = 3;
   double hold_out = 0.1;
 };
+
+/// The settings of a run say what determines its bits; these rows only choose the runs.
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()));
+  visit_flags(o.training.common, flag);
+  visit_flags(o.training.data, flag);
+  visit_flags(
+      o.run, flag,
+      RunFlags{
+          .folder = "Folder for the students, sweep.csv, sweep.md and sweep.svg", .resume = false, .files = false});
+  visit_flags(o.training, flag);
+  flag("--logits", o.logits, "The teacher's logit store (.npy with its .json), or a .csv or .npy alone", anything());
+  visit_flags(o.objective, flag, ObjectiveFlags{.temperature = nullptr, .lambda = nullptr});
+  flag("--temperature", o.temperatures, "Temperatures, each above 0", number_above(0));
+  flag("--lambda", o.lambdas, "Weights of the labels, each in [0, 1]", number_in("[0, 1]"));
+  flag("--seeds", o.seeds, "Runs of each, with seeds from --seed on", whole_number(1));
+  flag("--hold-out", o.hold_out, "Share of the training images that chooses", number_in("(0, 1)"));
+}
 
 /// One trained student after its last epoch.
 struct Run {
@@ -55,44 +78,50 @@ std::string run_name(double temperature, double lambda, std::uint64_t seed) {
   return text("T", temperature, "-lambda", lambda, "-seed", seed);
 }
 
-DistillOptions options_of(const Options& sweep, double temperature, double lambda, std::uint64_t seed) {
-  DistillOptions run = sweep;
-  run.temperature = temperature;
-  run.lambda = lambda;
-  run.common.seed = seed;
-  run.common.quiet = true;
-  run.always_resume = true;  // a sweep continues where it was stopped
-  const std::string path = (std::filesystem::path(sweep.out) / run_name(temperature, lambda, seed)).string();
-  run.out = path + ".safetensors";
-  run.log = path + ".jsonl";
-  return run;
-}
+/// What the students share: the data, the teacher's rows, and the images that judge them.
+struct Shared {
+  TrainingData data;
+  StoredTeacher teacher;
+  std::shared_ptr<const Dataset> test;
+};
 
 /// Every flag of every run is checked before the first one begins.
-void validate_sweep(const Options& options) {
+void validate(const Options& options) {
   if (options.logits.empty()) throw UsageError("--logits: missing; give the teacher's store, from `retort logits`");
   if (options.temperatures.empty() || options.lambdas.empty())
     throw UsageError("sweep: needs a temperature and a lambda at least");
-  if (!(options.hold_out > 0 && options.hold_out < 1))
-    throw UsageError(text("--hold-out: ", options.hold_out, " is not in (0, 1); choose a share such as 0.1"));
-  for (const double temperature : options.temperatures)
-    for (const double lambda : options.lambdas) validate(options_of(options, temperature, lambda, 0));
+  validate(options.student, options.training, options.objective, /*stored=*/true);
 }
 
-Run train_one(const DistillOptions& options, const TrainingData& data, const Dataset& test,
-              const StoredTeacher& teacher) {
-  Guidance guidance = cached_guidance(options, teacher);
-  set_objective(options, *data.train, guidance);
-  run_training(options, options.student, data, std::move(guidance));
-  Model model = load_model(options.out);
-  to_device(*model.network, compute_device(options.common));
+TrainingRun make_run(const Options& sweep, const Shared& shared, double temperature, double lambda,
+                     std::uint64_t seed) {
+  ObjectiveOptions objective = sweep.objective;
+  objective.temperature = temperature;
+  objective.lambda = lambda;
+  const std::string path = (std::filesystem::path(sweep.run.out) / run_name(temperature, lambda, seed)).string();
+  TrainingRun run{.architecture = sweep.student,
+                  .options = sweep.training,
+                  .files = {.model = path + ".safetensors", .log = path + ".jsonl", .report = {}},
+                  .resume = Resume::always,
+                  .data = shared.data,
+                  .guidance = cached_guidance(sweep.logits, shared.teacher, {{}, sweep.training.augment})};
+  run.options.common.seed = seed;
+  run.options.common.quiet = true;
+  set_objective(objective, run.options, *run.data.train, run.guidance);
+  return run;
+}
+
+Run train_one(const TrainingRun& run, const Dataset& test) {
+  run_training(run);
+  Model model = load_model(run.files.model);
+  to_device(*model.network, compute_device(run.options.common));
   EvaluateOptions evaluating;
-  evaluating.batch_size = options.batch_size;
+  evaluating.batch_size = run.options.batch_size;
   evaluating.workers = std::clamp(num_threads(), 1, 4);
   const auto classes = static_cast<std::int64_t>(model.spec.classes.size());
-  const Evaluation held = evaluate(*model.network, *data.val, model.spec.preprocessing, classes, evaluating);
+  const Evaluation held = evaluate(*model.network, *run.data.val, model.spec.preprocessing, classes, evaluating);
   const Evaluation final = evaluate(*model.network, test, model.spec.preprocessing, classes, evaluating);
-  return {options.common.seed, held.accuracy, held.cross_entropy, final.accuracy};
+  return {run.options.common.seed, held.accuracy, held.cross_entropy, final.accuracy};
 }
 
 /// The cell with the highest mean accuracy on the part held out; of equal ones the lowest cross-entropy there.
@@ -180,38 +209,51 @@ Json as_json(const std::vector<Cell>& cells) {
   return json;
 }
 
-void run(const Options& options) {
-  apply_common_options(options.common);
-  validate_sweep(options);
-  const std::filesystem::path folder = options.out;
-  check_writable((folder / "sweep.md").string());
-  const TrainingData whole = open_training_data(options, /*allow_unlabelled=*/false);
+/// The part that --hold-out names chooses; the data's own validation part is kept for the end.
+Shared open_shared(const Options& options) {
+  const TrainingOptions& training = options.training;
+  const TrainingData whole = open_training_data(training, /*allow_unlabelled=*/false);
   if (!whole.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
-  const StoredTeacher stored = open_stored_teacher(options, *whole.train);
-  warn_of_binary_trap(options, static_cast<std::int64_t>(whole.train->classes().size()));  // its runs are quiet
+  const StoredTeacher stored =
+      open_store(options.logits, whole.train->classes(), *whole.train, Split::train, training.data, training.common);
+  // The runs are quiet.
+  const auto classes = static_cast<std::int64_t>(whole.train->classes().size());
+  warn_of_binary_trap(options.objective, classes, training.common.quiet);
   HeldOut parts = hold_out(*whole.train, options.hold_out);
-  const StoredTeacher teacher = part_of(stored, parts.kept);
-  const auto held = static_cast<std::int64_t>(parts.held.size());
-  const TrainingData data{pick_samples(whole.train, std::move(parts.kept)),
-                          pick_samples(whole.train, std::move(parts.held))};
+  StoredTeacher teacher = part_of(stored, parts.kept);
+  return {.data = {pick_samples(whole.train, std::move(parts.kept)), pick_samples(whole.train, std::move(parts.held))},
+          .teacher = std::move(teacher),
+          .test = whole.val};
+}
 
+std::vector<Cell> train_all(const Options& options, const Shared& shared) {
+  const CommonOptions& common = options.training.common;
   std::vector<Cell> cells;
   for (const double temperature : options.temperatures)
     for (const double lambda : options.lambdas) {
       Cell& cell = cells.emplace_back(Cell{temperature, lambda, {}});
       for (std::int64_t i = 0; i < options.seeds; ++i) {
-        const DistillOptions one = options_of(options, temperature, lambda, options.common.seed + i);
-        cell.runs.push_back(train_one(one, data, *whole.val, teacher));
-        say(options.common.quiet, text(run_name(temperature, lambda, one.common.seed), ": held out ",
-                                       percent(cell.runs.back().held_accuracy), "%"));
+        const std::uint64_t seed = common.seed + i;
+        cell.runs.push_back(train_one(make_run(options, shared, temperature, lambda, seed), *shared.test));
+        say(common.quiet,
+            text(run_name(temperature, lambda, seed), ": held out ", percent(cell.runs.back().held_accuracy), "%"));
       }
     }
+  return cells;
+}
 
+void run(const Options& options) {
+  apply_common_options(options.training.common);
+  validate(options);
+  const std::filesystem::path folder = options.run.out;
+  check_writable((folder / "sweep.md").string());
+  const Shared shared = open_shared(options);
+  const std::vector<Cell> cells = train_all(options, shared);
   write_atomic((folder / "sweep.csv").string(), csv(cells));
-  const std::string result = page(options, cells, held, whole.val->size());
+  const std::string result = page(options, cells, shared.data.val->size(), shared.test->size());
   write_atomic((folder / "sweep.md").string(), result);
   write_atomic((folder / "sweep.svg").string(), picture(options, cells));
-  std::cout << (options.common.json ? json_text(as_json(cells)) + "\n" : result) << std::flush;
+  std::cout << (options.training.common.json ? json_text(as_json(cells)) + "\n" : result) << std::flush;
 }
 
 }  // namespace
@@ -219,18 +261,7 @@ void run(const Options& options) {
 void add_sweep_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("sweep", "Distils over temperatures, lambdas and seeds, and chooses");
-  add_distillation_options(*command, *options);
-  for (const char* const flag : {"--resume", "--log", "--report"}) command->remove_option(command->get_option(flag));
-  command->get_option("--out")->description("Folder for the students, sweep.csv, sweep.md and sweep.svg");
-  as_list(command->add_option("--temperature", options->temperatures, "Temperatures, each above 0"))
-      ->capture_default_str();
-  as_list(command->add_option("--lambda", options->lambdas, "Weights of the labels, each in [0, 1]"))
-      ->capture_default_str();
-  command->add_option("--seeds", options->seeds, "Runs of each, with seeds from --seed on")
-      ->check(whole_number(1))
-      ->capture_default_str();
-  command->add_option("--hold-out", options->hold_out, "Share of the training images that chooses")
-      ->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

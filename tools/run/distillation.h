@@ -1,4 +1,4 @@
-// What `distill` and `sweep` share: the flags of the loss, the teacher's store, and what a run is told of both.
+// What the commands that distil share: the flags of the loss and of the teacher, and what a run is told of both.
 #pragma once
 
 #include <optional>
@@ -10,32 +10,66 @@
 
 namespace retort {
 
-struct DistillOptions : TrainingOptions {
-  std::string student, logits, val_logits, teacher;
-  std::string combine = "logit", convention = "convex", loss = "kd";
-  double temperature = 4, soft_weight = 1, soft_ramp_epochs = 0;
-  std::optional<double> lambda, temperature_end, lambda_end;
-  std::vector<std::string> omit_classes;
-  std::vector<double> teacher_weights;
-  std::int64_t views = 0;
+inline constexpr Word<Convention> kConventions[] = {{Convention::convex, "convex"}, {Convention::additive, "additive"}};
+inline constexpr double kDefaultLambda = 0.1;
+
+/// The loss of a distillation.
+struct ObjectiveOptions {
+  Convention convention = Convention::convex;
+  SoftLoss loss = SoftLoss::kd;
   bool standardize_logits = false;
+  double soft_weight = 1, soft_ramp_epochs = 0;
+  std::optional<double> temperature_end, lambda_end;
+  double temperature = 4;
+  std::optional<double> lambda;  ///< none: kDefaultLambda, or 0 without labels
 };
 
-/// The training flags, --student, --logits and the flags of the loss, but for --temperature and --lambda.
-void add_distillation_options(CLI::App& command, DistillOptions& options);
-/// Throws UsageError naming the first flag out of its range, the training flags among them.
-void validate(const DistillOptions& options);
+/// The help of the flags that the commands word in their own way; null: the command has another flag of that name.
+struct ObjectiveFlags {
+  const char* temperature = "T > 0";
+  const char* lambda = "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)";
+};
 
-/// Reads --logits for the training part. Throws Error where store and images, or store and --teacher, do not match.
-StoredTeacher open_stored_teacher(const DistillOptions& options, const Dataset& train);
+template <class Visitor>
+void visit_flags(ObjectiveOptions& o, Visitor&& flag, const ObjectiveFlags& command = {}) {
+  const auto unless = [](bool is_default, double value) { return bits_as(is_default ? "" : plain(value)).noted(); };
+  flag("--convention", o.convention, "{}", one_of(kConventions), bits().noted());
+  flag("--loss", o.loss, "{}", one_of(kSoftLosses), bits_unless(o.loss == SoftLoss::kd).noted());
+  flag("--standardize-logits", o.standardize_logits, "Standardise both networks' logits in the soft term", anything(),
+       bits_unless(!o.standardize_logits).noted());
+  flag("--soft-weight", o.soft_weight, "Multiplies the soft term", number_above(0),
+       unless(o.soft_weight == 1, o.soft_weight));
+  flag("--soft-ramp-epochs", o.soft_ramp_epochs, "Epochs over which the soft term's weight rises", number_from(0),
+       unless(o.soft_ramp_epochs == 0, o.soft_ramp_epochs));
+  flag("--temperature-end", o.temperature_end, "The temperature goes to this over the run (default: stays)",
+       number_above(0), unless(!o.temperature_end, o.temperature_end.value_or(0)));
+  flag("--lambda-end", o.lambda_end, "Lambda goes to this over the run (default: stays)", number_in("[0, 1]"),
+       unless(!o.lambda_end, o.lambda_end.value_or(0)));
+  if (command.temperature)
+    flag("--temperature", o.temperature, command.temperature, number_above(0), bits_as(plain(o.temperature)).noted());
+  if (command.lambda)
+    flag("--lambda", o.lambda, command.lambda, number_in("[0, 1]"), unless(!o.lambda, o.lambda.value_or(0)));
+}
 
-/// A run taught by a store. Augmentation, views and their seed are the store's; throws UsageError for flags that say
-/// otherwise.
-Guidance cached_guidance(const DistillOptions& options, const StoredTeacher& stored);
-/// Says what two classes take from the loss that the options ask for. Throws UsageError where they leave nothing.
-void warn_of_binary_trap(const DistillOptions& options, std::int64_t classes);
+/// Throws UsageError for a student that is no architecture, and for --mixup beside a loss that takes one label an image
+/// or, where `stored`, beside a store.
+void validate(const std::string& student, const TrainingOptions& training, const ObjectiveOptions& objective,
+              bool stored);
+
+/// Views that the flags ask for, if they do.
+struct AskedViews {
+  std::optional<std::int64_t> count;
+  std::optional<std::string> augment;
+};
+
+/// A run taught by a store, `path`. Augmentation, views and their seed are the store's; throws UsageError where others
+/// are asked for.
+Guidance cached_guidance(const std::string& path, const StoredTeacher& stored, const AskedViews& asked);
+/// Says what two classes take from the loss. Throws UsageError where they leave nothing.
+void warn_of_binary_trap(const ObjectiveOptions& options, std::int64_t classes, bool quiet);
 /// Adds the loss to a run's guidance, its notes and its fingerprint; says what it weighs, and warns of losses that two
 /// classes make pointless. Throws UsageError for a loss that reads labels where there are none.
-void set_objective(const DistillOptions& options, const Dataset& train, Guidance& guidance);
+void set_objective(const ObjectiveOptions& options, const TrainingOptions& training, const Dataset& train,
+                   Guidance& guidance);
 
 }  // namespace retort

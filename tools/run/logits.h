@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/distill/teacher.h"
 #include "tools/cli/options.h"
 
 namespace retort {
@@ -12,7 +13,8 @@ namespace retort {
 struct LogitsOptions {
   CommonOptions common;
   DataOptions data;
-  std::string model, combine = "logit", out, csv;
+  std::string model, out, csv;
+  Combine combine = Combine::logit;
   std::vector<double> teacher_weights;
   std::optional<std::string> augment;
   std::int64_t views = 1, batch_size = 32;

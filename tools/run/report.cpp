@@ -16,7 +16,7 @@
 namespace retort {
 namespace {
 
-constexpr std::int64_t kTrainingImages = 2000, kSamples = 12, kMostClasses = 20;
+constexpr std::int64_t kTrainingImages = 2000, kSamples = 12, kMaxClasses = 20;
 constexpr std::size_t kPairs = 10;
 
 /// What both networks say of some images, in evaluation mode.
@@ -41,9 +41,9 @@ Tensor stack(const std::vector<Tensor>& parts, std::int64_t rows) {
 }
 
 Seen look(const FinishedRun& run, const Dataset& dataset, Teacher* teacher, const LoaderOptions& base,
-          std::int64_t most) {
+          std::int64_t max_images) {
   LoaderOptions loading = base;
-  loading.batch_size = run.options.batch_size;
+  loading.batch_size = run.training.options.batch_size;
   loading.workers = std::clamp(num_threads(), 1, 4);
   loading.preprocessings = {run.spec.preprocessing};
   if (teacher) teacher->request_inputs(loading.preprocessings);
@@ -51,8 +51,8 @@ Seen look(const FinishedRun& run, const Dataset& dataset, Teacher* teacher, cons
   loader.start(0, 0);
   Seen seen;
   std::vector<Tensor> z, v, y;
-  Progress bar("report", std::min(most, dataset.size()), run.options.common.quiet);
-  for (Batch batch; seen.size() < most && loader.next(batch);) {
+  Progress bar("report", std::min(max_images, dataset.size()), run.training.options.common.quiet);
+  for (Batch batch; seen.size() < max_images && loader.next(batch);) {
     if (interrupted()) throw Interrupted{};
     z.push_back(infer(run.network, batch.inputs[0]).to(Device::cpu));
     if (teacher) v.push_back(teacher->logits(batch, 0).to(Device::cpu));
@@ -75,12 +75,12 @@ void add_settings(Page& page, const FinishedRun& run) {
       {"architecture", run.spec.architecture},
       {"parameters", std::to_string(run.outcome.parameters)},
       {"input", text(input.image_size, " x ", input.image_size, " x ", input.channels)},
-      {"file", run.options.out},
-      {"epochs", std::to_string(run.options.epochs)}};
+      {"file", run.training.files.model},
+      {"epochs", std::to_string(run.training.options.epochs)}};
   // The augmentation's entry is three bits.
   for (const auto& [name, value] : run.fingerprint)
     if (name.starts_with("--") && name != "--augment" && !value.empty()) rows.push_back({name.substr(2), value});
-  const Augmentation& views = run.guidance.augmentation;
+  const Augmentation& views = run.training.guidance.augmentation;
   rows.push_back({"augmentation", text(views.any() ? "" : "none", views.flip ? "flip " : "", views.crop ? "crop " : "",
                                        views.jitter ? "jitter" : "")});
   page.table({"", ""}, rows);
@@ -88,9 +88,9 @@ void add_settings(Page& page, const FinishedRun& run) {
 
 void add_data(Page& page, const FinishedRun& run) {
   page.section("Data");
-  const Dataset& train = *run.data.train;
-  page.paragraph(text(run.options.data.path, ": ", train.size(), " images to train on, ",
-                      run.data.val ? run.data.val->size() : 0, " to validate."));
+  const Dataset& train = *run.training.data.train;
+  page.paragraph(text(run.training.options.data.path, ": ", train.size(), " images to train on, ",
+                      run.training.data.val ? run.training.data.val->size() : 0, " to validate."));
   if (!train.labelled()) return;
   const auto counts = [](const Dataset& part) {
     std::vector<std::int64_t> result(part.classes().size(), 0);
@@ -98,8 +98,9 @@ void add_data(Page& page, const FinishedRun& run) {
     return result;
   };
   const std::vector<std::int64_t> training = counts(train);
-  const std::vector<std::int64_t> validating =
-      run.data.val && run.data.val->labelled() ? counts(*run.data.val) : std::vector<std::int64_t>(training.size(), 0);
+  const std::vector<std::int64_t> validating = run.training.data.val && run.training.data.val->labelled()
+                                                   ? counts(*run.training.data.val)
+                                                   : std::vector<std::int64_t>(training.size(), 0);
   std::vector<std::vector<std::string>> rows;
   for (std::size_t i = 0; i < training.size(); ++i)
     rows.push_back({train.classes()[i], std::to_string(training[i]), std::to_string(validating[i])});
@@ -131,22 +132,22 @@ void add_curves(Page& page, const FinishedRun& run) {
   std::optional<double> selected;
   if (run.outcome.selected_epoch > 0) selected = static_cast<double>(run.outcome.selected_epoch);
   page.figure(line_chart("Loss", "epoch", pair(&EpochMetrics::loss, 1), selected, "selected"));
-  if (run.data.train->labelled())
+  if (run.training.data.train->labelled())
     page.figure(line_chart("Accuracy, %", "epoch", pair(&EpochMetrics::accuracy, 100), selected, "selected"));
-  if (run.guidance.teacher) {
+  if (run.training.guidance.teacher) {
     page.figure(line_chart("Parts of the training loss, unweighted", "epoch",
                            {curve("hard", [](const EpochReport& r) { return r.train.hard; }),
                             curve("soft", [](const EpochReport& r) { return r.train.soft; })}));
     page.figure(line_chart("Gradient norms of the parts, weighted", "epoch",
                            {curve("hard", [](const EpochReport& r) { return r.train.gradients.hard; }),
                             curve("soft", [](const EpochReport& r) { return r.train.gradients.soft; })}));
-    page.figure(line_chart("KL(teacher || student)", "epoch", pair(&EpochMetrics::kl, 1, run.guidance.val), selected,
-                           "selected"));
+    page.figure(line_chart("KL(teacher || student)", "epoch", pair(&EpochMetrics::kl, 1, run.training.guidance.val),
+                           selected, "selected"));
   }
   const EpochReport& last = history.back();
   page.paragraph(text("Last epoch: ", std::lround(last.images_per_second), " images/s, learning rate ",
                       number(last.lr, 3),
-                      run.data.train->labelled() && last.val
+                      run.training.data.train->labelled() && last.val
                           ? text("; validation accuracy ", percent(last.val->accuracy), ", best ",
                                  percent(run.outcome.selected_accuracy), " in epoch ", run.outcome.selected_epoch)
                           : std::string(),
@@ -156,7 +157,7 @@ void add_curves(Page& page, const FinishedRun& run) {
 void add_validation(Page& page, const FinishedRun& run, const Seen& seen) {
   if (!seen.labels) return;
   const auto classes = static_cast<std::int64_t>(run.spec.classes.size());
-  const double temperature = run.guidance.settings.temperature;
+  const double temperature = run.training.guidance.settings.temperature;
   Metrics metrics(classes, temperature);
   metrics.add(seen.student, seen.labels, seen.teacher);
   const Evaluation result = metrics.result();
@@ -174,7 +175,7 @@ void add_validation(Page& page, const FinishedRun& run, const Seen& seen) {
   }
   page.table({"", ""}, rows);
   page.figure(reliability_diagram("Calibration", result.calibration));
-  if (classes <= kMostClasses) page.figure(confusion_matrix("Confusion", run.spec.classes, result.confusion));
+  if (classes <= kMaxClasses) page.figure(confusion_matrix("Confusion", run.spec.classes, result.confusion));
   std::vector<std::vector<double>> confusion;
   for (const auto& row : result.confusion) confusion.emplace_back(row.begin(), row.end());
   std::vector<std::vector<std::string>> pairs;
@@ -188,7 +189,7 @@ void add_validation(Page& page, const FinishedRun& run, const Seen& seen) {
 
 /// Hinton et al.'s observables: how strongly each part pulls, and what the soft targets say beyond the labels.
 void add_observables(Page& page, const FinishedRun& run, const Seen& seen) {
-  const DistillationSettings& settings = run.guidance.settings;
+  const DistillationSettings& settings = run.training.guidance.settings;
   const double temperature = settings.temperature;
   page.section("What the teacher says");
   page.paragraph(text("On ", seen.size(), " training images, after the last epoch, at T = ", number(temperature), "."));
@@ -200,13 +201,13 @@ void add_observables(Page& page, const FinishedRun& run, const Seen& seen) {
   if (settings.loss == SoftLoss::kd && !settings.standardize)
     rows.push_back({"effective hard share, after T\u00b2", percent(effective_hard_share(settings))});
   const GradientNorms norms =
-      gradient_norms(seen.student, seen.teacher, {seen.labels, {}, {}, run.options.label_smoothing}, settings);
+      gradient_norms(seen.student, seen.teacher, {seen.labels, {}, {}, run.training.options.label_smoothing}, settings);
   rows.push_back({"gradient norm of the hard part, mean over images", number(norms.hard)});
   rows.push_back({"gradient norm of the soft part", number(norms.soft)});
   page.table({"", ""}, rows);
   if (seen.labels) {
     const std::vector<std::vector<double>> mean = mean_by_class(seen.teacher, seen.labels, temperature);
-    if (run.spec.classes.size() <= static_cast<std::size_t>(kMostClasses)) {
+    if (run.spec.classes.size() <= static_cast<std::size_t>(kMaxClasses)) {
       std::vector<std::vector<double>> shown = mean;  // in %, whole numbers: the rest is in the table of pairs
       for (auto& row : shown)
         for (double& value : row) value = std::round(100 * value);
@@ -223,7 +224,7 @@ void add_observables(Page& page, const FinishedRun& run, const Seen& seen) {
   const std::int64_t telling = largest(dark, 1).front();
   page.paragraph(
       text("The image whose wrong classes tell most (the entropy of the teacher's distribution over them is ",
-           number(dark[telling], 3), " nats): ", run.data.train->name(seen.indices[telling]),
+           number(dark[telling], 3), " nats): ", run.training.data.train->name(seen.indices[telling]),
            seen.labels ? ", class " + run.spec.classes[seen.labels.data<std::int64_t>()[telling]] : "", "."));
   page.figure(temperature_chart("What the temperature does to it", run.spec.classes, row_of(seen.teacher, telling),
                                 {1, std::max(2.0, temperature), std::max(20.0, 4 * temperature)}));
@@ -255,31 +256,32 @@ void add_samples(Page& page, const FinishedRun& run, const Seen& seen, const Dat
 
 }  // namespace
 
-void write_report(const std::string& path, const FinishedRun& run) {
-  Page page(run.guidance.teacher ? "Distillation of " + run.spec.architecture : "Training of " + run.spec.architecture);
+void write_report(const FinishedRun& run) {
+  Page page(run.training.guidance.teacher ? "Distillation of " + run.spec.architecture
+                                          : "Training of " + run.spec.architecture);
   add_settings(page, run);
   add_data(page, run);
   add_curves(page, run);
   Seen val, train;
-  if (run.data.val) {
-    val = look(run, *run.data.val, run.guidance.val, {}, run.data.val->size());
+  if (run.training.data.val) {
+    val = look(run, *run.training.data.val, run.training.guidance.val, {}, run.training.data.val->size());
     add_validation(page, run, val);
   }
-  if (run.guidance.teacher) {
+  if (run.training.guidance.teacher) {
     LoaderOptions loading;
     loading.shuffle = true;  // a part of all classes
-    loading.augmentation = run.guidance.augmentation;
-    loading.view_seed = run.guidance.view_seed;
-    train = look(run, *run.data.train, run.guidance.teacher.get(), loading, kTrainingImages);
+    loading.augmentation = run.training.guidance.augmentation;
+    loading.view_seed = run.training.guidance.view_seed;
+    train = look(run, *run.training.data.train, run.training.guidance.teacher.get(), loading, kTrainingImages);
     add_observables(page, run, train);
   }
   // The teacher's logits of the validation part are known with a live teacher or --val-logits.
-  const bool on_train = run.guidance.teacher && !val.teacher;
+  const bool on_train = run.training.guidance.teacher && !val.teacher;
   if (on_train)
-    add_samples(page, run, train, *run.data.train, "training");
-  else if (run.data.val)
-    add_samples(page, run, val, *run.data.val, "validation");
-  write_atomic(path, page.str());
+    add_samples(page, run, train, *run.training.data.train, "training");
+  else if (run.training.data.val)
+    add_samples(page, run, val, *run.training.data.val, "validation");
+  write_atomic(run.training.files.report, page.str());
 }
 
 }  // namespace retort

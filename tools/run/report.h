@@ -9,17 +9,15 @@ namespace retort {
 
 /// A finished run. `network` is as it was after the last epoch.
 struct FinishedRun {
-  const TrainingOptions& options;
+  const TrainingRun& training;
   const ModelSpec& spec;
   Network& network;
-  const TrainingData& data;
-  const Guidance& guidance;
   const Fingerprint& fingerprint;
   const TrainingOutcome& outcome;
 };
 
-/// Looks at the validation part, and with a teacher at up to 2,000 training images, and writes the page, atomically.
-/// Throws Interrupted.
-void write_report(const std::string& path, const FinishedRun& run);
+/// Looks at the validation part, and with a teacher at up to 2,000 training images, and writes the page that the run
+/// names, atomically. Throws Interrupted.
+void write_report(const FinishedRun& run);
 
 }  // namespace retort

@@ -1,7 +1,5 @@
 #include "tools/run/teachers.h"
 
-#include <cmath>
-
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "tools/cli/options.h"
@@ -41,9 +39,6 @@ std::unique_ptr<LiveTeacher> live_teacher(std::vector<Model> models, Combine com
 void check_weights(const char* flag, const std::vector<double>& weights, std::size_t count, const char* what) {
   if (!weights.empty() && weights.size() != count)
     throw UsageError(text(flag, ": ", weights.size(), " for ", count, " ", what, "; give one for each"));
-  for (const double weight : weights)
-    if (!(weight > 0) || !std::isfinite(weight))
-      throw UsageError(text(flag, ": ", weight, " is not allowed; give numbers above 0"));
 }
 
 std::unique_ptr<CachedTeacher> cached_teacher(const std::string& path, const Dataset& dataset) {

@@ -21,8 +21,8 @@ std::vector<Preprocessing> teacher_preprocessing(const std::vector<Model>& model
 /// weights as in combine_logits, already checked.
 std::unique_ptr<LiveTeacher> live_teacher(std::vector<Model> models, Combine combine, std::vector<double> weights = {});
 
-/// Throws UsageError naming the flag unless `weights` is empty or holds one number above 0 for each of `count`; `what`
-/// are these, "stores" or "teachers".
+/// Throws UsageError naming the flag unless `weights` is empty or holds one for each of `count`; `what` are these,
+/// "stores" or "teachers".
 void check_weights(const char* flag, const std::vector<double>& weights, std::size_t count, const char* what);
 
 /// A store's rows for this dataset. Throws Error where store and images do not match.

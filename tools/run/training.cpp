@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -14,97 +13,45 @@
 #include "engine/io/json.h"
 #include "kernels/threads.h"
 #include "tools/cli/progress.h"
+#include "tools/run/log.h"
 #include "tools/run/report.h"
 
 namespace retort {
 namespace {
 
-using Json = nlohmann::ordered_json;
+constexpr double kAuxiliaryWeight = 0.4;  // Szegedy et al. 1512.00567 as trained by torchvision
 
-std::string with_suffix(const std::string& out, const char* suffix) {
-  return out.substr(0, out.size() - std::string_view(".safetensors").size()) + suffix;
+std::string with_suffix(const std::string& model, const char* suffix) {
+  return model.substr(0, model.size() - std::string_view(".safetensors").size()) + suffix;
 }
 
-/// Shortest text that reads back to the same bits.
-std::string exact(double value) { return Json(value).dump(); }
-std::string exact(const std::vector<double>& values) { return values.empty() ? "" : Json(values).dump(); }
-
-std::string join(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
-  return text;
-}
-
-double default_lr(const std::string& optimizer) { return optimizer == "sgd" ? 0.02 : 0.001; }
-
-TrainSettings settings_of(const TrainingOptions& options, const Guidance& guidance) {
+TrainSettings settings_of(const TrainingRun& run) {
+  const TrainingOptions& options = run.options;
   TrainSettings settings;
   settings.epochs = options.epochs;
   settings.batch_size = options.batch_size;
-  settings.optimizer.kind = options.optimizer == "sgd"    ? OptimizerKind::sgd
-                            : options.optimizer == "adam" ? OptimizerKind::adam
-                                                          : OptimizerKind::adamw;
+  settings.optimizer.kind = options.optimizer;
   settings.optimizer.momentum = options.momentum;
   settings.optimizer.nesterov = options.nesterov;
   settings.optimizer.weight_decay = options.weight_decay;
   settings.optimizer.max_norm = options.max_norm;
-  settings.schedule.kind = options.schedule == "constant" ? ScheduleKind::constant
-                           : options.schedule == "cosine" ? ScheduleKind::cosine
-                           : options.schedule == "step"   ? ScheduleKind::step
-                                                          : ScheduleKind::plateau;
-  settings.schedule.lr = options.lr.value_or(default_lr(options.optimizer));
+  settings.schedule.kind = options.schedule;
+  settings.schedule.lr = lr_of(options);
   settings.schedule.warmup_epochs = options.warmup_epochs;
   settings.label_smoothing = options.label_smoothing;
   settings.mixup = options.mixup;
-  settings.augmentation = guidance.augmentation;
+  settings.augmentation = run.guidance.augmentation;
   settings.dropout = options.dropout;
-  settings.auxiliary_weight = options.auxiliary ? 0.4 : 0;  // Szegedy et al. 1512.00567 as trained by torchvision
+  settings.auxiliary_weight = options.auxiliary ? kAuxiliaryWeight : 0;
   settings.early_stop = options.early_stop;
   settings.checkpoint_every = options.checkpoint_every;
   settings.seed = options.common.seed;
-  settings.view_seed = guidance.view_seed;
-  settings.views = guidance.views;
+  settings.view_seed = run.guidance.view_seed;
+  settings.views = run.guidance.views;
   settings.workers = std::clamp(num_threads(), 1, 4);
-  settings.distillation = guidance.settings;
-  settings.objective = guidance.schedule;
+  settings.distillation = run.guidance.settings;
+  settings.objective = run.guidance.schedule;
   return settings;
-}
-
-/// Everything that determines the bits of a run on one device with as many threads, except its length: more epochs may
-/// be asked for on resuming. Commands of many runs read what is finished, so there the length must be the same, too.
-Fingerprint fingerprint_of(const TrainingOptions& options, const ModelSpec& spec, const TrainingData& data,
-                           const Guidance& guidance) {
-  Fingerprint print = guidance.fingerprint;
-  print["model"] = spec.architecture;
-  print["classes"] = join(spec.classes);
-  print["samples"] = std::to_string(data.train->size());
-  print["--image-size"] = std::to_string(spec.preprocessing.image_size);
-  print["--mean"] = exact(options.data.mean);
-  print["--std"] = exact(options.data.std);
-  print["weights"] = options.weights.empty() ? "" : file_hash(options.weights);
-  print["--no-winograd"] = options.common.no_winograd ? "on" : "";
-  print["--batch-size"] = std::to_string(options.batch_size);
-  print["--lr"] = exact(options.lr.value_or(default_lr(options.optimizer)));
-  print["--optimizer"] = options.optimizer;
-  print["--momentum"] = exact(options.momentum);
-  print["--nesterov"] = options.nesterov ? "on" : "off";
-  print["--weight-decay"] = exact(options.weight_decay);
-  print["--schedule"] = options.schedule;
-  print["--warmup-epochs"] = exact(options.warmup_epochs);
-  print["--label-smoothing"] = exact(options.label_smoothing);
-  print["--augment"] = text(guidance.augmentation.flip, guidance.augmentation.crop, guidance.augmentation.jitter);
-  print["--mixup"] = exact(options.mixup);
-  print["--freeze"] = join(options.freeze);
-  print["--dropout"] = options.dropout ? exact(*options.dropout) : "";
-  print["--max-norm"] = exact(options.max_norm);
-  print["--seed"] = std::to_string(options.common.seed);
-  print["--precision"] = options.precision == "fp32" ? "" : options.precision;
-  print["--aux"] = options.auxiliary ? "on" : "off";
-  if (options.always_resume) {
-    print["epochs"] = std::to_string(options.epochs);
-    print["--early-stop"] = std::to_string(options.early_stop);
-  }
-  return print;
 }
 
 void freeze(Network& network, const std::vector<std::string>& patterns, bool quiet) {
@@ -134,84 +81,132 @@ std::int64_t trainable_count(Network& network) {
   return count;
 }
 
-Json metrics_json(const EpochMetrics& metrics, bool taught) {
-  Json json = {{"loss", metrics.loss}, {"hard_loss", metrics.hard}};
-  if (taught) json["soft_loss"] = metrics.soft;
-  json["accuracy"] = metrics.accuracy;
-  json["top5_accuracy"] = metrics.top5;
-  if (taught) json["kl"] = metrics.kl;
-  return json;
+/// The network with the weights that the run starts from, where it is computed.
+std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& spec) {
+  const bool quiet = run.options.common.quiet;
+  std::unique_ptr<Network> network = make_network(spec, run.options.common.seed);
+  const std::int64_t size = spec.preprocessing.image_size;
+  say(quiet, text(spec.architecture, ": ", trainable_count(*network), " parameters, ", spec.classes.size(),
+                  " classes, images ", size, " x ", size, " x ", spec.preprocessing.channels, "; ",
+                  run.data.train->size(), " to train on, ", run.data.val ? run.data.val->size() : 0, " to validate"));
+  if (!run.options.weights.empty())
+    for (const std::string& line : load_weights(*network, spec, run.options.weights, /*replace_head=*/true).lines)
+      say(quiet, line);
+  freeze(*network, run.options.freeze, quiet);
+  to_device(*network, compute_device(run.options.common));
+  return network;
 }
 
-/// The flat object of the log: train_loss, val_loss, ...
-Json report_json(const EpochReport& report, bool taught, bool val_taught) {
-  Json json = {{"epoch", report.epoch}, {"step", report.step}, {"lr", report.lr}};
-  const auto add = [&json](const std::string& prefix, const Json& metrics) {
-    for (const auto& [key, value] : metrics.items()) json[prefix + key] = value;
-  };
-  if (report.distillation) {
-    json["temperature"] = report.distillation->temperature;
-    json["lambda"] = report.distillation->lambda;
-    json["soft_weight"] = report.distillation->soft_weight;
-  }
-  add("train_", metrics_json(report.train, taught));
-  if (report.distillation) {
-    json["train_hard_gradient"] = report.train.gradients.hard;
-    json["train_soft_gradient"] = report.train.gradients.soft;
-  }
-  if (report.val) add("val_", metrics_json(*report.val, val_taught));
-  json["selected"] = report.selected;
-  json["images_per_second"] = report.images_per_second;
-  json["seconds"] = report.seconds;
-  return json;
-}
-
-std::string report_line(const EpochReport& report, std::int64_t epochs, bool taught, bool val_taught, bool labelled) {
-  char buffer[160];
-  std::string line;
-  const auto append = [&](const char* format, auto... values) {
-    std::snprintf(buffer, sizeof buffer, format, values...);
-    line += buffer;
-  };
-  const auto part = [&](const char* name, const EpochMetrics& metrics, bool soft) {
-    append("  %s loss %.4f", name, metrics.loss);
-    if (soft) append(" (hard %.4f soft %.4f) kl %.4f", metrics.hard, metrics.soft, metrics.kl);
-    if (labelled) append(" acc %.2f%%", 100 * metrics.accuracy);
-  };
-  append("epoch %lld/%lld  lr %.4g", static_cast<long long>(report.epoch), static_cast<long long>(epochs), report.lr);
-  part("train", report.train, taught);
-  if (report.val) part("val", *report.val, val_taught);
-  append("%s  %.1f img/s  %.1f s", report.selected ? " *" : "", report.images_per_second, report.seconds);
-  return line;
-}
-
-/// One JSON line an epoch. A resumed run keeps the lines of the epochs that it does not run again.
-class Log {
+/// What is seen and kept of a run while it goes on.
+class Monitor {
  public:
-  Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
-    if (path.empty()) return;
-    check_writable(path);
-    std::string kept;
-    std::ifstream old(path);
-    for (std::string line; first_epoch > 0 && std::getline(old, line);) {
-      const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (json.is_object() && json.value("epoch", first_epoch + 1) <= first_epoch) kept += line + "\n";
-    }
-    write_atomic(path, kept);
-    stream_.open(path, std::ios::app);
+  Monitor(const TrainingRun& run, const ModelSpec& spec, Network& network)
+      : run_(run),
+        spec_(spec),
+        network_(network),
+        reported_{.epochs = run.options.epochs,
+                  .taught = run.guidance.teacher != nullptr,
+                  .val_taught = run.guidance.val != nullptr,
+                  .labelled = run.data.train->labelled()} {}
+
+  TrainHooks hooks() {
+    TrainHooks hooks;
+    hooks.step_done = [this](std::int64_t epoch, std::int64_t samples, double loss) {
+      show_step(epoch, samples, loss);
+    };
+    hooks.validation_step_done = [this](std::int64_t done) { show_validation(done); };
+    hooks.epoch_done = [this](const EpochReport& report) { add_epoch(report); };
+    hooks.save_selected = [this] { save_model(run_.files.best(), network_, spec_); };
+    hooks.save_checkpoint = [this] { save_model(run_.files.model, network_, spec_); };
+    hooks.should_stop = interrupted;
+    return hooks;
   }
-  void add(const Json& json) {
-    if (path_.empty()) return;
-    stream_ << json_text(json) << std::endl;
-    check(stream_.good(), path_, ": cannot write the log; free some space and resume");
-  }
+  void open_log(std::int64_t first_epoch) { log_.emplace(run_.files.log, first_epoch); }
+  void clear_bar() { bar_.reset(); }
+  std::vector<EpochReport> take_history() { return std::move(history_); }
 
  private:
-  std::string path_;
-  std::ofstream stream_;
+  void show_step(std::int64_t epoch, std::int64_t samples, double loss) {
+    if (!bar_) bar_.emplace(text("epoch ", epoch + 1, "/", reported_.epochs), run_.data.train->size(), quiet_);
+    char note[32];
+    std::snprintf(note, sizeof note, "loss %.4f", loss);
+    bar_->update(samples, note);
+  }
+  void show_validation(std::int64_t done) {
+    if (done <= run_.options.batch_size) bar_.emplace("validation", run_.data.val->size(), quiet_);
+    bar_->update(done);
+  }
+  void add_epoch(const EpochReport& report) {
+    clear_bar();
+    history_.push_back(report);
+    log_->add(report_json(report, reported_));
+    say(quiet_, report_line(report, reported_));
+  }
+
+  const TrainingRun& run_;
+  const ModelSpec& spec_;
+  Network& network_;
+  Reported reported_;
+  bool quiet_ = run_.options.common.quiet;
+  std::optional<Log> log_;
+  std::optional<Progress> bar_;
+  std::vector<EpochReport> history_;
 };
 
+TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& network) {
+  return {.network = network,
+          .preprocessing = spec.preprocessing,
+          .classes = static_cast<std::int64_t>(spec.classes.size()),
+          .train = *run.data.train,
+          .val = run.data.val.get(),
+          .teacher = run.guidance.teacher.get(),
+          .val_teacher = run.guidance.val,
+          .precision = run.options.precision};
+}
+
+/// Continues the state that is there, or removes it: it must not be resumed in this run's name.
+void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
+  const bool quiet = run.options.common.quiet;
+  const std::string state = run.files.state();
+  const bool resume = run.resume == Resume::demanded || run.resume == Resume::always;
+  if (resume && std::filesystem::exists(state)) {
+    trainer.resume();
+    const TrainingProgress& progress = trainer.progress();
+    say(quiet, text("resumed from ", state, " at step ", progress.step, ", epoch ", progress.epoch + 1));
+    return;
+  }
+  if (run.resume == Resume::demanded) say(quiet, text(state, ": not there; starting from the beginning"));
+  std::filesystem::remove(state);
+  std::filesystem::remove(run.files.best());
+}
+
+std::string how_to_continue(const TrainingRun& run) {
+  if (run.resume == Resume::never) return "the same command starts over";
+  return text("continue with the same command", run.resume == Resume::always ? "" : " and --resume", " (state in ",
+              run.files.state(), ")");
+}
+
+TrainingOutcome outcome_of(const TrainingRun& run, Network& network, const TrainingProgress& progress,
+                           std::vector<EpochReport> history) {
+  return {.model = run.files.model,
+          .selected_model = progress.selected_epoch > 0 ? run.files.best() : "",
+          .parameters = trainable_count(network),
+          .history = std::move(history),
+          .selected_epoch = progress.selected_epoch,
+          .selected_accuracy = progress.selected_accuracy};
+}
+
+void say_saved(const TrainingRun& run, const TrainingOutcome& outcome) {
+  std::string line = "saved " + outcome.model;
+  if (!outcome.selected_model.empty())
+    line += text("; best on validation: epoch ", outcome.selected_epoch, " in ", outcome.selected_model);
+  say(run.options.common.quiet, line);
+}
+
 }  // namespace
+
+std::string RunFiles::best() const { return with_suffix(model, ".best.safetensors"); }
+std::string RunFiles::state() const { return with_suffix(model, ".state.safetensors"); }
 
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled) {
   TrainingData data;
@@ -226,110 +221,69 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
   return data;
 }
 
-TrainingOutcome run_training(const TrainingOptions& options, const std::string& architecture, const TrainingData& data,
-                             Guidance guidance) {
-  const bool quiet = options.common.quiet;
-  if (!options.report.empty()) check_writable(options.report);
-  const Dataset& train = *data.train;
-  const bool taught = guidance.teacher != nullptr;
-
+ModelSpec describe(const TrainingRun& run) {
+  const Dataset& train = *run.data.train;
   ModelSpec spec;
-  spec.architecture = architecture;
-  spec.classes = train.labelled() ? train.classes() : guidance.classes;
-  spec.auxiliary = options.auxiliary;
-  spec.notes = guidance.notes;
-  spec.preprocessing = preprocessing_of(architecture, options.weights, options.data, &train);
-  std::unique_ptr<Network> network = make_network(spec, options.common.seed);
-  const std::int64_t parameter_count = trainable_count(*network);
-  say(quiet,
-      text(architecture, ": ", parameter_count, " parameters, ", spec.classes.size(), " classes, images ",
-           spec.preprocessing.image_size, " x ", spec.preprocessing.image_size, " x ", spec.preprocessing.channels,
-           "; ", train.size(), " to train on, ", data.val ? data.val->size() : 0, " to validate"));
-  if (!options.weights.empty())
-    for (const std::string& line : load_weights(*network, spec, options.weights, /*replace_head=*/true).lines)
-      say(quiet, line);
-  freeze(*network, options.freeze, quiet);
-  to_device(*network, compute_device(options.common));
+  spec.architecture = run.architecture;
+  spec.classes = train.labelled() ? train.classes() : run.guidance.classes;
+  spec.auxiliary = run.options.auxiliary;
+  spec.notes = run.guidance.notes;
+  spec.preprocessing = preprocessing_of(run.architecture, run.options.weights, run.options.data, &train);
+  return spec;
+}
 
-  TrainingOutcome outcome;
-  outcome.model = options.out;
-  outcome.parameters = parameter_count;
-  const std::string best = with_suffix(options.out, ".best.safetensors");
-  const std::string state = with_suffix(options.out, ".state.safetensors");
-  std::optional<Log> log;
-  std::optional<Progress> bar;
-  TrainHooks hooks;
-  hooks.step_done = [&](std::int64_t epoch, std::int64_t samples, double loss) {
-    if (!bar) bar.emplace(text("epoch ", epoch + 1, "/", options.epochs), train.size(), quiet);
-    char note[32];
-    std::snprintf(note, sizeof note, "loss %.4f", loss);
-    bar->update(samples, note);
-  };
-  hooks.validation_step_done = [&](std::int64_t done) {
-    if (done <= options.batch_size) bar.emplace("validation", data.val->size(), quiet);
-    bar->update(done);
-  };
-  hooks.epoch_done = [&](const EpochReport& report) {
-    bar.reset();
-    outcome.history.push_back(report);
-    log->add(report_json(report, taught, guidance.val != nullptr));
-    say(quiet, report_line(report, options.epochs, taught, guidance.val != nullptr, train.labelled()));
-  };
-  hooks.save_selected = [&] { save_model(best, *network, spec); };
-  hooks.save_checkpoint = [&] { save_model(options.out, *network, spec); };
-  hooks.should_stop = interrupted;
+Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
+  Fingerprint print = run.guidance.fingerprint;
+  print["model"] = spec.architecture;
+  print["classes"] = joined(spec.classes);
+  print["samples"] = std::to_string(run.data.train->size());
+  print["--image-size"] = std::to_string(spec.preprocessing.image_size);
+  print["weights"] = run.options.weights.empty() ? "" : file_hash(run.options.weights);
+  const Augmentation& seen = run.guidance.augmentation;
+  print["--augment"] = text(seen.flip, seen.crop, seen.jitter);
+  TrainingOptions options = run.options;
+  const PrintFlags flag{.fingerprint = print, .finished_runs_count = run.resume == Resume::always};
+  visit_flags(options.common, flag);
+  visit_flags(options.data, flag);
+  visit_flags(options, flag);
+  return print;
+}
 
-  const TrainingParts parts{.network = *network,
-                            .preprocessing = spec.preprocessing,
-                            .classes = static_cast<std::int64_t>(spec.classes.size()),
-                            .train = train,
-                            .val = data.val.get(),
-                            .teacher = guidance.teacher.get(),
-                            .val_teacher = guidance.val,
-                            .precision = options.precision == "bf16" ? DType::bf16 : DType::f32};
-  const Fingerprint fingerprint = fingerprint_of(options, spec, data, guidance);
-  Trainer trainer(parts, settings_of(options, guidance), hooks, state, fingerprint);
-  const bool resume = options.resume || options.always_resume;
-  if (resume && std::filesystem::exists(state)) {
-    trainer.resume();
-    say(quiet,
-        text("resumed from ", state, " at step ", trainer.progress().step, ", epoch ", trainer.progress().epoch + 1));
-  } else {
-    if (options.resume) say(quiet, text(state, ": not there; starting from the beginning"));
-    std::filesystem::remove(state);  // an older run's state must not be resumed in this one's name
-    std::filesystem::remove(best);
-  }
-  log.emplace(options.log, trainer.progress().epoch);
+TrainingOutcome run_training(const TrainingRun& run) {
+  const std::string& report = run.files.report;
+  if (!report.empty()) check_writable(report);
+  const ModelSpec spec = describe(run);
+  const std::unique_ptr<Network> network = start_network(run, spec);
+  const Fingerprint fingerprint = fingerprint_of(run, spec);
+
+  Monitor monitor(run, spec, *network);
+  Trainer trainer(parts_of(run, spec, *network), settings_of(run), monitor.hooks(), run.files.state(), fingerprint);
+  resume_or_begin(run, trainer);
+  monitor.open_log(trainer.progress().epoch);
   catch_interrupts();
   const bool finished = trainer.run();
-  bar.reset();
+  monitor.clear_bar();
   if (!finished) {
-    say(false, options.starts_over ? std::string("stopped; the same command starts over")
-                                   : text("stopped; continue with the same command",
-                                          options.always_resume ? "" : " and --resume", " (state in ", state, ")"));
+    say(false, "stopped; " + how_to_continue(run));
     throw Interrupted{};
   }
-  outcome.selected_epoch = trainer.progress().selected_epoch;
-  outcome.selected_accuracy = trainer.progress().selected_accuracy;
-  if (outcome.selected_epoch > 0) outcome.selected_model = best;
-  say(quiet,
-      text("saved ", options.out,
-           outcome.selected_epoch > 0 ? text("; best on validation: epoch ", outcome.selected_epoch, " in ", best)
-                                      : std::string()));
-  if (!options.report.empty()) {
-    write_report(options.report, {options, spec, *network, data, guidance, fingerprint, outcome});
-    say(quiet, text("saved ", options.report));
+
+  TrainingOutcome outcome = outcome_of(run, *network, trainer.progress(), monitor.take_history());
+  say_saved(run, outcome);
+  if (!report.empty()) {
+    write_report({run, spec, *network, fingerprint, outcome});
+    say(run.options.common.quiet, "saved " + report);
   }
   return outcome;
 }
 
 void print_outcome_json(const TrainingOutcome& outcome) {
-  Json json = {{"model", outcome.model}, {"parameters", outcome.parameters}};
+  nlohmann::ordered_json json = {{"model", outcome.model}, {"parameters", outcome.parameters}};
   if (!outcome.selected_model.empty())
     json["selected"] = {
         {"model", outcome.selected_model}, {"epoch", outcome.selected_epoch}, {"accuracy", outcome.selected_accuracy}};
-  json["epochs"] = Json::array();
-  for (const EpochReport& report : outcome.history) json["epochs"].push_back(report_json(report, true, true));
+  json["epochs"] = nlohmann::ordered_json::array();
+  for (const EpochReport& report : outcome.history) json["epochs"].push_back(report_json(report, {}));
   std::cout << json_text(json) << std::endl;
 }
 

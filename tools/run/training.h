@@ -1,34 +1,15 @@
-// What `train` and `distill` share: their flags, and the run itself from data to the saved model.
+// A training run, from its parts to the saved model.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <optional>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/distill/trainer.h"
-#include "tools/cli/options.h"
+#include "tools/run/training_options.h"
 
 namespace retort {
-
-struct TrainingOptions {
-  CommonOptions common;
-  DataOptions data;
-  std::string out, weights, log, report;
-  std::int64_t epochs = 10, batch_size = 32, early_stop = 0, checkpoint_every = 1;
-  std::string optimizer = "sgd", schedule = "cosine", precision = "fp32";
-  std::optional<double> lr, dropout;
-  std::optional<std::string> augment;
-  double momentum = 0.9, weight_decay = 0, warmup_epochs = 0, label_smoothing = 0, mixup = 0, max_norm = 0;
-  bool nesterov = false, resume = false, auxiliary = false;
-  bool always_resume = false;  ///< set by commands of many runs, which have no --resume
-  bool starts_over = false;    ///< set by a command that neither resumes nor has --resume
-  std::vector<std::string> freeze;
-};
-
-void add_training_options(CLI::App& command, TrainingOptions& options);
-/// Throws UsageError naming the first flag out of its range.
-void validate(const TrainingOptions& options);
 
 /// The two parts of the data; val is null where there is none.
 struct TrainingData {
@@ -47,8 +28,43 @@ struct Guidance {
   std::uint64_t view_seed = 0;
   std::vector<std::string> classes;          ///< of the teacher: they name the logits of an unlabelled set
   std::map<std::string, std::string> notes;  ///< for the model's metadata
-  Fingerprint fingerprint;
+  Fingerprint fingerprint;                   ///< the entries of the teacher and of the objective
 };
+
+/// What becomes of the training state that an earlier call left behind.
+enum class Resume : std::uint8_t {
+  never,      ///< it is removed: the command has no --resume
+  on_demand,  ///< it is removed, and --resume would continue it
+  demanded,   ///< --resume was given
+  always      ///< the command makes many runs: what is finished is read, the rest continues
+};
+/// Of a command that has --resume.
+inline Resume resume_of(const RunOptions& options) { return options.resume ? Resume::demanded : Resume::on_demand; }
+
+/// The files of one run. `model` ends in .safetensors; the others may be empty.
+struct RunFiles {
+  std::string model, log, report;
+  /// Beside the model: of the epoch that is best on validation, and the training state.
+  std::string best() const;
+  std::string state() const;
+};
+inline RunFiles files_of(const RunOptions& options) { return {options.out, options.log, options.report}; }
+
+/// Everything that a run needs.
+struct TrainingRun {
+  std::string architecture;
+  TrainingOptions options = {};
+  RunFiles files;
+  Resume resume = Resume::never;
+  TrainingData data = {};
+  Guidance guidance = {};
+};
+
+/// The network that the run trains. Throws what preprocessing_of throws.
+ModelSpec describe(const TrainingRun& run);
+/// Everything that determines the bits of a run on one device with as many threads, except its length: more epochs may
+/// be asked for on resuming. With Resume::always finished runs are read, so there the length is an entry, too.
+Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec);
 
 /// Outcome of a run, for --json and the demo.
 struct TrainingOutcome {
@@ -59,10 +75,8 @@ struct TrainingOutcome {
   double selected_accuracy = 0;
 };
 
-/// Trains `architecture` and writes --out, FILE.best.safetensors, FILE.state.safetensors and the log. Throws
-/// Interrupted after saving the state if the user asked to stop.
-TrainingOutcome run_training(const TrainingOptions& options, const std::string& architecture, const TrainingData& data,
-                             Guidance guidance);
+/// Trains, and writes the run's files. Throws Interrupted after saving the state if the user asked to stop.
+TrainingOutcome run_training(const TrainingRun& run);
 
 /// The outcome as one JSON object on stdout.
 void print_outcome_json(const TrainingOutcome& outcome);

@@ -1,0 +1,86 @@
+#include "tools/run/log.h"
+
+#include <cstdio>
+
+#include "engine/core/check.h"
+#include "engine/io/file.h"
+#include "engine/io/json.h"
+
+namespace retort {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json metrics_json(const EpochMetrics& metrics, bool taught) {
+  Json json = {{"loss", metrics.loss}, {"hard_loss", metrics.hard}};
+  if (taught) json["soft_loss"] = metrics.soft;
+  json["accuracy"] = metrics.accuracy;
+  json["top5_accuracy"] = metrics.top5;
+  if (taught) json["kl"] = metrics.kl;
+  return json;
+}
+
+}  // namespace
+
+Json report_json(const EpochReport& report, const Reported& reported) {
+  Json json = {{"epoch", report.epoch}, {"step", report.step}, {"lr", report.lr}};
+  const auto add = [&json](const std::string& prefix, const Json& metrics) {
+    for (const auto& [key, value] : metrics.items()) json[prefix + key] = value;
+  };
+  if (report.distillation) {
+    json["temperature"] = report.distillation->temperature;
+    json["lambda"] = report.distillation->lambda;
+    json["soft_weight"] = report.distillation->soft_weight;
+  }
+  add("train_", metrics_json(report.train, reported.taught));
+  if (report.distillation) {
+    json["train_hard_gradient"] = report.train.gradients.hard;
+    json["train_soft_gradient"] = report.train.gradients.soft;
+  }
+  if (report.val) add("val_", metrics_json(*report.val, reported.val_taught));
+  json["selected"] = report.selected;
+  json["images_per_second"] = report.images_per_second;
+  json["seconds"] = report.seconds;
+  return json;
+}
+
+std::string report_line(const EpochReport& report, const Reported& reported) {
+  char buffer[160];
+  std::string line;
+  const auto append = [&](const char* format, auto... values) {
+    std::snprintf(buffer, sizeof buffer, format, values...);
+    line += buffer;
+  };
+  const auto part = [&](const char* name, const EpochMetrics& metrics, bool soft) {
+    append("  %s loss %.4f", name, metrics.loss);
+    if (soft) append(" (hard %.4f soft %.4f) kl %.4f", metrics.hard, metrics.soft, metrics.kl);
+    if (reported.labelled) append(" acc %.2f%%", 100 * metrics.accuracy);
+  };
+  append("epoch %lld/%lld  lr %.4g", static_cast<long long>(report.epoch), static_cast<long long>(reported.epochs),
+         report.lr);
+  part("train", report.train, reported.taught);
+  if (report.val) part("val", *report.val, reported.val_taught);
+  append("%s  %.1f img/s  %.1f s", report.selected ? " *" : "", report.images_per_second, report.seconds);
+  return line;
+}
+
+Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
+  if (path.empty()) return;
+  check_writable(path);
+  std::string kept;
+  std::ifstream old(path);
+  for (std::string line; first_epoch > 0 && std::getline(old, line);) {
+    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (json.is_object() && json.value("epoch", first_epoch + 1) <= first_epoch) kept += line + "\n";
+  }
+  write_atomic(path, kept);
+  stream_.open(path, std::ios::app);
+}
+
+void Log::add(const Json& json) {
+  if (path_.empty()) return;
+  stream_ << json_text(json) << std::endl;
+  check(stream_.good(), path_, ": cannot write the log; free some space and resume");
+}
+
+}  // namespace retort

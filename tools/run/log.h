@@ -1,0 +1,34 @@
+// What a run says of its epochs: a line on stderr, a line of JSON in the log.
+#pragma once
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "engine/distill/trainer.h"
+
+namespace retort {
+
+/// Which parts of an epoch's report mean something.
+struct Reported {
+  std::int64_t epochs = 0;  ///< of the whole run
+  bool taught = true, val_taught = true, labelled = true;
+};
+
+/// train_loss, val_loss, ... in one flat object.
+nlohmann::ordered_json report_json(const EpochReport& report, const Reported& reported);
+std::string report_line(const EpochReport& report, const Reported& reported);
+
+/// One JSON line an epoch. A resumed run keeps the lines of the epochs that it does not run again.
+class Log {
+ public:
+  /// Nothing is written where `path` is empty. Throws Error if the file cannot be written.
+  Log(const std::string& path, std::int64_t first_epoch);
+  void add(const nlohmann::ordered_json& json);
+
+ private:
+  std::string path_;
+  std::ofstream stream_;
+};
+
+}  // namespace retort

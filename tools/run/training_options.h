@@ -1,0 +1,111 @@
+// The flags of training: how a network is trained, and where a run's results go.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/nn/optimizer.h"
+#include "engine/nn/schedule.h"
+#include "tools/cli/options.h"
+
+namespace retort {
+
+struct OptimizerRow {
+  OptimizerKind value;
+  const char* word;
+  double default_lr;
+};
+inline constexpr OptimizerRow kOptimizers[] = {
+    {OptimizerKind::sgd, "sgd", 0.02}, {OptimizerKind::adam, "adam", 0.001}, {OptimizerKind::adamw, "adamw", 0.001}};
+inline constexpr Word<ScheduleKind> kSchedules[] = {{ScheduleKind::constant, "constant"},
+                                                    {ScheduleKind::cosine, "cosine"},
+                                                    {ScheduleKind::step, "step"},
+                                                    {ScheduleKind::plateau, "plateau"}};
+inline constexpr Word<DType> kPrecisions[] = {{DType::f32, "fp32"}, {DType::bf16, "bf16"}};
+
+/// How a network is trained, whatever teaches it.
+struct TrainingOptions {
+  CommonOptions common;
+  DataOptions data;
+  std::string weights;
+  std::int64_t epochs = 10, batch_size = 32;
+  std::optional<double> lr;
+  OptimizerKind optimizer = OptimizerKind::sgd;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 0;
+  ScheduleKind schedule = ScheduleKind::cosine;
+  double warmup_epochs = 0, label_smoothing = 0;
+  std::optional<std::string> augment;
+  double mixup = 0;
+  std::vector<std::string> freeze;
+  std::optional<double> dropout;
+  double max_norm = 0;
+  std::int64_t early_stop = 0;
+  DType precision = DType::f32;
+  std::int64_t checkpoint_every = 1;
+  bool auxiliary = false;
+};
+
+/// --lr, or the optimizer's default.
+double lr_of(const TrainingOptions& options);
+/// Throws UsageError naming a flag that does not go with another.
+void validate(const TrainingOptions& options);
+
+inline constexpr const char* kAugmentHelp = "none, or a list of flip, crop, jitter";
+
+/// The rows of the training itself; `common` and `data` have their own.
+template <class Visitor>
+void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = kAugmentHelp) {
+  flag("--weights", o.weights, "Start from this file's weights; a head of another size is replaced", anything(),
+       bits_in("weights"));
+  flag("--epochs", o.epochs, "Passes over the training data", whole_number(1), length("epochs"));
+  flag("--batch-size", o.batch_size, "Images a step", whole_number(1), bits());
+  flag("--lr", o.lr, "Peak learning rate (default: 0.02 for sgd, 0.001 for adam and adamw)", number_above(0),
+       bits_as(exact(lr_of(o))));
+  flag("--optimizer", o.optimizer, "{}", one_of(kOptimizers), bits());
+  flag("--momentum", o.momentum, "Of SGD", number_in("[0, 1)"), bits());
+  flag("--nesterov", o.nesterov, "Nesterov momentum", anything(), bits());
+  flag("--weight-decay", o.weight_decay, "L2 penalty; decoupled for adamw", number_from(0), bits());
+  flag("--schedule", o.schedule, "{}", one_of(kSchedules), bits());
+  flag("--warmup-epochs", o.warmup_epochs, "Epochs of linear warm-up", number_from(0), bits());
+  flag("--label-smoothing", o.label_smoothing, "In [0, 1)", number_in("[0, 1)"), bits());
+  flag("--augment", o.augment, augment_help, anything(), bits_in("--augment"));
+  flag("--mixup", o.mixup, "Alpha of mixup; 0: off", number_from(0), bits());
+  flag("--freeze", o.freeze, "Keep parameters whose name matches (* and ?), or begins with NAME.", anything(), bits());
+  flag("--dropout", o.dropout, "Probability in [0, 1), in place of the network's own", number_in("[0, 1)"), bits());
+  flag("--max-norm", o.max_norm, "Clip the global gradient norm; 0: off", number_from(0), bits());
+  flag("--early-stop", o.early_stop, "Stop after N epochs without a lower validation loss; 0: never", whole_number(0),
+       length("--early-stop"));
+  flag("--precision", o.precision, "{}", one_of(kPrecisions), bits_unless(o.precision == DType::f32));
+  flag("--checkpoint-every", o.checkpoint_every, "Epochs between checkpoints", whole_number(1),
+       no_bits("how often files are written"));
+  flag("--aux", o.auxiliary, "Train InceptionV3's auxiliary head too", anything(), bits());
+}
+
+/// Where the results of a run go, and whether it continues one that was stopped.
+struct RunOptions {
+  std::string out, log, report;
+  bool resume = false;
+};
+
+/// In what these flags differ where a command makes many runs.
+struct RunFlags {
+  const char* folder = nullptr;  ///< --out is a folder, for this; null: a model file
+  bool resume = true, files = true;
+};
+
+template <class Visitor>
+void visit_flags(RunOptions& o, Visitor&& flag, const RunFlags& command = {}) {
+  flag("-o,--out", o.out, command.folder ? command.folder : "Model file to write (.safetensors)",
+       required(command.folder ? anything() : file_name(".safetensors")), no_bits("names files"));
+  if (command.resume)
+    flag("--resume", o.resume, "Continue a stopped run from its training state", anything(),
+         no_bits("a resumed run has the bits of one never interrupted"));
+  if (!command.files) return;
+  flag("--log", o.log, "JSON lines, one an epoch", anything(), no_bits("names a file"));
+  flag("--report", o.report, "Page about the run to write (.html)", file_name(".html"), no_bits("names a file"));
+}
+
+}  // namespace retort
