@@ -1,0 +1,157 @@
+// Cross-entropy and plain distillation on any backend; the other soft losses are in soft_loss.h.
+#pragma once
+
+#include <limits>
+
+#include "tests/cases/logits.h"
+#include "tests/cases/rows_shapes.h"
+
+namespace retort::test {
+namespace loss_cases {
+
+struct Setting {
+  DistillationSettings settings;
+  Hard hard;
+};
+/// Temperatures, weights, conventions and kinds of target, each with each.
+inline std::vector<Setting> all_settings() {
+  std::vector<Setting> settings;
+  for (const double temperature : {0.5, 4.0, 20.0})
+    for (const double lambda : {0.0, 0.07, 1.0})
+      for (const Convention convention : {Convention::convex, Convention::additive})
+        for (const Hard& hard : {Hard{}, Hard{.mixup = true, .smoothing = 0.1}})
+          settings.push_back({{temperature, lambda, convention}, hard});
+  return settings;
+}
+/// A few of every kind.
+inline std::vector<Setting> few_settings() {
+  return {{{4, 0.1, Convention::convex}, {}},
+          {{4, 0, Convention::convex}, {}},
+          {{1, 1, Convention::convex}, {.smoothing = 0.1}},
+          {{2, 0.3, Convention::convex}, {.mixup = true, .smoothing = 0.1}},
+          {{20, 0.5, Convention::convex}, {.mixup = true, .smoothing = 0.1}},
+          {{4, 0.5, Convention::additive}, {}},
+          {{3, 0.3, Convention::additive}, {.mixup = true}},
+          {{3, 0.7, Convention::additive}, {.mixup = true, .smoothing = 0.05}},
+          {{0.5, 0, Convention::additive}, {}}};
+}
+
+inline std::vector<double> softmax(const Logits& logits, const std::vector<double>& x, double temperature) {
+  std::vector<double> y(x.size());
+  oracle().softmax.forward({}, logits.rows, temperature, x.data(), y.data());
+  return y;
+}
+
+/// The hard targets' distribution.
+inline std::vector<double> targets(const Logits& logits, const Hard& hard) {
+  const std::int64_t classes = logits.rows.classes;
+  std::vector<double> t(logits.z.size(), hard.smoothing / static_cast<double>(classes));
+  for (std::int64_t row = 0; row < logits.rows.rows; ++row) {
+    const double weight = hard.mixup ? double{logits.weight[row]} : 1;
+    t[row * classes + logits.labels[row]] += (1 - hard.smoothing) * weight;
+    t[row * classes + logits.labels2[row]] += (1 - hard.smoothing) * (1 - weight);
+  }
+  return t;
+}
+
+/// How far off losses (total, hard, soft) and each element of the gradient may be.
+struct Bounds {
+  std::vector<double> losses, dz;
+};
+
+/// softmax(z) - t and q - p: differences of numbers that err by their share of `noise`.
+inline Bounds bounds(const Backend& backend, const Logits& logits, const DistillationSettings& s, const Hard& hard) {
+  const Arithmetic& arithmetic = backend.arithmetic;
+  const double t = s.temperature, w = weight_of_soft(s), spread = 2 * logits.range;
+  const bool convex = s.convention == Convention::convex;
+  const double hard_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread),
+               soft_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread / t);
+  const double of_hard = divergence_error(hard_noise, spread),
+               of_soft = (convex ? t * t : 1) * divergence_error(soft_noise, spread / t);
+  const auto share = [&](double x) { return arithmetic.of_the_largest ? 1 : x; };
+  const std::vector<double> of_z = softmax(logits, logits.z, 1), q = softmax(logits, logits.z, t),
+                            p = softmax(logits, logits.v, t), labels = targets(logits, hard);
+  Bounds bounds = {{s.lambda * of_hard + w * of_soft, of_hard, of_soft}, {}};
+  for (std::size_t i = 0; i < of_z.size(); ++i) {
+    const double of_labels = s.lambda * (hard_noise * share(of_z[i]) + epsilon32 * share(labels[i])),
+                 of_teacher = w * (convex ? t : 1 / t) * soft_noise * (share(q[i]) + share(p[i]));
+    bounds.dz.push_back((of_labels + of_teacher) / static_cast<double>(logits.rows.rows));
+  }
+  return bounds;
+}
+
+template <class T>
+void check(const Backend& backend, const LossKernels& kernels, const Logits& logits,
+           const std::vector<Setting>& settings, Work work) {
+  struct Expected {
+    LossResult distillation, cross_entropy;
+    Bounds bounds, of_cross_entropy;
+    SameBits same;
+  };
+  CAPTURE(logits.rows.rows);
+  CAPTURE(logits.rows.classes);
+  CAPTURE(logits.range);
+  const Losses<double> host = oracle_losses(logits);
+  std::vector<Expected> all;
+  for (const auto& [s, hard] : settings)
+    all.push_back({.distillation = host.distillation(s, host.targets(hard)),
+                   .cross_entropy = host.cross_entropy(host.targets(hard)),
+                   .bounds = bounds(backend, logits, s, hard),
+                   .of_cross_entropy = bounds(backend, logits, {.lambda = 1}, hard),
+                   .same = {}});
+  const Losses<T> there(backend, kernels, logits);
+  for_each_mode(backend, [&](const Mode& mode) {
+    if (!mode.affords(work)) return;
+    for (std::size_t i = 0; i < settings.size(); ++i) {
+      const auto& [s, hard] = settings[i];
+      Expected& expected = all[i];
+      CAPTURE(s.temperature);
+      CAPTURE(s.lambda);
+      CAPTURE((s.convention == Convention::convex));
+      CAPTURE(hard.smoothing);
+      // A weight of 0 reads no labels, or no teacher.
+      const HardTargets labels = s.lambda > 0 ? there.targets(hard) : HardTargets{};
+      const bool teacher = weight_of_soft(s) != 0;
+      const LossResult found = there.distillation(s, labels, true, teacher);
+      check_losses<T>(backend, found, expected.distillation, {0, 0, 0}, exact);
+      CHECK(there.distillation(s, labels, false, teacher).loss == found.loss);
+      expected.same.check(mode, {found.loss, found.dz});
+      if (s.lambda == 0) continue;
+      const LossResult hard_alone = there.cross_entropy(labels);
+      check_losses<T>(backend, hard_alone, expected.cross_entropy, {0}, exact);
+      CHECK(there.cross_entropy(labels, false).loss == hard_alone.loss);
+    }
+  });
+}
+
+inline void equals_the_oracle(const Backend& backend) {
+  for_each_type(backend, [&](auto zero, const KernelTable& table) {
+    using T = decltype(zero);
+    for (const auto& [rows, work] : kRowsShapes) {
+      if (work > backend.work) continue;
+      check<T>(backend, table.loss, logits<T>(rows, 8), few_settings(), work);
+    }
+    check<T>(backend, table.loss, logits<T>({9, 10}, 20), few_settings(), Work::little);
+    check<T>(backend, table.loss, logits<T>({2, 257}, 20), few_settings(), Work::little);
+  });
+}
+
+inline void every_setting(const Backend& backend) {
+  for_each_type(backend, [&](auto zero, const KernelTable& table) {
+    using T = decltype(zero);
+    for (const auto& [rows, range] : {std::pair{Rows{1, 2}, 100.0},
+                                      {Rows{3, 2}, 1e-3},
+                                      {Rows{2, 3}, 10.0},
+                                      {Rows{5, 10}, 100.0},
+                                      {Rows{67, 17}, 1.0},
+                                      {Rows{67, 37}, 1.0},
+                                      {Rows{3, 1000}, 100.0}})
+      check<T>(backend, table.loss, logits<T>(rows, range), all_settings(), Work::usual);
+    // Enough rows for several tasks.
+    for (const Rows rows : {Rows{130, 9}, {301, 37}})
+      check<T>(backend, table.loss, logits<T>(rows, 10), few_settings(), Work::usual);
+  });
+}
+
+}  // namespace loss_cases
+}  // namespace retort::test
