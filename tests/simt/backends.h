@@ -61,7 +61,7 @@ inline const Arithmetic kDeviceArithmetic = {
     .mean_over_classes = [](std::int64_t classes) { return device_sum(classes, 0) + 4 * epsilon32; },
     .softmax_in_loss = device_sum,
     .squares_about_a_row = true,
-    .float_moments = true,
+    .losses_in_float = true,
     .underflow = std::numeric_limits<float>::min()};
 
 inline std::vector<Backend> device_backends() {
