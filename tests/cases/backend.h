@@ -48,8 +48,8 @@ struct Arithmetic {
   bool of_the_largest = false;
   /// Whether batch norm takes squares about a row of the batch, in place of about the mean.
   bool squares_about_a_row = false;
-  /// Whether losses take mean and deviation of a row of logits in float.
-  bool float_moments = false;
+  /// Whether losses do in float what lies around their softmax: targets, scales, mean and deviation of a row.
+  bool losses_in_float = false;
   /// Relative rounding of what a product multiplies, beyond that of the elements' type.
   double operand_rounding = 0;
   /// Results below this may be 0.
@@ -95,6 +95,13 @@ void for_each_type(const Backend& backend, const Check& check) {
     CAPTURE(std::string("bf16"));
     check(BFloat16(0.0f), *backend.bf16);
   }
+}
+
+/// Runs check(table) for the backend's f32, if it has that.
+template <class Check>
+void for_each_f32(const Backend& backend, const Check& check) {
+  CAPTURE(backend.name);
+  if (backend.f32) check(*backend.f32);
 }
 
 /// Runs check(mode) in every mode of the backend.

@@ -68,8 +68,12 @@ inline void not_finite(const Backend& backend) {
 
 }  // namespace softmax_cases
 
-inline const std::vector<Case> kSoftmaxCases = {
+/// What NVIDIA's libraries promise too.
+inline const std::vector<Case> kSoftmaxRealCases = {
     {"forward and backward equal the oracle for logits up to 100", softmax_cases::equals_the_oracle},
+};
+inline const std::vector<Case> kSoftmaxCases = {
+    kSoftmaxRealCases[0],
     {"NaN and infinite logits give NaN rows, and their neighbours are untouched", softmax_cases::not_finite},
 };
 

@@ -7,6 +7,7 @@ namespace retort::test {
 
 enum class Work : std::uint8_t {
   little,  ///< for every mode, each order of threads included
+  modest,  ///< also for each step of the ladder
   usual,
   much  ///< for what runs at full speed
 };

@@ -38,11 +38,13 @@ void for_each_order(const Check& check, std::uint64_t seeds = 3) {
   simt::set_seed(1);
 }
 
-/// Every order of threads gives the same bits. The first takes all shapes, the others those of little work.
-inline void in_every_order(const std::function<void(const Mode&)>& check) {
-  for_each_order([&](std::uint64_t seed) {
-    check({.name = "order " + std::to_string(seed), .work = seed == 1 ? Work::usual : Work::little});
-  });
+/// Every order of threads gives the same bits. The first is given shapes up to `first`, the others those of little work.
+inline auto in_every_order(Work first) {
+  return [first](const std::function<void(const Mode&)>& check) {
+    for_each_order([&](std::uint64_t seed) {
+      check({.name = "order " + std::to_string(seed), .work = seed == 1 ? first : Work::little});
+    });
+  };
 }
 
 /// A sum over classes: a thread adds at most 32 elements before log2(32) steps over lanes, or classes / 256 and then 8.
@@ -59,7 +61,7 @@ inline const Arithmetic kDeviceArithmetic = {
     .mean_over_classes = [](std::int64_t classes) { return device_sum(classes, 0) + 4 * epsilon32; },
     .softmax_in_loss = device_sum,
     .squares_about_a_row = true,
-    .float_moments = true,
+    .losses_in_float = true,
     .underflow = std::numeric_limits<float>::min()};
 
 inline std::vector<Backend> device_backends() {
@@ -68,7 +70,7 @@ inline std::vector<Backend> device_backends() {
            .f32 = &kernels_for(device_under_test(), DType::f32),
            .bf16 = &kernels_for(device_under_test(), DType::bf16),
            .arithmetic = kDeviceArithmetic,
-           .in_every_mode = in_every_order}};
+           .in_every_mode = in_every_order(Work::usual)}};
 }
 
 /// Those whose products differ: tf32 keeps 10 bits of mantissa, rounded to nearest: 2^-11.
@@ -96,6 +98,8 @@ inline std::vector<Backend> ladder_backends(std::span<const LadderStep> steps) {
       return epsilon32 * (2 * (1.5 * argument + 2) + static_cast<double>(classes) / 2 + 2);
     };
     backend.forward_only = true;
+    backend.work = Work::modest;
+    backend.in_every_mode = in_every_order(Work::modest);
     backends.push_back(backend);
   }
   return backends;

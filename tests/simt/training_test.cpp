@@ -13,7 +13,7 @@
 #include "engine/ops/loss.h"
 #include "models/registry.h"
 #include "tests/distillation_step.h"
-#include "tests/simt/device_buffer.h"
+#include "tests/simt/backends.h"
 
 namespace retort {
 namespace {

@@ -1,0 +1,182 @@
+// Convolutions on any backend: exact on small integers, within the bound of a dot product on reals.
+#pragma once
+
+#include <cmath>
+#include <span>
+#include <string>
+
+#include "tests/cases/backend.h"
+#include "tests/cases/conv2d_shapes.h"
+
+namespace retort::test {
+namespace conv2d_cases {
+
+struct Operands {
+  Conv2dGeometry g;
+  std::vector<float> x, w, dy, bias, scale;  // dy is the residual too
+};
+
+/// draw(count, seed) gives the values of one operand.
+template <class Draw>
+Operands operands(const Conv2dGeometry& g, const Draw& draw) {
+  return {g,
+          draw(g.n * g.h * g.w * g.c, 1),
+          draw(g.r * g.s * g.c_per_group() * g.k, 2),
+          draw(g.n * g.p() * g.q() * g.k, 3),
+          draw(g.k, 5),
+          draw(g.k, 7)};
+}
+
+inline Operands absolute(Operands o) {
+  for (auto* values : {&o.x, &o.w, &o.dy, &o.bias, &o.scale})
+    for (float& value : *values) value = std::fabs(value);
+  return o;
+}
+
+/// y_normalized has all of an epilogue. dx and dw are empty where backward is another backend's.
+struct Outputs {
+  std::vector<double> y, y_bias_relu, y_normalized, dx, dw;
+};
+
+/// Operands on a backend, to be convolved any number of times.
+template <class T>
+struct Convolution {
+  using P = ParameterOf<T>;
+  const Backend& backend;
+  const Conv2dKernels& conv;
+  Conv2dGeometry g;
+  Buffer<T> x, w, dy;
+  Buffer<P> bias, scale;
+  std::size_t x_size, w_size, y_size;
+
+  Convolution(const Backend& where, const Conv2dKernels& kernels, const Operands& o)
+      : backend(where),
+        conv(kernels),
+        g(o.g),
+        x(where, as<T>(o.x)),
+        w(where, as<T>(o.w)),
+        dy(where, as<T>(o.dy)),
+        bias(where, as<P>(o.bias)),
+        scale(where, as<P>(o.scale)),
+        x_size(o.x.size()),
+        w_size(o.w.size()),
+        y_size(o.dy.size()) {}
+
+  Buffer<char> workspace(ConvPass pass) const { return {backend, conv.workspace_bytes(pass, g)}; }
+  std::vector<double> fprop(const ConvEpilogue& epilogue) const {
+    const Buffer<T> y(backend, y_size);
+    conv.fprop({}, g, x.get(), w.get(), epilogue, y.get(), workspace(ConvPass::fprop).get());
+    return y.wide();
+  }
+  Outputs run() const {
+    Outputs found = {.y = fprop({}),
+                     .y_bias_relu = fprop({.bias = bias.get(), .relu = true}),
+                     .y_normalized = fprop({scale.get(), bias.get(), dy.get(), /*relu=*/true}),
+                     .dx = {},
+                     .dw = {}};
+    if (backend.forward_only) return found;
+    const Buffer<T> dx(backend, x_size);
+    const Buffer<P> dw(backend, w_size);
+    conv.dgrad({}, g, dy.get(), w.get(), dx.get(), workspace(ConvPass::dgrad).get());
+    conv.wgrad({}, g, x.get(), dy.get(), dw.get(), workspace(ConvPass::wgrad).get());
+    found.dx = dx.wide(), found.dw = dw.wide();
+    return found;
+  }
+};
+
+inline Outputs run_oracle(const Operands& o) { return Convolution<double>(host(), oracle().conv2d, o).run(); }
+
+inline void check_exact(const Backend& backend, std::span<const ConvShape> shapes) {
+  for_each_type(backend, [&](auto zero, const KernelTable& table) {
+    using T = decltype(zero);
+    for (const ConvShape& shape : shapes) {
+      if (shape.work > backend.work) continue;
+      CAPTURE(std::string(shape.name));
+      const Operands o = operands(shape.geometry, [](std::int64_t n, std::uint64_t seed) {
+        return integers<float>(n, seed, -3, 3);
+      });
+      const Outputs expected = run_oracle(o);
+      const Convolution<T> convolution(backend, table.conv2d, o);
+      for_each_mode(backend, [&](const Mode& mode) {
+        if (!mode.affords(shape.work)) return;
+        const Outputs found = convolution.run();
+        CHECK(count_different(found.y, rounded<T>(expected.y)) == 0);
+        CHECK(count_different(found.y_bias_relu, rounded<T>(expected.y_bias_relu)) == 0);
+        CHECK(count_different(found.y_normalized, rounded<T>(expected.y_normalized)) == 0);
+        if (backend.forward_only) return;
+        CHECK(count_different(found.dx, rounded<T>(expected.dx)) == 0);
+        CHECK(count_different(found.dw, expected.dw) == 0);
+      });
+    }
+  });
+}
+
+inline void integers_are_exact(const Backend& backend) { check_exact(backend, kConvShapes); }
+inline void layers_are_exact(const Backend& backend) { check_exact(backend, kConvLayers); }
+
+/// The two roundings of an epilogue's scale and residual, beside those of the sum.
+constexpr std::int64_t kEpilogueRoundings = 2;
+
+template <class T>
+void check_reals(const Backend& backend, const Conv2dKernels& conv, const ConvShape& shape) {
+  const Conv2dGeometry& g = shape.geometry;
+  const Operands o = operands(g, [](std::int64_t n, std::uint64_t seed) { return held<T>(normal(n, seed)); });
+  const Outputs expected = run_oracle(o), magnitude = run_oracle(absolute(o));
+  // A product of two rounded operands.
+  const double operands = 2.01 * backend.arithmetic.operand_rounding;
+  const auto near = [&](auto zero, const std::vector<double>& found, const std::vector<double>& wanted,
+                        const std::vector<double>& sizes, std::int64_t terms) {
+    if (backend.relative_rms > 0) return relative_rms(found, wanted) <= backend.relative_rms;
+    return worst(found, wanted, [&](std::size_t i) {
+             return dot_tolerance(terms, sizes[i]) + operands * sizes[i] +
+                    epsilon_of<decltype(zero)> / 2 * std::fabs(wanted[i]) * 1.01;
+           }) <= 1;
+  };
+  const Convolution<T> convolution(backend, conv, o);
+  const T element(0.0f);
+  const std::int64_t taps = g.r * g.s, positions = g.n * g.p() * g.q();
+  SameBits same;
+  for_each_mode(backend, [&](const Mode& mode) {
+    if (!mode.affords(shape.work)) return;
+    const Outputs found = convolution.run();
+    CHECK(near(element, found.y, expected.y, magnitude.y, taps * g.c));
+    CHECK(near(element, found.y_bias_relu, expected.y_bias_relu, magnitude.y_bias_relu, taps * g.c));
+    CHECK(near(element, found.y_normalized, expected.y_normalized, magnitude.y_normalized,
+               taps * g.c + kEpilogueRoundings));
+    if (backend.forward_only) return;
+    CHECK(near(element, found.dx, expected.dx, magnitude.dx, taps * g.k));
+    CHECK(near(float{}, found.dw, expected.dw, magnitude.dw, positions));
+    if (backend.relative_rms > 0) return;
+    const Outputs again = convolution.run();
+    CHECK(count_different(again.y, found.y) == 0);
+    CHECK(count_different(again.dx, found.dx) == 0);
+    CHECK(count_different(again.dw, found.dw) == 0);
+    // Threads share a filter's gradient among them; y and dx do not depend on how many they are.
+    same.check(mode, {found.y, found.dx});
+  });
+}
+
+inline void reals_are_within_the_bound(const Backend& backend) {
+  for_each_type(backend, [&](auto zero, const KernelTable& table) {
+    for (const ConvShape& shape : kConvRealShapes) {
+      if (shape.work > backend.work) continue;
+      CAPTURE(std::string(shape.name));
+      check_reals<decltype(zero)>(backend, table.conv2d, shape);
+    }
+  });
+}
+
+}  // namespace conv2d_cases
+
+/// What NVIDIA's libraries promise too.
+inline const std::vector<Case> kConv2dRealCases = {
+    {"real values are within the bound of a dot product, run to run the same bits",
+     conv2d_cases::reals_are_within_the_bound},
+};
+inline const std::vector<Case> kConv2dCases = {
+    kConv2dRealCases[0],
+    {"small integers are exact in every pass", conv2d_cases::integers_are_exact},
+    {"small integers are exact in the three networks' layers", conv2d_cases::layers_are_exact},
+};
+
+}  // namespace retort::test
