@@ -109,6 +109,22 @@ Tensor Tensor::reshaped(const Shape& shape) const {
   return result;
 }
 
+Tensor Tensor::rows(std::int64_t first, std::int64_t count) const {
+  check(storage_ && shape_.rank() >= 1 && first >= 0 && count >= 0 && first + count <= shape_[0], "[rows] ", count,
+        " rows from ", first, " on of ", shape_, "; give rows that are there");
+  Tensor result = detached();
+  switch (shape_.rank()) {
+    case 1: result.shape_ = {count}; break;
+    case 2: result.shape_ = {count, shape_[1]}; break;
+    case 3: result.shape_ = {count, shape_[1], shape_[2]}; break;
+    default: result.shape_ = {count, shape_[1], shape_[2], shape_[3]};
+  }
+  const std::size_t row_bytes = shape_[0] > 0 ? bytes() / static_cast<std::size_t>(shape_[0]) : 0;
+  auto* const begin = static_cast<std::byte*>(raw()) + static_cast<std::size_t>(first) * row_bytes;
+  result.storage_ = std::shared_ptr<void>(storage_, begin);
+  return result;
+}
+
 Tensor Tensor::detached() const {
   Tensor result = *this;
   result.slot_.reset();

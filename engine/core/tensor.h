@@ -64,6 +64,9 @@ class Tensor {
 
   /// The same elements under another shape of the same count. Not differentiable: see flatten() in ops/elementwise.h.
   Tensor reshaped(const Shape& shape) const;
+  /// Rows first .. first + count - 1 of the first axis: a view of the same elements. Not differentiable: see
+  /// ops/rows.h. Throws Error for rows that are not there.
+  Tensor rows(std::int64_t first, std::int64_t count) const;
   /// The same elements without a gradient slot.
   Tensor detached() const;
   /// A copy of the elements, without a gradient slot.

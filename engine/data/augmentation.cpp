@@ -36,6 +36,19 @@ Box random_crop(const Image& image, Random& random) {
   return centre_view(image).box;
 }
 
+/// Shares of the side, in a square; where ten draws do not fit, nothing.
+std::optional<Box> erased_box(Random& random) {
+  const double log_aspect = std::log(1 / 0.3);
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = random.uniform(0.02, 1.0 / 3), aspect = std::exp(random.uniform(-log_aspect, log_aspect));
+    const double width = std::sqrt(area * aspect), height = std::sqrt(area / aspect);
+    if (width >= 1 || height >= 1) continue;
+    const double x = random.uniform(0, 1 - width), y = random.uniform(0, 1 - height);
+    return Box{x, y, width, height};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Augmentation parse_augmentation(const std::string& list) {
@@ -49,10 +62,25 @@ Augmentation parse_augmentation(const std::string& list) {
       augmentation.crop = true;
     else if (word == "jitter")
       augmentation.jitter = true;
+    else if (word == "erase")
+      augmentation.erase = true;
+    else if (word == "randaugment")
+      augmentation.randaugment = true;
     else
-      throw UsageError(text("--augment: unknown '", word, "'; give none, or some of flip,crop,jitter"));
+      throw UsageError(
+          text("--augment: unknown '", word, "'; give none, or some of flip,crop,jitter,erase,randaugment"));
   }
   return augmentation;
+}
+
+std::string format_augmentation(const Augmentation& augmentation) {
+  std::string list;
+  if (augmentation.flip) list += ",flip";
+  if (augmentation.crop) list += ",crop";
+  if (augmentation.jitter) list += ",jitter";
+  if (augmentation.erase) list += ",erase";
+  if (augmentation.randaugment) list += ",randaugment";
+  return list.empty() ? "none" : list.substr(1);
 }
 
 View centre_view(const Image& image) {
@@ -87,6 +115,9 @@ View draw_view(const Image& image, const Augmentation& augmentation, std::uint64
       drawn.saturation = random.uniform(0.8, 1.2);
     }
   }
+  // What came later draws later: the draws above stay what they were.
+  if (augmentation.randaugment) drawn.operations = draw_operations(random, 2, 9.0 / 30);
+  if (augmentation.erase && random.uniform() < 0.25) drawn.erased = erased_box(random);
   return drawn;
 }
 

@@ -21,7 +21,7 @@ class Dataset {
   virtual std::int64_t size() const = 0;
   /// Path relative to the split's folder with forward slashes ("cat/001.jpg"), or "train/00042" for packed formats.
   virtual const std::string& name(std::int64_t index) const = 0;
-  /// In [0, classes().size()), or -1 in an unlabelled set.
+  /// In [0, classes().size()), or -1 for a sample without a label.
   virtual std::int64_t label(std::int64_t index) const = 0;
   /// Decodes one sample; safe from several threads. Throws Error naming the file.
   virtual Image load(std::int64_t index) const = 0;
@@ -33,6 +33,8 @@ class Dataset {
   /// Class names in label order; empty if unlabelled.
   const std::vector<std::string>& classes() const { return classes_; }
   bool labelled() const { return !classes_.empty(); }
+  /// Whether this sample has a label; in a labelled set some may not (engine/data/joined.h).
+  bool labelled(std::int64_t index) const { return labelled() && label(index) >= 0; }
   /// Width = height of every sample where the format fixes it (28 for MNIST, 32 for CIFAR), else 0.
   std::int64_t native_size() const { return native_size_; }
   /// Channels where the format fixes them (1 for MNIST), else 3.

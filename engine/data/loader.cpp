@@ -50,9 +50,9 @@ class ImageCache {
 
 struct Slot {
   Batch batch;
-  std::uint64_t view = 0;
-  std::int64_t next = 0;  ///< the first sample that no worker has taken
-  std::int64_t left = 0;  ///< samples that are not done
+  std::vector<std::uint64_t> views;  ///< one a sample
+  std::int64_t next = 0;             ///< the first sample that no worker has taken
+  std::int64_t left = 0;             ///< samples that are not done
   std::int64_t fault_at = std::numeric_limits<std::int64_t>::max();
   std::exception_ptr fault;  ///< of the earliest sample that has one
 
@@ -79,8 +79,7 @@ struct Loader::State {
   ImageCache cache;
 
   // The consumer's alone.
-  std::vector<std::int64_t> order;
-  std::uint64_t view = 0;
+  std::vector<Draw> order;
   std::int64_t next_batch = 0;  ///< to be opened
 
   // Shared, under the mutex. A worker keeps its slot alive, so the consumer may drop slots at any time.
@@ -92,6 +91,7 @@ struct Loader::State {
   std::vector<std::thread> workers;
 
   std::int64_t batches() const {
+    if (options.plan) return options.plan->batches;
     const std::int64_t n = dataset.size(), size = options.batch_size;
     const bool single = options.drop_single && size > 1 && n % size == 1;
     return (n + size - 1) / size - (single ? 1 : 0);
@@ -105,17 +105,24 @@ struct Loader::State {
         if (next_batch >= batches() || static_cast<int>(slots.size()) >= options.prefetch) return;
       }
       auto slot = std::make_shared<Slot>();
-      const std::int64_t first = next_batch * options.batch_size;
-      const std::int64_t n = std::min(options.batch_size, dataset.size() - first);
+      const std::int64_t size = options.plan ? options.plan->batch_size() : options.batch_size;
+      const std::int64_t first = next_batch * size;
+      const std::int64_t n = std::min(size, static_cast<std::int64_t>(order.size()) - first);
       Batch& batch = slot->batch;
-      batch.indices.assign(order.begin() + first, order.begin() + first + n);
+      for (std::int64_t i = first; i < first + n; ++i) {
+        batch.indices.push_back(order[i].index);
+        slot->views.push_back(order[i].view);
+      }
+      if (options.plan) {
+        batch.views = slot->views;
+        batch.labelled = options.plan->labelled;
+      }
       for (const Preprocessing& to : options.preprocessings)
         batch.inputs.push_back(Tensor::empty({n, to.image_size, to.image_size, to.channels}));
       if (dataset.labelled()) {
         batch.labels = Tensor::empty({n}, DType::i64);
         for (std::int64_t i = 0; i < n; ++i) batch.labels.data<std::int64_t>()[i] = dataset.label(batch.indices[i]);
       }
-      slot->view = view;
       slot->left = n;
       ++next_batch;
       const std::lock_guard lock(mutex);
@@ -127,9 +134,9 @@ struct Loader::State {
   void fill_sample(const Slot& slot, std::int64_t position) {
     const std::int64_t index = slot.batch.indices[position];
     const std::shared_ptr<const Image> image = cache.load(index);
-    const View seen = options.augmentation.any()
-                          ? draw_view(*image, options.augmentation, options.view_seed, slot.view, dataset.name(index))
-                          : centre_view(*image);
+    const View seen = options.augmentation.any() ? draw_view(*image, options.augmentation, options.view_seed,
+                                                             slot.views[position], dataset.name(index))
+                                                 : centre_view(*image);
     for (std::size_t i = 0; i < options.preprocessings.size(); ++i) {
       const Tensor& input = slot.batch.inputs[i];
       render(*image, seen, options.preprocessings[i], input.data<float>() + position * (input.count() / slot.size()));
@@ -182,14 +189,19 @@ void Loader::start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip) {
     const std::lock_guard lock(state_->mutex);
     state_->slots.clear();
   }
+  const LoaderOptions& options = state_->options;
   const std::int64_t n = state_->dataset.size();
-  if (state_->options.shuffle) {
-    state_->order = permutation(n, Random::of(state_->options.seed, "shuffle", epoch));
+  std::vector<Draw>& order = state_->order;
+  if (options.plan) {
+    order = draw_epoch(state_->dataset, *options.plan, options.seed, epoch);
   } else {
-    state_->order.resize(static_cast<std::size_t>(n));
-    for (std::int64_t i = 0; i < n; ++i) state_->order[i] = i;
+    order.clear();
+    if (options.shuffle)
+      for (const std::int64_t index : permutation(n, Random::of(options.seed, "shuffle", epoch)))
+        order.push_back({index, view});
+    else
+      for (std::int64_t i = 0; i < n; ++i) order.push_back({i, view});
   }
-  state_->view = view;
   state_->next_batch = skip;
   state_->refill();
 }

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/core/tensor.h"
 #include "engine/data/dataset.h"
+#include "engine/data/sampling.h"
 #include "engine/data/transform.h"
 
 namespace retort {
@@ -16,6 +18,7 @@ struct LoaderOptions {
   std::vector<Preprocessing> preprocessings;  ///< one input tensor a batch for each
   Augmentation augmentation;                  ///< none: centre_view
   bool shuffle = false;
+  std::optional<SamplingPlan> plan;      ///< deals the samples, in place of batch_size and shuffle
   bool drop_single = false;              ///< leave out a last batch of one sample (batch norm cannot train on it)
   std::uint64_t seed = 0;                ///< of the shuffle
   std::uint64_t view_seed = 0;           ///< of the augmentation; a cached store's views were drawn from its own
@@ -25,9 +28,11 @@ struct LoaderOptions {
 };
 
 struct Batch {
-  std::vector<std::int64_t> indices;  ///< into the dataset
-  std::vector<Tensor> inputs;         ///< one per preprocessing, f32 [n, size, size, channels]
-  Tensor labels;                      ///< i64 [n]; empty if unlabelled
+  std::vector<std::int64_t> indices;     ///< into the dataset
+  std::vector<std::uint64_t> views;      ///< of each sample, where a plan deals them; else empty: all have start's
+  std::vector<Tensor> inputs;            ///< one per preprocessing, f32 [n, size, size, channels]
+  Tensor labels;                         ///< i64 [n], -1 where a row has none; empty if unlabelled
+  std::optional<std::int64_t> labelled;  ///< rows with a label, which come first, where a plan deals them
 };
 
 class Loader {
@@ -39,7 +44,8 @@ class Loader {
   ~Loader();
 
   /// Begins an epoch: `epoch` keys the shuffle; `view` keys the augmentation (the epoch itself, or a cached view's
-  /// number); the first `skip` batches are left out (resuming in mid-epoch). An epoch under way is given up.
+  /// number), unless a plan gives each sample its own; the first `skip` batches are left out (resuming in mid-epoch).
+  /// An epoch under way is given up.
   void start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip = 0);
   /// The next batch; false at the end of the epoch. Throws what a worker threw, e.g. Error naming the batch's first bad
   /// file; the next call goes on with the batch after it.

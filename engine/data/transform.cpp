@@ -1,4 +1,4 @@
-// Rendering a view: resize, colour, mirror, normalise.
+// Rendering a view: resize, mirror, colour, operations, normalise, erase.
 #include "engine/data/transform.h"
 
 #include <algorithm>
@@ -6,12 +6,10 @@
 #include <span>
 
 #include "engine/core/check.h"
+#include "engine/data/colour.h"
 
 namespace retort {
 namespace {
-
-/// ITU-R BT.601.
-float luma(const float* rgb) { return 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2]; }
 
 bool inside(const Box& box, const Image& image) {
   return box.x >= 0 && box.y >= 0 && box.x + box.width <= static_cast<double>(image.width) &&
@@ -37,28 +35,10 @@ Image padded(const Image& image, Box& box) {
   return out;
 }
 
-float clamped(float value) { return std::clamp(value, 0.0f, 255.0f); }
-
-/// Brightness scales the samples; contrast moves them from the image's mean luma; saturation from the pixel's own luma.
 void adjust_colour(std::span<float> samples, std::int64_t channels, const View& view) {
-  const auto pixels = static_cast<std::int64_t>(samples.size()) / channels;
-  const auto grey = [&](std::int64_t i) { return channels == 3 ? luma(&samples[i * 3]) : samples[i]; };
-  if (view.brightness != 1)
-    for (float& sample : samples) sample = clamped(sample * static_cast<float>(view.brightness));
-  if (view.contrast != 1) {
-    double sum = 0;
-    for (std::int64_t i = 0; i < pixels; ++i) sum += grey(i);
-    const float mean = static_cast<float>(sum / static_cast<double>(pixels)),
-                factor = static_cast<float>(view.contrast);
-    for (float& sample : samples) sample = clamped(mean + factor * (sample - mean));
-  }
-  if (view.saturation != 1 && channels == 3) {
-    const float factor = static_cast<float>(view.saturation);
-    for (std::int64_t i = 0; i < pixels; ++i) {
-      const float base = grey(i);
-      for (int c = 0; c < 3; ++c) samples[i * 3 + c] = clamped(base + factor * (samples[i * 3 + c] - base));
-    }
-  }
+  if (view.brightness != 1) scale_brightness(samples, view.brightness);
+  if (view.contrast != 1) scale_contrast(samples, channels, view.contrast);
+  if (view.saturation != 1) scale_saturation(samples, channels, view.saturation);
 }
 
 /// From samples of 0..255 to a network's input; in place if the channels are as many.
@@ -82,6 +62,16 @@ void normalise(std::span<const float> samples, std::int64_t channels, const Prep
     for (const float grey : samples)
       for (int c = 0; c < 3; ++c) *out++ = grey * scale[c] + offset[c];
   }
+}
+
+/// Fills a box of shares of the side with 0.
+void erase(const Box& box, const Preprocessing& to, float* out) {
+  const auto pixel = [&](double share) {
+    return std::llround(std::clamp(share, 0.0, 1.0) * static_cast<double>(to.image_size));
+  };
+  const std::int64_t left = pixel(box.x), right = pixel(box.x + box.width);
+  for (std::int64_t y = pixel(box.y); y < pixel(box.y + box.height); ++y)
+    std::fill_n(out + (y * to.image_size + left) * to.channels, (right - left) * to.channels, 0.0f);
 }
 
 void check_preprocessing(const Preprocessing& to) {
@@ -112,7 +102,9 @@ void render(const Image& image, const View& view, const Preprocessing& to, float
     resize(around, box, size, size, view.flip, samples.data());
   }
   adjust_colour(samples, channels, view);
+  for (const ImageOperation& operation : view.operations) apply_operation(operation, size, channels, samples);
   normalise(samples, channels, to, out);
+  if (view.erased) erase(*view.erased, to, out);
 }
 
 }  // namespace retort

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/data/image.h"
+#include "engine/data/rand_augment.h"
 
 namespace retort {
 
@@ -31,16 +33,27 @@ struct Augmentation {
   /// Brightness, contrast and saturation times 0.8..1.2 each. A small grey image shifts by up to 2 pixels along each
   /// axis instead (Hinton et al., arXiv 1503.02531, section 3).
   bool jitter = false;
-  bool any() const { return flip || crop || jitter; }
+  /// With probability 1/4 a box of 0.02..1/3 of what is seen, aspect 0.3..3.3 (log-uniform), becomes the mean colour
+  /// (Zhong et al., arXiv 1708.04896; as torchvision's RandomErasing).
+  bool erase = false;
+  /// Two operations of RandAugment at strength 9 of 30, torchvision's default (engine/data/rand_augment.h).
+  bool randaugment = false;
+  bool any() const { return flip || crop || jitter || erase || randaugment; }
+
+  friend bool operator==(const Augmentation&, const Augmentation&) = default;
 };
 
-/// "none", or a comma list of flip, crop, jitter. Throws UsageError naming an unknown word.
+/// "none", or a comma list of flip, crop, jitter, erase, randaugment. Throws UsageError naming an unknown word.
 Augmentation parse_augmentation(const std::string& list);
+/// The list that parse_augmentation reads.
+std::string format_augmentation(const Augmentation& augmentation);
 
 struct View {
   Box box;  ///< what is seen; may reach over the edge (filled with 0 before normalisation)
   bool flip = false;
   double brightness = 1, contrast = 1, saturation = 1;
+  std::vector<ImageOperation> operations = {};  ///< after these three
+  std::optional<Box> erased = {};               ///< as shares of the side, in [0, 1]; filled with 0 after normalisation
 };
 
 /// The view of an evaluation: the largest centred square, at whole pixels.
@@ -52,9 +65,10 @@ View draw_view(const Image& image, const Augmentation& augmentation, std::uint64
                const std::string& name);
 
 /// Renders a view into out [image_size, image_size, channels] (NHWC order): resized, then brightness, contrast and
-/// saturation in this order (each clamped to 0..255), mirrored, normalised to (x / 255 - mean) / std. Contrast is about
-/// the mean luma of what is seen. Grey is repeated for 3-channel networks; colour becomes luma (ITU-R BT.601) for
-/// 1-channel ones. Throws Error on a preprocessing that is not 1 or 3 channels, each with a mean and a positive std.
+/// saturation in this order (each clamped to 0..255), mirrored, the operations, normalised to (x / 255 - mean) / std.
+/// Contrast is about the mean luma of what is seen. Grey is repeated for 3-channel networks; colour becomes luma (ITU-R
+/// BT.601) for 1-channel ones. Throws Error on a preprocessing that is not 1 or 3 channels, each with a mean and a
+/// positive std.
 void render(const Image& image, const View& view, const Preprocessing& preprocessing, float* out);
 
 }  // namespace retort

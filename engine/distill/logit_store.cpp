@@ -25,14 +25,6 @@ std::string index_path(const std::string& path) {
   return std::filesystem::path(path).replace_extension(".json").string();
 }
 
-std::string format_augmentation(const Augmentation& augmentation) {
-  std::string list;
-  if (augmentation.flip) list += ",flip";
-  if (augmentation.crop) list += ",crop";
-  if (augmentation.jitter) list += ",jitter";
-  return list.empty() ? "none" : list.substr(1);
-}
-
 /// What must hold of any store, from a caller or from a file. `path` is at fault.
 void check_store(const LogitStore& store, const std::string& path) {
   const Tensor& logits = store.logits;

@@ -10,21 +10,25 @@
 
 namespace retort {
 
-CachedTeacher::CachedTeacher(LogitStore store, std::vector<std::int64_t> rows)
-    : store_(std::move(store)), rows_(std::move(rows)) {}
+CachedTeacher::CachedTeacher(LogitStore store, std::vector<std::int64_t> rows, bool any_view)
+    : store_(std::move(store)), rows_(std::move(rows)), any_view_(any_view) {
+  check(!any_view_ || store_.views == 1, "logit store: ", store_.views,
+        " views, where one is to stand for all; train on these views");
+}
 
 void CachedTeacher::request_inputs(std::vector<Preprocessing>&) {}
 
 Tensor CachedTeacher::logits(const Batch& batch, std::uint64_t view) {
-  check(view < static_cast<std::uint64_t>(store_.views), "logit store: view ", view, " is not among its ",
-        store_.views);
   const std::int64_t classes = store_.logits.shape()[1];
-  const std::int64_t offset = static_cast<std::int64_t>(view) * store_.samples();
   Tensor result = Tensor::empty({static_cast<std::int64_t>(batch.indices.size()), classes});
   const float* from = store_.logits.data<float>();
   float* to = result.data<float>();
-  for (const std::int64_t index : batch.indices) {
-    std::memcpy(to, from + (offset + rows_[index]) * classes, classes * sizeof(float));
+  for (std::size_t i = 0; i < batch.indices.size(); ++i) {
+    const std::uint64_t seen = any_view_ ? 0 : batch.views.empty() ? view : batch.views[i];
+    check(seen < static_cast<std::uint64_t>(store_.views), "logit store: view ", seen, " is not among its ",
+          store_.views);
+    const std::int64_t row = static_cast<std::int64_t>(seen) * store_.samples() + rows_[batch.indices[i]];
+    std::memcpy(to, from + row * classes, classes * sizeof(float));
     to += classes;
   }
   return result;

@@ -16,21 +16,24 @@ class Teacher {
   virtual ~Teacher() = default;
   /// Appends the preprocessings whose inputs logits() will want in each batch, reusing equal ones already there.
   virtual void request_inputs(std::vector<Preprocessing>& preprocessings) = 0;
-  /// Logits f32 [n, classes] of a batch that was loaded for `view`, on the CPU or on the teacher's device.
+  /// Logits f32 [n, classes] of a batch that was loaded for `view`, or for the views that it names itself, on the CPU
+  /// or on the teacher's device.
   virtual Tensor logits(const Batch& batch, std::uint64_t view) = 0;
 };
 
 /// Looks up rows of a store.
 class CachedTeacher : public Teacher {
  public:
-  /// `rows`: each sample's row in view 0, from match_logit_store.
-  CachedTeacher(LogitStore store, std::vector<std::int64_t> rows);
+  /// `rows`: each sample's row in view 0, from match_logit_store. With `any_view` the one view of the store stands for
+  /// the sample in every view, crops that the teacher has not seen included. Throws Error for that with several views.
+  CachedTeacher(LogitStore store, std::vector<std::int64_t> rows, bool any_view = false);
   void request_inputs(std::vector<Preprocessing>& preprocessings) override;
   Tensor logits(const Batch& batch, std::uint64_t view) override;
 
  private:
   LogitStore store_;
   std::vector<std::int64_t> rows_;
+  bool any_view_;
 };
 
 /// How several models' outputs become one. Each result serves as logits: it is defined up to a constant per row, which

@@ -6,6 +6,9 @@
 
 #include "engine/core/check.h"
 #include "engine/core/kernels.h"
+#include "engine/core/random.h"
+#include "engine/data/joined.h"
+#include "engine/distill/cutmix.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/mixup.h"
 #include "engine/ops/dropout.h"
@@ -33,10 +36,20 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
              parts.precision, settings.capture || device_of(parts.network) == Device::cuda}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
   distillation_ = settings_.distillation;
+  if (settings_.ema != 0) average_.emplace(parameters(parts_.network), settings_.ema);
+  if (parts_.train.labelled() && labelled_samples(parts_.train) < parts_.train.size()) {
+    if (!parts_.teacher)
+      throw UsageError("--unlabelled: images without labels need a teacher; give --teacher or --logits");
+    if (soft_reads_labels(settings_.distillation.loss))
+      throw UsageError("--loss: dkd and nkd read a label a row, and some images have none; take another loss");
+    plan_ = plan_sampling(parts_.train, settings_.batch_size, settings_.unlabelled_share);
+    plan_->views = settings_.views;
+  }
 }
 
 void Trainer::resume() {
-  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_);
+  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_,
+                                  average_ ? average_->state() : MoreState{});
   plateau_.restore(progress_.plateau_best, progress_.plateau_bad_epochs, progress_.plateau_factor);
 }
 
@@ -47,10 +60,13 @@ bool Trainer::run() {
   if (parts_.teacher) parts_.teacher->request_inputs(loading.preprocessings);
   loading.augmentation = settings_.augmentation;
   loading.shuffle = true;
+  loading.plan = plan_;
   loading.drop_single = true;
   loading.seed = settings_.seed;
   loading.view_seed = settings_.view_seed;
   loading.workers = settings_.workers;
+  if (settings_.recalibrate.when != RecalibrationSettings::When::off)
+    recalibration_.emplace(parts_.train, loading, settings_.recalibrate.pictures);
   Loader loader(parts_.train, loading);
   batches_ = loader.batches();
   check(batches_ > 0,
@@ -59,6 +75,7 @@ bool Trainer::run() {
     if (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop) break;
     if (!run_epoch(loader)) return false;
   }
+  if (average_) average_->swap();
   return true;
 }
 
@@ -82,7 +99,7 @@ bool Trainer::run_epoch(Loader& loader) {
     if (hooks_.should_stop && hooks_.should_stop()) {
       finish();
       check_weights();
-      save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_);
+      save_state();
       return false;
     }
   }
@@ -92,11 +109,26 @@ bool Trainer::run_epoch(Loader& loader) {
   return true;
 }
 
+/// Mixes the batch's pictures, where that is asked for.
+void Trainer::mix(Batch& batch, Targets& targets) const {
+  const bool both = settings_.mixup > 0 && settings_.cutmix > 0;
+  const bool cuts =
+      both ? Random::of(settings_.seed, "mixup or cutmix", progress_.step).below(2) != 0 : settings_.cutmix > 0;
+  if (cuts)
+    cutmix(batch, targets, settings_.cutmix, settings_.seed, progress_.epoch, parts_.train);
+  else if (settings_.mixup > 0)
+    mixup(batch, targets, settings_.mixup, settings_.seed, progress_.epoch, parts_.train);
+}
+
 /// Asks for one optimizer step; its results come with finish_step.
 Trainer::PendingStep Trainer::start_step(Batch& batch) {
   Targets targets{.labels = batch.labels, .labels2 = {}, .weight = {}, .smoothing = settings_.label_smoothing};
-  if (settings_.mixup > 0) mixup(batch, targets, settings_.mixup, settings_.seed, progress_.epoch, parts_.train);
-  StepInputs inputs{.x = batch.inputs[0], .labels = batch.labels, .labels2 = targets.labels2, .weight = targets.weight};
+  mix(batch, targets);
+  StepInputs inputs{.x = batch.inputs[0],
+                    .labels = batch.labels,
+                    .labels2 = targets.labels2,
+                    .weight = targets.weight,
+                    .labelled = batch.labelled};
   if (parts_.teacher) {
     const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
     inputs.teacher = parts_.teacher->logits(batch, view);
@@ -113,10 +145,12 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
   StepResults results = step_.run(inputs, lr_);
   ++progress_.step;
   ++progress_.batch;
+  if (average_) average_->update(progress_.step);
   const bool teacher_on_cpu = inputs.teacher && inputs.teacher.device() == Device::cpu;
   if (!teacher_on_cpu) results.teacher = inputs.teacher;
   return {.number = progress_.step,
           .targets = std::move(targets),
+          .labelled = batch.labelled,
           .teacher = teacher_on_cpu ? inputs.teacher : Tensor(),
           .distillation = distillation_,
           .results = std::make_unique<PendingResults>(results)};
@@ -131,44 +165,65 @@ void Trainer::finish_step(PendingStep step) {
   check_loss(loss, "loss", step.number);
   const Tensor& teacher = results.teacher ? results.teacher : step.teacher;
   const bool taught = static_cast<bool>(teacher);
-  Metrics metrics(logits.shape()[1], settings_.distillation.temperature);
-  metrics.add(logits, step.targets.labels, teacher);
-  const Evaluation evaluation = metrics.result();
   const double n = static_cast<double>(logits.shape()[0]);
   progress_.sums.samples += n;
   progress_.sums.loss += n * loss;
   progress_.sums.hard += n * parts.data<float>()[taught ? 1 : 0];
-  if (taught) {
-    progress_.sums.soft += n * parts.data<float>()[2];
-    const GradientNorms norms = gradient_norms(logits, teacher, step.targets, step.distillation);
-    progress_.sums.hard_gradient += n * norms.hard;
-    progress_.sums.soft_gradient += n * norms.soft;
+  if (taught) progress_.sums.soft += n * parts.data<float>()[2];
+  const std::int64_t labelled = step.labelled.value_or(logits.shape()[0]);
+  progress_.sums.labelled += static_cast<double>(labelled);
+  if (!step.labelled) {
+    measure_rows(logits, teacher, step.targets, step.distillation);
+  } else {
+    const std::int64_t unlabelled = logits.shape()[0] - labelled;
+    measure_rows(logits.rows(0, labelled), teacher.rows(0, labelled), first_rows(step.targets, labelled),
+                 step.distillation);
+    step.distillation.lambda = 0;
+    measure_rows(logits.rows(labelled, unlabelled), teacher.rows(labelled, unlabelled), {}, step.distillation);
   }
-  progress_.sums.accuracy += n * evaluation.accuracy;
-  progress_.sums.top5 += n * evaluation.top5_accuracy;
-  progress_.sums.kl += n * evaluation.kl;
   if (hooks_.step_done) hooks_.step_done(progress_.epoch, static_cast<std::int64_t>(progress_.sums.samples), loss);
+}
+
+/// Adds what is measured row by row to the epoch's sums.
+void Trainer::measure_rows(const Tensor& logits, const Tensor& teacher, const Targets& targets,
+                           const DistillationSettings& distillation) {
+  Metrics metrics(logits.shape()[1], settings_.distillation.temperature);
+  metrics.add(logits, targets.labels, teacher);
+  const Evaluation evaluation = metrics.result();
+  const double n = static_cast<double>(logits.shape()[0]);
+  EpochSums& sums = progress_.sums;
+  if (teacher) {
+    const GradientNorms norms = gradient_norms(logits, teacher, targets, distillation);
+    sums.hard_gradient += n * norms.hard;
+    sums.soft_gradient += n * norms.soft;
+  }
+  sums.accuracy += n * evaluation.accuracy;
+  sums.top5 += n * evaluation.top5_accuracy;
+  sums.kl += n * evaluation.kl;
 }
 
 /// Validates, selects, and writes the checkpoint; then the next epoch begins.
 void Trainer::finish_epoch(double images_per_second, double seconds) {
   check_weights();
   const EpochSums& sums = progress_.sums;
-  const double n = sums.samples;
+  const double n = sums.samples, labelled = sums.labelled;
   EpochReport report;
   report.epoch = progress_.epoch + 1;
   report.step = progress_.step;
   report.lr = lr_;
   report.train = {sums.loss / n,
-                  sums.hard / n,
+                  sums.hard / labelled,
                   sums.soft / n,
-                  sums.accuracy / n,
-                  sums.top5 / n,
+                  sums.accuracy / labelled,
+                  sums.top5 / labelled,
                   sums.kl / n,
-                  {sums.hard_gradient / n, sums.soft_gradient / n}};
+                  {sums.hard_gradient / labelled, sums.soft_gradient / n}};
   if (parts_.teacher) report.distillation = distillation_;
   report.images_per_second = images_per_second;
   report.seconds = seconds;
+  std::optional<WeightAverage::Scope> averaged;
+  if (average_) averaged.emplace(*average_);
+  report.recalibrated = recalibrate();
   report.val = validate();
   if (report.val) check_loss(report.val->loss, "validation loss", progress_.step);
   const EpochMetrics& watched = report.val ? *report.val : report.train;
@@ -192,9 +247,24 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
                     (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop);
   if (last || progress_.epoch % settings_.checkpoint_every == 0) {
     if (hooks_.save_checkpoint) hooks_.save_checkpoint();
-    save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_);
+    averaged.reset();  // the state holds the weights that go on, and the average beside them
+    save_state();
   }
   if (hooks_.epoch_done) hooks_.epoch_done(report);
+}
+
+/// Batch norm's statistics anew, under the weights that are validated and saved; they take the place of the running
+/// ones for good. Nothing in training reads those, and the state that is saved next holds them: a resumed run sees what
+/// one that was never stopped sees. Returns the number of pictures.
+std::int64_t Trainer::recalibrate() {
+  if (!recalibration_ || !recalibration_due(settings_.recalibrate, progress_.step, batches_)) return 0;
+  const std::uint64_t epoch = static_cast<std::uint64_t>(progress_.epoch);
+  return recalibration_->run(parts_.network, parts_.precision, settings_.auxiliary_weight > 0, epoch);
+}
+
+void Trainer::save_state() {
+  save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_,
+                      average_ ? average_->state() : MoreState{});
 }
 
 std::optional<EpochMetrics> Trainer::validate() {

@@ -8,9 +8,11 @@
 #include "engine/core/check.h"
 #include "engine/data/loader.h"
 #include "engine/distill/objective.h"
+#include "engine/distill/recalibrate.h"
 #include "engine/distill/teacher.h"
 #include "engine/distill/training_state.h"
 #include "engine/distill/training_step.h"
+#include "engine/nn/ema.h"
 #include "engine/nn/module.h"
 #include "engine/nn/optimizer.h"
 #include "engine/nn/schedule.h"
@@ -23,7 +25,8 @@ struct TrainSettings {
   OptimizerSettings optimizer;
   ScheduleSettings schedule;  ///< its `epochs` is set from the above
   double label_smoothing = 0;
-  double mixup = 0;  ///< alpha; 0: off
+  double mixup = 0;   ///< alpha; 0: off
+  double cutmix = 0;  ///< alpha; 0: off. With both, each batch gets one of the two, drawn evenly
   Augmentation augmentation;
   std::optional<double> dropout;      ///< overrides the network's own
   double auxiliary_weight = 0;        ///< of the auxiliary head's loss; 0: the head is not run
@@ -32,13 +35,18 @@ struct TrainSettings {
   std::uint64_t seed = 0;
   std::uint64_t view_seed = 0;  ///< of the augmentation
   std::int64_t views = 0;       ///< epoch e sees view e % views; 0: a new view every epoch
+  /// Of the rows of a batch, where some training samples have no label; empty: their share of the samples.
+  std::optional<double> unlabelled_share;
   int workers = 1;
+  double ema = 0;  ///< decay of the weights' average, which is then what is validated and saved; 0: none
+  RecalibrationSettings recalibrate;  ///< of batch norm, before validating and saving
   DistillationSettings distillation;  ///< with a teacher
   ObjectiveSchedule objective;        ///< with a teacher; validation keeps to the settings that it starts from
   bool capture = false;               ///< replay steps as graphs; always on CUDA
 };
 
-/// What a run reads and trains. val and the teachers may be null.
+/// What a run reads and trains. val and the teachers may be null. Where some samples of train have no label
+/// (engine/data/joined.h), draw_epoch deals them, and the teacher alone speaks for them.
 struct TrainingParts {
   Network& network;
   Preprocessing preprocessing;
@@ -50,7 +58,8 @@ struct TrainingParts {
   DType precision = DType::f32;  ///< of activations; parameters are f32, and where they lie the run is computed
 };
 
-/// Means over an epoch's samples. Soft and kl are 0 without a teacher; hard, accuracy and top5 are 0 without labels.
+/// Means over an epoch's samples; hard, its gradient, accuracy and top5 over those with a label. Soft and kl are 0
+/// without a teacher; hard, accuracy and top5 are 0 without labels.
 struct EpochMetrics {
   double loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
   GradientNorms gradients;  ///< with a teacher, of the training part
@@ -63,7 +72,8 @@ struct EpochReport {
   std::optional<DistillationSettings> distillation;  ///< of the last step, with a teacher
   EpochMetrics train;
   std::optional<EpochMetrics> val;
-  bool selected = false;  ///< the best on validation so far: by accuracy, then loss; without labels by loss
+  std::int64_t recalibrated = 0;  ///< training pictures over which batch norm's statistics were estimated anew
+  bool selected = false;          ///< the best on validation so far: by accuracy, then loss; without labels by loss
   double images_per_second = 0, seconds = 0;  ///< of the training part, as run now
 };
 
@@ -79,13 +89,15 @@ struct TrainHooks {
 
 class Trainer {
  public:
+  /// Throws UsageError where training samples without a label meet no teacher, or a loss that reads labels itself.
   Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
           Fingerprint fingerprint);
 
   /// Continues from the state file. Throws what load_training_state throws.
   void resume();
-  /// Trains to the last epoch. Returns false if should_stop() asked to stop: the state is then saved, in mid-epoch too.
-  /// Throws Error on a loss or weight that is not finite (naming epoch, step and learning rate; nothing is saved over).
+  /// Trains to the last epoch; the network then holds what was saved last: with ema, the average. Returns false if
+  /// should_stop() asked to stop: the state is then saved, in mid-epoch too. Throws Error on a loss or weight that is
+  /// not finite (naming epoch, step and learning rate; nothing is saved over).
   bool run();
   const TrainingProgress& progress() const { return progress_; }
 
@@ -93,15 +105,21 @@ class Trainer {
   bool run_epoch(Loader& loader);
   /// A step that was asked for and whose results are on their way.
   struct PendingStep {
-    std::int64_t number;  ///< from 1
-    Targets targets;      ///< on the CPU
-    Tensor teacher;       ///< on the CPU; one on the device is among the results
+    std::int64_t number;                   ///< from 1
+    Targets targets;                       ///< on the CPU
+    std::optional<std::int64_t> labelled;  ///< as in StepInputs
+    Tensor teacher;                        ///< on the CPU; one on the device is among the results
     DistillationSettings distillation;
     std::unique_ptr<PendingResults> results;
   };
+  void mix(Batch& batch, Targets& targets) const;
   PendingStep start_step(Batch& batch);
   void finish_step(PendingStep step);
+  void measure_rows(const Tensor& logits, const Tensor& teacher, const Targets& targets,
+                    const DistillationSettings& distillation);
   void finish_epoch(double images_per_second, double seconds);
+  std::int64_t recalibrate();
+  void save_state();
   std::optional<EpochMetrics> validate();
   bool select(const EpochMetrics& val);
   void check_loss(double loss, const char* name, std::int64_t step) const;
@@ -114,9 +132,12 @@ class Trainer {
   std::string state_path_;
   Fingerprint fingerprint_;
   Optimizer optimizer_;
+  std::optional<WeightAverage> average_;
+  std::optional<Recalibration> recalibration_;
   TrainingStep step_;
   Plateau plateau_;
   TrainingProgress progress_;
+  std::optional<SamplingPlan> plan_;  ///< where some samples have no label
   std::int64_t batches_ = 1;
   double lr_ = 0;
   DistillationSettings distillation_;  ///< of the step under way

@@ -10,8 +10,8 @@
 namespace retort {
 namespace {
 
-constexpr const char* kFormat = "retort-training-state-3";
-const std::string kModel = "model.", kOptimizer = "optimizer.";
+constexpr const char* kFormat = "retort-training-state-4";
+const std::string kModel = "model.", kOptimizer = "optimizer.", kMore = "average.";
 
 // One list for both directions, so that a field cannot be saved and not restored. JSON prints doubles so that they read
 // back to the same bits.
@@ -21,6 +21,7 @@ void visit_progress(Progress& p, Visit&& visit) {
   visit("batch", p.batch);
   visit("step", p.step);
   visit("samples", p.sums.samples);
+  visit("labelled", p.sums.labelled);
   visit("loss", p.sums.loss);
   visit("hard", p.sums.hard);
   visit("soft", p.sums.soft);
@@ -48,7 +49,7 @@ const Tensor& require(const TensorFile& file, const std::string& path, const std
 }  // namespace
 
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
-                         const TrainingProgress& progress, const Fingerprint& fingerprint) {
+                         const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more) {
   nlohmann::json json;
   visit_progress(progress, [&](const char* name, const auto& value) { json[name] = value; });
   TensorFile file;
@@ -60,11 +61,12 @@ void save_training_state(const std::string& path, Module& module, Optimizer& opt
   for (Parameter* parameter : parameters(module))
     file.tensors.emplace_back(kModel + parameter->name, parameter->value.to(Device::cpu));
   for (auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(kOptimizer + name, tensor.to(Device::cpu));
+  for (const auto& [name, tensor] : more) file.tensors.emplace_back(kMore + name, tensor.to(Device::cpu));
   write_safetensors(path, file);
 }
 
 TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
-                                     const Fingerprint& fingerprint) {
+                                     const Fingerprint& fingerprint, const MoreState& more) {
   const TensorFile file = read_safetensors(path);
   const auto metadata = [&](const char* key) {
     const auto found = file.metadata.find(key);
@@ -96,6 +98,7 @@ TrainingProgress load_training_state(const std::string& path, Module& module, Op
   };
   for (Parameter* parameter : parameters(module)) restore(kModel + parameter->name, parameter->value);
   for (auto& [name, tensor] : optimizer.state()) restore(kOptimizer + name, tensor);
+  for (const auto& [name, tensor] : more) restore(kMore + name, tensor);
   return progress;
 }
 

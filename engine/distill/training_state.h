@@ -3,6 +3,8 @@
 
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/nn/module.h"
 #include "engine/nn/optimizer.h"
@@ -11,7 +13,7 @@ namespace retort {
 
 /// Sums over the samples of the epoch under way.
 struct EpochSums {
-  double samples = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+  double samples = 0, labelled = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
   double hard_gradient = 0, soft_gradient = 0;
 };
 
@@ -32,13 +34,16 @@ struct TrainingProgress {
 /// Settings that determine a run's bits, flag name -> value; a run resumes under the same ones only.
 using Fingerprint = std::map<std::string, std::string>;
 
+/// Tensors beside the module's and the optimizer's, by name: the weights' average.
+using MoreState = std::vector<std::pair<std::string, Tensor>>;
+
 /// Writes weights, buffers, optimizer moments and progress as one safetensors file, atomically.
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
-                         const TrainingProgress& progress, const Fingerprint& fingerprint);
+                         const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more = {});
 
-/// Restores what save_training_state wrote. Throws Error naming the first flag whose value differs, or a tensor that
-/// does not fit.
+/// Restores what save_training_state wrote, into `more` too. Throws Error naming the first flag whose value differs, or
+/// a tensor that does not fit.
 TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
-                                     const Fingerprint& fingerprint);
+                                     const Fingerprint& fingerprint, const MoreState& more = {});
 
 }  // namespace retort

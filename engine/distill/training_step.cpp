@@ -5,6 +5,7 @@
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/rows.h"
 
 namespace retort {
 namespace {
@@ -26,6 +27,26 @@ std::vector<Tensor> present(const StepResults& results) {
   return list;
 }
 
+/// The distillation loss of rows of which the first have a label: each kind's, weighed by its rows.
+DistillationLoss partly_labelled_loss(const Tensor& z, const StepInputs& inputs, const Targets& targets,
+                                      const DistillationSettings& settings) {
+  const std::int64_t n = z.shape()[0], labelled = *inputs.labelled, unlabelled = n - labelled;
+  check(inputs.teacher && labelled > 0 && unlabelled > 0, "[training step] ", labelled, " of ", n, " rows have a label",
+        inputs.teacher ? "; give some of each kind" : ", and no teacher serves the others");
+  const std::vector<Tensor> student = split_rows(z, std::array{labelled, unlabelled});
+  const DistillationLoss with =
+      distillation_loss(student[0], inputs.teacher.rows(0, labelled), first_rows(targets, labelled), settings);
+  DistillationSettings soft = settings;
+  soft.lambda = 0;
+  ++soft.scalars;  // the second row of the objective
+  const DistillationLoss without = distillation_loss(student[1], inputs.teacher.rows(labelled, unlabelled), {}, soft);
+  const auto mean = [&](const Tensor& a, const Tensor& b) {
+    const double rows = static_cast<double>(n);
+    return add(scale(a, static_cast<double>(labelled) / rows), scale(b, static_cast<double>(unlabelled) / rows));
+  };
+  return {mean(with.total, without.total), mean(with.parts, without.parts)};
+}
+
 }  // namespace
 
 PendingResults::PendingResults(const StepResults& results)
@@ -44,12 +65,14 @@ StepResults TrainingStep::run(const StepInputs& given, double lr) {
   StepInputs inputs = given;
   if (inputs.teacher) {
     const DistillationSettings& now = settings_.distillation;
-    inputs.objective = Tensor::from<double>({3}, std::array{now.temperature, now.lambda, now.soft_weight});
+    inputs.objective = Tensor::from<double>({2, 3}, std::array{now.temperature, now.lambda, now.soft_weight,  //
+                                                               now.temperature, 0.0, now.soft_weight});
     static_assert(sizeof(LossScalars) == 3 * sizeof(double));
   }
   // The first step runs as it is: it finds what is wrong, and memory and kernels are then at hand. A last batch that is
   // shorter than the others has no graph either.
-  const bool full = first_shape_ && inputs.x.shape() == *first_shape_;
+  const bool full =
+      first_shape_ && inputs.x.shape() == *first_shape_ && (!graph_ || inputs.labelled == captured_.labelled);
   if (!first_shape_) first_shape_ = inputs.x.shape();
   if (!settings_.capture || !full) return compute(to(device_, inputs));
   if (!graph_) {
@@ -97,8 +120,9 @@ StepResults TrainingStep::compute(const StepInputs& inputs) {
   StepResults results;
   results.logits = cast(network_.forward(cast(inputs.x, settings_.precision), context), DType::f32);
   const auto loss_of = [&](const Tensor& z) {
-    if (!inputs.teacher) return results.parts = cross_entropy(z, targets);
-    const DistillationLoss loss = distillation_loss(z, inputs.teacher, targets, distillation);
+    if (!inputs.teacher && !inputs.labelled) return results.parts = cross_entropy(z, targets);
+    const DistillationLoss loss = inputs.labelled ? partly_labelled_loss(z, inputs, targets, distillation)
+                                                  : distillation_loss(z, inputs.teacher, targets, distillation);
     results.parts = loss.parts;
     return loss.total;
   };

@@ -27,14 +27,17 @@ struct StepInputs {
   Tensor labels = {}, labels2 = {}, weight = {};  ///< as in Targets
   Tensor teacher = {};                            ///< logits f32 [n, classes]
   Tensor dropout_key = {};
-  Tensor objective = {};  ///< f64 [3], LossScalars: set by the step itself
+  Tensor objective = {};  ///< f64 [2, 3], LossScalars of rows with and without a label: set by the step itself
+  /// Rows with a label, the first ones, where others have none; empty where all or none have one.
+  std::optional<std::int64_t> labelled = {};
 };
 
 /// What a step gives, on its device: valid until the next step.
 struct StepResults {
-  Tensor logits;        ///< f32 [n, classes]
-  Tensor total;         ///< f32 [1], the auxiliary head's loss included
-  Tensor parts;         ///< of the main head: f32 [3] = total, hard, soft with a teacher, else f32 [1] = hard
+  Tensor logits;  ///< f32 [n, classes]
+  Tensor total;   ///< f32 [1], the auxiliary head's loss included
+  Tensor parts;   ///< of the main head: f32 [3] = total, hard, soft with a teacher, else f32 [1] = hard; means over
+                  ///< all rows, to which one without a label adds a hard part of 0
   Tensor teacher = {};  ///< the teacher's logits, where they were computed on the step's device
 };
 
@@ -55,7 +58,9 @@ class TrainingStep {
   /// Steps where the network lies. The network and the optimizer must outlive it.
   TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings);
 
-  /// Asks the device for a step with the learning rate. Throws what the ops throw.
+  /// Asks the device for a step with the learning rate. Rows without a label have lambda = 0: their soft term alone
+  /// counts, with soft_weight under either convention. A loss of the batch (dist) is one of each kind of rows. Throws
+  /// what the ops throw, and Error for rows without a label where there is no teacher.
   StepResults run(const StepInputs& given, double lr);
   /// Sets temperature, lambda and soft weight of the steps to come, captured or not; the rest must stay as it was.
   void distil_by(const DistillationSettings& settings) { settings_.distillation = settings; }

@@ -88,11 +88,12 @@ struct LayerReport {
 
 /// What a forward pass needs besides its input.
 struct ForwardContext {
-  bool training = false;          ///< batch statistics and dropout are on
-  Tensor dropout_key;             ///< dropout_key(seed, step << 16): another mask each step; needed in training
-  int dropouts = 0;               ///< counted up by each dropout layer of the pass: another mask each layer
-  std::optional<double> dropout;  ///< overrides every dropout probability
-  Tensor* auxiliary = nullptr;    ///< receives an auxiliary head's logits, if asked for and there is one
+  bool training = false;           ///< batch statistics and dropout are on
+  Tensor dropout_key;              ///< dropout_key(seed, step << 16): another mask each step; needed in training
+  int dropouts = 0;                ///< counted up by each dropout layer of the pass: another mask each layer
+  std::optional<double> dropout;   ///< overrides every dropout probability
+  std::optional<double> momentum;  ///< overrides every batch norm's momentum
+  Tensor* auxiliary = nullptr;     ///< receives an auxiliary head's logits, if asked for and there is one
   std::vector<LayerReport>* report = nullptr;  ///< receives one entry a layer
 };
 

@@ -1,6 +1,8 @@
 // Optimizers over a module's trainable parameters. See kernels/optimizer.h for the formulas.
 #pragma once
 
+#include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +19,9 @@ struct OptimizerSettings {
   bool nesterov = false;                          ///< SGD
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  ///< Adam, AdamW
   double weight_decay = 0;
+  bool decay_vectors = true;  ///< false: parameters of rank 0 or 1, which are biases and norms, do not decay
+  /// What the learning rate is multiplied by, by parameter name; 1 for those that are not named.
+  std::map<std::string, double> lr_factors = {};
   double max_norm = 0;  ///< clip the global gradient norm to this; 0: no clipping
 };
 
@@ -48,7 +53,18 @@ class Optimizer {
   };
   std::vector<Slot> slots_;
   OptimizerSettings settings_;
-  Tensor scalars_;  ///< a StepScalars on the parameters' device
+  /// Parameters that one launch takes: of one dtype, learning rate and weight decay.
+  struct Group {
+    DType dtype;
+    double lr_factor, weight_decay;
+    std::vector<std::size_t> slots;
+  };
+  void make_groups();
+  std::vector<ParameterStep> steps_of(std::span<const std::size_t> slots) const;  ///< of those that have a gradient
+  void clip();
+
+  std::vector<Group> groups_;
+  Tensor scalars_;  ///< a StepScalars for each group, on the parameters' device
   Tensor norm_;     ///< f64 [1] there; empty without clipping
   std::int64_t steps_ = 0;
 };

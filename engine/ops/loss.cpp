@@ -56,6 +56,13 @@ void record_loss(Tape& tape, const char* op, Tensor& loss, const Tensor& logits,
 
 }  // namespace
 
+Targets first_rows(const Targets& targets, std::int64_t count) {
+  Targets first = targets;
+  for (Tensor* tensor : {&first.labels, &first.labels2, &first.weight})
+    if (*tensor) *tensor = tensor->rows(0, count);
+  return first;
+}
+
 Tensor cross_entropy(const Tensor& logits, const Targets& targets) {
   const Rows rows = logit_rows("cross_entropy", logits);
   const HardTargets hard = hard_targets("cross_entropy", targets, rows);

@@ -14,6 +14,9 @@ struct Targets {
   double smoothing = 0;  ///< label smoothing in [0, 1)
 };
 
+/// The hard targets of the first `count` rows, as views.
+Targets first_rows(const Targets& targets, std::int64_t count);
+
 /// logits [n, classes] -> the mean cross-entropy, one element [1]. Saves the gradient (computed in the same pass).
 /// Throws Error on other shapes, a label out of range (naming the row), or empty labels.
 Tensor cross_entropy(const Tensor& logits, const Targets& targets);

@@ -37,7 +37,7 @@ TEST_CASE("parse_augmentation knows its words") {
   CHECK(parse_augmentation("crop").crop);
   CHECK_THROWS_AS(parse_augmentation("flip,rotate"), UsageError);
   CHECK(error_message([] { parse_augmentation("flip,rotate"); }) ==
-        "--augment: unknown 'rotate'; give none, or some of flip,crop,jitter");
+        "--augment: unknown 'rotate'; give none, or some of flip,crop,jitter,erase,randaugment");
   CHECK_THROWS_AS(parse_augmentation(""), UsageError);
   CHECK_THROWS_AS(parse_augmentation("none,flip"), UsageError);
 }

@@ -63,6 +63,21 @@ TEST_CASE("mixup draws from the seed, the epoch and the sample's name") {
   CHECK(first[0] != first[1]);
 }
 
+TEST_CASE("mixup blends rows with a label among themselves, and rows without") {
+  Batch batch = batch_of_four();
+  batch.labelled = 3;
+  Targets targets;
+  mixup(batch, targets, 0.4, 1, 5, test::Named({2, 2}));
+  const float* const w = targets.weight.data<float>();
+  const std::vector<std::int64_t> partner = {2, 1, 0, 3};
+  for (std::int64_t i = 0; i < 4; ++i) {
+    CHECK(targets.labels2.data<std::int64_t>()[i] == 10 + partner[i]);
+    for (std::int64_t j = 0; j < 2; ++j)
+      CHECK(std::abs(batch.inputs[1].data<float>()[2 * i + j] -
+                     (w[i] * kPixels[2 * i + j] + (1 - w[i]) * kPixels[2 * partner[i] + j])) <= 3 * 600 * 6e-8);
+  }
+}
+
 TEST_CASE("mixup of images without labels has no second label") {
   Batch batch = batch_of_four();
   batch.labels = {};

@@ -201,3 +201,47 @@ TEST_CASE("a training loop finds the bottom of a parabola") {
     CHECK(std::abs(weight.value() - 1) <= 1e-3);
   }
 }
+
+TEST_CASE("optimizer: weight decay may leave out vectors, and a parameter may have a learning rate of its own") {
+  for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw}) {
+    const auto steps = [&](const OptimizerSettings& settings, const Shape& shape, double lr) {
+      Parameter w;
+      w.value = Tensor::full(shape, 2, DType::f64).require_grad();
+      w.name = "w";
+      Optimizer optimizer({&w}, settings);
+      for (const double gradient : {1.0, -2.0, 0.5}) {
+        accumulate(*w.value.slot(), Tensor::full(shape, gradient, DType::f64));
+        optimizer.step(lr);
+      }
+      return w.value.data<double>()[0];
+    };
+    OptimizerSettings decays{.kind = kind, .weight_decay = 0.3};
+    OptimizerSettings spares = decays, none = decays, faster = decays;
+    spares.decay_vectors = false;
+    none.weight_decay = 0;
+    faster.lr_factors = {{"w", 3}, {"another", 7}};
+    CHECK(steps(decays, {1}, 0.1) == steps(decays, {1, 1}, 0.1));
+    CHECK(steps(spares, {1, 1}, 0.1) == steps(decays, {1, 1}, 0.1));
+    CHECK(steps(spares, {1}, 0.1) == steps(none, {1}, 0.1));
+    CHECK(steps(spares, {}, 0.1) == steps(none, {}, 0.1));
+    CHECK(steps(none, {1}, 0.1) != steps(decays, {1}, 0.1));
+    CHECK(steps(faster, {1}, 0.1) == about(steps(decays, {1}, 0.3)));
+  }
+}
+
+TEST_CASE("optimizer: clipping takes one norm over parameters of all learning rates") {
+  const auto run_two = [](const OptimizerSettings& settings) {
+    Weight a(2, "a"), b(1, "b");
+    Optimizer optimizer({&a.parameter, &b.parameter}, settings);
+    a.give(3);
+    b.give(4);
+    optimizer.step(0.1);
+    CHECK(optimizer.gradient_norm() == about(5));
+    return std::pair{a.value(), b.value()};
+  };
+  OptimizerSettings settings{.momentum = 0, .max_norm = 1};
+  settings.lr_factors = {{"b", 10}};
+  const auto [a, b] = run_two(settings);  // gradients 0.6 and 0.8
+  CHECK(a == about(2 - 0.06));
+  CHECK(b == about(1 - 0.8));
+}

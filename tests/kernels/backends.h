@@ -23,42 +23,45 @@ inline const Arithmetic kReferenceArithmetic = {
     .window_roundings = [](std::int64_t, std::int64_t) -> std::int64_t { return 2; },
     .softmax = kCpuArithmetic.softmax,
     .mean_over_classes = kCpuArithmetic.mean_over_classes,
-    .softmax_in_loss =
-        [](std::int64_t classes, double argument) {
-          return (static_cast<double>(classes) + 2 * argument + 8) * epsilon64;
-        }};
+    .softmax_in_loss = [](std::int64_t classes,
+                          double argument) { return (static_cast<double>(classes) + 2 * argument + 8) * epsilon64; }};
 
-/// Threads change seldom: to start them takes longer than a small kernel.
-inline void in_every_cpu_setting(const std::function<void(const Mode&)>& check) {
-  const SimdLevel level_before = simd_level();
-  const int threads_before = num_threads();
-  for (int threads = 1; threads <= 3; ++threads) {
-    set_num_threads(threads);
-    for (const SimdLevel level : available_levels()) {
-      set_simd_level(level);
-      const bool slow = level == SimdLevel::plain && threads != 2;
-      check({.name = simd_name(level) + (" " + std::to_string(threads)) + " threads",
-             .group = static_cast<int>(level),
-             .work = slow ? Work::usual : Work::much});
+/// The fast backend at one instruction set, whose tables it has, with 1, 2 and 3 threads.
+inline Backend cpu_backend(SimdLevel level) {
+  const bool slow = level == SimdLevel::plain;
+  const auto with_threads = [level, slow](const std::function<void(const Mode&)>& check) {
+    const SimdLevel level_before = simd_level();
+    const int threads_before = num_threads();
+    set_simd_level(level);
+    for (int threads = 1; threads <= 3; ++threads) {
+      set_num_threads(threads);
+      check({.name = std::to_string(threads) + " threads", .work = slow && threads != 2 ? Work::usual : Work::much});
     }
-  }
+    set_simd_level(level_before);
+    set_num_threads(threads_before);
+  };
+  const SimdLevel level_before = simd_level();
+  set_simd_level(level);
+  Backend backend = {.name = std::string("cpu ") + simd_name(level),
+                     .memory = Device::cpu,
+                     .f32 = &kernels_for(Device::cpu, DType::f32),
+                     .bf16 = &kernels_for(Device::cpu, DType::bf16),
+                     .arithmetic = kCpuArithmetic,
+                     .in_every_mode = with_threads,
+                     .work = Work::much};
   set_simd_level(level_before);
-  set_num_threads(threads_before);
+  return backend;
 }
 
 inline std::vector<Backend> cpu_backends() {
-  return {{.name = "cpu",
-           .memory = Device::cpu,
-           .f32 = &kernels_for(Device::cpu, DType::f32),
-           .bf16 = &kernels_for(Device::cpu, DType::bf16),
-           .arithmetic = kCpuArithmetic,
-           .in_every_mode = in_every_cpu_setting,
-           .work = Work::much},
-          {.name = "reference",
-           .memory = Device::cpu,
-           .f32 = &kernels_for(Device::reference, DType::f32),
-           .arithmetic = kReferenceArithmetic,
-           .in_every_mode = [](const auto& check) { check({.name = "loops"}); }}};
+  std::vector<Backend> backends;
+  for (const SimdLevel level : available_levels()) backends.push_back(cpu_backend(level));
+  backends.push_back({.name = "reference",
+                      .memory = Device::cpu,
+                      .f32 = &kernels_for(Device::reference, DType::f32),
+                      .arithmetic = kReferenceArithmetic,
+                      .in_every_mode = [](const auto& check) { check({.name = "loops"}); }});
+  return backends;
 }
 
 }  // namespace retort::test

@@ -50,11 +50,20 @@ std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector
   return seen;
 }
 
-/// Losses of steps of a small network while temperature, lambda and soft weight change; then its weights.
-std::vector<double> scheduled_steps(Device device, bool capture, SoftLoss loss, bool standardize) {
+/// Losses of steps of a small network while temperature, lambda and soft weight change; then its weights. Parameters
+/// fall into groups of the optimizer, and of the rows perhaps only the first have a label.
+std::vector<double> scheduled_steps(Device device, bool capture, SoftLoss loss, bool standardize,
+                                    std::optional<std::int64_t> labelled = {}) {
   const std::unique_ptr<Network> network = make_network(spec_of("mlp:6", 4, 5), 1);
   to_device(*network, device);
-  Optimizer optimizer(parameters(*network), {.kind = OptimizerKind::sgd, .momentum = 0.9});
+  OptimizerSettings optimizing{.kind = OptimizerKind::sgd, .momentum = 0.9};
+  if (labelled) {
+    optimizing.weight_decay = 0.01;
+    optimizing.decay_vectors = false;
+    optimizing.lr_factors = {{"layers.1.weight", 2}};
+    optimizing.max_norm = 1;
+  }
+  Optimizer optimizer(parameters(*network), optimizing);
   DistillationSettings settings{4, 0, Convention::convex, loss, standardize, 0.5};
   TrainingStep step(*network, optimizer, {.distillation = settings, .dropout = std::nullopt, .capture = capture});
   std::vector<double> seen;
@@ -67,7 +76,8 @@ std::vector<double> scheduled_steps(Device device, bool capture, SoftLoss loss, 
     const StepInputs inputs{.x = Tensor::from<float>({4, 4, 4, 3}, test::uniform(4 * 4 * 4 * 3, i, -2, 2)),
                             .labels = Tensor::from<std::int64_t>({4}, test::integers<std::int64_t>(4, i, 0, 4)),
                             .teacher = Tensor::from<float>({4, 5}, test::uniform(4 * 5, 100 + i, -3, 3)),
-                            .dropout_key = dropout_key(7, i << 16)};
+                            .dropout_key = dropout_key(7, i << 16),
+                            .labelled = labelled};
     Readback readback({step.run(inputs, 0.05).parts});
     for (const double value : on_host(readback.wait()[0])) seen.push_back(value);
   }
@@ -92,6 +102,18 @@ TEST_CASE("simt training: with every loss a graph follows a schedule, and traini
       // Six steps round in float here and there; losses are below 200, and a step multiplies what was lost by little.
       CHECK(test::worst(captured, cpu, [&](std::size_t i) { return 1e-4 * (1 + std::fabs(cpu[i])); }) <= 1);
     }
+}
+
+TEST_CASE("simt training: steps of rows with and without a label follow a schedule in a graph, as on the CPU") {
+  for (const SoftLoss loss : {SoftLoss::kd, SoftLoss::mse, SoftLoss::dist, SoftLoss::ttm, SoftLoss::wttm}) {
+    CAPTURE(static_cast<int>(loss));
+    const Device device = test::device_under_test();
+    const std::vector<double> captured = scheduled_steps(device, true, loss, false, 1);
+    CHECK(captured == scheduled_steps(device, false, loss, false, 1));
+    const std::vector<double> cpu = scheduled_steps(Device::cpu, false, loss, false, 1);
+    CHECK(test::worst(captured, cpu, [&](std::size_t i) { return 1e-4 * (1 + std::fabs(cpu[i])); }) <= 1);
+    CHECK(captured != scheduled_steps(device, true, loss, false, 2));
+  }
 }
 
 TEST_CASE("simt training: steps replayed from a graph give the bits of steps run one by one") {
