@@ -66,7 +66,7 @@ inline Bounds bounds(const Backend& backend, const Logits& logits, const Distill
   const bool convex = s.convention == Convention::convex;
   const double hard_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread),
                soft_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread / t);
-  const double of_hard = divergence_error(hard_noise, spread),
+  const double of_hard = logarithm_error(hard_noise),
                of_soft = (convex ? t * t : 1) * divergence_error(soft_noise, spread / t);
   const auto share = [&](double x) { return arithmetic.of_the_largest ? 1 : x; };
   const std::vector<double> of_z = softmax(logits, logits.z, 1), q = softmax(logits, logits.z, t),

@@ -100,7 +100,9 @@ inline Bounds dist_bounds(Rows rows, double temperature, const Seen& seen, doubl
 inline Bounds bounds(const Backend& backend, const Logits& logits, const DistillationSettings& s) {
   const Rows rows = logits.rows;
   const Seen seen = see(backend, logits, s.standardize);
-  const double t = s.temperature, spread = 2 * seen.range, classes = static_cast<double>(rows.classes);
+  // Standardised logits lie within two deviations of their mean, all but a few.
+  const double spread = s.standardize ? std::min(2 * seen.range, 4.0) : 2 * seen.range;
+  const double t = s.temperature, classes = static_cast<double>(rows.classes);
   const auto noise_at = [&](double temperature) {
     return backend.arithmetic.softmax_in_loss(rows.classes, spread / temperature) + seen.lost / temperature;
   };
@@ -128,8 +130,11 @@ inline Bounds bounds(const Backend& backend, const Logits& logits, const Distill
       gradient = 2 * noise_of_1 + kNkdOthers * t * 2 * noise;
       break;
     case SoftLoss::dist: {
+      // Centring leaves a part of the probabilities, their rounding all of it: a hundredth in columns of few rows.
+      const double most = 100 * noise;
       Bounds dist = dist_bounds(rows, t, seen, noise);
-      for (double& bound : dist.dz) bound = seen.back * bound * static_cast<double>(s.standardize ? rows.classes : 1);
+      dist.loss = std::min(dist.loss, most);
+      for (double& bound : dist.dz) bound = seen.back * std::min(bound, most / static_cast<double>(rows.rows));
       return dist;
     }
     case SoftLoss::ttm:
@@ -161,7 +166,7 @@ void check(const Backend& backend, const LossKernels& kernels, const Logits& log
   for (const DistillationSettings& s : settings)
     all.push_back({host.distillation(s, host.targets({})), bounds(backend, logits, s), {}});
   const double hard_noise = backend.arithmetic.softmax_in_loss(logits.rows.classes, 2 * logits.range),
-               of_hard = divergence_error(hard_noise, 2 * logits.range);
+               of_hard = logarithm_error(hard_noise);
   const Losses<T> there(backend, kernels, logits);
   for_each_mode(backend, [&](const Mode& mode) {
     if (!mode.affords(work)) return;
