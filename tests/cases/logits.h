@@ -94,9 +94,12 @@ struct Losses {
 
 inline Losses<double> oracle_losses(const Logits& logits) { return {host(), oracle().loss, logits}; }
 
-/// Bound on the cross-entropy of rows whose softmax has a relative error of `noise`; `argument` bounds the exponents. A
-/// logarithm of a probability errs by noise and by the exponent's own rounding, which noise covers; it is weighted with
-/// probabilities that err too.
+/// Bound on the error of a logarithm of a softmax whose relative error is `noise`: that of the sum under it, and as much
+/// for the exponent and for the mean over rows.
+inline double logarithm_error(double noise) { return 2 * noise; }
+
+/// Bound on the error of sum p (log p - log q): the logarithms', and p's own times differences of at most twice the
+/// exponents' bound.
 inline double divergence_error(double noise, double argument) { return noise * (2 + 2 * argument); }
 
 /// Losses and gradient within their bounds, rounded once.

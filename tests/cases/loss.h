@@ -66,7 +66,7 @@ inline Bounds bounds(const Backend& backend, const Logits& logits, const Distill
   const bool convex = s.convention == Convention::convex;
   const double hard_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread),
                soft_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread / t);
-  const double of_hard = divergence_error(hard_noise, spread),
+  const double of_hard = logarithm_error(hard_noise),
                of_soft = (convex ? t * t : 1) * divergence_error(soft_noise, spread / t);
   const auto share = [&](double x) { return arithmetic.of_the_largest ? 1 : x; };
   const std::vector<double> of_z = softmax(logits, logits.z, 1), q = softmax(logits, logits.z, t),
@@ -125,22 +125,30 @@ void check_cross_entropy(const Backend& backend, const LossKernels& kernels, con
   if (work > backend.work) return;
   CAPTURE(logits.rows.rows);
   CAPTURE(logits.rows.classes);
+  struct Expected {
+    Hard hard;
+    LossResult result;
+    Bounds bounds;
+  };
   const Losses<double> host = oracle_losses(logits);
-  const Losses<T> there(backend, kernels, logits);
+  std::vector<Expected> all;
   for (const bool mixup : {false, true})
     for (const double smoothing : {0.0, 0.1}) {
-      CAPTURE(mixup);
-      CAPTURE(smoothing);
       const Hard hard = {mixup, smoothing};
-      const LossResult expected = host.cross_entropy(host.targets(hard));
-      const Bounds allowed = bounds(backend, logits, {.lambda = 1}, hard);
-      for_each_mode(backend, [&](const Mode& mode) {
-        if (!mode.affords(work)) return;
-        const LossResult found = there.cross_entropy(there.targets(hard));
-        check_losses<T>(backend, found, expected, {allowed.losses[1]}, [&](std::size_t i) { return allowed.dz[i]; });
-        CHECK(there.cross_entropy(there.targets(hard), false).loss == found.loss);
-      });
+      all.push_back({hard, host.cross_entropy(host.targets(hard)), bounds(backend, logits, {.lambda = 1}, hard)});
     }
+  const Losses<T> there(backend, kernels, logits);
+  for_each_mode(backend, [&](const Mode& mode) {
+    if (!mode.affords(work)) return;
+    for (const Expected& expected : all) {
+      CAPTURE(expected.hard.mixup);
+      CAPTURE(expected.hard.smoothing);
+      const LossResult found = there.cross_entropy(there.targets(expected.hard));
+      check_losses<T>(backend, found, expected.result, {expected.bounds.losses[1]},
+                      [&](std::size_t i) { return expected.bounds.dz[i]; });
+      CHECK(there.cross_entropy(there.targets(expected.hard), false).loss == found.loss);
+    }
+  });
 }
 
 inline void equals_the_oracle(const Backend& backend) {
