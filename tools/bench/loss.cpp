@@ -98,8 +98,7 @@ void add_bench_loss(CLI::App& bench) {
   command->add_option("--rows", options->rows, "Batch size")->check(whole_number(1))->capture_default_str();
   command->add_option("--classes", options->classes, "Logits a row")->check(whole_number(1))->capture_default_str();
   command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
-  command->add_option("--loss", options->loss, soft_loss_words() + "; beside kd, cross-entropy")
-      ->capture_default_str();
+  command->add_option("--loss", options->loss, soft_loss_words() + "; beside kd, cross-entropy")->capture_default_str();
   command->callback([options] { run(*options); });
 }
 

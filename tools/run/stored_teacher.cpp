@@ -24,9 +24,9 @@ ImageSet image_set(std::string what, const Dataset& dataset) {
   return set;
 }
 
-/// What someone who saved an array of logits may have gone through, each a part of the next: the images used, those of
-/// the split before --limit and --skip-bad, those of both splits. A folder that holds both as folders of their own
-/// names its images by the split, so there the last is none.
+/// The sets of images that an array of logits without names may cover, each a part of the next: the images used, all
+/// of their split (before --limit and --skip-bad), all of both splits. The last is left out where train and val are
+/// folders of their own: names are then relative to the split's folder.
 std::vector<ImageSet> possible_sets(const Dataset& dataset, Split split, const DataOptions& data,
                                     const CommonOptions& common) {
   std::vector<ImageSet> sets = {image_set("images used", dataset)};

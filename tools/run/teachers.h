@@ -34,8 +34,8 @@ void check_teacher_classes(const Model& model, const std::string& file, const st
 /// Throws Error if the store was made by other models, or with another preprocessing.
 void check_store_teacher(const LogitStore& store, const std::string& path, const std::vector<Model>& models);
 
-/// Views of a teacher for whom no augmentation was named: crop and flip, or for grey sets of fixed size, whose signs
-/// rarely survive a mirror, jitter.
+/// The augmentation of a teacher's views where none is named: crop and flip; for grey images jitter, since digits and
+/// letters rarely survive a mirror.
 Augmentation default_view_augmentation(const Dataset& dataset);
 
 /// Hash of a tensor's elements.
