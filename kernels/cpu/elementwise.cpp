@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/reference/elementwise.h"
+#include "kernels/reference/table.h"
 #include "kernels/threads.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -189,7 +189,7 @@ void convert(Stream stream, std::int64_t n, DType from, const void* x, DType to,
   else if (from == DType::bf16 && to == DType::f32)
     RETORT_SIMD_SELECT(from_bf16)(n, static_cast<const BFloat16*>(x), static_cast<float*>(y));
   else
-    reference::convert(stream, n, from, x, to, y);
+    reference::table<float>().elementwise.convert(stream, n, from, x, to, y);
 }
 
 template <class T>
