@@ -9,11 +9,11 @@
 namespace retort {
 
 struct DeviceMemory {
-  /// True where work goes on after the call that asked for it. The simulator's does not, but is used as if it did.
+  /// True where work goes on after the call that asked for it. The simulator says true and has finished by then.
   bool asynchronous;
   /// Aligned to 256 bytes, contents undefined. Throws std::bad_alloc when there is no more.
   Required<void*(std::size_t bytes)> allocate;
-  /// Null is allowed. Work that was asked for before still finds the memory.
+  /// Null is allowed. Work asked for earlier may still use the memory.
   Required<void(void* memory)> release;
   /// host may be changed as soon as the call returns; device holds its bytes for all later work on the stream.
   Required<void(Stream, void* device, const void* host, std::size_t bytes)> upload;
@@ -23,8 +23,8 @@ struct DeviceMemory {
   /// Waits for all work on the stream.
   Required<void(Stream)> synchronize;
 
-  /// Host memory that the device reaches by itself: begin_download into it does not hold up the CPU. One thread at a
-  /// time.
+  /// Page-locked host memory, which the device reads and writes by itself: begin_download into it does not hold up the
+  /// CPU. One thread at a time.
   Required<void*(std::size_t bytes)> allocate_host;
   Required<void(void* memory)> release_host;
   /// As download, but returns at once: host holds the bytes when a mark recorded afterwards has been waited for.
@@ -33,8 +33,8 @@ struct DeviceMemory {
   Required<void*(Stream)> record_mark;
   Required<void(void* mark)> wait_mark;
 
-  /// From begin_capture to end_capture kernels and copies are not run but written down, as a graph that replay runs any
-  /// number of times with one call, on the same addresses. Nothing may wait for the device in between. Throws
+  /// From begin_capture to end_capture kernels and copies are recorded instead of run, into a graph that replay runs
+  /// any number of times with one call, on the same addresses. Nothing may wait for the device in between. Throws
   /// std::invalid_argument for devices without graphs.
   Required<void(Stream)> begin_capture;
   Required<void*(Stream)> end_capture;
@@ -47,8 +47,8 @@ bool device_available(Device device);
 /// Why not; an empty string if it is.
 const char* device_missing(Device device);
 
-/// Throws std::invalid_argument for a device that this build has not, std::runtime_error with CUDA's text where its
-/// driver will not start.
+/// Throws std::invalid_argument for a device that this build lacks, std::runtime_error with CUDA's text where its
+/// driver does not start.
 const DeviceMemory& memory_of(Device device);
 
 /// "cpu", "reference", "cuda", "simt"
