@@ -90,6 +90,12 @@ if(RETORT_CUDA)
   endif()
 endif()
 
+# The steps from a naive kernel to the one that ships: to learn from and to measure, never needed to train.
+option(RETORT_LADDER "Build the ladder of CUDA kernels (docs/ladder) into the program, for bench" ON)
+if(NOT RETORT_SIMT AND NOT RETORT_CUDA)
+  set(RETORT_LADDER OFF)
+endif()
+
 # cuBLAS and cuDNN, to measure against: their headers here, the libraries when the program runs.
 set(RETORT_VENDOR OFF)
 if(RETORT_CUDA AND NOT RETORT_STATIC)

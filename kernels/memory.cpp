@@ -1,3 +1,4 @@
+// The host's memory as a device's, and which devices this build and this machine have.
 #include "kernels/memory.h"
 
 #include <cstdlib>
@@ -24,7 +25,7 @@ void synchronize(Stream) {}
 void* record_mark(Stream) { return nullptr; }
 void wait_mark(void*) {}
 
-// Work on the host is done when it is asked for: there is nothing to write down.
+// Work on the host is done within the call that asks for it: a graph would have nothing to record.
 [[noreturn]] void no_graphs() { throw std::invalid_argument("graphs: the CPU has none; run the step itself"); }
 void begin_capture(Stream) { no_graphs(); }
 void* end_capture(Stream) { no_graphs(); }
@@ -57,7 +58,7 @@ const char* device_missing(Device device) {
   if (device == Device::cuda) return "is not in this build, which was made without nvcc";
 #endif
 #ifndef RETORT_SIMT
-  if (device == Device::simt) return "is not in this build, which was made without Boost.Context";
+  if (device == Device::simt) return "is not in this build, which was made without the simulator";
 #endif
   return "";
 }

@@ -3,15 +3,68 @@
 // Training reads x twice: once for the statistics, once to apply them with residual and ReLU. Sums of squares are taken
 // about each chunk's first row and merged by Chan's formula in double (Chan, Golub & LeVeque 1983), so that a large
 // mean costs no digits.
-#include "kernels/cuda/batch_norm.h"
+#include "kernels/batch_norm.h"
 
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/common.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
 
 constexpr int kThreads = 256;
+
+/// A BatchNormForward of T.
+template <class T>
+struct Forward {
+  const T* x;
+  const float *gamma, *beta;
+  const T* residual;
+  bool relu;
+  T* y;
+};
+
+template <class T>
+Forward<T> typed(const BatchNormForward& f) {
+  return {.x = static_cast<const T*>(f.x),
+          .gamma = static_cast<const float*>(f.gamma),
+          .beta = static_cast<const float*>(f.beta),
+          .residual = static_cast<const T*>(f.residual),
+          .relu = f.relu,
+          .y = static_cast<T*>(f.y)};
+}
+
+/// A BatchNormBackward of T.
+template <class T>
+struct Backward {
+  const T *x, *y, *dy;
+  const float *gamma, *beta, *mean, *inv_std;
+  bool relu;
+  T* dx;
+  float *dgamma, *dbeta;
+  T* dresidual;
+};
+
+template <class T>
+Backward<T> typed(const BatchNormBackward& b) {
+  return {.x = static_cast<const T*>(b.x),
+          .y = static_cast<const T*>(b.y),
+          .dy = static_cast<const T*>(b.dy),
+          .gamma = static_cast<const float*>(b.gamma),
+          .beta = static_cast<const float*>(b.beta),
+          .mean = static_cast<const float*>(b.mean),
+          .inv_std = static_cast<const float*>(b.inv_std),
+          .relu = b.relu,
+          .dx = static_cast<T*>(b.dx),
+          .dgamma = static_cast<float*>(b.dgamma),
+          .dbeta = static_cast<float*>(b.dbeta),
+          .dresidual = static_cast<T*>(b.dresidual)};
+}
+
+/// What a training step's statistics go to, [channels] each.
+struct Statistics {
+  float *mean, *inv_std, *running_mean, *running_var;
+};
 
 /// x - pivot and its square.
 template <class T>
@@ -32,8 +85,7 @@ struct Shifted {
 template <class T>
 __global__ void __launch_bounds__(kFinishThreads)
     finish_statistics(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, int chunks,
-                      const ColumnPair* partial, const T* x, double momentum, double eps, float* mean_out,
-                      float* inv_std_out, float* running_mean, float* running_var) {
+                      const ColumnPair* partial, const T* x, double momentum, double eps, Statistics out) {
   ColumnFinish finish;
   const std::int64_t c = finish.channel();
   const auto count = [&](int chunk) {
@@ -54,10 +106,11 @@ __global__ void __launch_bounds__(kFinishThreads)
   });
   if (!finish.writes(channels)) return;
   squares = squares < 0 ? 0 : squares;  // NaN stays
-  mean_out[c] = static_cast<float>(mean);
-  inv_std_out[c] = static_cast<float>(1 / sqrt(squares / all + eps));
-  running_mean[c] = static_cast<float>((1 - momentum) * running_mean[c] + momentum * mean);
-  running_var[c] = static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (rows > 1 ? all - 1 : 1));
+  out.mean[c] = static_cast<float>(mean);
+  out.inv_std[c] = static_cast<float>(1 / sqrt(squares / all + eps));
+  out.running_mean[c] = static_cast<float>((1 - momentum) * out.running_mean[c] + momentum * mean);
+  out.running_var[c] =
+      static_cast<float>((1 - momentum) * out.running_var[c] + momentum * squares / (rows > 1 ? all - 1 : 1));
 }
 
 __global__ void use_running_statistics(std::int64_t channels, const float* running_mean, const float* running_var,
@@ -85,43 +138,42 @@ __device__ inline float normalized(float x, float gamma, float beta, float mean,
 
 /// y = act(gamma (x - mean) inv_std + beta + residual), kN channels at a time.
 template <class T, int kN>
-__global__ void apply(std::int64_t packs, std::int64_t channels, const T* x, const float* gamma, const float* beta,
-                      const float* mean, const float* inv_std, const T* residual, bool relu, T* y) {
+__global__ void apply(std::int64_t packs, std::int64_t channels, Forward<T> f, const float* mean,
+                      const float* inv_std) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
     const std::int64_t c = i % per_row * kN;
-    const auto in = dev::load<Pack<T, kN>>(x + i * kN);
-    Pack<T, kN> out, more{};
-    if (residual) more = dev::load<Pack<T, kN>>(residual + i * kN);
+    const auto in = dev::load<Pack<T, kN>>(f.x + i * kN);
+    Pack<T, kN> out, residual{};
+    if (f.residual) residual = dev::load<Pack<T, kN>>(f.residual + i * kN);
     for (int j = 0; j < kN; ++j) {
-      float value = normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
-      if (residual) value += float(more.v[j]);
-      out.v[j] = T(relu && value < 0 ? 0 : value);
+      float value = normalized(float(in.v[j]), f.gamma[c + j], f.beta[c + j], mean[c + j], inv_std[c + j]);
+      if (f.residual) value += float(residual.v[j]);
+      out.v[j] = T(f.relu && value < 0 ? 0 : value);
     }
-    dev::store(y + i * kN, out);
+    dev::store(f.y + i * kN, out);
   }
 }
 
-/// dz and dz * xh, dz being what arrives before the activation and xh the normalised x. The activation's sign is y's
-/// or, where y is null, follows from x.
+/// dz and dz * xh: dz is the gradient that arrives before the activation, xh the normalised x. The activation's sign is
+/// y's or, where y is null, follows from x.
 template <class T>
 struct Gradients {
   using Sums = ColumnPair;
-  const T *x, *y, *dy;
-  const float *gamma, *beta, *mean, *inv_std;
-  bool relu;
+  Backward<T> b;
   template <int kN>
   __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
     const std::int64_t at = place.at(), c = place.channel;
-    const auto in = dev::load<Pack<T, kN>>(x + at), gradient = dev::load<Pack<T, kN>>(dy + at);
+    const auto in = dev::load<Pack<T, kN>>(b.x + at), gradient = dev::load<Pack<T, kN>>(b.dy + at);
     Pack<T, kN> out{};
-    if (relu && y) out = dev::load<Pack<T, kN>>(y + at);
+    if (b.relu && b.y) out = dev::load<Pack<T, kN>>(b.y + at);
     for (int j = 0; j < kN; ++j) {
       const float value =
-          y ? float(out.v[j]) : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
-      const float dz = relu && !(value > 0) ? 0 : float(gradient.v[j]);
+          b.y ? float(out.v[j])
+              : normalized(float(in.v[j]), b.gamma[c + j], b.beta[c + j], b.mean[c + j], b.inv_std[c + j]);
+      const float dz = b.relu && !(value > 0) ? 0 : float(gradient.v[j]);
       sums[j].first += dz;
-      sums[j].second += dz * ((float(in.v[j]) - mean[c + j]) * inv_std[c + j]);
+      sums[j].second += dz * ((float(in.v[j]) - b.mean[c + j]) * b.inv_std[c + j]);
     }
   }
 };
@@ -140,141 +192,125 @@ __global__ void __launch_bounds__(kFinishThreads)
   if (dgamma) dgamma[c] = static_cast<float>(second);
 }
 
+/// dx and dresidual. train: mean and inv_std were functions of x, and the gradient runs through them too.
 template <class T, int kN>
-__global__ void apply_gradients(std::int64_t packs, std::int64_t rows, std::int64_t channels, const T* x, const T* y,
-                                const T* dy, const float* gamma, const float* beta, const float* mean,
-                                const float* inv_std, const ColumnPair* sums, bool relu, bool train, T* dx,
-                                T* dresidual) {
+__global__ void apply_gradients(std::int64_t packs, std::int64_t rows, std::int64_t channels, Backward<T> b,
+                                const ColumnPair* sums, bool train) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
   const float share = 1 / static_cast<float>(rows);
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
     const std::int64_t c = i % per_row * kN;
-    auto dz = dev::load<Pack<T, kN>>(dy + i * kN);
-    const auto in = dev::load<Pack<T, kN>>(x + i * kN);
-    if (relu) {
+    auto dz = dev::load<Pack<T, kN>>(b.dy + i * kN);
+    const auto in = dev::load<Pack<T, kN>>(b.x + i * kN);
+    if (b.relu) {
       Pack<T, kN> out{};
-      if (y) out = dev::load<Pack<T, kN>>(y + i * kN);
+      if (b.y) out = dev::load<Pack<T, kN>>(b.y + i * kN);
       for (int j = 0; j < kN; ++j) {
         const float value =
-            y ? float(out.v[j]) : normalized(float(in.v[j]), gamma[c + j], beta[c + j], mean[c + j], inv_std[c + j]);
+            b.y ? float(out.v[j])
+                : normalized(float(in.v[j]), b.gamma[c + j], b.beta[c + j], b.mean[c + j], b.inv_std[c + j]);
         if (!(value > 0)) dz.v[j] = T(0.0f);
       }
     }
-    if (dresidual) dev::store(dresidual + i * kN, dz);
-    if (!dx) continue;
+    if (b.dresidual) dev::store(b.dresidual + i * kN, dz);
+    if (!b.dx) continue;
     Pack<T, kN> result;
     for (int j = 0; j < kN; ++j) {
       float value = float(dz.v[j]);
       if (train) {
-        const float xh = (float(in.v[j]) - mean[c + j]) * inv_std[c + j];
+        const float xh = (float(in.v[j]) - b.mean[c + j]) * b.inv_std[c + j];
         value -= (sums[c + j].first + xh * sums[c + j].second) * share;
       }
-      result.v[j] = T(gamma[c + j] * inv_std[c + j] * value);
+      result.v[j] = T(b.gamma[c + j] * b.inv_std[c + j] * value);
     }
-    dev::store(dx + i * kN, result);
+    dev::store(b.dx + i * kN, result);
   }
 }
 
 template <class T>
-void launch_apply(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f, const float* mean,
+void launch_apply(Stream stream, const BatchNormGeometry& g, const Forward<T>& f, const float* mean,
                   const float* inv_std) {
   const bool wide = g.channels % kPack<T> == 0 && aligned16(f.x) && aligned16(f.y) && aligned16(f.residual);
   const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
   dev::launch("batch_norm_apply", wide ? apply<T, kPack<T>> : apply<T, 1>, {{blocks_for(packs, kThreads)}, {kThreads}},
-              stream, packs, g.channels, static_cast<const T*>(f.x), static_cast<const float*>(f.gamma),
-              static_cast<const float*>(f.beta), mean, inv_std, static_cast<const T*>(f.residual), f.relu,
-              static_cast<T*>(f.y));
+              stream, packs, g.channels, f, mean, inv_std);
+}
+
+std::size_t workspace_bytes(const BatchNormGeometry& g) {
+  return static_cast<std::size_t>(g.channels) * sizeof(ColumnPair) + column_sums_bytes(g.rows, g.channels);
 }
 
 template <class T>
-void backward(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace, bool train) {
+void batch_norm_forward_train(Stream stream, const BatchNormGeometry& g, const BatchNormForward& arguments,
+                              double momentum, float* mean, float* inv_std, float* running_mean, float* running_var,
+                              void* workspace) {
+  const auto f = typed<T>(arguments);
+  auto* const partial = static_cast<ColumnPair*>(workspace);
+  column_sums<kPack<T>>("batch_norm_statistics", stream, g.rows, g.channels,
+                        g.channels % kPack<T> == 0 && aligned16(f.x), Shifted<T>{f.x}, partial);
+  dev::launch("batch_norm_statistics_finish", finish_statistics<T>, finish_grid(g.channels), stream, g.rows, g.channels,
+              chunk_rows(g.rows), column_chunks(g.rows), partial, f.x, momentum, arguments.eps,
+              Statistics{mean, inv_std, running_mean, running_var});
+  launch_apply(stream, g, f, mean, inv_std);
+}
+
+template <class T>
+void batch_norm_forward_eval(Stream stream, const BatchNormGeometry& g, const BatchNormForward& arguments,
+                             const float* running_mean, const float* running_var, float* mean, float* inv_std,
+                             void* workspace) {
+  auto* const scratch = static_cast<float*>(workspace);
+  if (!mean) mean = scratch;
+  if (!inv_std) inv_std = scratch + g.channels;
+  dev::launch("batch_norm_running", use_running_statistics, {{blocks_for(g.channels, kThreads)}, {kThreads}}, stream,
+              g.channels, running_mean, running_var, arguments.eps, mean, inv_std);
+  launch_apply(stream, g, typed<T>(arguments), mean, inv_std);
+}
+
+void batch_norm_fold(Stream stream, std::int64_t channels, const float* gamma, const float* beta,
+                     const float* running_mean, const float* running_var, double eps, const float* bias, float* scale,
+                     float* shift) {
+  dev::launch("batch_norm_fold", fold, {{blocks_for(channels, kThreads)}, {kThreads}}, stream, channels, gamma, beta,
+              running_mean, running_var, eps, bias, scale, shift);
+}
+
+template <class T>
+void batch_norm_apply(Stream stream, const BatchNormGeometry& g, const BatchNormForward& arguments, const float* mean,
+                      const float* inv_std, void*) {
+  launch_apply(stream, g, typed<T>(arguments), mean, inv_std);
+}
+
+template <class T, bool kTrain>
+void batch_norm_backward(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& arguments,
+                         void* workspace) {
+  const auto b = typed<T>(arguments);
   auto* const sums = static_cast<ColumnPair*>(workspace);
   auto* const partial = sums + g.channels;
-  const T *x = static_cast<const T*>(b.x), *y = static_cast<const T*>(b.y), *dy = static_cast<const T*>(b.dy);
-  const auto *mean = static_cast<const float*>(b.mean), *inv_std = static_cast<const float*>(b.inv_std);
-  const auto *gamma = static_cast<const float*>(b.gamma), *beta = static_cast<const float*>(b.beta);
-  const bool by_packs = g.channels % kPack<T> == 0 && aligned16(x) && aligned16(y) && aligned16(dy);
-  if (b.dgamma || b.dbeta || (train && b.dx)) {
-    column_sums<kPack<T>>("batch_norm_gradients", stream, g.rows, g.channels, by_packs,
-                          Gradients<T>{x, y, dy, gamma, beta, mean, inv_std, b.relu}, partial);
+  const bool by_packs = g.channels % kPack<T> == 0 && aligned16(b.x) && aligned16(b.y) && aligned16(b.dy);
+  if (b.dgamma || b.dbeta || (kTrain && b.dx)) {
+    column_sums<kPack<T>>("batch_norm_gradients", stream, g.rows, g.channels, by_packs, Gradients<T>{b}, partial);
     dev::launch("batch_norm_gradients_finish", finish_gradients, finish_grid(g.channels), stream, g.channels,
-                column_chunks(g.rows), partial, sums, static_cast<float*>(b.dbeta), static_cast<float*>(b.dgamma));
+                column_chunks(g.rows), partial, sums, b.dbeta, b.dgamma);
   }
   if (!b.dx && !b.dresidual) return;
   const bool wide = by_packs && aligned16(b.dx) && aligned16(b.dresidual);
   const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
   dev::launch("batch_norm_apply_gradients", wide ? apply_gradients<T, kPack<T>> : apply_gradients<T, 1>,
-              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, x, y, dy, gamma, beta,
-              mean, inv_std, sums, b.relu, train, static_cast<T*>(b.dx), static_cast<T*>(b.dresidual));
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, b, sums, kTrain);
 }
 
 }  // namespace
 
-std::size_t batch_norm_workspace_bytes(const BatchNormGeometry& g) {
-  return static_cast<std::size_t>(g.channels) * sizeof(ColumnPair) + column_sums_bytes(g.rows, g.channels);
-}
-
 template <class T>
-void batch_norm_forward_train(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f, double momentum,
-                              void* mean, void* inv_std, void* running_mean, void* running_var, void* workspace) {
-  auto* const partial = static_cast<ColumnPair*>(workspace);
-  const T* const x = static_cast<const T*>(f.x);
-  column_sums<kPack<T>>("batch_norm_statistics", stream, g.rows, g.channels, g.channels % kPack<T> == 0 && aligned16(x),
-                        Shifted<T>{x}, partial);
-  dev::launch("batch_norm_statistics_finish", finish_statistics<T>, finish_grid(g.channels), stream, g.rows, g.channels,
-              chunk_rows(g.rows), column_chunks(g.rows), partial, x, momentum, f.eps, static_cast<float*>(mean),
-              static_cast<float*>(inv_std), static_cast<float*>(running_mean), static_cast<float*>(running_var));
-  launch_apply<T>(stream, g, f, static_cast<const float*>(mean), static_cast<const float*>(inv_std));
+BatchNormKernels batch_norm() {
+  return {.workspace_bytes = workspace_bytes,
+          .forward_train = entry<batch_norm_forward_train<T>>,
+          .forward_eval = entry<batch_norm_forward_eval<T>>,
+          .fold = entry<batch_norm_fold>,
+          .apply = entry<batch_norm_apply<T>>,
+          .backward_train = batch_norm_backward<T, true>,
+          .backward_eval = batch_norm_backward<T, false>};
 }
-
-template <class T>
-void batch_norm_forward_eval(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f,
-                             const void* running_mean, const void* running_var, void* mean, void* inv_std,
-                             void* workspace) {
-  auto* const own_mean = static_cast<float*>(mean ? mean : workspace);
-  auto* const own_inv_std = inv_std ? static_cast<float*>(inv_std) : static_cast<float*>(workspace) + g.channels;
-  dev::launch("batch_norm_running", use_running_statistics, {{blocks_for(g.channels, kThreads)}, {kThreads}}, stream,
-              g.channels, static_cast<const float*>(running_mean), static_cast<const float*>(running_var), f.eps,
-              own_mean, own_inv_std);
-  launch_apply<T>(stream, g, f, own_mean, own_inv_std);
-}
-
-void batch_norm_fold(Stream stream, std::int64_t channels, const void* gamma, const void* beta,
-                     const void* running_mean, const void* running_var, double eps, const void* bias, void* scale,
-                     void* shift) {
-  dev::launch("batch_norm_fold", fold, {{blocks_for(channels, kThreads)}, {kThreads}}, stream, channels,
-              static_cast<const float*>(gamma), static_cast<const float*>(beta),
-              static_cast<const float*>(running_mean), static_cast<const float*>(running_var), eps,
-              static_cast<const float*>(bias), static_cast<float*>(scale), static_cast<float*>(shift));
-}
-
-template <class T>
-void batch_norm_apply(Stream stream, const BatchNormGeometry& g, const BatchNormForward& f, const void* mean,
-                      const void* inv_std, void*) {
-  launch_apply<T>(stream, g, f, static_cast<const float*>(mean), static_cast<const float*>(inv_std));
-}
-
-template <class T>
-void batch_norm_backward_train(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace) {
-  backward<T>(stream, g, b, workspace, true);
-}
-
-template <class T>
-void batch_norm_backward_eval(Stream stream, const BatchNormGeometry& g, const BatchNormBackward& b, void* workspace) {
-  backward<T>(stream, g, b, workspace, false);
-}
-
-#define RETORT_INSTANTIATE(T)                                                                                         \
-  template void batch_norm_forward_train<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, double, void*, \
-                                            void*, void*, void*, void*);                                              \
-  template void batch_norm_forward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,    \
-                                           const void*, void*, void*, void*);                                         \
-  template void batch_norm_apply<T>(Stream, const BatchNormGeometry&, const BatchNormForward&, const void*,           \
-                                    const void*, void*);                                                              \
-  template void batch_norm_backward_train<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);      \
-  template void batch_norm_backward_eval<T>(Stream, const BatchNormGeometry&, const BatchNormBackward&, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+template BatchNormKernels batch_norm<float>();
+template BatchNormKernels batch_norm<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

@@ -1,11 +1,15 @@
-// From a convolution's geometry to launches of implicit_gemm. Included by one source per kind of arithmetic.
+// Convolutions and matrix products (contracts: kernels/conv2d.h, kernels/gemm.h) as launches of implicit_gemm. Buffers
+// are aligned to 16 bytes. Included by one source per kind of arithmetic: exact_f32, tf32 (f32 operands rounded to 10
+// bits of mantissa, on tensor cores) and bf16 (bf16 operands, f32 sums; the gradients of filters are f32).
 #pragma once
 
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/cuda/conv2d.h"
+#include "kernels/conv2d.h"
 #include "kernels/cuda/implicit_gemm.h"
+#include "kernels/entry.h"
+#include "kernels/gemm.h"
 
 namespace retort::RETORT_BACKEND {
 
@@ -51,11 +55,14 @@ class Scratch {
   Scratch() = default;
   explicit Scratch(void* memory) : memory_(static_cast<char*>(memory)), sizing_(false) {}
   bool sizing() const { return sizing_; }
-  void* take(std::size_t bytes) {
-    void* const at = sizing_ ? nullptr : memory_ + used_;
-    used_ += (bytes + 255) / 256 * 256;
-    return at;
+  /// Memory for n elements, aligned to 256 bytes; null while sizing.
+  template <class T>
+  T* take(std::int64_t n) {
+    char* const at = sizing_ ? nullptr : memory_ + used_;
+    grow(static_cast<std::size_t>(n) * sizeof(T));
+    return reinterpret_cast<T*>(at);
   }
+  void grow(std::size_t bytes) { used_ += (bytes + 255) / 256 * 256; }
   std::size_t used() const { return used_; }
 
  private:
@@ -80,24 +87,21 @@ __global__ void pad_channels(std::int64_t n, int rows, int rows_padded, int grou
 }
 
 /// The operand with rows and runs of channels whose lengths are multiples of a pack: 16-byte copies need that.
-template <class Kind>
-const void* pad(Stream stream, Scratch& scratch, std::int64_t outer, std::int64_t rows, std::int64_t rows_padded,
-                std::int64_t groups, std::int64_t inner, const void* x) {
-  using T = typename Kind::Element;
+template <class Kind, class T = typename Kind::Element>
+const T* pad(Stream stream, Scratch& scratch, std::int64_t outer, std::int64_t rows, std::int64_t rows_padded,
+             std::int64_t groups, std::int64_t inner, const T* x) {
   const int inner_padded = padded<Kind>(inner);
   if (rows == rows_padded && inner == inner_padded) return x;
   const std::int64_t n = outer * rows_padded * groups * inner_padded;
-  void* const y = scratch.take(static_cast<std::size_t>(n) * sizeof(T));
+  T* const y = scratch.take<T>(n);
   if (!scratch.sizing() && n > 0)
     dev::launch("pad_channels", pad_channels<T>, {{blocks_for(n, 256)}, {256}}, stream, n, static_cast<int>(rows),
-                static_cast<int>(rows_padded), static_cast<int>(groups), static_cast<int>(inner), inner_padded,
-                static_cast<const T*>(x), static_cast<T*>(y));
+                static_cast<int>(rows_padded), static_cast<int>(groups), static_cast<int>(inner), inner_padded, x, y);
   return y;
 }
 
-template <class Kind, Pass kPass, class Shape>
-void launch_tiles(const char* name, Stream stream, const GemmArguments& g, int splits) {
-  using T = typename Kind::Element;
+template <class Kind, Pass kPass, class Shape, class T = typename Kind::Element>
+void launch_tiles(const char* name, Stream stream, const GemmArguments<T>& g, int splits) {
   const std::int64_t tiles = std::int64_t{(g.m + Shape::kM - 1) / Shape::kM} * ((g.n + Shape::kN - 1) / Shape::kN);
   dev::launch(name, implicit_gemm<T, Kind::kMath, kPass, Shape>,
               {{static_cast<unsigned>(tiles), static_cast<unsigned>(g.groups), static_cast<unsigned>(splits)},
@@ -107,9 +111,8 @@ void launch_tiles(const char* name, Stream stream, const GemmArguments& g, int s
 }
 
 /// Chooses tile and splits for g's extents, and launches.
-template <class Kind, Pass kPass>
-void multiply(const char* name, Stream stream, Scratch& scratch, GemmArguments g) {
-  using T = typename Kind::Element;
+template <class Kind, Pass kPass, class T = typename Kind::Element>
+void multiply(const char* name, Stream stream, Scratch& scratch, GemmArguments<T> g) {
   if (std::int64_t{g.m} * g.n * g.groups == 0) return;
   const auto tiles = [&](int m, int n) { return std::int64_t{(g.m + m - 1) / m} * ((g.n + n - 1) / n) * g.groups; };
   const bool narrow = g.n <= 64 && g.m > 64, large = g.n > 64 && g.m > 64 && tiles(128, 128) >= kBusy / 4;
@@ -122,9 +125,7 @@ void multiply(const char* name, Stream stream, Scratch& scratch, GemmArguments g
   const std::int64_t per_split = (slices + splits - 1) / splits;
   splits = per_split > 0 ? (slices + per_split - 1) / per_split : 1;
   g.k_slice = static_cast<int>(per_split * kDepth<T>);
-  if (splits > 1)
-    g.partial = static_cast<float*>(scratch.take(static_cast<std::size_t>(splits * g.groups) *
-                                                 static_cast<std::size_t>(g.m) * static_cast<std::size_t>(g.n) * 4));
+  if (splits > 1) g.partial = scratch.take<float>(splits * g.groups * g.m * g.n);
   if (scratch.sizing()) return;
   const int parts = static_cast<int>(splits);
   if (large)
@@ -138,48 +139,50 @@ void multiply(const char* name, Stream stream, Scratch& scratch, GemmArguments g
                 {{blocks_for(std::int64_t{g.m} * g.groups * ((g.n + 1) / 2), 256)}, {256}}, stream, g, parts);
 }
 
-int number(std::int64_t value) { return static_cast<int>(value); }
+int to_int(std::int64_t value) { return static_cast<int>(value); }
 
 /// The window of a convolution over x, whose channels are padded.
-template <class Kind>
-Gather window(const Conv2dGeometry& g, const void* x) {
+template <class Kind, class T = typename Kind::Element>
+Gather<T> window(const Conv2dGeometry& g, const T* x) {
   const int channels = padded<Kind>(g.c_per_group());
   return {.image = x,
-          .images = number(g.n),
-          .h = number(g.h),
-          .w = number(g.w),
-          .pitch = channels * number(g.groups),
-          .rows = number(g.p()),
-          .columns = number(g.q()),
-          .mul_h = number(g.stride_h),
-          .mul_w = number(g.stride_w),
-          .off_h = -number(g.pad_h),
-          .off_w = -number(g.pad_w),
-          .step_h = number(g.dilation_h),
-          .step_w = number(g.dilation_w),
-          .taps_h = number(g.r),
-          .taps_w = number(g.s),
+          .images = to_int(g.n),
+          .h = to_int(g.h),
+          .w = to_int(g.w),
+          .pitch = channels * to_int(g.groups),
+          .rows = to_int(g.p()),
+          .columns = to_int(g.q()),
+          .mul_h = to_int(g.stride_h),
+          .mul_w = to_int(g.stride_w),
+          .off_h = -to_int(g.pad_h),
+          .off_w = -to_int(g.pad_w),
+          .step_h = to_int(g.dilation_h),
+          .step_w = to_int(g.dilation_w),
+          .taps_h = to_int(g.r),
+          .taps_w = to_int(g.s),
           .channels = channels};
 }
 
-template <class Kind>
-void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* x, const void* w,
-           const ConvEpilogue& epilogue, void* y) {
-  const int cp = padded<Kind>(g.c_per_group()), kp = padded<Kind>(g.k_per_group()), groups = number(g.groups);
+// The lists that are assigned below name their types: without one, nvcc 13 drops the designators of a list in a
+// template.
+template <class Kind, class T = typename Kind::Element>
+void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* x, const T* w,
+           const ConvEpilogue& epilogue, T* y) {
+  const int cp = padded<Kind>(g.c_per_group()), kp = padded<Kind>(g.k_per_group()), groups = to_int(g.groups);
   x = pad<Kind>(stream, scratch, g.n * g.h * g.w, 1, 1, g.groups, g.c_per_group(), x);
   w = pad<Kind>(stream, scratch, g.r * g.s, g.c_per_group(), cp, g.groups, g.k_per_group(), w);
-  GemmArguments a{};
+  GemmArguments<T> a{};
   a.a = window<Kind>(g, x);
-  a.b = {.data = w, .pitch = kp * groups};
-  a.c = {.data = y,
-         .scale = static_cast<const float*>(epilogue.scale),
-         .bias = static_cast<const float*>(epilogue.bias),
-         .residual = epilogue.residual,
-         .relu = epilogue.relu,
-         .pitch = number(g.k)};
-  a.m = number(g.n * g.p() * g.q());
-  a.n = number(g.k_per_group());
-  a.k = number(g.r * g.s) * cp;
+  a.b = Operand<T>{.data = w, .pitch = kp * groups};
+  a.c = Output<T>{.data = y,
+                  .scale = static_cast<const float*>(epilogue.scale),
+                  .bias = static_cast<const float*>(epilogue.bias),
+                  .residual = static_cast<const T*>(epilogue.residual),
+                  .relu = epilogue.relu,
+                  .pitch = to_int(g.k)};
+  a.m = to_int(g.n * g.p() * g.q());
+  a.n = to_int(g.k_per_group());
+  a.k = to_int(g.r * g.s) * cp;
   a.groups = groups;
   a.a_group = cp;
   a.b_group = kp;
@@ -199,11 +202,11 @@ Taps taps_of_class(std::int64_t residue, std::int64_t pad, std::int64_t stride, 
   const std::int64_t step = stride / std::gcd(stride, dilation);
   for (std::int64_t r = 0; r < std::min(extent, step); ++r) {
     if ((residue + pad - r * dilation) % stride != 0) continue;
-    taps.first = number(r);
-    taps.step = number(step);
-    taps.count = number((extent - r + step - 1) / step);
-    taps.offset = number((residue + pad - r * dilation) / stride);
-    taps.move = -number(step * dilation / stride);
+    taps.first = to_int(r);
+    taps.step = to_int(step);
+    taps.count = to_int((extent - r + step - 1) / step);
+    taps.offset = to_int((residue + pad - r * dilation) / stride);
+    taps.move = -to_int(step * dilation / stride);
     break;
   }
   return taps;
@@ -211,62 +214,62 @@ Taps taps_of_class(std::int64_t residue, std::int64_t pad, std::int64_t stride, 
 
 /// dx, one residue class of the stride at a time: inputs (i * stride_h + row, j * stride_w + column) see the same taps,
 /// so each class is a convolution of stride 1 over dy and nothing is multiplied by the zeros between strided outputs.
-template <class Kind>
-void dgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* dy, const void* w, const void* bias,
-           bool relu, void* dx) {
-  const int kp = padded<Kind>(g.k_per_group()), groups = number(g.groups);
+template <class Kind, class T = typename Kind::Element>
+void dgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* dy, const T* w, const float* bias,
+           bool relu, T* dx) {
+  const int kp = padded<Kind>(g.k_per_group()), groups = to_int(g.groups);
   dy = pad<Kind>(stream, scratch, g.n * g.p() * g.q(), 1, 1, g.groups, g.k_per_group(), dy);
   w = pad<Kind>(stream, scratch, g.r * g.s, g.c_per_group(), g.c_per_group(), g.groups, g.k_per_group(), w);
   // The classes run one after another: they share the memory for their splits.
-  std::size_t most = scratch.used();
+  std::size_t largest = scratch.used();
   for (std::int64_t row = 0; row < std::min(g.stride_h, g.h); ++row)
     for (std::int64_t column = 0; column < std::min(g.stride_w, g.w); ++column) {
       const Taps down = taps_of_class(row, g.pad_h, g.stride_h, g.dilation_h, g.r);
       const Taps across = taps_of_class(column, g.pad_w, g.stride_w, g.dilation_w, g.s);
-      const int rows = number((g.h - row + g.stride_h - 1) / g.stride_h);
-      const int columns = number((g.w - column + g.stride_w - 1) / g.stride_w);
+      const int rows = to_int((g.h - row + g.stride_h - 1) / g.stride_h);
+      const int columns = to_int((g.w - column + g.stride_w - 1) / g.stride_w);
       const int taps_w = across.count > 0 ? across.count : 1;
-      GemmArguments a{};
-      a.a = {.image = dy,
-             .images = number(g.n),
-             .h = number(g.p()),
-             .w = number(g.q()),
-             .pitch = kp * groups,
-             .rows = rows,
-             .columns = columns,
-             .mul_h = 1,
-             .mul_w = 1,
-             .off_h = down.offset,
-             .off_w = across.offset,
-             .step_h = down.move,
-             .step_w = across.move,
-             .taps_h = down.count,
-             .taps_w = taps_w,
-             .channels = kp};
-      a.b = {.data = w,
-             .pitch = kp * groups,
-             .rows = number(g.c_per_group()),
-             .filter_s = number(g.s),
-             .first_r = down.first,
-             .first_s = across.first,
-             .step_r = down.step,
-             .step_s = across.step,
-             .taps_w = taps_w,
-             .channels = kp};
-      a.c = {.data = dx,
-             .bias = static_cast<const float*>(bias),
-             .relu = relu,
-             .pitch = number(g.c),
-             .rows = rows,
-             .columns = columns,
-             .h = number(g.h),
-             .w = number(g.w),
-             .mul_h = number(g.stride_h),
-             .mul_w = number(g.stride_w),
-             .off_h = number(row),
-             .off_w = number(column)};
-      a.m = number(g.n) * rows * columns;
-      a.n = number(g.c_per_group());
+      GemmArguments<T> a{};
+      a.a = Gather<T>{.image = dy,
+                      .images = to_int(g.n),
+                      .h = to_int(g.p()),
+                      .w = to_int(g.q()),
+                      .pitch = kp * groups,
+                      .rows = rows,
+                      .columns = columns,
+                      .mul_h = 1,
+                      .mul_w = 1,
+                      .off_h = down.offset,
+                      .off_w = across.offset,
+                      .step_h = down.move,
+                      .step_w = across.move,
+                      .taps_h = down.count,
+                      .taps_w = taps_w,
+                      .channels = kp};
+      a.b = Operand<T>{.data = w,
+                       .pitch = kp * groups,
+                       .rows = to_int(g.c_per_group()),
+                       .filter_s = to_int(g.s),
+                       .first_r = down.first,
+                       .first_s = across.first,
+                       .step_r = down.step,
+                       .step_s = across.step,
+                       .taps_w = taps_w,
+                       .channels = kp};
+      a.c = Output<T>{.data = dx,
+                      .bias = bias,
+                      .relu = relu,
+                      .pitch = to_int(g.c),
+                      .rows = rows,
+                      .columns = columns,
+                      .h = to_int(g.h),
+                      .w = to_int(g.w),
+                      .mul_h = to_int(g.stride_h),
+                      .mul_w = to_int(g.stride_w),
+                      .off_h = to_int(row),
+                      .off_w = to_int(column)};
+      a.m = to_int(g.n) * rows * columns;
+      a.n = to_int(g.c_per_group());
       a.k = down.count * across.count * kp;
       a.groups = groups;
       a.a_group = kp;
@@ -274,30 +277,45 @@ void dgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void*
       a.n_group = a.n;
       Scratch own = scratch;
       multiply<Kind, Pass::dgrad>("conv2d_dgrad", stream, own, a);
-      most = std::max(most, own.used());
+      largest = std::max(largest, own.used());
     }
-  scratch.take(most - scratch.used());
+  scratch.grow(largest - scratch.used());
 }
 
-template <class Kind>
-void wgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void* x, const void* dy, const void* bias,
-           bool relu, bool f32, void* dw) {
-  const int cp = padded<Kind>(g.c_per_group()), kp = padded<Kind>(g.k_per_group()), groups = number(g.groups);
+/// Where a product goes that may be a parameter's gradient, which is f32 beside bf16 too: one of the two is null.
+template <class T>
+struct Product {
+  T* data = nullptr;
+  float* data_f32 = nullptr;
+};
+
+template <class T>
+Product<T> parameter_gradient(float* data) {
+  if constexpr (sizeof(T) == sizeof(float))
+    return {data, nullptr};
+  else
+    return {nullptr, data};
+}
+
+template <class Kind, class T = typename Kind::Element>
+void wgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* x, const T* dy, const float* bias,
+           bool relu, Product<T> dw) {
+  const int cp = padded<Kind>(g.c_per_group()), kp = padded<Kind>(g.k_per_group()), groups = to_int(g.groups);
   x = pad<Kind>(stream, scratch, g.n * g.h * g.w, 1, 1, g.groups, g.c_per_group(), x);
   dy = pad<Kind>(stream, scratch, g.n * g.p() * g.q(), 1, 1, g.groups, g.k_per_group(), dy);
-  GemmArguments a{};
+  GemmArguments<T> a{};
   a.a = window<Kind>(g, x);
-  a.b = {.data = dy, .pitch = kp * groups};
-  a.c = {.data = dw,
-         .bias = static_cast<const float*>(bias),
-         .relu = relu,
-         .f32 = f32,
-         .pitch = number(g.k),
-         .channels = number(g.c_per_group()),
-         .padded = cp};
-  a.m = number(g.r * g.s) * cp;
-  a.n = number(g.k_per_group());
-  a.k = number(g.n * g.p() * g.q());
+  a.b = Operand<T>{.data = dy, .pitch = kp * groups};
+  a.c = Output<T>{.data = dw.data,
+                  .data_f32 = dw.data_f32,
+                  .bias = bias,
+                  .relu = relu,
+                  .pitch = to_int(g.k),
+                  .channels = to_int(g.c_per_group()),
+                  .padded = cp};
+  a.m = to_int(g.r * g.s) * cp;
+  a.n = to_int(g.k_per_group());
+  a.k = to_int(g.n * g.p() * g.q());
   a.groups = groups;
   a.a_group = cp;
   a.b_group = kp;
@@ -306,108 +324,117 @@ void wgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const void*
 }
 
 /// C = A^T B^T, A stored [k, m], B [n, k].
-template <class Kind>
-void both(Stream stream, Scratch& scratch, const GemmGeometry& g, const void* a_, const void* b_, const void* bias,
-          bool relu, void* c) {
+template <class Kind, class T = typename Kind::Element>
+void both_transposed(Stream stream, Scratch& scratch, const GemmGeometry& g, const T* a_stored, const T* b_stored,
+                     const float* bias, bool relu, Product<T> c) {
   const int mp = padded<Kind>(g.m), kp = padded<Kind>(g.k);
-  a_ = pad<Kind>(stream, scratch, g.k, 1, 1, 1, g.m, a_);
-  b_ = pad<Kind>(stream, scratch, g.n, 1, 1, 1, g.k, b_);
-  GemmArguments a{};
-  a.a = {.image = a_,
-         .images = number(g.k),
-         .h = 1,
-         .w = 1,
-         .pitch = mp,
-         .rows = 1,
-         .columns = 1,
-         .mul_h = 1,
-         .mul_w = 1,
-         .taps_h = 1,
-         .taps_w = 1,
-         .channels = mp};
-  a.b = {.data = b_,
-         .pitch = kp,
-         .rows = number(g.n),
-         .filter_s = 1,
-         .step_r = 1,
-         .step_s = 1,
-         .taps_w = 1,
-         .channels = kp};
-  a.c = {.data = c, .bias = static_cast<const float*>(bias), .relu = relu, .f32 = g.parameter_c, .pitch = number(g.n)};
-  a.m = number(g.m);
-  a.n = number(g.n);
-  a.k = number(g.k);
+  a_stored = pad<Kind>(stream, scratch, g.k, 1, 1, 1, g.m, a_stored);
+  b_stored = pad<Kind>(stream, scratch, g.n, 1, 1, 1, g.k, b_stored);
+  GemmArguments<T> a{};
+  a.a = Gather<T>{.image = a_stored,
+                  .images = to_int(g.k),
+                  .h = 1,
+                  .w = 1,
+                  .pitch = mp,
+                  .rows = 1,
+                  .columns = 1,
+                  .mul_h = 1,
+                  .mul_w = 1,
+                  .taps_h = 1,
+                  .taps_w = 1,
+                  .channels = mp};
+  a.b = Operand<T>{.data = b_stored,
+                   .pitch = kp,
+                   .rows = to_int(g.n),
+                   .filter_s = 1,
+                   .step_r = 1,
+                   .step_s = 1,
+                   .taps_w = 1,
+                   .channels = kp};
+  a.c = Output<T>{.data = c.data, .data_f32 = c.data_f32, .bias = bias, .relu = relu, .pitch = to_int(g.n)};
+  a.m = to_int(g.m);
+  a.n = to_int(g.n);
+  a.k = to_int(g.k);
   a.groups = 1;
-  multiply<Kind, Pass::both>("gemm", stream, scratch, a);
+  multiply<Kind, Pass::both_transposed>("gemm", stream, scratch, a);
 }
 
-template <class Kind>
-void gemm(Stream stream, Scratch& scratch, const GemmGeometry& g, const void* a, const void* b, const void* bias,
-          bool relu, void* c) {
+/// With A as it is C has the elements' type: only transposed products are parameters' gradients.
+template <class Kind, class T = typename Kind::Element>
+void multiply_matrices(Stream stream, Scratch& scratch, const GemmGeometry& g, const T* a, const T* b,
+                       const float* bias, bool relu, Product<T> c) {
   // A product is a convolution of 1 x 1 over images of one pixel.
   if (g.transpose_a && g.transpose_b)
-    both<Kind>(stream, scratch, g, a, b, bias, relu, c);
+    both_transposed<Kind>(stream, scratch, g, a, b, bias, relu, c);
   else if (g.transpose_a)
-    wgrad<Kind>(stream, scratch, {.n = g.k, .c = g.m, .k = g.n}, a, b, bias, relu, g.parameter_c, c);
+    wgrad<Kind>(stream, scratch, {.n = g.k, .c = g.m, .k = g.n}, a, b, bias, relu, c);
   else if (g.transpose_b)
-    dgrad<Kind>(stream, scratch, {.n = g.m, .c = g.n, .k = g.k}, a, b, bias, relu, c);
+    dgrad<Kind>(stream, scratch, {.n = g.m, .c = g.n, .k = g.k}, a, b, bias, relu, c.data);
   else
-    fprop<Kind>(stream, scratch, {.n = g.m, .c = g.k, .k = g.n}, a, b, {.bias = bias, .relu = relu}, c);
+    fprop<Kind>(stream, scratch, {.n = g.m, .c = g.k, .k = g.n}, a, b, {.bias = bias, .relu = relu}, c.data);
+}
+
+template <class Kind, class T = typename Kind::Element>
+std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  Scratch scratch;
+  switch (pass) {
+    case ConvPass::fprop: fprop<Kind, T>({}, scratch, g, nullptr, nullptr, {}, nullptr); break;
+    case ConvPass::dgrad: dgrad<Kind, T>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr); break;
+    case ConvPass::wgrad: wgrad<Kind, T>({}, scratch, g, nullptr, nullptr, nullptr, false, {}); break;
+  }
+  return scratch.used();
+}
+
+template <class Kind, class T = typename Kind::Element>
+void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const T* x, const T* w, const ConvEpilogue& epilogue, T* y,
+                  void* workspace) {
+  Scratch scratch(workspace);
+  fprop<Kind>(stream, scratch, g, x, w, epilogue, y);
+}
+
+template <class Kind, class T = typename Kind::Element>
+void conv2d_dgrad(Stream stream, const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {
+  Scratch scratch(workspace);
+  dgrad<Kind>(stream, scratch, g, dy, w, nullptr, false, dx);
+}
+
+template <class Kind, class T = typename Kind::Element>
+void conv2d_wgrad(Stream stream, const Conv2dGeometry& g, const T* x, const T* dy, float* dw, void* workspace) {
+  Scratch scratch(workspace);
+  wgrad<Kind>(stream, scratch, g, x, dy, nullptr, false, parameter_gradient<T>(dw));
+}
+
+template <class Kind, class T = typename Kind::Element>
+std::size_t gemm_workspace_bytes(const GemmGeometry& g) {
+  Scratch scratch;
+  multiply_matrices<Kind, T>({}, scratch, g, nullptr, nullptr, nullptr, false, {});
+  return scratch.used();
+}
+
+/// c is f32 or of the elements' type, as g.parameter_c says.
+template <class Kind, class T = typename Kind::Element>
+void gemm_run(Stream stream, const GemmGeometry& g, const T* a, const T* b, const float* bias, bool relu, void* c,
+              void* workspace) {
+  Scratch scratch(workspace);
+  const bool gradient = g.parameter_c && g.transpose_a;
+  const auto product =
+      gradient ? parameter_gradient<T>(static_cast<float*>(c)) : Product<T>{static_cast<T*>(c), nullptr};
+  multiply_matrices<Kind>(stream, scratch, g, a, b, bias, relu, product);
 }
 
 }  // namespace
 
 template <class Kind>
-std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
-  Scratch scratch;
-  switch (pass) {
-    case ConvPass::fprop: fprop<Kind>({}, scratch, g, nullptr, nullptr, {}, nullptr); break;
-    case ConvPass::dgrad: dgrad<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr); break;
-    case ConvPass::wgrad: wgrad<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, true, nullptr); break;
-  }
-  return scratch.used();
+Conv2dKernels conv2d() {
+  return {.workspace_bytes = conv2d_workspace_bytes<Kind>,
+          .fprop = entry<conv2d_fprop<Kind>>,
+          .dgrad = entry<conv2d_dgrad<Kind>>,
+          .wgrad = entry<conv2d_wgrad<Kind>>};
 }
 
 template <class Kind>
-void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const void* x, const void* w, const ConvEpilogue& epilogue,
-                  void* y, void* workspace) {
-  Scratch scratch(workspace);
-  fprop<Kind>(stream, scratch, g, x, w, epilogue, y);
+GemmKernels gemm() {
+  return {.workspace_bytes = gemm_workspace_bytes<Kind>, .run = entry<gemm_run<Kind>>};
 }
-
-template <class Kind>
-void conv2d_dgrad(Stream stream, const Conv2dGeometry& g, const void* dy, const void* w, void* dx, void* workspace) {
-  Scratch scratch(workspace);
-  dgrad<Kind>(stream, scratch, g, dy, w, nullptr, false, dx);
-}
-
-template <class Kind>
-void conv2d_wgrad(Stream stream, const Conv2dGeometry& g, const void* x, const void* dy, void* dw, void* workspace) {
-  Scratch scratch(workspace);
-  wgrad<Kind>(stream, scratch, g, x, dy, nullptr, false, true, dw);
-}
-
-template <class Kind>
-std::size_t gemm_workspace_bytes(const GemmGeometry& g) {
-  Scratch scratch;
-  gemm<Kind>({}, scratch, g, nullptr, nullptr, nullptr, false, nullptr);
-  return scratch.used();
-}
-
-template <class Kind>
-void gemm_run(Stream stream, const GemmGeometry& g, const void* a, const void* b, const void* bias, bool relu, void* c,
-              void* workspace) {
-  Scratch scratch(workspace);
-  gemm<Kind>(stream, scratch, g, a, b, bias, relu, c);
-}
-
-#define RETORT_CONV2D(Kind)                                                                                      \
-  template std::size_t conv2d_workspace_bytes<Kind>(ConvPass, const Conv2dGeometry&);                            \
-  template void conv2d_fprop<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, \
-                                   void*, void*);                                                                \
-  template void conv2d_dgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);       \
-  template void conv2d_wgrad<Kind>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);       \
-  template std::size_t gemm_workspace_bytes<Kind>(const GemmGeometry&);                                          \
-  template void gemm_run<Kind>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*, void*);
 
 }  // namespace retort::RETORT_BACKEND

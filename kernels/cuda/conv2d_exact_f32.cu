@@ -1,7 +1,9 @@
+// Convolutions and matrix products in f32 throughout, on the ordinary cores.
 #include "kernels/cuda/conv2d-inl.h"
 
 namespace retort::RETORT_BACKEND {
 
-RETORT_CONV2D(exact_f32)
+template Conv2dKernels conv2d<exact_f32>();
+template GemmKernels gemm<exact_f32>();
 
 }  // namespace retort::RETORT_BACKEND

@@ -1,13 +1,13 @@
 // DIST (contract: kernels/loss.h): correlations of teacher's and student's probabilities over the classes of a row, and
-// over the rows of a class. Three times over the rows, twice over the classes:
-//   1  rows      what turns a logit into a probability
+// over the rows of a class. Four passes, two over rows and two over classes:
+//   1  rows      each row's softmax: its maximum, scale and sum
 //   2  classes   the means of p and q
 //   3  classes   the products of p and q about their means; from both, each class's correlation
 //   4  rows      each row's correlation, and the gradient of everything
 // Probabilities are never stored: each is computed again from its logit. Sums have a fixed order.
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/soft_loss-inl.h"
-#include "kernels/cuda/soft_loss.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -201,9 +201,9 @@ __global__ void __launch_bounds__(kRowThreads, Kind::kBlocks)
 }
 
 /// Where things lie in the workspace, each aligned to 16 bytes.
-struct Layout {
+struct WorkspaceLayout {
   std::size_t bytes = 0, losses, softmaxes, correlations, class_losses, partial;
-  explicit Layout(Rows rows) {
+  explicit WorkspaceLayout(Rows rows) {
     const auto take = [this](std::size_t count, std::size_t size) {
       const std::size_t begin = bytes;
       bytes += (count * size + 15) / 16 * 16;
@@ -218,28 +218,25 @@ struct Layout {
   }
 };
 
-}  // namespace
-
-std::size_t dist_loss_workspace_bytes(Rows rows) { return Layout(rows).bytes; }
+std::size_t workspace_bytes(Rows rows) { return WorkspaceLayout(rows).bytes; }
 
 template <class T>
-void dist_loss(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
-               const void* z_, const void* v_, void* loss, void* dz, void* workspace) {
+void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
+                  const T* z, const T* teacher_logits, float* loss, T* dz, void* workspace) {
   const std::int64_t classes = rows.classes;
-  const Layout layout(rows);
+  const WorkspaceLayout layout(rows);
   const auto at = [&](std::size_t offset) { return static_cast<void*>(static_cast<char*>(workspace) + offset); };
   auto* const losses = static_cast<RowLoss*>(at(layout.losses));
   auto* const softmaxes = static_cast<RowSoftmaxes*>(at(layout.softmaxes));
   auto* const correlations = static_cast<ClassCorrelation*>(at(layout.correlations));
   auto* const class_losses = static_cast<float*>(at(layout.class_losses));
-  const T* const z = static_cast<const T*>(z_);
-  const T* const v = v_ ? static_cast<const T*>(v_) : z;  // where the soft term has no weight
+  const T* const v = teacher_logits ? teacher_logits : z;  // none where the soft term has no weight
   const auto over_rows = [&](const ClassCorrelation* known) {
-    with_logits<T>(rows, z, v, dz, [&](auto kind) {
+    with_logits(rows, z, v, dz, [&](auto kind) {
       using Kind = decltype(kind);
       dev::launch("dist_rows", dist_rows<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
                   static_cast<int>(classes), TermSource(settings), settings.standardize, targets, z, v, softmaxes,
-                  losses, known, static_cast<T*>(dz));
+                  losses, known, dz);
     });
   };
   over_rows(nullptr);
@@ -260,11 +257,13 @@ void dist_loss(Stream stream, Rows rows, const DistillationSettings& settings, c
   launch_mean_losses(stream, rows.rows, settings, losses, loss, 3, {class_losses, static_cast<int>(classes)});
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                         \
-  template void dist_loss<T>(Stream, Rows, const DistillationSettings&, const HardTargets&, const void*, const void*, \
-                             void*, void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+}  // namespace
+
+template <class T>
+DistillationKernel dist_loss() {
+  return {.workspace_bytes = workspace_bytes, .run = entry<distillation<T>>};
+}
+template DistillationKernel dist_loss<float>();
+template DistillationKernel dist_loss<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

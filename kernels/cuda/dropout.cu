@@ -1,7 +1,8 @@
 // Inverted dropout (contract: kernels/dropout.h): four elements a thread, one draw of Philox.
-#include "kernels/cuda/dropout.h"
+#include "kernels/dropout.h"
 
 #include "kernels/cuda/common.h"
+#include "kernels/entry.h"
 #include "kernels/philox.h"
 
 namespace retort::RETORT_BACKEND {
@@ -26,21 +27,23 @@ __global__ void apply(std::int64_t n, std::uint64_t threshold, float factor, con
   }
 }
 
-}  // namespace
-
 template <class T>
-void dropout_apply(Stream stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer,
-                   const void* x, void* y) {
+void dropout_apply(Stream stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const T* x,
+                   T* y) {
   if (n == 0) return;
   // word / 2^32 >= p as integers; at p = 1 no word reaches it, and the factor is never used.
   const auto threshold = static_cast<std::uint64_t>(std::ceil(p * 4294967296.0));
   dev::launch("dropout", apply<T>, {{blocks_for((n + 3) / 4, kThreads)}, {kThreads}}, stream, n, threshold,
-              static_cast<float>(1 / (1 - p)), seed, layer, static_cast<const T*>(x), static_cast<T*>(y));
+              static_cast<float>(1 / (1 - p)), seed, layer, x, y);
 }
 
-template void dropout_apply<float>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
-                                   void*);
-template void dropout_apply<BFloat16>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
-                                      void*);
+}  // namespace
+
+template <class T>
+DropoutKernels dropout() {
+  return {.apply = entry<dropout_apply<T>>};
+}
+template DropoutKernels dropout<float>();
+template DropoutKernels dropout<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

@@ -1,9 +1,10 @@
-// Maps over contiguous elements, copies of channels, option A's shortcut (contracts: kernels/elementwise.h). All are
+// Maps over contiguous elements, copies of channels, option A's shortcut (contract: kernels/elementwise.h). All are
 // bound by memory: 16 bytes an access wherever pointers and extents allow.
-#include "kernels/cuda/elementwise.h"
+#include "kernels/elementwise.h"
 
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/common.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -26,11 +27,10 @@ __global__ void map(std::int64_t n, std::int64_t packs, const T* a, const T* b, 
 }
 
 template <class T, class F>
-void launch_map(const char* name, Stream stream, std::int64_t n, const void* a, const void* b, void* y, F f) {
+void launch_map(const char* name, Stream stream, std::int64_t n, const T* a, const T* b, T* y, F f) {
   if (n == 0) return;
   const std::int64_t packs = aligned16(a) && aligned16(b) && aligned16(y) ? n / kPack<T> : 0;
-  dev::launch(name, map<T, F>, {{blocks_for(n, kThreads * kPack<T>)}, {kThreads}}, stream, n, packs,
-              static_cast<const T*>(a), static_cast<const T*>(b), static_cast<T*>(y), f);
+  dev::launch(name, map<T, F>, {{blocks_for(n, kThreads * kPack<T>)}, {kThreads}}, stream, n, packs, a, b, y, f);
 }
 
 struct Add {
@@ -118,40 +118,39 @@ __global__ void __launch_bounds__(kFinishThreads)
   if (finish.writes(channels)) y[c] = static_cast<float>(sum);
 }
 
-}  // namespace
-
 template <class T>
-void fill(Stream stream, std::int64_t n, double value, void* y) {
+void fill(Stream stream, std::int64_t n, double value, T* y) {
   if (n == 0) return;
   dev::launch("fill", fill_kernel<T>, {{blocks_for(n, kThreads * 4)}, {kThreads}}, stream, n, static_cast<float>(value),
-              static_cast<T*>(y));
+              y);
 }
 
 template <class T>
-void add(Stream stream, std::int64_t n, const void* a, const void* b, void* y) {
-  launch_map<T>("add", stream, n, a, b, y, Add{});
+void add(Stream stream, std::int64_t n, const T* a, const T* b, T* y) {
+  launch_map("add", stream, n, a, b, y, Add{});
 }
 
 template <class T>
-void scale(Stream stream, std::int64_t n, double factor, const void* x, void* y) {
-  launch_map<T>("scale", stream, n, x, x, y, Scale{static_cast<float>(factor)});
+void scale(Stream stream, std::int64_t n, double factor, const T* x, T* y) {
+  launch_map("scale", stream, n, x, x, y, Scale{static_cast<float>(factor)});
 }
 
 template <class T>
-void scale_by(Stream stream, std::int64_t n, const void* factor, const void* x, void* y) {
-  launch_map<T>("scale_by", stream, n, x, x, y, ScaleBy{static_cast<const float*>(factor)});
+void scale_by(Stream stream, std::int64_t n, const float* factor, const T* x, T* y) {
+  launch_map("scale_by", stream, n, x, x, y, ScaleBy{factor});
 }
 
 template <class T>
-void relu_forward(Stream stream, std::int64_t n, const void* x, void* y) {
-  launch_map<T>("relu_forward", stream, n, x, x, y, Relu{});
+void relu_forward(Stream stream, std::int64_t n, const T* x, T* y) {
+  launch_map("relu_forward", stream, n, x, x, y, Relu{});
 }
 
 template <class T>
-void relu_backward(Stream stream, std::int64_t n, const void* y, const void* dy, void* dx) {
-  launch_map<T>("relu_backward", stream, n, y, dy, dx, ReluGradient{});
+void relu_backward(Stream stream, std::int64_t n, const T* y, const T* dy, T* dx) {
+  launch_map("relu_backward", stream, n, y, dy, dx, ReluGradient{});
 }
 
+/// The dtypes are known at run time alone, so the pointers stay untyped up to here.
 void convert(Stream stream, std::int64_t n, DType from, const void* x, DType to, void* y) {
   if (n == 0) return;
   const dev::LaunchShape shape{{blocks_for(n, kThreads * 4)}, {kThreads}};
@@ -166,15 +165,14 @@ void convert(Stream stream, std::int64_t n, DType from, const void* x, DType to,
 }
 
 template <class T>
-void copy_channels(Stream stream, const ChannelCopy& copy, const void* source, void* target) {
+void copy_channels(Stream stream, const ChannelCopy& copy, const T* source, T* target) {
   if (copy.rows * copy.count == 0) return;
   constexpr int kWide = kPack<T>;
   const std::int64_t extents =
       copy.count | copy.source_channels | copy.source_begin | copy.target_channels | copy.target_begin;
   const bool wide = extents % kWide == 0 && aligned16(source) && aligned16(target);
   dev::launch("copy_channels", wide ? copy_channels_kernel<T, kWide> : copy_channels_kernel<T, 1>,
-              {{blocks_for(copy.rows * copy.count, kThreads * kWide)}, {kThreads}}, stream, copy,
-              static_cast<const T*>(source), static_cast<T*>(target));
+              {{blocks_for(copy.rows * copy.count, kThreads * kWide)}, {kThreads}}, stream, copy, source, target);
 }
 
 std::size_t sum_rows_workspace_bytes(std::int64_t rows, std::int64_t channels) {
@@ -182,41 +180,44 @@ std::size_t sum_rows_workspace_bytes(std::int64_t rows, std::int64_t channels) {
 }
 
 template <class T>
-void sum_rows(Stream stream, std::int64_t rows, std::int64_t channels, const void* x, void* y, void* workspace) {
+void sum_rows(Stream stream, std::int64_t rows, std::int64_t channels, const T* x, float* y, void* workspace) {
   auto* const partial = static_cast<ColumnPair*>(workspace);
-  column_sums<kPack<T>>("sum_rows", stream, rows, channels, channels % kPack<T> == 0 && aligned16(x),
-                        Value<T>{static_cast<const T*>(x)}, partial);
+  column_sums<kPack<T>>("sum_rows", stream, rows, channels, channels % kPack<T> == 0 && aligned16(x), Value<T>{x},
+                        partial);
   dev::launch("sum_rows_finish", sum_partials, finish_grid(channels), stream, column_chunks(rows), channels, partial,
-              static_cast<float*>(y));
+              y);
 }
 
 template <class T>
-void shortcut_forward(Stream stream, const ShortcutGeometry& g, const void* x, void* y) {
+void shortcut_forward(Stream stream, const ShortcutGeometry& g, const T* x, T* y) {
   dev::launch("shortcut_forward", shortcut_forward_kernel<T>,
-              {{blocks_for(g.n * g.p() * g.q() * g.k, kThreads)}, {kThreads}}, stream, g, static_cast<const T*>(x),
-              static_cast<T*>(y));
+              {{blocks_for(g.n * g.p() * g.q() * g.k, kThreads)}, {kThreads}}, stream, g, x, y);
 }
 
 template <class T>
-void shortcut_backward(Stream stream, const ShortcutGeometry& g, const void* dy, void* dx) {
+void shortcut_backward(Stream stream, const ShortcutGeometry& g, const T* dy, T* dx) {
   dev::launch("shortcut_backward", shortcut_backward_kernel<T>,
-              {{blocks_for(g.n * g.h * g.w * g.c, kThreads)}, {kThreads}}, stream, g, static_cast<const T*>(dy),
-              static_cast<T*>(dx));
+              {{blocks_for(g.n * g.h * g.w * g.c, kThreads)}, {kThreads}}, stream, g, dy, dx);
 }
 
-#define RETORT_INSTANTIATE(T)                                                               \
-  template void fill<T>(Stream, std::int64_t, double, void*);                               \
-  template void add<T>(Stream, std::int64_t, const void*, const void*, void*);              \
-  template void scale<T>(Stream, std::int64_t, double, const void*, void*);                 \
-  template void scale_by<T>(Stream, std::int64_t, const void*, const void*, void*);         \
-  template void relu_forward<T>(Stream, std::int64_t, const void*, void*);                  \
-  template void relu_backward<T>(Stream, std::int64_t, const void*, const void*, void*);    \
-  template void copy_channels<T>(Stream, const ChannelCopy&, const void*, void*);           \
-  template void sum_rows<T>(Stream, std::int64_t, std::int64_t, const void*, void*, void*); \
-  template void shortcut_forward<T>(Stream, const ShortcutGeometry&, const void*, void*);   \
-  template void shortcut_backward<T>(Stream, const ShortcutGeometry&, const void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+}  // namespace
+
+template <class T>
+ElementwiseKernels elementwise() {
+  return {.fill = entry<fill<T>>,
+          .add = entry<add<T>>,
+          .scale = entry<scale<T>>,
+          .relu_forward = entry<relu_forward<T>>,
+          .relu_backward = entry<relu_backward<T>>,
+          .copy_channels = entry<copy_channels<T>>,
+          .convert = convert,
+          .scale_by = entry<scale_by<T>>,
+          .sum_rows_workspace_bytes = sum_rows_workspace_bytes,
+          .sum_rows = entry<sum_rows<T>>,
+          .shortcut_forward = entry<shortcut_forward<T>>,
+          .shortcut_backward = entry<shortcut_backward<T>>};
+}
+template ElementwiseKernels elementwise<float>();
+template ElementwiseKernels elementwise<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

@@ -6,13 +6,14 @@
 
 namespace retort::RETORT_BACKEND {
 
-enum class Pass : std::uint8_t { fprop, dgrad, wgrad, both };
+enum class Pass : std::uint8_t { fprop, dgrad, wgrad, both_transposed };
 enum class Math : std::uint8_t { exact, tf32, bf16 };
 
 /// Pixels of a grid, each with a window of taps into an NHWC image: tap (i, j) of grid pixel (p, q) is the image's
 /// pixel (p * mul_h + off_h + i * step_h, q * mul_w + off_w + j * step_w), zero outside.
+template <class T>
 struct Gather {
-  const void* image = nullptr;
+  const T* image = nullptr;
   int images = 0, h = 0, w = 0, pitch = 0;  ///< pitch: elements from pixel to pixel
   int rows = 0, columns = 0;                ///< of the grid, per image
   int mul_h = 0, mul_w = 0, off_h = 0, off_w = 0, step_h = 0, step_w = 0;
@@ -21,19 +22,22 @@ struct Gather {
 
 /// B. n contiguous: element (k, n) at k * pitch + n. k contiguous: k = (i, j, kk) of a filter's taps, element at
 /// (((first_r + i * step_r) * filter_s + first_s + j * step_s) * rows + n) * pitch + kk.
+template <class T>
 struct Operand {
-  const void* data = nullptr;
+  const T* data = nullptr;
   int pitch = 0;
   int rows = 0, filter_s = 0, first_r = 0, first_s = 0, step_r = 0, step_s = 0;
   int taps_w = 0, channels = 0;  ///< along k, when that is contiguous
 };
 
 /// C: where an element goes and what is done to it on the way.
+template <class T>
 struct Output {
-  void* data = nullptr;
+  T* data = nullptr;
+  float* data_f32 = nullptr;  ///< in place of data where C is a parameter's gradient beside bf16 elements
   const float *scale = nullptr, *bias = nullptr;  ///< [n] of all groups, or null
-  const void* residual = nullptr;                 ///< laid out as data and of the operands' type, or null
-  bool relu = false, f32 = false;                 ///< f32: data holds floats, else the operands' type
+  const T* residual = nullptr;                    ///< laid out as data, or null
+  bool relu = false;
   int pitch = 0;
   // dgrad: grid pixel (p, q) is the image's (p * mul_h + off_h, q * mul_w + off_w)
   int rows = 0, columns = 0, h = 0, w = 0, mul_h = 0, mul_w = 0, off_h = 0, off_w = 0;
@@ -41,10 +45,11 @@ struct Output {
   int channels = 0, padded = 0;
 };
 
+template <class T>
 struct GemmArguments {
-  Gather a;
-  Operand b;
-  Output c;
+  Gather<T> a;
+  Operand<T> b;
+  Output<T> c;
   int m = 0, n = 0, k = 0;      ///< of one group
   int groups = 0, k_slice = 0;  ///< k_slice: how much of k one split takes, a multiple of the tile's depth
   int a_group = 0, b_group = 0, n_group = 0;  ///< elements from group to group in A, B and C (and bias)
@@ -71,8 +76,8 @@ struct SharedTile {
 
 template <class T, Pass kPass, class Shape>
 struct Stage {
-  static constexpr bool kAlongM = kPass == Pass::wgrad || kPass == Pass::both;   ///< A: m contiguous
-  static constexpr bool kAlongN = kPass == Pass::fprop || kPass == Pass::wgrad;  ///< B: n contiguous
+  static constexpr bool kAlongM = kPass == Pass::wgrad || kPass == Pass::both_transposed;  ///< A: m contiguous
+  static constexpr bool kAlongN = kPass == Pass::fprop || kPass == Pass::wgrad;            ///< B: n contiguous
   alignas(16) SharedTile<T, kAlongM ? kDepth<T> : Shape::kM, kAlongM ? Shape::kM : kDepth<T>> a;
   alignas(16) SharedTile<T, kAlongN ? kDepth<T> : Shape::kN, kAlongN ? Shape::kN : kDepth<T>> b;
 };
@@ -98,7 +103,7 @@ class GatherAlongK {
   static_assert(Shape::kM % kRows == 0);
 
  public:
-  __device__ GatherAlongK(const GemmArguments& g, int m0, int k0, int group)
+  __device__ GatherAlongK(const GemmArguments<T>& g, int m0, int k0, int group)
       : column_(static_cast<int>(threadIdx.x) % kPerRow * kPack<T>),
         row_(static_cast<int>(threadIdx.x) / kPerRow),
         cursor_(k0 + column_, g.a.taps_w, g.a.channels) {
@@ -108,19 +113,17 @@ class GatherAlongK {
       const int q = m % g.a.columns, p = m / g.a.columns % g.a.rows, image = m / g.a.columns / g.a.rows;
       y_[step] = m < g.m ? p * g.a.mul_h + g.a.off_h : kNowhere;
       x_[step] = q * g.a.mul_w + g.a.off_w;
-      base_[step] =
-          static_cast<const T*>(g.a.image) + std::int64_t{image} * g.a.h * g.a.w * g.a.pitch + group * g.a_group;
+      base_[step] = g.a.image + std::int64_t{image} * g.a.h * g.a.w * g.a.pitch + group * g.a_group;
     }
   }
   template <class Tile>
-  __device__ void copy(const GemmArguments& g, Tile& tile, int k_left) {
+  __device__ void copy(const GemmArguments<T>& g, Tile& tile, int k_left) {
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       const int y = y_[step] + cursor_.i * g.a.step_h, x = x_[step] + cursor_.j * g.a.step_w;
       const bool inside = column_ < k_left && y >= 0 && y < g.a.h && x >= 0 && x < g.a.w;
       const T* source = base_[step] + (std::int64_t{y} * g.a.w + x) * g.a.pitch + cursor_.channel;
-      dev::copy_async<16>(tile.at(row_ + step * kRows, column_), inside ? source : static_cast<const T*>(g.a.image),
-                          inside ? 16 : 0);
+      dev::copy_async<16>(tile.at(row_ + step * kRows, column_), inside ? source : g.a.image, inside ? 16 : 0);
     }
     cursor_.advance(kDepth<T>, g.a.taps_w, g.a.channels);
   }
@@ -140,7 +143,7 @@ class GatherAlongM {
   static_assert(kDepth<T> % kRows == 0);
 
  public:
-  __device__ GatherAlongM(const GemmArguments& g, int m0, int k0, int group)
+  __device__ GatherAlongM(const GemmArguments<T>& g, int m0, int k0, int group)
       : column_(static_cast<int>(threadIdx.x) % kPerRow * kPack<T>),
         row_(static_cast<int>(threadIdx.x) / kPerRow),
         k_(k0),
@@ -152,14 +155,14 @@ class GatherAlongM {
     offset_ += tap.channel;
   }
   template <class Tile>
-  __device__ void copy(const GemmArguments& g, Tile& tile, int k_left) {
+  __device__ void copy(const GemmArguments<T>& g, Tile& tile, int k_left) {
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       const int row = row_ + step * kRows, k = k_ + row;
       const int q = k % g.a.columns, p = k / g.a.columns % g.a.rows, image = k / g.a.columns / g.a.rows;
       const int y = y_ + p * g.a.mul_h, x = x_ + q * g.a.mul_w;
       const bool inside = exists_ && row < k_left && y >= 0 && y < g.a.h && x >= 0 && x < g.a.w;
-      const T* const data = static_cast<const T*>(g.a.image);
+      const T* const data = g.a.image;
       const T* source = data + ((std::int64_t{image} * g.a.h + y) * g.a.w + x) * g.a.pitch + offset_;
       dev::copy_async<16>(tile.at(row, column_), inside ? source : data, inside ? 16 : 0);
     }
@@ -178,20 +181,18 @@ class RowsAlongN {
   static_assert(kDepth<T> % kRows == 0);
 
  public:
-  __device__ RowsAlongN(const GemmArguments& g, int n0, int k0, int group)
+  __device__ RowsAlongN(const GemmArguments<T>& g, int n0, int k0, int group)
       : column_(static_cast<int>(threadIdx.x) % kPerRow * kPack<T>),
         row_(static_cast<int>(threadIdx.x) / kPerRow),
         exists_(n0 + column_ < g.n),
-        source_(static_cast<const T*>(g.b.data) + std::int64_t{k0 + row_} * g.b.pitch + group * g.b_group + n0 +
-                column_) {}
+        source_(g.b.data + std::int64_t{k0 + row_} * g.b.pitch + group * g.b_group + n0 + column_) {}
   template <class Tile>
-  __device__ void copy(const GemmArguments& g, Tile& tile, int k_left) {
+  __device__ void copy(const GemmArguments<T>& g, Tile& tile, int k_left) {
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       const int row = row_ + step * kRows;
       const bool inside = exists_ && row < k_left;
-      dev::copy_async<16>(tile.at(row, column_),
-                          inside ? source_ + std::int64_t{step} * kRows * g.b.pitch : static_cast<const T*>(g.b.data),
+      dev::copy_async<16>(tile.at(row, column_), inside ? source_ + std::int64_t{step} * kRows * g.b.pitch : g.b.data,
                           inside ? 16 : 0);
     }
     source_ += std::int64_t{kDepth<T>} * g.b.pitch;
@@ -210,16 +211,16 @@ class FilterAlongK {
   static_assert(Shape::kN % kRows == 0);
 
  public:
-  __device__ FilterAlongK(const GemmArguments& g, int n0, int k0, int group)
+  __device__ FilterAlongK(const GemmArguments<T>& g, int n0, int k0, int group)
       : column_(static_cast<int>(threadIdx.x) % kPerRow * kPack<T>),
         row_(n0 + static_cast<int>(threadIdx.x) / kPerRow),
         offset_(group * g.b_group),
         cursor_(k0 + column_, g.b.taps_w, g.b.channels) {}
   template <class Tile>
-  __device__ void copy(const GemmArguments& g, Tile& tile, int k_left) {
-    const Operand& b = g.b;
+  __device__ void copy(const GemmArguments<T>& g, Tile& tile, int k_left) {
+    const Operand<T>& b = g.b;
     const int tap = (b.first_r + cursor_.i * b.step_r) * b.filter_s + b.first_s + cursor_.j * b.step_s;
-    const T* const data = static_cast<const T*>(b.data);
+    const T* const data = b.data;
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       const int n = row_ + step * kRows;

@@ -10,7 +10,7 @@
 //   dgrad    input pixels of    c           (r, s, k) of the    k contiguous    k contiguous
 //            one residue class              taps that reach it
 //   wgrad    (r, s, c)          k           output pixels       m contiguous    n contiguous
-//   both     as wgrad, B as in dgrad: both operands transposed (plain products only)
+//   both_transposed (plain products): A lies as in wgrad, B as in dgrad
 #pragma once
 
 #include <type_traits>
@@ -21,8 +21,8 @@
 namespace retort::RETORT_BACKEND {
 
 /// Where row m of C begins, or -1 if it does not exist.
-template <Pass kPass>
-__device__ __forceinline__ std::int64_t row_offset(const Output& c, int m) {
+template <Pass kPass, class T>
+__device__ __forceinline__ std::int64_t row_offset(const Output<T>& c, int m) {
   if constexpr (kPass == Pass::dgrad) {
     const int q = m % c.columns, p = m / c.columns % c.rows, image = m / c.columns / c.rows;
     return ((std::int64_t{image} * c.h + p * c.mul_h + c.off_h) * c.w + q * c.mul_w + c.off_w) * c.pitch;
@@ -36,8 +36,8 @@ __device__ __forceinline__ std::int64_t row_offset(const Output& c, int m) {
 
 /// Finishes columns n and n + 1 of row m, as far as they exist, and writes them.
 template <class T, Pass kPass>
-__device__ __forceinline__ void put(const GemmArguments& g, int group, int m, int n, float first, float second) {
-  const Output& c = g.c;
+__device__ __forceinline__ void put(const GemmArguments<T>& g, int group, int m, int n, float first, float second) {
+  const Output<T>& c = g.c;
   const std::int64_t row = row_offset<kPass>(c, m);
   if (row < 0 || n >= g.n) return;
   const int column = group * g.n_group + n;
@@ -52,7 +52,7 @@ __device__ __forceinline__ void put(const GemmArguments& g, int group, int m, in
   }
   const bool paired = both && c.pitch % 2 == 0 && column % 2 == 0;
   if (c.residual) {
-    const T* const residual = static_cast<const T*>(c.residual) + row + column;
+    const T* const residual = c.residual + row + column;
     if (paired) {
       const auto values = dev::load<Pack<T, 2>>(residual);
       first += float(values.v[0]);
@@ -76,15 +76,18 @@ __device__ __forceinline__ void put(const GemmArguments& g, int group, int m, in
       if (both) target[1] = Element(second);
     }
   };
-  if (c.f32)
-    write(static_cast<float*>(c.data));
-  else
-    write(static_cast<T*>(c.data));
+  if constexpr (sizeof(T) != sizeof(float)) {
+    if (c.data_f32) {
+      write(c.data_f32);
+      return;
+    }
+  }
+  write(c.data);
 }
 
 /// Grid: x tiles of C (n fastest), y groups, z splits of k.
 template <class T, Math kMath, Pass kPass, class Shape>
-__global__ void __launch_bounds__(Shape::kThreads) implicit_gemm(GemmArguments g) {
+__global__ void __launch_bounds__(Shape::kThreads) implicit_gemm(GemmArguments<T> g) {
   using S = Stage<T, kPass, Shape>;
   S* const stages = static_cast<S*>(dev::dynamic_shared());
   const int tiles_n = (g.n + Shape::kN - 1) / Shape::kN;
@@ -131,7 +134,7 @@ __global__ void __launch_bounds__(Shape::kThreads) implicit_gemm(GemmArguments g
 
 /// Adds the splits in order and writes C.
 template <class T, Pass kPass>
-__global__ void add_splits(GemmArguments g, int splits) {
+__global__ void add_splits(GemmArguments<T> g, int splits) {
   const std::int64_t all = std::int64_t{g.groups} * g.m * g.n, pairs = std::int64_t{g.groups} * g.m * ((g.n + 1) / 2);
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < pairs; i += stride) {

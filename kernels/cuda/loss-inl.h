@@ -4,13 +4,14 @@
 // it was made.
 #pragma once
 
+#include "kernels/cuda/distillation.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/loss.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
 
-/// Everything that is the same for all rows. A weight of 0 means: do not look.
+/// What is the same for all rows. A term of weight 0 is not computed, and its inputs are not read.
 struct Terms {
   float hard_weight = 1, soft_weight = 0, temperature = 1;
   bool convex = true;
@@ -118,14 +119,14 @@ __global__ void mean_losses(std::int64_t rows, TermSource source, const RowLoss*
 }
 
 inline void launch_mean_losses(Stream stream, std::int64_t rows, const DistillationSettings& settings,
-                               const RowLoss* losses, void* out, int outputs, const ClassLosses& of_classes = {}) {
+                               const RowLoss* losses, float* out, int outputs, const ClassLosses& of_classes = {}) {
   dev::launch("mean_losses", mean_losses, {{1}, {kRowThreads}}, stream, rows, TermSource(settings), losses, of_classes,
-              static_cast<float*>(out), outputs);
+              out, outputs);
 }
 
 /// Calls f with the RowKind for these logits and gradients; v and dz may be null.
 template <class T, class F>
-void with_logits(Rows rows, const void* z, const void* v, const void* dz, const F& f) {
+void with_logits(Rows rows, const T* z, const T* v, const T* dz, const F& f) {
   with_rows<T>(rows.classes, rows.classes % kPack<T> == 0 && aligned16(z) && aligned16(v) && aligned16(dz), f);
 }
 

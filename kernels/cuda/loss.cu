@@ -1,13 +1,18 @@
 // Cross-entropy and the fused distillation loss (contract: kernels/loss.h): one kernel reads both logits once, up to
 // 1024 classes, and writes the gradient and each row's loss; a second adds the rows in a fixed order.
-#include "kernels/cuda/loss.h"
+#include "kernels/loss.h"
 
 #include <algorithm>
 
 #include "kernels/cuda/loss-inl.h"
-#include "kernels/cuda/soft_loss.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
+
+/// The soft terms beside plain KD: soft_loss.cu.
+template <class T>
+DistillationKernel soft_loss();
+
 namespace {
 
 template <class T, class Kind>
@@ -96,25 +101,23 @@ __global__ void __launch_bounds__(kRowThreads)
 
 template <class T>
 void run(const char* name, Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
-         const void* z, const void* v, void* loss, int outputs, void* dz, void* workspace) {
+         const T* z, const T* v, float* loss, int outputs, T* dz, void* workspace) {
   auto* const losses = static_cast<RowLoss*>(workspace);
-  with_logits<T>(rows, z, v, dz, [&](auto kind) {
+  with_logits(rows, z, v, dz, [&](auto kind) {
     using Kind = decltype(kind);
     dev::launch(name, loss_kernel<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
-                static_cast<int>(rows.classes), TermSource(settings), targets, static_cast<const T*>(z),
-                static_cast<const T*>(v), losses, static_cast<T*>(dz));
+                static_cast<int>(rows.classes), TermSource(settings), targets, z, v, losses, dz);
   });
   launch_mean_losses(stream, rows.rows, settings, losses, loss, outputs);
 }
 
-}  // namespace
-
-std::size_t loss_workspace_bytes(Rows rows) {
-  return std::max(static_cast<std::size_t>(rows.rows) * sizeof(RowLoss), soft_loss_workspace_bytes(rows));
+template <class T>
+std::size_t workspace_bytes(Rows rows) {
+  return std::max(static_cast<std::size_t>(rows.rows) * sizeof(RowLoss), soft_loss<T>().workspace_bytes(rows));
 }
 
 template <class T>
-void cross_entropy(Stream stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz,
+void cross_entropy(Stream stream, Rows rows, const HardTargets& targets, const T* z, float* loss, T* dz,
                    void* workspace) {
   const DistillationSettings labels_alone{.lambda = 1, .soft_weight = 0};
   run<T>("cross_entropy", stream, rows, labels_alone, targets, z, nullptr, loss, 1, dz, workspace);
@@ -122,19 +125,22 @@ void cross_entropy(Stream stream, Rows rows, const HardTargets& targets, const v
 
 template <class T>
 void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
-                  const void* z, const void* v, void* loss, void* dz, void* workspace) {
+                  const T* z, const T* v, float* loss, T* dz, void* workspace) {
   if (is_plain_kd(settings))
-    run<T>("distillation", stream, rows, settings, targets, z, v, loss, 3, dz, workspace);
+    run("distillation", stream, rows, settings, targets, z, v, loss, 3, dz, workspace);
   else
-    soft_loss<T>(stream, rows, settings, targets, z, v, loss, dz, workspace);
+    soft_loss<T>().run(stream, rows, settings, targets, z, v, loss, dz, workspace);
 }
 
-#define RETORT_INSTANTIATE(T)                                                                               \
-  template void cross_entropy<T>(Stream, Rows, const HardTargets&, const void*, void*, void*, void*);       \
-  template void distillation<T>(Stream, Rows, const DistillationSettings&, const HardTargets&, const void*, \
-                                const void*, void*, void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+}  // namespace
+
+template <class T>
+LossKernels loss() {
+  return {.workspace_bytes = workspace_bytes<T>,
+          .cross_entropy = entry<cross_entropy<T>>,
+          .distillation = entry<distillation<T>>};
+}
+template LossKernels loss<float>();
+template LossKernels loss<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

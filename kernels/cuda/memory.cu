@@ -23,7 +23,7 @@ void* allocate(std::size_t bytes) {
   void* memory = nullptr;
   const cudaError_t status = cudaMalloc(&memory, bytes);
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // the refusal is not to be found by the next call
+    cudaGetLastError();  // clears the error, or the next call would report it
     throw std::bad_alloc();
   }
   check(status, "cudaMalloc");
@@ -83,7 +83,7 @@ void copy(Stream stream, void* target, const void* source, std::size_t bytes) {
 
 void synchronize(Stream stream) { check(cudaStreamSynchronize(native(stream)), "cudaStreamSynchronize"); }
 
-/// Page-locked memory is slow to get: what is given back waits for the next who needs as much.
+/// Page-locked memory is slow to allocate: a released block is kept for the next request of its size.
 std::multimap<std::size_t, void*>& free_host_memory() {
   static auto& memory = *new std::multimap<std::size_t, void*>;
   return memory;

@@ -1,6 +1,6 @@
 // Optimizer steps (contract: kernels/optimizer.h): many parameters in one launch. Their descriptors travel as a kernel
 // argument; a block takes one piece of one parameter.
-#include "kernels/cuda/optimizer.h"
+#include "kernels/optimizer.h"
 
 #include <algorithm>
 
@@ -11,23 +11,36 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr std::int64_t kPiece = kThreads * 16;  ///< elements of a block
-constexpr int kMost = 64;                       ///< parameters of a launch: all arguments fit 4 KiB
+constexpr int kMaxParameters = 64;              ///< of a launch: all arguments fit 4 KiB
+
+/// A ParameterStep in f32.
+struct Parameter {
+  std::int64_t n;
+  float* w;
+  const float* g;
+  float *m, *v;
+};
+
+Parameter typed(const ParameterStep& step) {
+  return {step.n, static_cast<float*>(step.w), static_cast<const float*>(step.g), static_cast<float*>(step.m),
+          static_cast<float*>(step.v)};
+}
 
 struct Batch {
-  ParameterStep parameters[kMost];
-  int first_block[kMost + 1];  ///< of each parameter; the last entry is their number
-  int count = 0, index = 0;    ///< index: of the first parameter among all
+  Parameter parameters[kMaxParameters];
+  int first_block[kMaxParameters + 1];  ///< of each parameter; the last entry is the number of blocks
+  int count = 0, index = 0;             ///< index: of the first parameter among all
 };
 
 /// Cuts the parameters into launches, in order.
 template <class F>
 void each_batch(ParameterSteps parameters, const F& f) {
-  for (std::size_t begin = 0; begin < parameters.size(); begin += kMost) {
+  for (std::size_t begin = 0; begin < parameters.size(); begin += kMaxParameters) {
     Batch batch;
     batch.index = static_cast<int>(begin);
     int blocks = 0;
-    for (std::size_t i = begin; i < std::min(begin + kMost, parameters.size()); ++i) {
-      batch.parameters[batch.count] = parameters[i];
+    for (std::size_t i = begin; i < std::min(begin + kMaxParameters, parameters.size()); ++i) {
+      batch.parameters[batch.count] = typed(parameters[i]);
       batch.first_block[batch.count++] = blocks;
       blocks += static_cast<int>((parameters[i].n + kPiece - 1) / kPiece);
     }
@@ -60,17 +73,15 @@ __global__ void sgd_kernel(Batch batch, float momentum, float weight_decay, bool
   const float lr = static_cast<float>(scalars->lr), scale = static_cast<float>(scalars->grad_scale);
   const bool first_step = scalars->step == 1;
   each_element(batch, [&](int k, std::int64_t i) {
-    const ParameterStep& p = batch.parameters[k];
-    float* const w = static_cast<float*>(p.w);
-    float* const m = static_cast<float*>(p.m);
-    const float gradient = scale * static_cast<const float*>(p.g)[i] + weight_decay * w[i];
+    const Parameter p = batch.parameters[k];
+    const float gradient = scale * p.g[i] + weight_decay * p.w[i];
     float step = gradient;
     if (momentum != 0) {
-      const float velocity = first_step ? gradient : momentum * m[i] + gradient;
-      m[i] = velocity;
+      const float velocity = first_step ? gradient : momentum * p.m[i] + gradient;
+      p.m[i] = velocity;
       step = nesterov ? gradient + momentum * velocity : velocity;
     }
-    w[i] -= lr * step;
+    p.w[i] -= lr * step;
   });
 }
 
@@ -85,16 +96,13 @@ __global__ void adam_kernel(Batch batch, AdamNumbers a, const StepScalars* scala
   const float spread = static_cast<float>(1 / (1 - pow(a.decay2, t)));
   const float scale = static_cast<float>(scalars->grad_scale), shrink = static_cast<float>(scalars->lr * a.shrink);
   each_element(batch, [&](int k, std::int64_t i) {
-    const ParameterStep& p = batch.parameters[k];
-    float* const w = static_cast<float*>(p.w);
-    float* const m = static_cast<float*>(p.m);
-    float* const v = static_cast<float*>(p.v);
-    const float gradient = scale * static_cast<const float*>(p.g)[i] + a.weight_decay * w[i];
-    const float first = a.beta1 * m[i] + a.rest1 * gradient;
-    const float second = a.beta2 * v[i] + a.rest2 * gradient * gradient;
-    m[i] = first;
-    v[i] = second;
-    w[i] = (w[i] - shrink * w[i]) - rate * first / (sqrtf(second * spread) + a.eps);
+    const Parameter p = batch.parameters[k];
+    const float gradient = scale * p.g[i] + a.weight_decay * p.w[i];
+    const float first = a.beta1 * p.m[i] + a.rest1 * gradient;
+    const float second = a.beta2 * p.v[i] + a.rest2 * gradient * gradient;
+    p.m[i] = first;
+    p.v[i] = second;
+    p.w[i] = (p.w[i] - shrink * p.w[i]) - rate * first / (sqrtf(second * spread) + a.eps);
   });
 }
 
@@ -106,7 +114,7 @@ __global__ void sum_of_squares(Batch batch, double* partial) {
   Shared& shared = dev::shared<Shared>();
   double sum = 0;
   each_element(batch, [&](int k, std::int64_t i) {
-    const double value = static_cast<const float*>(batch.parameters[k].g)[i];
+    const double value = batch.parameters[k].g[i];
     sum += value * value;
   });
   shared.sums[threadIdx.x] = sum;
@@ -132,13 +140,13 @@ __global__ void finish_clip(int blocks, const double* partial, double max_norm, 
   scalars->grad_scale = found > max_norm ? max_norm / found : 1;
 }
 
-/// *latest becomes the largest of all - index over the parameters with an element that is not finite.
+/// *latest = the maximum of (all - index) over the parameters with an element that is not finite: the first wins.
 __global__ void search_not_finite(Batch batch, int all, int* latest) {
   bool bad = false;
   int parameter = 0;
   each_element(batch, [&](int k, std::int64_t i) {
     parameter = k;
-    const float w = static_cast<const float*>(batch.parameters[k].w)[i];
+    const float w = batch.parameters[k].w[i];
     bad = bad || !(fabsf(w) <= 3.402823466e38f);
   });
   if (bad) dev::atomic_max(latest, all - (batch.index + parameter));
@@ -149,9 +157,7 @@ __global__ void finish_search(int all, const int* latest, std::int32_t* index) {
   *index = *latest == 0 ? -1 : all - *latest;
 }
 
-}  // namespace
-
-std::size_t optimizer_workspace_bytes(ParameterSteps parameters) {
+std::size_t workspace_bytes(ParameterSteps parameters) {
   return static_cast<std::size_t>(count_blocks(parameters) + 1) * sizeof(double);
 }
 
@@ -163,15 +169,15 @@ void sgd(Stream stream, ParameterSteps parameters, const SgdSettings& settings, 
 }
 
 void adam(Stream stream, ParameterSteps parameters, const AdamSettings& settings, const StepScalars* scalars) {
-  const AdamNumbers numbers{static_cast<float>(settings.beta1),
-                            static_cast<float>(settings.beta2),
-                            static_cast<float>(1 - settings.beta1),
-                            static_cast<float>(1 - settings.beta2),
-                            static_cast<float>(settings.eps),
-                            static_cast<float>(settings.decoupled ? 0 : settings.weight_decay),
-                            settings.beta1,
-                            settings.beta2,
-                            settings.decoupled ? settings.weight_decay : 0};
+  const AdamNumbers numbers{.beta1 = static_cast<float>(settings.beta1),
+                            .beta2 = static_cast<float>(settings.beta2),
+                            .rest1 = static_cast<float>(1 - settings.beta1),
+                            .rest2 = static_cast<float>(1 - settings.beta2),
+                            .eps = static_cast<float>(settings.eps),
+                            .weight_decay = static_cast<float>(settings.decoupled ? 0 : settings.weight_decay),
+                            .decay1 = settings.beta1,
+                            .decay2 = settings.beta2,
+                            .shrink = settings.decoupled ? settings.weight_decay : 0};
   each_batch(parameters, [&](const Batch& batch, unsigned blocks) {
     dev::launch("adam", adam_kernel, {{blocks}, {kThreads}}, stream, batch, numbers, scalars);
   });
@@ -196,6 +202,13 @@ void find_not_finite(Stream stream, ParameterSteps parameters, std::int32_t* ind
     dev::launch("search_not_finite", search_not_finite, {{blocks}, {kThreads}}, stream, batch, all, latest);
   });
   dev::launch("finish_search", finish_search, {{1}, {1}}, stream, all, latest, index);
+}
+
+}  // namespace
+
+OptimizerKernels optimizer() {
+  return {
+      .sgd = sgd, .adam = adam, .workspace_bytes = workspace_bytes, .clip = clip, .find_not_finite = find_not_finite};
 }
 
 }  // namespace retort::RETORT_BACKEND

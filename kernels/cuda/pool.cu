@@ -1,23 +1,24 @@
 // Pooling (contract: kernels/pool.h). One thread an output (forward) or an input (backward) of kN channels; backward
 // gathers, so that no two threads write one element and the sum's order is fixed.
-#include "kernels/cuda/pool.h"
+#include "kernels/pool.h"
 
 #include "kernels/cuda/common.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
 
 constexpr int kThreads = 256;
 
-/// The real input elements under one output along one axis, and how many the padded input has there.
-struct Span {
+/// The real input elements [begin, end) under one output along one axis, and how many the padded input has there.
+struct WindowExtent {
   int begin, end, padded;
 };
 
 /// Fixed windows along one axis.
 struct Windows {
   int in, out, kernel, stride, pad;
-  __device__ Span of(int p) const {
+  __device__ WindowExtent of(int p) const {
     const int begin = p * stride - pad, padded_end = begin + kernel < in + pad ? begin + kernel : in + pad;
     return {begin > 0 ? begin : 0, padded_end < in ? padded_end : in, padded_end - begin};
   }
@@ -32,7 +33,7 @@ struct Windows {
 /// Adaptive windows along one axis: output p covers [floor(p in / out), ceil((p + 1) in / out)).
 struct AdaptiveWindows {
   int in, out;
-  __device__ Span of(int p) const {
+  __device__ WindowExtent of(int p) const {
     const int begin = static_cast<int>(std::int64_t{p} * in / out);
     const int end = static_cast<int>((std::int64_t{p + 1} * in + out - 1) / out);
     return {begin, end, end - begin};
@@ -54,7 +55,7 @@ __global__ void max_forward(std::int64_t packs, int channels, Windows rows, Wind
     const std::int64_t pixel = i / per_pixel;
     const int q = static_cast<int>(pixel % columns.out), p = static_cast<int>(pixel / columns.out % rows.out);
     const std::int64_t image = pixel / columns.out / rows.out;
-    const Span v = rows.of(p), h = columns.of(q);
+    const WindowExtent v = rows.of(p), h = columns.of(q);
     // No window is empty; the first element is the largest until another is.
     float largest[kN];
     std::int32_t at[kN];
@@ -107,8 +108,8 @@ __global__ void max_backward(std::int64_t packs, int channels, Windows rows, Win
   }
 }
 
-/// By how much a sum over two spans is divided.
-__device__ inline float divisor(const Span& v, const Span& h, bool count_pad) {
+/// By how much a sum over a window is divided.
+__device__ inline float divisor(const WindowExtent& v, const WindowExtent& h, bool count_pad) {
   return static_cast<float>(count_pad ? v.padded * h.padded : (v.end - v.begin) * (h.end - h.begin));
 }
 
@@ -121,7 +122,7 @@ __global__ void average_forward(std::int64_t packs, int channels, W rows, W colu
     const std::int64_t pixel = i / per_pixel;
     const int q = static_cast<int>(pixel % columns.out), p = static_cast<int>(pixel / columns.out % rows.out);
     const std::int64_t image = pixel / columns.out / rows.out;
-    const Span v = rows.of(p), h = columns.of(q);
+    const WindowExtent v = rows.of(p), h = columns.of(q);
     float sum[kN];
     for (int j = 0; j < kN; ++j) sum[j] = 0;
     for (int row = v.begin; row < v.end; ++row)
@@ -149,7 +150,7 @@ __global__ void average_backward(std::int64_t packs, int channels, W rows, W col
     for (int j = 0; j < kN; ++j) sum[j] = 0;
     for (int p = rows.first(row); p <= rows.last(row); ++p)
       for (int q = columns.first(column); q <= columns.last(column); ++q) {
-        const Span v = rows.of(p), h = columns.of(q);
+        const WindowExtent v = rows.of(p), h = columns.of(q);
         if (row < v.begin || row >= v.end || column < h.begin || column >= h.end) continue;
         const auto gradient = dev::load<Pack<T, kN>>(dy + ((image * rows.out + p) * columns.out + q) * channels + c);
         for (int j = 0; j < kN; ++j) sum[j] += float(gradient.v[j]) / divisor(v, h, count_pad);
@@ -172,79 +173,80 @@ AdaptiveWindows rows_of(const AdaptivePoolGeometry& g) { return {static_cast<int
 AdaptiveWindows columns_of(const AdaptivePoolGeometry& g) { return {static_cast<int>(g.w), static_cast<int>(g.q)}; }
 
 template <class T>
-bool wide(std::int64_t channels, const void* a, const void* b) {
+bool wide(std::int64_t channels, const T* a, const T* b) {
   return channels % kPack<T> == 0 && aligned16(a) && aligned16(b);
 }
 
 template <class T, class W>
 void launch_average_forward(Stream stream, std::int64_t images, std::int64_t channels, W rows, W columns,
-                            bool count_pad, const void* x, void* y) {
+                            bool count_pad, const T* x, T* y) {
   const bool by_packs = wide<T>(channels, x, y);
   const std::int64_t packs = images * rows.out * columns.out * channels / (by_packs ? kPack<T> : 1);
   dev::launch("average_pool_forward", by_packs ? average_forward<T, kPack<T>, W> : average_forward<T, 1, W>,
               {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(channels), rows, columns,
-              count_pad, static_cast<const T*>(x), static_cast<T*>(y));
+              count_pad, x, y);
 }
 
 template <class T, class W>
 void launch_average_backward(Stream stream, std::int64_t images, std::int64_t channels, W rows, W columns,
-                             bool count_pad, const void* dy, void* dx) {
+                             bool count_pad, const T* dy, T* dx) {
   const bool by_packs = wide<T>(channels, dy, dx);
   const std::int64_t packs = images * rows.in * columns.in * channels / (by_packs ? kPack<T> : 1);
   dev::launch("average_pool_backward", by_packs ? average_backward<T, kPack<T>, W> : average_backward<T, 1, W>,
               {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(channels), rows, columns,
-              count_pad, static_cast<const T*>(dy), static_cast<T*>(dx));
+              count_pad, dy, dx);
+}
+
+template <class T>
+void max_pool_forward(Stream stream, const Pool2dGeometry& g, const T* x, T* y, std::int32_t* index) {
+  const bool by_packs = wide<T>(g.c, x, y);
+  const std::int64_t packs = g.n * g.p() * g.q() * g.c / (by_packs ? kPack<T> : 1);
+  dev::launch("max_pool_forward", by_packs ? max_forward<T, kPack<T>> : max_forward<T, 1>,
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),
+              columns_of(g), x, y, index);
+}
+
+template <class T>
+void max_pool_backward(Stream stream, const Pool2dGeometry& g, const T* dy, const std::int32_t* index, T* dx) {
+  const bool by_packs = wide<T>(g.c, dy, dx);
+  const std::int64_t packs = g.n * g.h * g.w * g.c / (by_packs ? kPack<T> : 1);
+  dev::launch("max_pool_backward", by_packs ? max_backward<T, kPack<T>> : max_backward<T, 1>,
+              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),
+              columns_of(g), dy, index, dx);
+}
+
+template <class T>
+void average_pool_forward(Stream stream, const Pool2dGeometry& g, const T* x, T* y) {
+  launch_average_forward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), g.count_include_pad, x, y);
+}
+
+template <class T>
+void average_pool_backward(Stream stream, const Pool2dGeometry& g, const T* dy, T* dx) {
+  launch_average_backward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), g.count_include_pad, dy, dx);
+}
+
+template <class T>
+void adaptive_pool_forward(Stream stream, const AdaptivePoolGeometry& g, const T* x, T* y) {
+  launch_average_forward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), true, x, y);
+}
+
+template <class T>
+void adaptive_pool_backward(Stream stream, const AdaptivePoolGeometry& g, const T* dy, T* dx) {
+  launch_average_backward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), true, dy, dx);
 }
 
 }  // namespace
 
 template <class T>
-void max_pool_forward(Stream stream, const Pool2dGeometry& g, const void* x, void* y, std::int32_t* index) {
-  const bool by_packs = wide<T>(g.c, x, y);
-  const std::int64_t packs = g.n * g.p() * g.q() * g.c / (by_packs ? kPack<T> : 1);
-  dev::launch("max_pool_forward", by_packs ? max_forward<T, kPack<T>> : max_forward<T, 1>,
-              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),
-              columns_of(g), static_cast<const T*>(x), static_cast<T*>(y), index);
+PoolKernels pool() {
+  return {.max_forward = entry<max_pool_forward<T>>,
+          .max_backward = entry<max_pool_backward<T>>,
+          .average_forward = entry<average_pool_forward<T>>,
+          .average_backward = entry<average_pool_backward<T>>,
+          .adaptive_forward = entry<adaptive_pool_forward<T>>,
+          .adaptive_backward = entry<adaptive_pool_backward<T>>};
 }
-
-template <class T>
-void max_pool_backward(Stream stream, const Pool2dGeometry& g, const void* dy, const std::int32_t* index, void* dx) {
-  const bool by_packs = wide<T>(g.c, dy, dx);
-  const std::int64_t packs = g.n * g.h * g.w * g.c / (by_packs ? kPack<T> : 1);
-  dev::launch("max_pool_backward", by_packs ? max_backward<T, kPack<T>> : max_backward<T, 1>,
-              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),
-              columns_of(g), static_cast<const T*>(dy), index, static_cast<T*>(dx));
-}
-
-template <class T>
-void average_pool_forward(Stream stream, const Pool2dGeometry& g, const void* x, void* y) {
-  launch_average_forward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), g.count_include_pad, x, y);
-}
-
-template <class T>
-void average_pool_backward(Stream stream, const Pool2dGeometry& g, const void* dy, void* dx) {
-  launch_average_backward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), g.count_include_pad, dy, dx);
-}
-
-template <class T>
-void adaptive_pool_forward(Stream stream, const AdaptivePoolGeometry& g, const void* x, void* y) {
-  launch_average_forward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), true, x, y);
-}
-
-template <class T>
-void adaptive_pool_backward(Stream stream, const AdaptivePoolGeometry& g, const void* dy, void* dx) {
-  launch_average_backward<T>(stream, g.n, g.c, rows_of(g), columns_of(g), true, dy, dx);
-}
-
-#define RETORT_INSTANTIATE(T)                                                                                 \
-  template void max_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*, std::int32_t*);        \
-  template void max_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, const std::int32_t*, void*); \
-  template void average_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*);                   \
-  template void average_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, void*);                  \
-  template void adaptive_pool_forward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);            \
-  template void adaptive_pool_backward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+template PoolKernels pool<float>();
+template PoolKernels pool<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

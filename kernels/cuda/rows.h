@@ -149,17 +149,17 @@ class MemoryRow {
   int classes_;
 };
 
-/// Calls f(Group, Row type) as the number of classes asks: use as  with_rows<T>(classes, wide, [&]<class Rows>()
-/// {...}).
+/// How a row is held, and by whom.
 template <class G, class R>
 struct RowKind {
   using Group = G;
   using Row = R;
-  /// Blocks to a multiprocessor that a kernel of two such rows can be built for: what nvcc is told, so that it neither
-  /// spills to fit more nor takes more registers than it needs.
+  /// Blocks of a kernel of two such rows that fit a multiprocessor at once, for __launch_bounds__: nvcc then neither
+  /// spills to fit more nor takes more registers than these leave.
   static constexpr int kBlocks = R::kValues > 8 ? 1 : 2;
 };
 
+/// Calls f(RowKind) with the kind for this number of classes; wide: rows may be read in packs.
 template <class T, class F>
 void with_rows(std::int64_t classes, bool wide, const F& f) {
   constexpr int kN = kPack<T>;

@@ -1,7 +1,7 @@
 // What the kernels of the soft terms beside plain KD share: a row's cross-entropy, and its standardised logits.
 //
-// Unlike loss.cu they leave the logits in their registers and compute an exponential again where it is needed twice:
-// there are too many kinds of them to keep.
+// Unlike loss.cu they keep the logits in registers and compute an exponential again where it is needed twice: the
+// losses need too many different exponentials to keep them all.
 #pragma once
 
 #include "kernels/cuda/loss-inl.h"
@@ -37,7 +37,7 @@ class HardTerm {
   float top_, sum_ = 0, dot_ = 0, share_ = 0;
 };
 
-/// A row of logits as a soft term sees it: standardised, x -> (x - mean) / (std + 1e-7), or as it is.
+/// A row of logits as a soft term sees it: standardised, x -> (x - mean) / (std + 1e-7), or unchanged.
 class Seen {
  public:
   /// `pivot`: a logit of the row. Taken off first, so that a large mean costs no digits and equal logits have deviation
@@ -60,7 +60,7 @@ class Seen {
   __device__ float operator()(float x) const { return centred(x) * scale_; }
   /// Less the mean.
   __device__ float centred(float x) const { return x - pivot_ - offset_; }
-  /// Between two logits as seen, of their difference.
+  /// The difference of two seen logits per difference of the logits themselves.
   __device__ float scale() const { return scale_; }
 
   /// d(loss)/dx of a logit from g = d(loss)/d(its seen value). `along`: the sum over the row of g * centred(x); the sum

@@ -2,14 +2,18 @@
 // logit read from memory once up to 1024 classes; a second adds the rows in a fixed order.
 //
 // A soft term is a class with add(i, a, b) for every pair of logits, finish(group), which returns its value, and then
-// gradient(i, a, b), by what the student's logit is seen as.
-#include "kernels/cuda/soft_loss.h"
-
+// gradient(i, a, b), the derivative by the student's logit as seen (Seen).
 #include <algorithm>
 
 #include "kernels/cuda/soft_loss-inl.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
+
+/// dist, which looks along the batch too: dist_loss.cu.
+template <class T>
+DistillationKernel dist_loss();
+
 namespace {
 
 /// What a soft term is told of its row.
@@ -250,26 +254,27 @@ __global__ void __launch_bounds__(kRowThreads, Kind::kBlocks)
 }
 
 template <class T, template <class> class Soft>
-void run(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const void* z,
-         const void* v, RowLoss* losses, void* dz) {
-  with_logits<T>(rows, z, v, dz, [&](auto kind) {
+void run(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const T* z,
+         const T* v, RowLoss* losses, T* dz) {
+  with_logits(rows, z, v, dz, [&](auto kind) {
     using Kind = decltype(kind);
     dev::launch("soft_loss", soft_loss_kernel<T, Kind, Soft<T>>, row_grid<typename Kind::Group>(rows.rows), stream,
                 rows.rows, static_cast<int>(rows.classes), TermSource(settings), settings.loss, settings.standardize,
-                targets, static_cast<const T*>(z), static_cast<const T*>(v), losses, static_cast<T*>(dz));
+                targets, z, v, losses, dz);
   });
 }
 
-}  // namespace
-
-std::size_t soft_loss_workspace_bytes(Rows rows) {
-  return std::max(static_cast<std::size_t>(rows.rows) * sizeof(RowLoss), dist_loss_workspace_bytes(rows));
+/// Of all soft terms, dist too.
+template <class T>
+std::size_t workspace_bytes(Rows rows) {
+  return std::max(static_cast<std::size_t>(rows.rows) * sizeof(RowLoss), dist_loss<T>().workspace_bytes(rows));
 }
 
 template <class T>
-void soft_loss(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
-               const void* z, const void* v, void* loss, void* dz, void* workspace) {
-  if (settings.loss == SoftLoss::dist) return dist_loss<T>(stream, rows, settings, targets, z, v, loss, dz, workspace);
+void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
+                  const T* z, const T* v, float* loss, T* dz, void* workspace) {
+  if (settings.loss == SoftLoss::dist)
+    return dist_loss<T>().run(stream, rows, settings, targets, z, v, loss, dz, workspace);
   auto* const losses = static_cast<RowLoss*>(workspace);
   DistillationSettings chosen = settings;
   // With one class nothing is left beside the label's, and both terms are 0: so is kd.
@@ -283,11 +288,13 @@ void soft_loss(Stream stream, Rows rows, const DistillationSettings& settings, c
   launch_mean_losses(stream, rows.rows, settings, losses, loss, 3);
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                         \
-  template void soft_loss<T>(Stream, Rows, const DistillationSettings&, const HardTargets&, const void*, const void*, \
-                             void*, void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+}  // namespace
+
+template <class T>
+DistillationKernel soft_loss() {
+  return {.workspace_bytes = workspace_bytes<T>, .run = entry<distillation<T>>};
+}
+template DistillationKernel soft_loss<float>();
+template DistillationKernel soft_loss<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

@@ -1,7 +1,8 @@
 // Softmax with temperature (contract: kernels/softmax.h): one read and one write of each element up to 1024 classes.
-#include "kernels/cuda/softmax.h"
+#include "kernels/softmax.h"
 
 #include "kernels/cuda/rows.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -41,40 +42,39 @@ __global__ void backward(std::int64_t rows, int classes, float inverse_temperatu
       dx + row * classes, [&](int, float p, float d) { return p * (d - dot) * inverse_temperature; }, gradients);
 }
 
+/// Whether every row of all three may be read in packs; null counts as aligned.
 template <class T>
-bool wide(Rows rows, const void* a, const void* b, const void* c) {
+bool wide(Rows rows, const T* a, const T* b, const T* c) {
   return rows.classes % kPack<T> == 0 && aligned16(a) && aligned16(b) && aligned16(c);
+}
+
+template <class T>
+void softmax_forward(Stream stream, Rows rows, double temperature, const T* x, T* y) {
+  if (rows.rows * rows.classes == 0) return;
+  with_rows<T>(rows.classes, wide<T>(rows, x, y, nullptr), [&](auto kind) {
+    using Kind = decltype(kind);
+    dev::launch("softmax_forward", forward<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
+                static_cast<int>(rows.classes), static_cast<float>(1 / temperature), x, y);
+  });
+}
+
+template <class T>
+void softmax_backward(Stream stream, Rows rows, double temperature, const T* y, const T* dy, T* dx) {
+  if (rows.rows * rows.classes == 0) return;
+  with_rows<T>(rows.classes, wide<T>(rows, y, dy, dx), [&](auto kind) {
+    using Kind = decltype(kind);
+    dev::launch("softmax_backward", backward<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
+                static_cast<int>(rows.classes), static_cast<float>(1 / temperature), y, dy, dx);
+  });
 }
 
 }  // namespace
 
 template <class T>
-void softmax_forward(Stream stream, Rows rows, double temperature, const void* x, void* y) {
-  if (rows.rows * rows.classes == 0) return;
-  with_rows<T>(rows.classes, wide<T>(rows, x, y, nullptr), [&](auto kind) {
-    using Kind = decltype(kind);
-    dev::launch("softmax_forward", forward<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
-                static_cast<int>(rows.classes), static_cast<float>(1 / temperature), static_cast<const T*>(x),
-                static_cast<T*>(y));
-  });
+SoftmaxKernels softmax() {
+  return {.forward = entry<softmax_forward<T>>, .backward = entry<softmax_backward<T>>};
 }
-
-template <class T>
-void softmax_backward(Stream stream, Rows rows, double temperature, const void* y, const void* dy, void* dx) {
-  if (rows.rows * rows.classes == 0) return;
-  with_rows<T>(rows.classes, wide<T>(rows, y, dy, dx), [&](auto kind) {
-    using Kind = decltype(kind);
-    dev::launch("softmax_backward", backward<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
-                static_cast<int>(rows.classes), static_cast<float>(1 / temperature), static_cast<const T*>(y),
-                static_cast<const T*>(dy), static_cast<T*>(dx));
-  });
-}
-
-#define RETORT_INSTANTIATE(T)                                                 \
-  template void softmax_forward<T>(Stream, Rows, double, const void*, void*); \
-  template void softmax_backward<T>(Stream, Rows, double, const void*, const void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(BFloat16)
-#undef RETORT_INSTANTIATE
+template SoftmaxKernels softmax<float>();
+template SoftmaxKernels softmax<BFloat16>();
 
 }  // namespace retort::RETORT_BACKEND

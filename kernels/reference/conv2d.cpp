@@ -1,4 +1,7 @@
-#include "kernels/reference/conv2d.h"
+// The oracle's convolution (contract: kernels/conv2d.h): seven loops, each output element summed in double.
+#include "kernels/conv2d.h"
+
+#include "kernels/entry.h"
 
 namespace retort::reference {
 namespace {
@@ -18,19 +21,23 @@ std::int64_t w_at(const Conv2dGeometry& g, std::int64_t r, std::int64_t s, std::
 
 bool inside(std::int64_t i, std::int64_t extent) { return i >= 0 && i < extent; }
 
-}  // namespace
+/// A ConvEpilogue of T.
+template <class T>
+struct TypedEpilogue {
+  const T *scale, *bias, *residual;
+  bool relu;
+  explicit TypedEpilogue(const ConvEpilogue& e)
+      : scale(static_cast<const T*>(e.scale)),
+        bias(static_cast<const T*>(e.bias)),
+        residual(static_cast<const T*>(e.residual)),
+        relu(e.relu) {}
+};
 
-std::size_t conv2d_workspace_bytes(ConvPass, const Conv2dGeometry&) { return 0; }
+std::size_t workspace_bytes(ConvPass, const Conv2dGeometry&) { return 0; }
 
 template <class T>
-void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x_, const void* w_, const ConvEpilogue& epilogue,
-                  void* y_, void*) {
-  const T* x = static_cast<const T*>(x_);
-  const T* w = static_cast<const T*>(w_);
-  const T* scale = static_cast<const T*>(epilogue.scale);
-  const T* bias = static_cast<const T*>(epilogue.bias);
-  const T* residual = static_cast<const T*>(epilogue.residual);
-  T* y = static_cast<T*>(y_);
+void fprop(Stream, const Conv2dGeometry& g, const T* x, const T* w, const ConvEpilogue& epilogue, T* y, void*) {
+  const TypedEpilogue<T> e(epilogue);
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t p = 0; p < g.p(); ++p)
       for (std::int64_t q = 0; q < g.q(); ++q)
@@ -46,17 +53,15 @@ void conv2d_fprop(Stream, const Conv2dGeometry& g, const void* x_, const void* w
                 sum += double{x[x_at(g, n, row, column, group * g.c_per_group() + c)]} * w[w_at(g, r, s, c, k)];
             }
           const std::int64_t i = y_at(g, n, p, q, k);
-          const double value = sum * (scale ? scale[k] : 1) + (bias ? bias[k] : 0) + (residual ? residual[i] : 0);
-          y[i] = static_cast<T>(epilogue.relu && value < 0 ? 0 : value);
+          const double value =
+              sum * (e.scale ? e.scale[k] : 1) + (e.bias ? e.bias[k] : 0) + (e.residual ? e.residual[i] : 0);
+          y[i] = static_cast<T>(e.relu && value < 0 ? 0 : value);
         }
 }
 
 // dx[n, row, column, c] gathers every output whose window covers it: p * stride = row + pad - r * dilation.
 template <class T>
-void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy_, const void* w_, void* dx_, void*) {
-  const T* dy = static_cast<const T*>(dy_);
-  const T* w = static_cast<const T*>(w_);
-  T* dx = static_cast<T*>(dx_);
+void dgrad(Stream, const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void*) {
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t row = 0; row < g.h; ++row)
       for (std::int64_t column = 0; column < g.w; ++column)
@@ -79,10 +84,7 @@ void conv2d_dgrad(Stream, const Conv2dGeometry& g, const void* dy_, const void* 
 }
 
 template <class T>
-void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x_, const void* dy_, void* dw_, void*) {
-  const T* x = static_cast<const T*>(x_);
-  const T* dy = static_cast<const T*>(dy_);
-  T* dw = static_cast<T*>(dw_);
+void wgrad(Stream, const Conv2dGeometry& g, const T* x, const T* dy, T* dw, void*) {
   for (std::int64_t r = 0; r < g.r; ++r)
     for (std::int64_t s = 0; s < g.s; ++s)
       for (std::int64_t c = 0; c < g.c_per_group(); ++c)
@@ -101,13 +103,14 @@ void conv2d_wgrad(Stream, const Conv2dGeometry& g, const void* x_, const void* d
         }
 }
 
-#define RETORT_INSTANTIATE(T)                                                                                        \
-  template void conv2d_fprop<T>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, void*, \
-                                void*);                                                                              \
-  template void conv2d_dgrad<T>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);              \
-  template void conv2d_wgrad<T>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(double)
-#undef RETORT_INSTANTIATE
+}  // namespace
+
+template <class T>
+Conv2dKernels conv2d() {
+  return {
+      .workspace_bytes = workspace_bytes, .fprop = entry<fprop<T>>, .dgrad = entry<dgrad<T>>, .wgrad = entry<wgrad<T>>};
+}
+template Conv2dKernels conv2d<float>();
+template Conv2dKernels conv2d<double>();
 
 }  // namespace retort::reference

@@ -1,12 +1,14 @@
-#include "kernels/reference/dropout.h"
+// The oracle's dropout (contract: kernels/dropout.h): one draw of Philox an element.
+#include "kernels/dropout.h"
 
+#include "kernels/entry.h"
 #include "kernels/philox.h"
 
 namespace retort::reference {
+namespace {
 
 template <class T>
-void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const void* x,
-                   void* y) {
+void apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, std::uint64_t layer, const T* x, T* y) {
   const std::uint64_t stream = seed[1] | layer;
   for (std::int64_t i = 0; i < n; ++i) {
     const std::uint64_t block = static_cast<std::uint64_t>(i) / 4;
@@ -14,13 +16,17 @@ void dropout_apply(Stream, std::int64_t n, double p, const std::uint64_t* seed, 
                                    static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
                                   seed[0]);
     const bool keep = words[static_cast<std::size_t>(i % 4)] / 4294967296.0 >= p;
-    static_cast<T*>(y)[i] = keep ? static_cast<T>(static_cast<const T*>(x)[i] / (1 - p)) : 0;
+    y[i] = keep ? static_cast<T>(x[i] / (1 - p)) : 0;
   }
 }
 
-template void dropout_apply<float>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
-                                   void*);
-template void dropout_apply<double>(Stream, std::int64_t, double, const std::uint64_t*, std::uint64_t, const void*,
-                                    void*);
+}  // namespace
+
+template <class T>
+DropoutKernels dropout() {
+  return {.apply = entry<apply<T>>};
+}
+template DropoutKernels dropout<float>();
+template DropoutKernels dropout<double>();
 
 }  // namespace retort::reference

@@ -1,16 +1,16 @@
-#include "kernels/reference/gemm.h"
+// The oracle's matrix product (contract: kernels/gemm.h). Like every reference kernel it accumulates in double,
+// whatever T, and rounds to T once.
+#include "kernels/gemm.h"
+
+#include "kernels/entry.h"
 
 namespace retort::reference {
+namespace {
 
-std::size_t gemm_workspace_bytes(const GemmGeometry&) { return 0; }
+std::size_t workspace_bytes(const GemmGeometry&) { return 0; }
 
 template <class T>
-void gemm_run(Stream, const GemmGeometry& g, const void* a_, const void* b_, const void* bias_, bool relu, void* c_,
-              void*) {
-  const T* a = static_cast<const T*>(a_);
-  const T* b = static_cast<const T*>(b_);
-  const T* bias = static_cast<const T*>(bias_);
-  T* c = static_cast<T*>(c_);
+void run(Stream, const GemmGeometry& g, const T* a, const T* b, const T* bias, bool relu, T* c, void*) {
   for (std::int64_t i = 0; i < g.m; ++i)
     for (std::int64_t j = 0; j < g.n; ++j) {
       double sum = bias ? bias[j] : 0;
@@ -23,7 +23,13 @@ void gemm_run(Stream, const GemmGeometry& g, const void* a_, const void* b_, con
     }
 }
 
-template void gemm_run<float>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*, void*);
-template void gemm_run<double>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*, void*);
+}  // namespace
+
+template <class T>
+GemmKernels gemm() {
+  return {.workspace_bytes = workspace_bytes, .run = entry<run<T>>};
+}
+template GemmKernels gemm<float>();
+template GemmKernels gemm<double>();
 
 }  // namespace retort::reference

@@ -1,9 +1,11 @@
-#include "kernels/reference/loss.h"
+// The oracle's cross-entropy and distillation loss (contract: kernels/loss.h), through log-softmax in double.
+#include "kernels/loss.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "kernels/entry.h"
 #include "kernels/reference/soft_loss.h"
 
 namespace retort::reference {
@@ -39,29 +41,25 @@ std::vector<double> widen(const T* values, std::size_t n) {
   return {values, values + n};
 }
 
-}  // namespace
-
-std::size_t loss_workspace_bytes(Rows) { return 0; }
+std::size_t workspace_bytes(Rows) { return 0; }
 
 template <class T>
-void cross_entropy(Stream, Rows rows, const HardTargets& targets, const void* z, void* loss, void* dz, void*) {
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const T* z, T* loss, T* dz, void*) {
   double total = 0;
   for (std::int64_t row = 0; row < rows.rows; ++row) {
-    const LogSoftmax<T> log_q(static_cast<const T*>(z) + row * rows.classes, rows.classes, 1);
+    const LogSoftmax<T> log_q(z + row * rows.classes, rows.classes, 1);
     for (std::int64_t i = 0; i < rows.classes; ++i) {
       const double t = hard_target(targets, row, i, rows.classes);
       if (t != 0) total -= t * log_q(i);
-      if (dz)
-        static_cast<T*>(dz)[row * rows.classes + i] =
-            static_cast<T>((std::exp(log_q(i)) - t) / static_cast<double>(rows.rows));
+      if (dz) dz[row * rows.classes + i] = static_cast<T>((std::exp(log_q(i)) - t) / static_cast<double>(rows.rows));
     }
   }
-  *static_cast<T*>(loss) = static_cast<T>(total / static_cast<double>(rows.rows));
+  *loss = static_cast<T>(total / static_cast<double>(rows.rows));
 }
 
 template <class T>
-void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const void* z_,
-                  const void* v_, void* loss, void* dz, void*) {
+void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const T* z,
+                  const T* v, T* loss, T* dz, void*) {
   const DistillationSettings settings = given.now();
   const double temperature = settings.temperature, lambda = settings.lambda;
   const bool convex = settings.convention == Convention::convex;
@@ -70,16 +68,14 @@ void distillation(Stream, Rows rows, const DistillationSettings& given, const Ha
   double hard = 0, soft = 0;
   std::vector<double> other(!plain && soft_weight != 0 ? rows.rows * rows.classes : 0);
   if (!other.empty())
-    soft = soft_loss(rows, settings, targets.labels, widen(static_cast<const T*>(z_), other.size()),
-                     widen(static_cast<const T*>(v_), other.size()), other) *
+    soft = soft_loss(rows, settings, targets.labels, widen(z, other.size()), widen(v, other.size()), other) *
            static_cast<double>(rows.rows);
   for (std::int64_t row = 0; row < rows.rows; ++row) {
-    const T* z = static_cast<const T*>(z_) + row * rows.classes;
-    const LogSoftmax<T> log_prediction(z, rows.classes, 1);
-    const LogSoftmax<T> log_q(z, rows.classes, temperature);
+    const std::int64_t first = row * rows.classes;
+    const LogSoftmax<T> log_prediction(z + first, rows.classes, 1);
+    const LogSoftmax<T> log_q(z + first, rows.classes, temperature);
     // A soft term without weight must not look at the teacher; any row stands in.
-    const LogSoftmax<T> log_p(plain && soft_weight != 0 ? static_cast<const T*>(v_) + row * rows.classes : z,
-                              rows.classes, temperature);
+    const LogSoftmax<T> log_p((plain && soft_weight != 0 ? v : z) + first, rows.classes, temperature);
     for (std::int64_t i = 0; i < rows.classes; ++i) {
       double gradient = 0;
       if (lambda != 0) {
@@ -87,7 +83,7 @@ void distillation(Stream, Rows rows, const DistillationSettings& given, const Ha
         if (t != 0) hard -= t * log_prediction(i);
         gradient += lambda * (std::exp(log_prediction(i)) - t);
       }
-      if (!other.empty()) gradient += soft_weight * other[row * rows.classes + i] * static_cast<double>(rows.rows);
+      if (!other.empty()) gradient += soft_weight * other[first + i] * static_cast<double>(rows.rows);
       if (plain && soft_weight != 0) {
         const double p = std::exp(log_p(i)), q = std::exp(log_q(i));
         if (convex) {
@@ -98,23 +94,25 @@ void distillation(Stream, Rows rows, const DistillationSettings& given, const Ha
           gradient += soft_weight * (q - p) / temperature;
         }
       }
-      if (dz) static_cast<T*>(dz)[row * rows.classes + i] = static_cast<T>(gradient / static_cast<double>(rows.rows));
+      if (dz) dz[first + i] = static_cast<T>(gradient / static_cast<double>(rows.rows));
     }
   }
   hard /= static_cast<double>(rows.rows);
   soft /= static_cast<double>(rows.rows);
-  T* parts = static_cast<T*>(loss);
-  parts[0] = static_cast<T>(lambda * hard + soft_weight * soft);
-  parts[1] = static_cast<T>(hard);
-  parts[2] = static_cast<T>(soft);
+  loss[0] = static_cast<T>(lambda * hard + soft_weight * soft);
+  loss[1] = static_cast<T>(hard);
+  loss[2] = static_cast<T>(soft);
 }
 
-#define RETORT_INSTANTIATE(T)                                                                               \
-  template void cross_entropy<T>(Stream, Rows, const HardTargets&, const void*, void*, void*, void*);       \
-  template void distillation<T>(Stream, Rows, const DistillationSettings&, const HardTargets&, const void*, \
-                                const void*, void*, void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(double)
-#undef RETORT_INSTANTIATE
+}  // namespace
+
+template <class T>
+LossKernels loss() {
+  return {.workspace_bytes = workspace_bytes,
+          .cross_entropy = entry<cross_entropy<T>>,
+          .distillation = entry<distillation<T>>};
+}
+template LossKernels loss<float>();
+template LossKernels loss<double>();
 
 }  // namespace retort::reference

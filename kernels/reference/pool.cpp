@@ -1,7 +1,10 @@
-#include "kernels/reference/pool.h"
+// The oracle's pooling (contract: kernels/pool.h): each output looks at its window, each input at every output.
+#include "kernels/pool.h"
 
 #include <algorithm>
 #include <cmath>
+
+#include "kernels/entry.h"
 
 namespace retort::reference {
 namespace {
@@ -34,9 +37,7 @@ std::int64_t columns_out(const Pool2dGeometry& g) { return g.q(); }
 std::int64_t columns_out(const AdaptivePoolGeometry& g) { return g.q; }
 
 template <class T, class Geometry>
-void average_forward(const Geometry& g, const void* x_, void* y_) {
-  const T* x = static_cast<const T*>(x_);
-  T* y = static_cast<T*>(y_);
+void average_forward(Stream, const Geometry& g, const T* x, T* y) {
   const std::int64_t rows = rows_out(g), columns = columns_out(g);
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t p = 0; p < rows; ++p)
@@ -52,9 +53,7 @@ void average_forward(const Geometry& g, const void* x_, void* y_) {
 
 // Every input element asks every output whether its window covers it: slow, and needs no accumulation in T.
 template <class T, class Geometry>
-void average_backward(const Geometry& g, const void* dy_, void* dx_) {
-  const T* dy = static_cast<const T*>(dy_);
-  T* dx = static_cast<T*>(dx_);
+void average_backward(Stream, const Geometry& g, const T* dy, T* dx) {
   const std::int64_t rows = rows_out(g), columns = columns_out(g);
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t i = 0; i < g.h; ++i)
@@ -71,12 +70,8 @@ void average_backward(const Geometry& g, const void* dy_, void* dx_) {
         }
 }
 
-}  // namespace
-
 template <class T>
-void max_pool_forward(Stream, const Pool2dGeometry& g, const void* x_, void* y_, std::int32_t* index) {
-  const T* x = static_cast<const T*>(x_);
-  T* y = static_cast<T*>(y_);
+void max_forward(Stream, const Pool2dGeometry& g, const T* x, T* y, std::int32_t* index) {
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t p = 0; p < g.p(); ++p)
       for (std::int64_t q = 0; q < g.q(); ++q)
@@ -99,9 +94,7 @@ void max_pool_forward(Stream, const Pool2dGeometry& g, const void* x_, void* y_,
 }
 
 template <class T>
-void max_pool_backward(Stream, const Pool2dGeometry& g, const void* dy_, const std::int32_t* index, void* dx_) {
-  const T* dy = static_cast<const T*>(dy_);
-  T* dx = static_cast<T*>(dx_);
+void max_backward(Stream, const Pool2dGeometry& g, const T* dy, const std::int32_t* index, T* dx) {
   const std::int64_t outputs = g.p() * g.q();
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t pixel = 0; pixel < g.h * g.w; ++pixel)
@@ -115,35 +108,18 @@ void max_pool_backward(Stream, const Pool2dGeometry& g, const void* dy_, const s
       }
 }
 
-template <class T>
-void average_pool_forward(Stream, const Pool2dGeometry& g, const void* x, void* y) {
-  average_forward<T>(g, x, y);
-}
+}  // namespace
 
 template <class T>
-void average_pool_backward(Stream, const Pool2dGeometry& g, const void* dy, void* dx) {
-  average_backward<T>(g, dy, dx);
+PoolKernels pool() {
+  return {.max_forward = entry<max_forward<T>>,
+          .max_backward = entry<max_backward<T>>,
+          .average_forward = entry<average_forward<T, Pool2dGeometry>>,
+          .average_backward = entry<average_backward<T, Pool2dGeometry>>,
+          .adaptive_forward = entry<average_forward<T, AdaptivePoolGeometry>>,
+          .adaptive_backward = entry<average_backward<T, AdaptivePoolGeometry>>};
 }
-
-template <class T>
-void adaptive_pool_forward(Stream, const AdaptivePoolGeometry& g, const void* x, void* y) {
-  average_forward<T>(g, x, y);
-}
-
-template <class T>
-void adaptive_pool_backward(Stream, const AdaptivePoolGeometry& g, const void* dy, void* dx) {
-  average_backward<T>(g, dy, dx);
-}
-
-#define RETORT_INSTANTIATE(T)                                                                                 \
-  template void max_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*, std::int32_t*);        \
-  template void max_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, const std::int32_t*, void*); \
-  template void average_pool_forward<T>(Stream, const Pool2dGeometry&, const void*, void*);                   \
-  template void average_pool_backward<T>(Stream, const Pool2dGeometry&, const void*, void*);                  \
-  template void adaptive_pool_forward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);            \
-  template void adaptive_pool_backward<T>(Stream, const AdaptivePoolGeometry&, const void*, void*);
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(double)
-#undef RETORT_INSTANTIATE
+template PoolKernels pool<float>();
+template PoolKernels pool<double>();
 
 }  // namespace retort::reference

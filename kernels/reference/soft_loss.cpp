@@ -1,3 +1,4 @@
+// The oracle's soft terms but plain KD's: probabilities, their losses row by row, and dist over the batch.
 #include "kernels/reference/soft_loss.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Runs one block: switches between its fibers, holds them at barriers and warp operations, and checks each access.
 #include "kernels/simt/block.h"
 
 #include <sys/mman.h>
@@ -94,7 +95,7 @@ std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3
 
   running_block = this;
   while (!ready_.empty() && defect_.empty()) {
-    // Marsaglia's xorshift: any order will do, as long as the seed gives it again.
+    // Marsaglia's xorshift: any order will do, as long as the same seed gives the same one.
     random_ ^= random_ << 13;
     random_ ^= random_ >> 7;
     random_ ^= random_ << 17;
@@ -257,7 +258,7 @@ int Block::syncthreads(int op, int predicate, Where where) {
     thread().where = where;
     for (unsigned id = 0; id < count_; ++id)
       if (id != running_) wake(id);
-    // Not always the last to arrive is the first to go on.
+    // Another thread than the last to arrive may be the first to go on.
     yield();
   }
   return barrier_result_;

@@ -20,8 +20,8 @@
 #define blockDim (::retort::simt::block_dim())
 #define gridDim (::retort::simt::grid_dim())
 
-// Host code, and wrappers that check their accesses themselves: the compiler is not to announce these. GCC inlines
-// first and announces later, so they must stay functions.
+// For host code, and for wrappers that check their own accesses: the compiler must not announce those. GCC inlines
+// before it instruments, so they must stay functions of their own.
 #define RETORT_UNSEEN __attribute__((no_sanitize("thread"), noinline))
 
 namespace retort::simt {

@@ -13,15 +13,15 @@ namespace {
 
 Block& block() { return *Block::current(); }
 
-std::uintptr_t number(const void* address) { return reinterpret_cast<std::uintptr_t>(address); }
+std::uintptr_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
 
 template <class T>
 std::atomic_ref<T> shared_value(T* address) {
-  block().access(number(address), sizeof(T), AccessKind::atomic);
+  block().access(address_of(address), sizeof(T), AccessKind::atomic);
   return std::atomic_ref(*address);
 }
 
-/// *address = change(*address), at once; returns what was there.
+/// Atomically *address = change(*address); returns the old value.
 template <class T, class Change>
 T update(T* address, const Change& change) {
   std::atomic_ref<T> target = shared_value(address);
@@ -156,8 +156,12 @@ Dim3 block_index() { return block().index; }
 Dim3 block_dim() { return block().size; }
 Dim3 grid_dim() { return block().grid; }
 
-void touch_read(const void* address, std::size_t bytes) { block().access(number(address), bytes, AccessKind::read); }
-void touch_write(const void* address, std::size_t bytes) { block().access(number(address), bytes, AccessKind::write); }
+void touch_read(const void* address, std::size_t bytes) {
+  block().access(address_of(address), bytes, AccessKind::read);
+}
+void touch_write(const void* address, std::size_t bytes) {
+  block().access(address_of(address), bytes, AccessKind::write);
+}
 
 int atomic_add(int* address, int value) { return shared_value(address).fetch_add(value); }
 float atomic_add(float* address, float value) {
@@ -206,7 +210,7 @@ void copy_commit() { block().commit_copies(); }
 void copy_wait(std::size_t pending) { block().wait_copies(pending); }
 
 void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, const char* file, int line) {
-  block().access(number(row), 16, AccessKind::read);
+  block().access(address_of(row), 16, AccessKind::read);
   MatrixArguments arguments{registers, static_cast<const std::uint16_t*>(row)};
   block().collective("ldmatrix", 0xFFFFFFFFu, {file, line}, &arguments,
                      transposed ? complete_ldmatrix<true> : complete_ldmatrix<false>);

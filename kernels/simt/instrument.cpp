@@ -16,9 +16,9 @@ inline void seen(const void* address, std::size_t bytes, AccessKind kind) {
   if (Block* const block = Block::current()) block->access(reinterpret_cast<std::uintptr_t>(address), bytes, kind);
 }
 
-/// An access of which the compiler knows that it may lie askew, such as two neighbouring floats read at once: seen as
-/// pieces that are aligned.
-inline void seen_askew(const void* address, std::size_t bytes, AccessKind kind) {
+/// An access that may be misaligned, as the compiler says (two neighbouring floats read at once, say): it is checked in
+/// aligned pieces.
+inline void seen_unaligned(const void* address, std::size_t bytes, AccessKind kind) {
   const auto start = reinterpret_cast<std::uintptr_t>(address);
   const std::size_t piece = std::min<std::size_t>(bytes, start & (~start + 1));
   for (std::size_t done = 0; done < bytes; done += piece) seen(static_cast<const char*>(address) + done, piece, kind);
@@ -28,13 +28,13 @@ inline void seen_askew(const void* address, std::size_t bytes, AccessKind kind) 
 
 extern "C" {
 
-#define RETORT_ACCESS(bytes)                                                                           \
-  void __tsan_read##bytes(void* address) { seen(address, bytes, AccessKind::read); }                   \
-  void __tsan_write##bytes(void* address) { seen(address, bytes, AccessKind::write); }                 \
-  void __tsan_read_write##bytes(void* address) { seen(address, bytes, AccessKind::write); }            \
-  void __tsan_unaligned_read##bytes(void* address) { seen_askew(address, bytes, AccessKind::read); }   \
-  void __tsan_unaligned_write##bytes(void* address) { seen_askew(address, bytes, AccessKind::write); } \
-  void __tsan_volatile_read##bytes(void* address) { seen(address, bytes, AccessKind::read); }          \
+#define RETORT_ACCESS(bytes)                                                                               \
+  void __tsan_read##bytes(void* address) { seen(address, bytes, AccessKind::read); }                       \
+  void __tsan_write##bytes(void* address) { seen(address, bytes, AccessKind::write); }                     \
+  void __tsan_read_write##bytes(void* address) { seen(address, bytes, AccessKind::write); }                \
+  void __tsan_unaligned_read##bytes(void* address) { seen_unaligned(address, bytes, AccessKind::read); }   \
+  void __tsan_unaligned_write##bytes(void* address) { seen_unaligned(address, bytes, AccessKind::write); } \
+  void __tsan_volatile_read##bytes(void* address) { seen(address, bytes, AccessKind::read); }              \
   void __tsan_volatile_write##bytes(void* address) { seen(address, bytes, AccessKind::write); }
 RETORT_ACCESS(1)
 RETORT_ACCESS(2)

@@ -1,3 +1,4 @@
+// Global memory of the simulator: allocates buffers with a gap behind each, and finds the buffer of an address.
 #include "kernels/simt/memory.h"
 
 #include <atomic>

@@ -17,7 +17,7 @@ Extent find_buffer(std::uintptr_t address, std::size_t bytes, Extent hint);
 /// Where an address lies that no buffer holds: "8 bytes past the end of a buffer of 64 bytes".
 std::string describe_address(std::uintptr_t address);
 
-/// Rises with every allocate() and release(): what was learnt of buffers before no longer counts.
+/// Changes with every allocate() and release(): an Extent found before is stale.
 std::uint64_t buffers_version();
 
 }  // namespace retort::simt

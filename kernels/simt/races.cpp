@@ -1,3 +1,4 @@
+// Vector clocks of the warps, and per cell of shared memory the accesses that they order (kernels/simt/races.h).
 #include "kernels/simt/races.h"
 
 #include <algorithm>

@@ -25,7 +25,7 @@ using Clock = std::array<std::uint32_t, kMaxWarps>;
 
 class RaceDetector {
  public:
-  /// Forgets nothing but starts later than all that was: no record of an earlier block counts.
+  /// Keeps the records and starts all clocks past them: no access of an earlier block conflicts.
   void start_block(unsigned warps, std::size_t shared_bytes);
 
   struct Conflict {
@@ -43,7 +43,7 @@ class RaceDetector {
   void barrier();
   /// The lanes of one warp met.
   void warp_barrier(unsigned warp) { ++epoch_[warp]; }
-  /// Part of the block met, or a thread waited for what others released: each releases first, then each acquires.
+  /// Some warps met, or one waited for what others released: each warp releases first, then each acquires.
   void release(unsigned warp, Clock& into);
   void acquire(unsigned warp, const Clock& from);
 

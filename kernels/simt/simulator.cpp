@@ -1,3 +1,4 @@
+// Launches: walks over all blocks of a grid in an order drawn from the seed, and keeps what a capture records.
 #include "kernels/simt/simulator.h"
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// How products are multiplied, as in kernels/cuda/conv2d.h, in the form that the libraries' wrappers switch on.
+// How products are multiplied, as in kernels/cuda/conv2d-inl.h, in the form that the libraries' wrappers switch on.
 #pragma once
 
 #include <cstdint>

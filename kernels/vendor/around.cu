@@ -1,3 +1,4 @@
+// What finishes a library's sums as an epilogue asks, and turns matrices over, for f32 and bf16.
 #include "kernels/vendor/around.h"
 
 #include "kernels/cuda/common.h"

@@ -1,11 +1,11 @@
-// What has to happen around the libraries' calls for them to keep our contracts.
+// Kernels around the libraries' calls, which make those keep our contracts.
 #pragma once
 
 #include "kernels/conv2d.h"
 
 namespace retort::vendor {
 
-/// y [rows, channels], f32 or bf16: what the epilogue makes of the sums in it.
+/// Applies the epilogue to the sums in y [rows, channels], f32 or bf16.
 void finish(Stream, std::int64_t rows, std::int64_t channels, const ConvEpilogue& epilogue, DType dtype, void* y);
 
 /// target [columns, rows] = the transpose of source [rows, columns], from f32 to f32 or from bf16 to either.

@@ -1,14 +1,19 @@
-#include "kernels/vendor/cublas.h"
-
+// Matrix products by cuBLAS (contract: kernels/gemm.h). cuBLAS takes untyped pointers beside a dtype, and so do these.
 #include <cublas_v2.h>
 
 #include <stdexcept>
 
 #include "kernels/cuda/runtime.h"
+#include "kernels/gemm.h"
+#include "kernels/vendor/arithmetic.h"
 #include "kernels/vendor/around.h"
 #include "kernels/vendor/library.h"
 
 namespace retort::vendor {
+
+/// An empty string if cuBLAS can be used, else why not.
+const char* cublas_unavailable();
+
 namespace {
 
 // cublasGemmEx is overloaded in C++; this is the one that the library exports.
@@ -50,10 +55,7 @@ cublasHandle_t handle() {
   return instance;
 }
 
-}  // namespace
-
-const char* cublas_unavailable() { return cublas().library.why_not().c_str(); }
-
+/// None: cuBLAS brings its own.
 std::size_t gemm_workspace_bytes(const GemmGeometry&) { return 0; }
 
 template <Arithmetic kArithmetic>
@@ -67,7 +69,7 @@ void gemm_run(Stream stream, const GemmGeometry& g, const void* a, const void* b
   const auto extent = [](std::int64_t value) { return static_cast<int>(value); };
   const float one = 1, zero = 0;
   RETORT_CHECK(cublas().set_stream(handle(), cuda::native(stream)));
-  // cuBLAS counts by columns: our C is its C transposed, so B^T A^T is asked for.
+  // cuBLAS is column-major: our C is the transpose of its C, so it computes B^T A^T.
   RETORT_CHECK(
       cublas().gemm_ex(handle(), g.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, g.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
                        extent(g.n), extent(g.m), extent(g.k), &one, b, kElement, extent(g.transpose_b ? g.k : g.n), a,
@@ -76,11 +78,16 @@ void gemm_run(Stream stream, const GemmGeometry& g, const void* a, const void* b
   finish(stream, g.m, g.n, {.bias = bias, .relu = relu}, c_dtype, c);
 }
 
-template void gemm_run<Arithmetic::f32>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool, void*,
-                                        void*);
-template void gemm_run<Arithmetic::tf32>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool,
-                                         void*, void*);
-template void gemm_run<Arithmetic::bf16>(Stream, const GemmGeometry&, const void*, const void*, const void*, bool,
-                                         void*, void*);
+}  // namespace
+
+const char* cublas_unavailable() { return cublas().library.why_not().c_str(); }
+
+template <Arithmetic kArithmetic>
+GemmKernels gemm() {
+  return {.workspace_bytes = gemm_workspace_bytes, .run = gemm_run<kArithmetic>};
+}
+template GemmKernels gemm<Arithmetic::f32>();
+template GemmKernels gemm<Arithmetic::tf32>();
+template GemmKernels gemm<Arithmetic::bf16>();
 
 }  // namespace retort::vendor

@@ -1,5 +1,8 @@
-#include "kernels/vendor/cudnn.h"
-
+// Convolutions and softmax by cuDNN 9 (contracts: kernels/conv2d.h, kernels/softmax.h). cuDNN takes untyped pointers
+// beside descriptors, and so do these.
+//
+// For each shape cuDNN times its algorithms once (cudnnFindConvolution...Algorithm, on buffers of its own) and the
+// fastest is kept; workspace_bytes asks first, so that happens before any timing and before a step is captured.
 #include <cudnn.h>
 
 #include <array>
@@ -10,10 +13,16 @@
 
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/table.h"
+#include "kernels/vendor/arithmetic.h"
 #include "kernels/vendor/around.h"
 #include "kernels/vendor/library.h"
+#include "kernels/vendor/table.h"
 
 namespace retort::vendor {
+
+/// An empty string if cuDNN can be used, else why not.
+const char* cudnn_unavailable();
+
 namespace {
 
 // What is used of the library, as pointers under its own names.
@@ -95,7 +104,7 @@ cudnnTensorDescriptor_t tensor(Arithmetic arithmetic, std::int64_t n, std::int64
 
 // ---- Convolutions
 
-constexpr std::size_t kMostWorkspace = std::size_t{2} << 30;
+constexpr std::size_t kMaxWorkspace = std::size_t{2} << 30;
 constexpr std::size_t kAlignment = 256;
 
 /// One pass of one shape, as cuDNN knows it. Plans and their descriptors live until the program ends.
@@ -120,7 +129,7 @@ void choose(Plan& plan, Arithmetic arithmetic, int algorithms, const Find& find,
     if (arithmetic == Arithmetic::f32 && candidate.mathType != CUDNN_FMA_MATH) continue;
     if (arithmetic != Arithmetic::f32) RETORT_CHECK(cudnnSetConvolutionMathType, plan.convolution, candidate.mathType);
     std::size_t bytes = 0;
-    if (size(candidate.algo, &bytes) != CUDNN_STATUS_SUCCESS || bytes > kMostWorkspace) continue;
+    if (size(candidate.algo, &bytes) != CUDNN_STATUS_SUCCESS || bytes > kMaxWorkspace) continue;
     plan.algorithm = candidate.algo;
     plan.workspace_bytes = bytes;
     return;
@@ -233,10 +242,6 @@ const void* krsc_filter(Stream stream, const Conv2dGeometry& g, const void* w, v
 
 constexpr float kOne = 1, kZero = 0;
 
-}  // namespace
-
-const char* cudnn_unavailable() { return cudnn().library.why_not().c_str(); }
-
 template <Arithmetic kArithmetic, Filters kFilters>
 std::size_t conv2d_workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   return filter_bytes<kArithmetic, kFilters>(g) + plan_for(pass, g, kArithmetic).workspace_bytes;
@@ -278,8 +283,6 @@ void conv2d_wgrad(Stream stream, const Conv2dGeometry& g, const void* x, const v
 
 // ---- Softmax
 
-namespace {
-
 cudnnTensorDescriptor_t rows_descriptor(Arithmetic arithmetic, Rows rows) {
   using Key = std::array<std::int64_t, 3>;
   static std::mutex& mutex = *new std::mutex;
@@ -290,8 +293,7 @@ cudnnTensorDescriptor_t rows_descriptor(Arithmetic arithmetic, Rows rows) {
   return descriptor;
 }
 
-}  // namespace
-
+/// At a temperature other than 1 our own kernel divides first: cuDNN has none.
 template <Arithmetic kArithmetic>
 void softmax_forward(Stream stream, Rows rows, double temperature, const void* x, void* y) {
   if (temperature != 1) {
@@ -314,21 +316,30 @@ void softmax_backward(Stream stream, Rows rows, double temperature, const void* 
                descriptor, dy, &kZero, descriptor, dx);
 }
 
-#define RETORT_INSTANTIATE_CONV(A, F)                                                                            \
-  template std::size_t conv2d_workspace_bytes<A, F>(ConvPass, const Conv2dGeometry&);                            \
-  template void conv2d_fprop<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, const ConvEpilogue&, \
-                                   void*, void*);                                                                \
-  template void conv2d_dgrad<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);       \
-  template void conv2d_wgrad<A, F>(Stream, const Conv2dGeometry&, const void*, const void*, void*, void*);
-#define RETORT_INSTANTIATE(A)                                                 \
-  RETORT_INSTANTIATE_CONV(A, Filters::rsck)                                   \
-  RETORT_INSTANTIATE_CONV(A, Filters::krsc)                                   \
-  template void softmax_forward<A>(Stream, Rows, double, const void*, void*); \
-  template void softmax_backward<A>(Stream, Rows, double, const void*, const void*, void*);
-RETORT_INSTANTIATE(Arithmetic::f32)
-RETORT_INSTANTIATE(Arithmetic::tf32)
-RETORT_INSTANTIATE(Arithmetic::bf16)
-#undef RETORT_INSTANTIATE
-#undef RETORT_INSTANTIATE_CONV
+}  // namespace
+
+const char* cudnn_unavailable() { return cudnn().library.why_not().c_str(); }
+
+template <Arithmetic kArithmetic, Filters kFilters>
+Conv2dKernels conv2d() {
+  return {.workspace_bytes = conv2d_workspace_bytes<kArithmetic, kFilters>,
+          .fprop = conv2d_fprop<kArithmetic, kFilters>,
+          .dgrad = conv2d_dgrad<kArithmetic, kFilters>,
+          .wgrad = conv2d_wgrad<kArithmetic, kFilters>};
+}
+template Conv2dKernels conv2d<Arithmetic::f32, Filters::rsck>();
+template Conv2dKernels conv2d<Arithmetic::tf32, Filters::rsck>();
+template Conv2dKernels conv2d<Arithmetic::bf16, Filters::rsck>();
+template Conv2dKernels conv2d<Arithmetic::f32, Filters::krsc>();
+template Conv2dKernels conv2d<Arithmetic::tf32, Filters::krsc>();
+template Conv2dKernels conv2d<Arithmetic::bf16, Filters::krsc>();
+
+template <Arithmetic kArithmetic>
+SoftmaxKernels softmax() {
+  return {.forward = softmax_forward<kArithmetic>, .backward = softmax_backward<kArithmetic>};
+}
+template SoftmaxKernels softmax<Arithmetic::f32>();
+template SoftmaxKernels softmax<Arithmetic::tf32>();
+template SoftmaxKernels softmax<Arithmetic::bf16>();
 
 }  // namespace retort::vendor

@@ -1,3 +1,4 @@
+// Opens shared libraries by dlopen and finds their functions by name.
 #include "kernels/vendor/library.h"
 
 #include <dlfcn.h>

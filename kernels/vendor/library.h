@@ -1,4 +1,4 @@
-// A shared library that is opened when the program runs, so that the program starts where it is not installed.
+// A shared library that is opened when it is first used, so that the program starts where it is not installed.
 #pragma once
 
 #include <initializer_list>

@@ -1,22 +1,32 @@
+// The tables of kernels/cuda with products by cuBLAS, convolutions and softmax by cuDNN.
 #include "kernels/vendor/table.h"
 
 #include "kernels/cuda/table.h"
-#include "kernels/vendor/cublas.h"
-#include "kernels/vendor/cudnn.h"
+#include "kernels/vendor/arithmetic.h"
 
 namespace retort::vendor {
+
+// cublas.cpp
+const char* cublas_unavailable();
+template <Arithmetic kArithmetic>
+GemmKernels gemm();
+
+// cudnn.cpp
+const char* cudnn_unavailable();
+template <Arithmetic kArithmetic, Filters kFilters>
+Conv2dKernels conv2d();
+template <Arithmetic kArithmetic>
+SoftmaxKernels softmax();
+
 namespace {
 
 template <Arithmetic kArithmetic, Filters kFilters>
 KernelTable replaced(const KernelTable& ours, const char* name) {
   KernelTable table = ours;
   table.name = name;
-  table.gemm = {.workspace_bytes = gemm_workspace_bytes, .run = gemm_run<kArithmetic>};
-  table.conv2d = {.workspace_bytes = conv2d_workspace_bytes<kArithmetic, kFilters>,
-                  .fprop = conv2d_fprop<kArithmetic, kFilters>,
-                  .dgrad = conv2d_dgrad<kArithmetic, kFilters>,
-                  .wgrad = conv2d_wgrad<kArithmetic, kFilters>};
-  table.softmax = {.forward = softmax_forward<kArithmetic>, .backward = softmax_backward<kArithmetic>};
+  table.gemm = gemm<kArithmetic>();
+  table.conv2d = conv2d<kArithmetic, kFilters>();
+  table.softmax = softmax<kArithmetic>();
   return table;
 }
 

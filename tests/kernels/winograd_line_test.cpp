@@ -13,7 +13,7 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/cpu/conv/algorithm.h"
-#include "kernels/reference/conv2d.h"
+#include "kernels/reference/table.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
 #include "tests/kernels/conv_epilogue.h"
@@ -272,9 +272,9 @@ std::vector<T> on_reference(ConvPass pass, const Conv2dGeometry& g, const Operan
   const std::vector<T> a(o.first(pass).begin(), o.first(pass).end()), b(o.second(pass).begin(), o.second(pass).end());
   std::vector<T> out(o.result_size(pass));
   switch (pass) {
-    case ConvPass::fprop: reference::conv2d_fprop<T>({}, g, a.data(), b.data(), {}, out.data(), nullptr); break;
-    case ConvPass::dgrad: reference::conv2d_dgrad<T>({}, g, a.data(), b.data(), out.data(), nullptr); break;
-    case ConvPass::wgrad: reference::conv2d_wgrad<T>({}, g, a.data(), b.data(), out.data(), nullptr); break;
+    case ConvPass::fprop: reference::table<T>().conv2d.fprop({}, g, a.data(), b.data(), {}, out.data(), nullptr); break;
+    case ConvPass::dgrad: reference::table<T>().conv2d.dgrad({}, g, a.data(), b.data(), out.data(), nullptr); break;
+    case ConvPass::wgrad: reference::table<T>().conv2d.wgrad({}, g, a.data(), b.data(), out.data(), nullptr); break;
   }
   return out;
 }

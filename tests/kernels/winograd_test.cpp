@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/reference/conv2d.h"
+#include "kernels/reference/table.h"
 #include "tests/case.h"
 #include "tests/element_types.h"
 #include "tests/kernels/conv_epilogue.h"
@@ -216,9 +216,9 @@ TEST_CASE("winograd: all passes are within the algorithm's error bound of the di
       const Operands o(g, zero);
       const Buffer x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy);
       Buffer y(dy.size()), dx(x.size()), dw(w.size());
-      reference::conv2d_fprop<double>({}, g, x.data(), w.data(), {}, y.data(), nullptr);
-      reference::conv2d_dgrad<double>({}, g, dy.data(), w.data(), dx.data(), nullptr);
-      reference::conv2d_wgrad<double>({}, g, x.data(), dy.data(), dw.data(), nullptr);
+      reference::table<double>().conv2d.fprop({}, g, x.data(), w.data(), {}, y.data(), nullptr);
+      reference::table<double>().conv2d.dgrad({}, g, dy.data(), w.data(), dx.data(), nullptr);
+      reference::table<double>().conv2d.wgrad({}, g, x.data(), dy.data(), dw.data(), nullptr);
       const Conv2dGeometry backward = geometry(g.n, g.p(), g.q(), g.k, g.c, 2 - g.pad_h);
       const Buffer y_magnitude = product_magnitude(g, x, [&](int i, int j, std::int64_t c, std::int64_t k) {
         return w[static_cast<std::size_t>(((3 * i + j) * g.c + c) * g.k + k)];
@@ -259,7 +259,7 @@ TEST_CASE("winograd: the interpolation points are good ones") {
     o.w = test::held<T>(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
     const Buffer x = test::widen(o.x), w = test::widen(o.w);
     Buffer y(o.dy.size());
-    reference::conv2d_fprop<double>({}, g, x.data(), w.data(), {}, y.data(), nullptr);
+    reference::table<double>().conv2d.fprop({}, g, x.data(), w.data(), {}, y.data(), nullptr);
     const double found = test::relative_rms(on_cpu<T>(ConvPass::fprop, g, o.x, o.w, y.size()), y);
     CHECK(found <= (std::is_same_v<T, float> ? 1.4e-6 : 0.0115));
   });
@@ -330,7 +330,7 @@ TEST_CASE("winograd: what it takes, and that it can be turned off") {
   std::vector<float> x = test::integers<float>(g.h * g.w * g.c, 5, -3, 3);
   const std::vector<float> w = test::integers<float>(9 * g.c * g.k, 6, -3, 3);
   std::vector<float> expected(x.size());
-  reference::conv2d_fprop<float>({}, g, x.data(), w.data(), {}, expected.data(), nullptr);
+  reference::table<float>().conv2d.fprop({}, g, x.data(), w.data(), {}, expected.data(), nullptr);
   set_winograd_enabled(false);
   const std::vector<float> direct = on_cpu<float>(ConvPass::fprop, g, x, w, x.size());
   set_winograd_enabled(true);

@@ -5,10 +5,12 @@
 #include <string_view>
 
 #include "engine/core/check.h"
-#include "kernels/cuda/ladder/ladder.h"
 #include "kernels/cuda/table.h"
 #include "kernels/memory.h"
 #include "tools/bench/bench.h"
+#ifdef RETORT_HAS_LADDER
+#include "kernels/cuda/ladder/ladder.h"
+#endif
 #ifdef RETORT_VENDOR
 #include "kernels/vendor/table.h"
 #endif
@@ -17,8 +19,12 @@ namespace retort {
 namespace {
 
 constexpr const char* kNames =
+#ifdef RETORT_HAS_LADDER
     "give cpu, reference, cuda, cuda_tf32, simt, simt_tf32, cublas, cudnn, or a step of the ladder such as "
     "cuda:conv2d.1_naive";
+#else
+    "give cpu, reference, cuda, cuda_tf32, simt, simt_tf32, cublas or cudnn";
+#endif
 
 DType dtype_of(const std::string& precision) { return precision == "bf16" ? DType::bf16 : DType::f32; }
 
@@ -37,6 +43,7 @@ const KernelTable& own_table(Device device, const std::string& precision) {
   return kernels_for(device, dtype_of(precision));
 }
 
+#ifdef RETORT_HAS_LADDER
 /// Null if there is none of the name.
 const LadderStep* ladder_step([[maybe_unused]] Device device, [[maybe_unused]] std::string_view step) {
 #ifdef RETORT_CUDA
@@ -47,6 +54,7 @@ const LadderStep* ladder_step([[maybe_unused]] Device device, [[maybe_unused]] s
 #endif
   return nullptr;
 }
+#endif
 
 bool has(Subject subject, const std::string& vendor) {
   return vendor == "cublas" ? subject == Subject::gemm
@@ -92,11 +100,13 @@ Backend find_backend(const std::string& name, const std::string& precision, Subj
       const std::string chosen = name == own ? precision : "tf32";
       return {name, &own_table(device, chosen), device, dtype_of(chosen), chosen};
     }
+#ifdef RETORT_HAS_LADDER
     if (name.starts_with(own + ":")) {
       require(name, device);
       if (const LadderStep* step = ladder_step(device, std::string_view(name).substr(own.size() + 1)))
         return {name, &step->table, device, step->dtype, step->dtype == DType::bf16 ? "bf16" : "fp32"};
     }
+#endif
   }
   throw UsageError(text("--backend: '", name, "' is not known; ", kNames));
 }

@@ -4,7 +4,7 @@
 // neighbouring elements of w, which come in one piece. What limits it: every multiply-add waits for two loads. The
 // whole window of x is read again for each output channel, all of w for each pixel, and the caches must bear it.
 #include "kernels/cuda/ladder/conv2d_product.h"
-#include "kernels/cuda/ladder/steps.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -23,15 +23,16 @@ __global__ void naive(ConvProduct g, const float* x, const float* w, Finish fini
   }
 }
 
-}  // namespace
-
-void conv2d_fprop_1_naive(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w,
-                          const ConvEpilogue& epilogue, void* y, void*) {
+void fprop(Stream stream, const Conv2dGeometry& geometry, const float* x, const float* w, const ConvEpilogue& epilogue,
+           float* y, void*) {
   const ConvProduct g(geometry);
   const std::int64_t outputs = std::int64_t{g.m} * g.k;
   if (outputs == 0) return;
-  dev::launch("conv2d_fprop_1_naive", naive, {{blocks_for(outputs, 256)}, {256}}, stream, g,
-              static_cast<const float*>(x), static_cast<const float*>(w), Finish(epilogue), static_cast<float*>(y));
+  dev::launch("conv2d_fprop_1_naive", naive, {{blocks_for(outputs, 256)}, {256}}, stream, g, x, w, Finish(epilogue), y);
 }
+
+}  // namespace
+
+decltype(Conv2dKernels::fprop) conv2d_fprop_1_naive() { return entry<fprop>; }
 
 }  // namespace retort::RETORT_BACKEND

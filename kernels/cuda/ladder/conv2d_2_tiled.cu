@@ -6,7 +6,7 @@
 // What limits it: each multiply-add still takes two loads, now of shared memory, which gives a warp one such load a
 // clock where the arithmetic could take four multiply-adds.
 #include "kernels/cuda/ladder/conv2d_product.h"
-#include "kernels/cuda/ladder/steps.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -36,14 +36,16 @@ __global__ void tiled(ConvProduct g, const float* x, const float* w, Finish fini
   g.write(group, row, column, sum, finish, y);
 }
 
-}  // namespace
-
-void conv2d_fprop_2_tiled(Stream stream, const Conv2dGeometry& geometry, const void* x, const void* w,
-                          const ConvEpilogue& epilogue, void* y, void*) {
+void fprop(Stream stream, const Conv2dGeometry& geometry, const float* x, const float* w, const ConvEpilogue& epilogue,
+           float* y, void*) {
   const ConvProduct g(geometry);
   if (std::int64_t{g.m} * g.k == 0) return;
-  dev::launch("conv2d_fprop_2_tiled", tiled, {g.grid(kTile, kTile), {kTile, kTile}}, stream, g,
-              static_cast<const float*>(x), static_cast<const float*>(w), Finish(epilogue), static_cast<float*>(y));
+  dev::launch("conv2d_fprop_2_tiled", tiled, {g.grid(kTile, kTile), {kTile, kTile}}, stream, g, x, w, Finish(epilogue),
+              y);
 }
+
+}  // namespace
+
+decltype(Conv2dKernels::fprop) conv2d_fprop_2_tiled() { return entry<fprop>; }
 
 }  // namespace retort::RETORT_BACKEND

@@ -5,7 +5,7 @@
 // that comes from memory serves 128 outputs, not 16. What limits it: the ordinary cores' rate, one multiply-add a lane
 // and clock; and while a slice is fetched nobody multiplies.
 #include "kernels/cuda/ladder/conv2d_slice.h"
-#include "kernels/cuda/ladder/steps.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -50,11 +50,13 @@ __global__ void __launch_bounds__(kTileThreads)
     for (int j = 0; j < 8; ++j) g.write(group, m0 + place(ty, i), n0 + place(tx, j), sums[i][j], finish, y);
 }
 
-}  // namespace
-
-void conv2d_fprop_3_registers(Stream stream, const Conv2dGeometry& g, const void* x, const void* w,
-                              const ConvEpilogue& epilogue, void* y, void*) {
+void fprop(Stream stream, const Conv2dGeometry& g, const float* x, const float* w, const ConvEpilogue& epilogue,
+           float* y, void*) {
   launch_tile_kernel("conv2d_fprop_3_registers", registers<true>, registers<false>, stream, g, x, w, epilogue, y);
 }
+
+}  // namespace
+
+decltype(Conv2dKernels::fprop) conv2d_fprop_3_registers() { return entry<fprop>; }
 
 }  // namespace retort::RETORT_BACKEND

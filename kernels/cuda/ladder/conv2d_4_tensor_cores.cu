@@ -5,7 +5,7 @@
 // memory. The block fetches, meets, multiplies, meets: the tensor cores wait while loads are on their way, and the
 // faster they are the larger is the share of that wait.
 #include "kernels/cuda/ladder/conv2d_slice.h"
-#include "kernels/cuda/ladder/steps.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -58,12 +58,14 @@ __global__ void __launch_bounds__(kTileThreads)
                 finish, y);
 }
 
-}  // namespace
-
-void conv2d_fprop_4_tensor_cores(Stream stream, const Conv2dGeometry& g, const void* x, const void* w,
-                                 const ConvEpilogue& epilogue, void* y, void*) {
+void fprop(Stream stream, const Conv2dGeometry& g, const float* x, const float* w, const ConvEpilogue& epilogue,
+           float* y, void*) {
   launch_tile_kernel("conv2d_fprop_4_tensor_cores", tensor_cores<true>, tensor_cores<false>, stream, g, x, w, epilogue,
                      y);
 }
+
+}  // namespace
+
+decltype(Conv2dKernels::fprop) conv2d_fprop_4_tensor_cores() { return entry<fprop>; }
 
 }  // namespace retort::RETORT_BACKEND

@@ -53,12 +53,12 @@ __device__ __forceinline__ void fetch(const ConvProduct& g, int group, int m0, i
 /// Launches kernel<true> where runs of four channels of x and of w are contiguous and aligned, else kernel<false>.
 template <class Kernel>
 void launch_tile_kernel(const char* name, Kernel wide, Kernel narrow, Stream stream, const Conv2dGeometry& geometry,
-                        const void* x, const void* w, const ConvEpilogue& epilogue, void* y) {
+                        const float* x, const float* w, const ConvEpilogue& epilogue, float* y) {
   const ConvProduct g(geometry);
   if (std::int64_t{g.m} * g.k == 0) return;
   const bool fours = g.channels % 4 == 0 && g.n % 4 == 0 && aligned16(x) && aligned16(w);
-  dev::launch(name, fours ? wide : narrow, {g.grid(kTileM, kTileN), {kTileThreads}}, stream, g,
-              static_cast<const float*>(x), static_cast<const float*>(w), Finish(epilogue), static_cast<float*>(y));
+  dev::launch(name, fours ? wide : narrow, {g.grid(kTileM, kTileN), {kTileThreads}}, stream, g, x, w, Finish(epilogue),
+              y);
 }
 
 }  // namespace retort::RETORT_BACKEND

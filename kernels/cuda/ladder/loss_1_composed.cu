@@ -3,8 +3,8 @@
 //
 // What limits it: memory. Each log-softmax reads its row three times and writes it, and the two kernels after read all
 // three again: 19 times rows x classes elements move (docs/ladder/loss.md) where 3 would do, and 6 kernels start.
-#include "kernels/cuda/ladder/steps.h"
 #include "kernels/cuda/loss-inl.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -71,14 +71,12 @@ __global__ void gradient(std::int64_t rows, int classes, Terms terms, HardTarget
   }
 }
 
-}  // namespace
-
-std::size_t loss_1_composed_workspace_bytes(Rows rows) {
+std::size_t workspace_bytes(Rows rows) {
   return static_cast<std::size_t>(rows.rows) * (sizeof(RowLoss) + 3 * static_cast<std::size_t>(rows.classes) * 4);
 }
 
-void loss_1_composed(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
-                     const void* z, const void* v, void* loss, void* dz, void* workspace) {
+void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
+                  const float* z, const float* v, float* loss, float* dz, void* workspace) {
   const Terms terms = terms_of(settings);
   const int classes = static_cast<int>(rows.classes);
   const dev::LaunchShape block_per_row{{static_cast<unsigned>(rows.rows)}, {kThreads}};
@@ -86,8 +84,8 @@ void loss_1_composed(Stream stream, Rows rows, const DistillationSettings& setti
   auto* const losses = static_cast<RowLoss*>(workspace);
   auto* const first = reinterpret_cast<float*>(losses + rows.rows);
   const LogSoftmaxes logs{first, first + elements, first + 2 * elements};
-  const auto log_softmax_of = [&](const void* x, float scale, float* y) {
-    dev::launch("log_softmax", log_softmax, block_per_row, stream, classes, scale, static_cast<const float*>(x), y);
+  const auto log_softmax_of = [&](const float* x, float scale, float* y) {
+    dev::launch("log_softmax", log_softmax, block_per_row, stream, classes, scale, x, y);
   };
   if (terms.hard()) log_softmax_of(z, 1, logs.hard);
   if (terms.soft()) log_softmax_of(z, 1 / terms.temperature, logs.student);
@@ -95,8 +93,12 @@ void loss_1_composed(Stream stream, Rows rows, const DistillationSettings& setti
   dev::launch("row_losses", row_losses, block_per_row, stream, classes, terms, targets, logs, losses);
   if (dz)
     dev::launch("gradient", gradient, {{blocks_for(elements, kThreads)}, {kThreads}}, stream, rows.rows, classes, terms,
-                targets, logs, static_cast<float*>(dz));
+                targets, logs, dz);
   launch_mean_losses(stream, rows.rows, settings, losses, loss, 3);
 }
+
+}  // namespace
+
+DistillationKernel loss_1_composed() { return {.workspace_bytes = workspace_bytes, .run = entry<distillation>}; }
 
 }  // namespace retort::RETORT_BACKEND

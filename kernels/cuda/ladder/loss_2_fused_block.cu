@@ -4,8 +4,8 @@
 // What it fixes: nothing of the size of the logits is stored on the way. z and v are read three times, mostly from
 // the caches after the first, and dz is written. What limits it: up to seven reductions of a block, two barriers
 // each, over 4 elements a thread at 1000 classes; and the second and third pass wait for loads of what was just there.
-#include "kernels/cuda/ladder/steps.h"
 #include "kernels/cuda/loss-inl.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -77,16 +77,20 @@ __global__ void fused_block(std::int64_t rows, int classes, Terms terms, HardTar
   }
 }
 
-}  // namespace
+/// A loss a row, as the shipping kernel's.
+std::size_t workspace_bytes(Rows rows) { return static_cast<std::size_t>(rows.rows) * sizeof(RowLoss); }
 
-void loss_2_fused_block(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
-                        const void* z, const void* v, void* loss, void* dz, void* workspace) {
+void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
+                  const float* z, const float* v, float* loss, float* dz, void* workspace) {
   const Terms terms = terms_of(settings);
   auto* const losses = static_cast<RowLoss*>(workspace);
   dev::launch("loss_2_fused_block", fused_block, {{static_cast<unsigned>(rows.rows)}, {kThreads}}, stream, rows.rows,
-              static_cast<int>(rows.classes), terms, targets, static_cast<const float*>(z),
-              static_cast<const float*>(v), losses, static_cast<float*>(dz));
+              static_cast<int>(rows.classes), terms, targets, z, v, losses, dz);
   launch_mean_losses(stream, rows.rows, settings, losses, loss, 3);
 }
+
+}  // namespace
+
+DistillationKernel loss_2_fused_block() { return {.workspace_bytes = workspace_bytes, .run = entry<distillation>}; }
 
 }  // namespace retort::RETORT_BACKEND

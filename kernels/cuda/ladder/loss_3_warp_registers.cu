@@ -4,10 +4,13 @@
 // What it fixes: each logit is loaded once, the least there is, and no barrier is left. What limits it: loads of 4
 // bytes a lane, so four times the instructions that the shipping kernel's take; and 1000 classes' worth of registers
 // and instructions even where there are 10. Rows of more than 1024 classes do not fit and take step 2.
-#include "kernels/cuda/ladder/steps.h"
 #include "kernels/cuda/loss-inl.h"
+#include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
+
+DistillationKernel loss_2_fused_block();
+
 namespace {
 
 constexpr int kItems = 32, kRowsPerBlock = 8;
@@ -84,19 +87,23 @@ __global__ void __launch_bounds__(kRowsPerBlock* kWarp)
   }
 }
 
-}  // namespace
+/// A loss a row, as the shipping kernel's.
+std::size_t workspace_bytes(Rows rows) { return static_cast<std::size_t>(rows.rows) * sizeof(RowLoss); }
 
-void loss_3_warp_registers(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
-                           const void* z, const void* v, void* loss, void* dz, void* workspace) {
+void distillation(Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
+                  const float* z, const float* v, float* loss, float* dz, void* workspace) {
   if (rows.classes > kItems * kWarp)
-    return loss_2_fused_block(stream, rows, settings, targets, z, v, loss, dz, workspace);
+    return loss_2_fused_block().run(stream, rows, settings, targets, z, v, loss, dz, workspace);
   const Terms terms = terms_of(settings);
   auto* const losses = static_cast<RowLoss*>(workspace);
   dev::launch("loss_3_warp_registers", warp_registers,
               {{static_cast<unsigned>((rows.rows + kRowsPerBlock - 1) / kRowsPerBlock)}, {kRowsPerBlock * kWarp}},
-              stream, rows.rows, static_cast<int>(rows.classes), terms, targets, static_cast<const float*>(z),
-              static_cast<const float*>(v), losses, static_cast<float*>(dz));
+              stream, rows.rows, static_cast<int>(rows.classes), terms, targets, z, v, losses, dz);
   launch_mean_losses(stream, rows.rows, settings, losses, loss, 3);
 }
+
+}  // namespace
+
+DistillationKernel loss_3_warp_registers() { return {.workspace_bytes = workspace_bytes, .run = entry<distillation>}; }
 
 }  // namespace retort::RETORT_BACKEND

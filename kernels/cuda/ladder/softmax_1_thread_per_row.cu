@@ -4,7 +4,8 @@
 // that lie a row apart and uses 4 bytes of the 32 that memory sends; and a batch of 256 rows keeps 8 warps busy on a
 // chip that wants thousands.
 #include "kernels/cuda/common.h"
-#include "kernels/cuda/ladder/steps.h"
+#include "kernels/entry.h"
+#include "kernels/softmax.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -20,13 +21,14 @@ __global__ void thread_per_row(std::int64_t rows, int classes, float inverse_tem
   for (int i = 0; i < classes; ++i) y[i] = expf((x[i] - largest) * inverse_temperature) / sum;
 }
 
-}  // namespace
-
-void softmax_1_thread_per_row(Stream stream, Rows rows, double temperature, const void* x, void* y) {
+void forward(Stream stream, Rows rows, double temperature, const float* x, float* y) {
   if (rows.rows * rows.classes == 0) return;
   dev::launch("softmax_1_thread_per_row", thread_per_row, {{static_cast<unsigned>((rows.rows + 127) / 128)}, {128}},
-              stream, rows.rows, static_cast<int>(rows.classes), static_cast<float>(1 / temperature),
-              static_cast<const float*>(x), static_cast<float*>(y));
+              stream, rows.rows, static_cast<int>(rows.classes), static_cast<float>(1 / temperature), x, y);
 }
+
+}  // namespace
+
+decltype(SoftmaxKernels::forward) softmax_1_thread_per_row() { return entry<forward>; }
 
 }  // namespace retort::RETORT_BACKEND

@@ -5,7 +5,8 @@
 // two trees takes 10 barriers of the whole block, mostly to add numbers within one warp; with 1000 classes a thread has
 // 4 elements to show for them, with 10 most threads have none. And the row is still read three times.
 #include "kernels/cuda/common.h"
-#include "kernels/cuda/ladder/steps.h"
+#include "kernels/entry.h"
+#include "kernels/softmax.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -44,13 +45,14 @@ __global__ void block_per_row(int classes, float inverse_temperature, const floa
   for (int i = t; i < classes; i += kThreads) y[i] = expf((x[i] - largest) * inverse_temperature) / sum;
 }
 
-}  // namespace
-
-void softmax_2_block_per_row(Stream stream, Rows rows, double temperature, const void* x, void* y) {
+void forward(Stream stream, Rows rows, double temperature, const float* x, float* y) {
   if (rows.rows * rows.classes == 0) return;
   dev::launch("softmax_2_block_per_row", block_per_row, {{static_cast<unsigned>(rows.rows)}, {kThreads}}, stream,
-              static_cast<int>(rows.classes), static_cast<float>(1 / temperature), static_cast<const float*>(x),
-              static_cast<float*>(y));
+              static_cast<int>(rows.classes), static_cast<float>(1 / temperature), x, y);
 }
+
+}  // namespace
+
+decltype(SoftmaxKernels::forward) softmax_2_block_per_row() { return entry<forward>; }
 
 }  // namespace retort::RETORT_BACKEND

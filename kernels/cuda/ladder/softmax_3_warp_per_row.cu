@@ -4,7 +4,8 @@
 // each other. What limits it: the row is read three times, 4 bytes a lane and load, and each pass waits for its loads;
 // one warp alone is slow on a very long row.
 #include "kernels/cuda/common.h"
-#include "kernels/cuda/ladder/steps.h"
+#include "kernels/entry.h"
+#include "kernels/softmax.h"
 
 namespace retort::RETORT_BACKEND {
 namespace {
@@ -25,14 +26,15 @@ __global__ void warp_per_row(std::int64_t rows, int classes, float inverse_tempe
   for (int i = lane; i < classes; i += kWarp) y[i] = expf((x[i] - largest) * inverse_temperature) / sum;
 }
 
-}  // namespace
-
-void softmax_3_warp_per_row(Stream stream, Rows rows, double temperature, const void* x, void* y) {
+void forward(Stream stream, Rows rows, double temperature, const float* x, float* y) {
   if (rows.rows * rows.classes == 0) return;
   dev::launch("softmax_3_warp_per_row", warp_per_row,
               {{static_cast<unsigned>((rows.rows + kRowsPerBlock - 1) / kRowsPerBlock)}, {kRowsPerBlock * kWarp}},
-              stream, rows.rows, static_cast<int>(rows.classes), static_cast<float>(1 / temperature),
-              static_cast<const float*>(x), static_cast<float*>(y));
+              stream, rows.rows, static_cast<int>(rows.classes), static_cast<float>(1 / temperature), x, y);
 }
+
+}  // namespace
+
+decltype(SoftmaxKernels::forward) softmax_3_warp_per_row() { return entry<forward>; }
 
 }  // namespace retort::RETORT_BACKEND
