@@ -70,24 +70,29 @@ inline std::vector<Backend> device_backends() {
            .f32 = &kernels_for(device_under_test(), DType::f32),
            .bf16 = &kernels_for(device_under_test(), DType::bf16),
            .arithmetic = kDeviceArithmetic,
-           .in_every_mode = in_every_order(Work::usual)}};
+           .in_every_mode = in_every_order(Work::usual),
+           .infinite_logits_show = false}};
 }
 
-/// Those whose products differ: tf32 keeps 10 bits of mantissa, rounded to nearest: 2^-11.
+/// tf32 keeps 10 bits of mantissa, rounded to nearest.
+inline constexpr double kTf32Rounding = 1.0 / 2048;
+
+/// Those whose products differ.
 inline std::vector<Backend> product_backends() {
   std::vector<Backend> backends = device_backends();
   Backend tf32 = backends[0];
   tf32.name += " tf32";
   tf32.f32 = &RETORT_DEVICE(table_tf32)();
   tf32.bf16 = nullptr;
-  tf32.arithmetic.operand_rounding = 1.0 / 2048;
+  tf32.arithmetic.operand_rounding = kTf32Rounding;
   backends.push_back(tf32);
   return backends;
 }
 
 /// A ladder's steps. The naive ones add a row's terms one by one; an exponent carries three roundings, and exp two
 /// units more, in the numerator and in every term of the sum; then come one or two for the division.
-inline std::vector<Backend> ladder_backends(std::span<const LadderStep> steps) {
+/// `operand_rounding` is of the products of steps in f32.
+inline std::vector<Backend> ladder_backends(std::span<const LadderStep> steps, double operand_rounding = 0) {
   std::vector<Backend> backends;
   for (const LadderStep& step : steps) {
     Backend backend = device_backends()[0];
@@ -97,6 +102,7 @@ inline std::vector<Backend> ladder_backends(std::span<const LadderStep> steps) {
     backend.arithmetic.softmax = backend.arithmetic.softmax_in_loss = [](std::int64_t classes, double argument) {
       return epsilon32 * (2 * (1.5 * argument + 2) + static_cast<double>(classes) / 2 + 2);
     };
+    if (backend.f32) backend.arithmetic.operand_rounding = operand_rounding;
     backend.forward_only = true;
     backend.work = Work::modest;
     backend.in_every_mode = in_every_order(Work::modest);

@@ -26,8 +26,10 @@ TEST_CASE("ladder: steps have names of their own, by which they are found") {
   CHECK(simt::find_ladder_step("conv2d") == nullptr);
 }
 
+// From the fourth step on, f32 operands are rounded to tf32.
 TEST_CASE("ladder: conv2d") {
-  test::run_cases(test::kConv2dCases, test::ladder_backends(RETORT_DEVICE(conv2d_fprop_ladder)()));
+  test::run_cases(test::kConv2dCases,
+                  test::ladder_backends(RETORT_DEVICE(conv2d_fprop_ladder)(), test::kTf32Rounding));
 }
 
 TEST_CASE("ladder: softmax") {
