@@ -11,8 +11,9 @@ namespace retort {
 
 /// Groups of classes that are predicted together: k-means over the columns of the covariance matrix of
 /// softmax(logits / temperature), scaled to unit variances, logits f32 [n, classes] of a generalist. The best of 50
-/// starts drawn from `seed` (k-means++), by the sum of squared distances. Every class is in one group; groups in the order of their first class,
-/// classes ascending, some groups of one class alone. Throws Error unless 2 <= groups <= classes and n >= 2.
+/// starts drawn from `seed` (k-means++), by the sum of squared distances. Every class is in one group; groups in the
+/// order of their first class, classes ascending, some groups of one class alone. Throws Error unless 2 <= groups <=
+/// classes and n >= 2.
 std::vector<std::vector<std::int64_t>> confusable_classes(const Tensor& logits, double temperature, std::int64_t groups,
                                                           std::uint64_t seed);
 

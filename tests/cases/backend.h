@@ -1,5 +1,5 @@
-// What a test case runs on: a backend's tables, where its buffers lie, the modes it runs in, and what it promises of its
-// arithmetic. A case is written once, over a Backend; who adds one to a program's list (tests/kernels/backends.h,
+// What a test case runs on: a backend's tables, where its buffers lie, the modes it runs in, and what it promises of
+// its arithmetic. A case is written once, over a Backend; who adds one to a program's list (tests/kernels/backends.h,
 // tests/simt/backends.h) has it tested.
 #pragma once
 
@@ -26,7 +26,7 @@ namespace retort::test {
 /// One way to run a backend: an instruction set and a number of threads, an order of threads, ...
 struct Mode {
   std::string name;
-  int group = 0;  ///< modes of one group give the same bits
+  int group = 0;            ///< modes of one group give the same bits
   Work work = Work::usual;  ///< the most that it is given
 
   bool affords(Work shape) const { return shape <= work; }
@@ -58,8 +58,8 @@ struct Arithmetic {
 
 struct Backend {
   std::string name;
-  Device memory;                      ///< of its buffers
-  const KernelTable* f32 = nullptr;   ///< null: it has no such elements
+  Device memory;                     ///< of its buffers
+  const KernelTable* f32 = nullptr;  ///< null: it has no such elements
   const KernelTable* bf16 = nullptr;
   Arithmetic arithmetic;
   /// Sets each mode in turn and calls the check in it.
@@ -185,8 +185,8 @@ bool holds(const Backend& backend, const std::vector<T>& found, const std::vecto
   return error_of(found, expected, [&](std::size_t i) { return noise(i) + backend.arithmetic.underflow; }) <= 1;
 }
 
-/// Whether `found` is within noise(i), which bounds a result in float, its last rounding included; to bf16 it is rounded
-/// once more.
+/// Whether `found` is within noise(i), which bounds a result in float, its last rounding included; to bf16 it is
+/// rounded once more.
 template <class T, class Noise>
 bool float_holds(const std::vector<T>& found, const std::vector<double>& expected, const Noise& noise) {
   if constexpr (std::is_same_v<T, BFloat16>) return error_of(found, expected, noise) <= 1;
@@ -205,7 +205,9 @@ struct Case {
 /// Runs a family's cases on backends, each as a subcase.
 inline void run_cases(const std::vector<Case>& cases, const std::vector<Backend>& backends) {
   for (const Backend& backend : backends)
-    for (const Case& one : cases) SUBCASE((backend.name + ": " + one.name).c_str()) { one.run(backend); }
+    for (const Case& one : cases) SUBCASE((backend.name + ": " + one.name).c_str()) {
+        one.run(backend);
+      }
 }
 
 }  // namespace retort::test

@@ -16,10 +16,23 @@ struct Shape {
 };
 // One row, one channel, primes, around one and four vectors of 8 and 16 lanes, around blocks of 64 rows and their 32
 // ranges.
-inline constexpr Shape kShapes[] = {
-    {{1, 1}},   {{2, 1}},   {{1, 17}},  {{3, 7}},     {{6, 8}},   {{64, 8}},  {{65, 16}},
-    {{65, 33}}, {{5, 33}},  {{130, 3}}, {{63, 64}},   {{97, 65}}, {{131, 80}, Work::much},
-    {{700, 16}}, {{700, 80}, Work::much}, {{4099, 3}, Work::much}, {{2051, 35}, Work::much}};
+inline constexpr Shape kShapes[] = {{{1, 1}},
+                                    {{2, 1}},
+                                    {{1, 17}},
+                                    {{3, 7}},
+                                    {{6, 8}},
+                                    {{64, 8}},
+                                    {{65, 16}},
+                                    {{65, 33}},
+                                    {{5, 33}},
+                                    {{130, 3}},
+                                    {{63, 64}},
+                                    {{97, 65}},
+                                    {{131, 80}, Work::much},
+                                    {{700, 16}},
+                                    {{700, 80}, Work::much},
+                                    {{4099, 3}, Work::much},
+                                    {{2051, 35}, Work::much}};
 
 /// What a batch norm reads, as its elements hold it.
 struct Inputs {
@@ -176,7 +189,8 @@ void check_backward(const Backend& backend, const BatchNormKernels& norm, const 
                     const Work& work = Work::usual) {
   // One state for both, as the backend's elements hold it: ReLU decides alike.
   Forward state = forward<double>(host(), oracle().batch_norm, in, true);
-  state.y = wide(as<T>(state.y)), state.mean = wide(as<float>(state.mean)), state.inv_std = wide(as<float>(state.inv_std));
+  state.y = wide(as<T>(state.y)), state.mean = wide(as<float>(state.mean)),
+  state.inv_std = wide(as<float>(state.inv_std));
   const Backward expected = backward<double>(host(), oracle().batch_norm, in, state, train);
   // Sums of absolute values, as the errors grow with these.
   const std::size_t channels = in.gamma.size();

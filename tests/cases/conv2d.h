@@ -92,9 +92,8 @@ inline void check_exact(const Backend& backend, std::span<const ConvShape> shape
     for (const ConvShape& shape : shapes) {
       if (shape.work > backend.work) continue;
       CAPTURE(std::string(shape.name));
-      const Operands o = operands(shape.geometry, [](std::int64_t n, std::uint64_t seed) {
-        return integers<float>(n, seed, -3, 3);
-      });
+      const Operands o =
+          operands(shape.geometry, [](std::int64_t n, std::uint64_t seed) { return integers<float>(n, seed, -3, 3); });
       const Outputs expected = run_oracle(o);
       const Convolution<T> convolution(backend, table.conv2d, o);
       for_each_mode(backend, [&](const Mode& mode) {

@@ -14,7 +14,10 @@ struct Length {
   Work work = Work::usual;
 };
 // One element, primes, around 4, 8, 16 lanes and the piece of a block, and enough for several tasks.
-inline constexpr Length kLengths[] = {{1}, {2}, {3}, {7}, {8}, {9}, {15}, {16}, {17, Work::little}, {31}, {33}, {127},
+inline constexpr Length kLengths[] = {{1},    {2},    {3},
+                                      {7},    {8},    {9},
+                                      {15},   {16},   {17, Work::little},
+                                      {31},   {33},   {127},
                                       {1003}, {4099}, {70001, Work::much}};
 
 template <class T>
@@ -172,9 +175,19 @@ struct Columns {
   std::int64_t rows, channels;
   Work work = Work::usual;
 };
-inline constexpr Columns kSums[] = {{1, 1, Work::little}, {1, 17}, {63, 3},  {63, 33, Work::little}, {64, 3},
-                                    {64, 16}, {65, 64, Work::little}, {257, 5}, {512, 1}, {3, 1030},
-                                    {2000, 37, Work::much}, {700, 65, Work::much}, {5000, 5, Work::little}};
+inline constexpr Columns kSums[] = {{1, 1, Work::little},
+                                    {1, 17},
+                                    {63, 3},
+                                    {63, 33, Work::little},
+                                    {64, 3},
+                                    {64, 16},
+                                    {65, 64, Work::little},
+                                    {257, 5},
+                                    {512, 1},
+                                    {3, 1030},
+                                    {2000, 37, Work::much},
+                                    {700, 65, Work::much},
+                                    {5000, 5, Work::little}};
 
 inline void sums(const Backend& backend) {
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
@@ -210,8 +223,10 @@ struct Copy {
   ChannelCopy geometry;
   Work work = Work::usual;
 };
-inline constexpr Copy kCopies[] = {{{1, 1, 1, 0, 1, 0}},          {{5, 3, 7, 4, 5, 1}},
-                                   {{5, 3, 7, 2, 9, 4}},          {{6, 16, 32, 8, 24, 8}},
+inline constexpr Copy kCopies[] = {{{1, 1, 1, 0, 1, 0}},
+                                   {{5, 3, 7, 4, 5, 1}},
+                                   {{5, 3, 7, 2, 9, 4}},
+                                   {{6, 16, 32, 8, 24, 8}},
                                    {{3001, 17, 17, 0, 40, 23}, Work::much}};
 
 inline void copies(const Backend& backend) {
@@ -241,9 +256,12 @@ struct Shortcut {
   ShortcutGeometry geometry;
   Work work = Work::usual;
 };
-inline constexpr Shortcut kShortcuts[] = {{{1, 1, 1, 1, 1, 2}},  {{2, 8, 8, 16, 32, 2}},
-                                          {{3, 7, 5, 3, 8, 2}},  {{2, 5, 4, 3, 6, 2}},
-                                          {{1, 4, 4, 2, 7, 1}},  {{2, 5, 9, 4, 4, 1}},
+inline constexpr Shortcut kShortcuts[] = {{{1, 1, 1, 1, 1, 2}},
+                                          {{2, 8, 8, 16, 32, 2}},
+                                          {{3, 7, 5, 3, 8, 2}},
+                                          {{2, 5, 4, 3, 6, 2}},
+                                          {{1, 4, 4, 2, 7, 1}},
+                                          {{2, 5, 9, 4, 4, 1}},
                                           {{2, 32, 32, 16, 64, 2}, Work::much}};
 
 inline void shortcuts(const Backend& backend) {

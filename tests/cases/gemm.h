@@ -84,9 +84,8 @@ struct Exact {
     CAPTURE(g.parameter_c);
     CAPTURE(operands.bias.size());
     CAPTURE(operands.relu);
-    with_product<T>(backend, gemm, operands, [&](const auto& product) {
-      CHECK(count_different(product.run(), expected) == 0);
-    });
+    with_product<T>(backend, gemm, operands,
+                    [&](const auto& product) { CHECK(count_different(product.run(), expected) == 0); });
   }
 };
 

@@ -94,8 +94,8 @@ struct Losses {
 
 inline Losses<double> oracle_losses(const Logits& logits) { return {host(), oracle().loss, logits}; }
 
-/// Bound on the error of a logarithm of a softmax whose relative error is `noise`: that of the sum under it, and as much
-/// for the exponent and for the mean over rows.
+/// Bound on the error of a logarithm of a softmax whose relative error is `noise`: that of the sum under it, and as
+/// much for the exponent and for the mean over rows.
 inline double logarithm_error(double noise) { return 2 * noise; }
 
 /// Bound on the error of sum p (log p - log q): the logarithms', and p's own times differences of at most twice the

@@ -180,8 +180,7 @@ inline void every_setting(const Backend& backend) {
 inline void cross_entropy(const Backend& backend) {
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
     using T = decltype(zero);
-    for (const auto& [rows, work] : kRowsShapes)
-      check_cross_entropy<T>(backend, table.loss, logits<T>(rows, 8), work);
+    for (const auto& [rows, work] : kRowsShapes) check_cross_entropy<T>(backend, table.loss, logits<T>(rows, 8), work);
     for (const Rows rows : {Rows{1, 1}, Rows{1, 2}, Rows{7, 10}, Rows{130, 9}, Rows{4, 1000}})
       check_cross_entropy<T>(backend, table.loss, logits<T>(rows, 100), Work::usual);
   });

@@ -20,8 +20,26 @@ inline const Shape kShapes[] = {
     {{.n = 2, .h = 15, .w = 14, .c = 17, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}},
     {{.n = 1, .h = 7, .w = 5, .c = 33, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}},
     {{.n = 1, .h = 7, .w = 5, .c = 8, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}, Work::little},
-    {{.n = 1, .h = 9, .w = 7, .c = 33, .kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1, .pad_h = 1, .pad_w = 1}},
-    {{.n = 1, .h = 7, .w = 7, .c = 16, .kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1, .pad_h = 1, .pad_w = 1}},
+    {{.n = 1,
+      .h = 9,
+      .w = 7,
+      .c = 33,
+      .kernel_h = 3,
+      .kernel_w = 3,
+      .stride_h = 1,
+      .stride_w = 1,
+      .pad_h = 1,
+      .pad_w = 1}},
+    {{.n = 1,
+      .h = 7,
+      .w = 7,
+      .c = 16,
+      .kernel_h = 3,
+      .kernel_w = 3,
+      .stride_h = 1,
+      .stride_w = 1,
+      .pad_h = 1,
+      .pad_w = 1}},
     {{.n = 3, .h = 13, .w = 11, .c = 8, .kernel_h = 3, .kernel_w = 3}},
     // Ceil mode: a last window cut at the edge, and one that would start in the right padding.
     {{.n = 1, .h = 6, .w = 7, .c = 16, .kernel_h = 3, .kernel_w = 3, .ceil_mode = true}},
@@ -31,7 +49,16 @@ inline const Shape kShapes[] = {
     {{.n = 1, .h = 11, .w = 10, .c = 15, .kernel_h = 2, .kernel_w = 2, .stride_h = 3, .stride_w = 4}},
     {{.n = 1, .h = 9, .w = 9, .c = 2, .kernel_h = 2, .kernel_w = 2, .stride_h = 3, .stride_w = 3}},
     {{.n = 2, .h = 7, .w = 7, .c = 9, .kernel_h = 7, .kernel_w = 7, .stride_h = 1, .stride_w = 1}},
-    {{.n = 1, .h = 10, .w = 4, .c = 65, .kernel_h = 5, .kernel_w = 2, .stride_h = 2, .stride_w = 1, .pad_h = 2, .pad_w = 1}},
+    {{.n = 1,
+      .h = 10,
+      .w = 4,
+      .c = 65,
+      .kernel_h = 5,
+      .kernel_w = 2,
+      .stride_h = 2,
+      .stride_w = 1,
+      .pad_h = 2,
+      .pad_w = 1}},
     {{.n = 1, .h = 5, .w = 4, .c = 1100, .kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1}, Work::much},
 };
 
@@ -40,9 +67,10 @@ struct AdaptiveShape {
   Work work = Work::usual;
 };
 inline constexpr AdaptiveShape kAdaptiveShapes[] = {
-    {{1, 1, 1, 1, 1, 1}},  {{2, 7, 7, 67, 1, 1}}, {{2, 7, 5, 8, 1, 1}, Work::little}, {{2, 7, 7, 16, 7, 7}},
-    {{1, 8, 8, 16, 8, 8}}, {{1, 10, 9, 5, 7, 7}}, {{3, 4, 5, 33, 7, 7}},              {{1, 2, 3, 4, 7, 7}},
-    {{1, 3, 8, 8, 2, 3}},  {{1, 7, 7, 3, 3, 2}},  {{2, 13, 1, 3, 5, 1}}};
+    {{1, 1, 1, 1, 1, 1}},  {{2, 7, 7, 67, 1, 1}}, {{2, 7, 5, 8, 1, 1}, Work::little},
+    {{2, 7, 7, 16, 7, 7}}, {{1, 8, 8, 16, 8, 8}}, {{1, 10, 9, 5, 7, 7}},
+    {{3, 4, 5, 33, 7, 7}}, {{1, 2, 3, 4, 7, 7}},  {{1, 3, 8, 8, 2, 3}},
+    {{1, 7, 7, 3, 3, 2}},  {{2, 13, 1, 3, 5, 1}}};
 
 inline std::int64_t input_size(const Pool2dGeometry& g) { return g.n * g.h * g.w * g.c; }
 inline std::int64_t output_size(const Pool2dGeometry& g) { return g.n * g.p() * g.q() * g.c; }

@@ -48,8 +48,8 @@ inline Seen see(const Backend& backend, const Logits& logits, bool standardize) 
     }
   // Deviation and mean carry a sum's noise, relative to the largest logit; seen logits carry that over the deviation.
   if (backend.arithmetic.losses_in_float)
-    seen.lost = 2 * backend.arithmetic.softmax_in_loss(logits.rows.classes, 0) *
-                (2 * logits.range / narrowest + seen.range);
+    seen.lost =
+        2 * backend.arithmetic.softmax_in_loss(logits.rows.classes, 0) * (2 * logits.range / narrowest + seen.range);
   seen.back = 2 / narrowest_student;
   return seen;
 }
@@ -190,8 +190,7 @@ void check(const Backend& backend, const LossKernels& kernels, const Logits& log
 }
 
 /// Standardised rows of two classes are all the same: nothing but rounding is left.
-inline std::vector<DistillationSettings> of_all_losses(Rows rows,
-                                                       const std::vector<DistillationSettings>& settings) {
+inline std::vector<DistillationSettings> of_all_losses(Rows rows, const std::vector<DistillationSettings>& settings) {
   std::vector<DistillationSettings> all;
   for (const SoftLoss loss : kAll)
     for (DistillationSettings s : settings) {
@@ -229,10 +228,11 @@ inline void every_temperature(const Backend& backend) {
         settings.push_back({.temperature = temperature, .lambda = 0.2, .standardize = standardize});
     check<float>(backend, table.loss, logits<float>({5, 19}, 6), of_all_losses({5, 19}, settings), Work::usual);
     for (const std::int64_t rows : {1, 2, 8, 9, 64, 65, 129, 300})
-      check<float>(backend, table.loss, logits<float>({rows, 12}, 4, 7),
-                   of_all_losses({rows, 12}, {{.temperature = 4, .lambda = 0.5, .soft_weight = 2},
-                                              {.temperature = 4, .lambda = 0.5, .standardize = true, .soft_weight = 2}}),
-                   Work::usual);
+      check<float>(
+          backend, table.loss, logits<float>({rows, 12}, 4, 7),
+          of_all_losses({rows, 12}, {{.temperature = 4, .lambda = 0.5, .soft_weight = 2},
+                                     {.temperature = 4, .lambda = 0.5, .standardize = true, .soft_weight = 2}}),
+          Work::usual);
   });
 }
 
@@ -330,9 +330,8 @@ inline void sure_nets(const Backend& backend) {
                          expected = host.distillation(settings, host.targets({}));
         // The label's own element is tiny, and right to the few units that an exponential of 30 costs. The oracle takes
         // it as a difference from 1, in double.
-        CHECK(worst(found.dz, expected.dz, [&](std::size_t i) {
-                return 64 * epsilon32 * std::fabs(expected.dz[i]) + 4 * epsilon64;
-              }) <= 1);
+        CHECK(worst(found.dz, expected.dz,
+                    [&](std::size_t i) { return 64 * epsilon32 * std::fabs(expected.dz[i]) + 4 * epsilon64; }) <= 1);
         CHECK(std::fabs(expected.dz[0]) < 1e-10);
       }
     });
@@ -388,8 +387,7 @@ inline const std::vector<Case> kSoftLossCases = {
     {"logits up to 100", soft_loss_cases::every_range},
     {"equal logits stay finite", soft_loss_cases::equal_logits},
     {"NaN or infinity in either net's logits shows in the loss", soft_loss_cases::not_finite},
-    {"a sure teacher and a sure student keep the digits of what is left beside the label",
-     soft_loss_cases::sure_nets},
+    {"a sure teacher and a sure student keep the digits of what is left beside the label", soft_loss_cases::sure_nets},
     {"a term without weight reads no teacher and no label", soft_loss_cases::a_weight_of_0_reads_nothing},
     {"numbers in the backend's memory are taken in place of the settings' own", soft_loss_cases::scalars_from_memory},
 };

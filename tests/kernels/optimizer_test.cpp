@@ -21,11 +21,13 @@ TEST_CASE("reference optimizers: by hand") {
   const double g = 2;
   StepScalars scalars = {.lr = 0.5, .grad_scale = 0.5, .step = 1};
   const SgdSettings nesterov = {.momentum = 0.5, .weight_decay = 1, .nesterov = true};
-  test::oracle().optimizer.sgd({}, one({1, &w, &g, &m}), nesterov, &scalars);  // d = 1 + 1 = 2, m = 2, w -= 0.5 * (2 + 1)
+  test::oracle().optimizer.sgd({}, one({1, &w, &g, &m}), nesterov,
+                               &scalars);  // d = 1 + 1 = 2, m = 2, w -= 0.5 * (2 + 1)
   CHECK(m == 2);
   CHECK(w == -0.5);
   scalars.step = 2;
-  test::oracle().optimizer.sgd({}, one({1, &w, &g, &m}), nesterov, &scalars);  // d = 1 - 0.5 = 0.5, m = 1.5, w -= 0.5 * (0.5 + 0.75)
+  test::oracle().optimizer.sgd({}, one({1, &w, &g, &m}), nesterov,
+                               &scalars);  // d = 1 - 0.5 = 0.5, m = 1.5, w -= 0.5 * (0.5 + 0.75)
   CHECK(m == 1.5);
   CHECK(w == -1.125);
 
@@ -38,7 +40,8 @@ TEST_CASE("reference optimizers: by hand") {
   CHECK(std::fabs(v - 0.004) <= 2 * test::epsilon64);
   // AdamW: w -= lr * decay * w first: 1 - 0.125 = 0.875, then the same step.
   w = 1, m = 0, v = 0;
-  test::oracle().optimizer.adam({}, one({1, &w, &g, &m, &v}), {.eps = 0, .weight_decay = 0.5, .decoupled = true}, &scalars);
+  test::oracle().optimizer.adam({}, one({1, &w, &g, &m, &v}), {.eps = 0, .weight_decay = 0.5, .decoupled = true},
+                                &scalars);
   CHECK(std::fabs(w - 0.625) <= 8 * test::epsilon64);
 }
 

@@ -8,7 +8,8 @@ TEST_CASE("cpu softmax") { test::run_cases(test::kSoftmaxCases, test::cpu_backen
 
 TEST_CASE("reference softmax: by hand, and its gradient by finite differences") {
   const Rows rows = {1, 3};
-  std::vector<double> x = {std::log(1.0), std::log(2.0), std::log(5.0)}, y = test::blank<double>(3), dx = test::blank<double>(3);
+  std::vector<double> x = {std::log(1.0), std::log(2.0), std::log(5.0)}, y = test::blank<double>(3),
+                      dx = test::blank<double>(3);
   test::oracle().softmax.forward({}, rows, 1, x.data(), y.data());
   CHECK(std::fabs(y[0] - 0.125) <= 4 * test::epsilon64);
   CHECK(std::fabs(y[2] - 0.625) <= 4 * test::epsilon64);

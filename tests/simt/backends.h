@@ -21,7 +21,8 @@ inline Device device_under_test() {
 
 /// A function of retort::cuda or retort::simt, as the device under test wants it.
 #ifdef RETORT_CUDA
-#define RETORT_DEVICE(function) (::retort::test::device_under_test() == ::retort::Device::cuda ? ::retort::cuda::function : ::retort::simt::function)
+#define RETORT_DEVICE(function) \
+  (::retort::test::device_under_test() == ::retort::Device::cuda ? ::retort::cuda::function : ::retort::simt::function)
 #else
 #define RETORT_DEVICE(function) (::retort::simt::function)
 #endif
@@ -38,7 +39,8 @@ void for_each_order(const Check& check, std::uint64_t seeds = 3) {
   simt::set_seed(1);
 }
 
-/// Every order of threads gives the same bits. The first is given shapes up to `first`, the others those of little work.
+/// Every order of threads gives the same bits. The first is given shapes up to `first`, the others those of little
+/// work.
 inline auto in_every_order(Work first) {
   return [first](const std::function<void(const Mode&)>& check) {
     for_each_order([&](std::uint64_t seed) {

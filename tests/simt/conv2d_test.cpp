@@ -2,6 +2,4 @@
 #include "tests/cases/conv2d.h"
 #include "tests/simt/backends.h"
 
-TEST_CASE("device conv2d") {
-  retort::test::run_cases(retort::test::kConv2dCases, retort::test::product_backends());
-}
+TEST_CASE("device conv2d") { retort::test::run_cases(retort::test::kConv2dCases, retort::test::product_backends()); }

@@ -2,4 +2,6 @@
 #include "tests/cases/elementwise.h"
 #include "tests/simt/backends.h"
 
-TEST_CASE("device elementwise") { retort::test::run_cases(retort::test::kElementwiseCases, retort::test::device_backends()); }
+TEST_CASE("device elementwise") {
+  retort::test::run_cases(retort::test::kElementwiseCases, retort::test::device_backends());
+}

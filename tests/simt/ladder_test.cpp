@@ -28,8 +28,7 @@ TEST_CASE("ladder: steps have names of their own, by which they are found") {
 
 // From the fourth step on, f32 operands are rounded to tf32.
 TEST_CASE("ladder: conv2d") {
-  test::run_cases(test::kConv2dCases,
-                  test::ladder_backends(RETORT_DEVICE(conv2d_fprop_ladder)(), test::kTf32Rounding));
+  test::run_cases(test::kConv2dCases, test::ladder_backends(RETORT_DEVICE(conv2d_fprop_ladder)(), test::kTf32Rounding));
 }
 
 TEST_CASE("ladder: softmax") {
@@ -46,8 +45,7 @@ TEST_CASE("ladder: a label that is no class makes the loss NaN at every step") {
   for (const test::Backend& step : test::ladder_backends(RETORT_DEVICE(loss_ladder)())) {
     CAPTURE(step.name);
     const test::Losses<float> losses(step, step.f32->loss, batch);
-    const std::vector<double> found =
-        losses.distillation({.temperature = 2, .lambda = 0.5}, losses.targets({})).loss;
+    const std::vector<double> found = losses.distillation({.temperature = 2, .lambda = 0.5}, losses.targets({})).loss;
     CHECK(std::isnan(found[1]));
     CHECK(std::isfinite(found[2]));
   }
