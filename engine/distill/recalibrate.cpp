@@ -55,15 +55,16 @@ bool recalibration_due(const RecalibrationSettings& settings, std::int64_t steps
 }
 
 Recalibration::Recalibration(const Dataset& train, const LoaderOptions& loading, std::int64_t pictures)
-    : pictures_(drawn_pictures(train, loading.seed, pictures)), loader_(*pictures_, in_order(loading)) {}
+    : pictures_(drawn_pictures(train, loading.seed, pictures)), loading_(in_order(loading)) {}
 
 std::int64_t Recalibration::run(Network& network, DType precision, bool auxiliary, std::uint64_t view) {
   if (!has_running_statistics(network)) return 0;
   const NoGrad no_grad;
   const auto before = counters(network);
   std::int64_t seen = 0;
-  loader_.start(0, view);
-  for (Batch batch; loader_.next(batch);) {
+  if (!loader_) loader_.emplace(*pictures_, loading_);
+  loader_->start(0, view);
+  for (Batch batch; loader_->next(batch);) {
     const auto rows = static_cast<std::int64_t>(batch.indices.size());
     seen += rows;
     Tensor unused;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "engine/data/loader.h"
 #include "engine/nn/module.h"
@@ -43,7 +44,8 @@ class Recalibration {
 
  private:
   std::unique_ptr<Dataset> pictures_;
-  Loader loader_;
+  LoaderOptions loading_;
+  std::optional<Loader> loader_;  ///< from the first run on: most networks' runs need none, or few
 };
 
 }  // namespace retort
