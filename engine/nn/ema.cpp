@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
+#include "kernels/elementwise.h"
 
 namespace retort {
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/nn/module.h"
+#include "kernels/optimizer.h"
 
 namespace retort {
 
