@@ -14,8 +14,13 @@ double learning_rate(const ScheduleSettings& settings, double epoch) {
       const double progress = length > 0 ? std::min(1.0, (epoch - settings.warmup_epochs) / length) : 1;
       return settings.lr / 2 * (1 + std::cos(std::numbers::pi * progress));
     }
-    case ScheduleKind::step:
+    case ScheduleKind::step: {
+      if (!settings.milestones.empty()) {
+        const auto passed = std::ranges::count_if(settings.milestones, [&](double at) { return epoch >= at; });
+        return settings.lr * std::pow(0.1, static_cast<double>(passed));
+      }
       return settings.lr * std::pow(0.1, std::clamp(std::floor(3 * epoch / settings.epochs), 0.0, 2.0));
+    }
     case ScheduleKind::constant:
     case ScheduleKind::plateau: break;
   }

@@ -136,6 +136,11 @@ class Workshop {
     draw("data", 6);
     draw("more", 7);
     draw("broken", 6);
+    for (int i = 0; i < 5; ++i) {
+      write_image(folder_ / "pile" / (std::to_string(i) + ".ppm"), 90 + 5 * i, 7 * i, 30);
+      write_image(folder_ / "heap" / (std::to_string(i) + ".ppm"), 30, 90 + 5 * i, 7 * i);
+    }
+    write_image(folder_ / "heap" / "more.ppm", 1, 2, 3);
     std::ofstream(folder_ / "broken/red/9.ppm") << "P6\n8 8\n255\n";
     for (const auto& [name, seed] : {std::pair{"a", 1}, std::pair{"b", 2}}) {
       save_teacher(path(name) + ".safetensors", seed);
@@ -162,7 +167,10 @@ class Workshop {
             {"--log", {path("log.jsonl")}},
             {"--report", {path("report.html")}},
             {"--weights", {path("a.safetensors")}},
-            {"--augment", {"flip", "none"}},
+            {"--augment", {"flip", "none", "randaugment"}},
+            {"--milestones", {"1"}},
+            {"--bn-recalibrate", {"off", "7"}},
+            {"--unlabelled", {path("pile"), path("heap")}},
             {"--freeze", {"layers.0"}},
             {"--model", {"mlp:5"}},
             {"--student", {"mlp:5"}},
@@ -298,6 +306,9 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
   SUBCASE("train") {
     check_rows<TrainOptions>(workshop.training("--model", "data"), texts, seen);
     check_rows<TrainOptions>(workshop.training("--model", "broken"), texts, seen, /*trains=*/false);
+    Words decayed = workshop.training("--model", "data");
+    decayed.insert(decayed.end(), {"--schedule", "step", "--weight-decay", "0.1"});
+    check_rows<TrainOptions>(decayed, texts, seen);
   }
   SUBCASE("distill") {
     Words stored = workshop.training("--student", "data"), live = stored;
@@ -305,6 +316,10 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
     live.insert(live.end(), {"--teacher", workshop.path("a.safetensors") + "," + workshop.path("b.safetensors")});
     check_rows<DistillOptions>(stored, texts, seen);
     check_rows<DistillOptions>(live, texts, seen);
+    Words partly = workshop.training("--student", "data");
+    partly.insert(partly.end(), {"--teacher", workshop.path("a.safetensors"), "--unlabelled", workshop.path("pile"),
+                                 "--schedule", "step", "--weight-decay", "0.1"});
+    check_rows<DistillOptions>(partly, texts, seen);
     Words broken = workshop.training("--student", "broken");
     broken.insert(broken.end(), {"--teacher", workshop.path("a.safetensors")});
     check_rows<DistillOptions>(broken, texts, seen, /*trains=*/false);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "engine/core/check.h"
+#include "kernels/conv2d.h"
 #include "kernels/memory.h"
 #include "kernels/threads.h"
 #include "tools/cli/progress.h"

@@ -6,6 +6,7 @@ void add_commands(CLI::App& app) {
   add_train_command(app);
   add_import_command(app);
   add_logits_command(app);
+  add_views_command(app);
   add_combine_command(app);
   add_distill_command(app);
   add_sweep_command(app);

@@ -11,6 +11,7 @@ void add_commands(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_logits_command(CLI::App& app);
+void add_views_command(CLI::App& app);
 void add_combine_command(CLI::App& app);
 void add_distill_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);

@@ -20,9 +20,26 @@ void validate(const TeacherOptions& options) {
   check_weights("--teacher-weights", options.weights, split_commas(options.teacher).size(), "teachers");
 }
 
+/// The pictures of a run's training part.
+struct Pictures {
+  std::shared_ptr<const Dataset> opened, trained_on;  ///< what --data holds; of these, and of the others, all used
+  UnlabelledSets unlabelled;
+};
+
+/// The classes stay where pictures of some are left out.
+Pictures choose_pictures(const DistillOptions& options, std::shared_ptr<const Dataset> opened) {
+  const TrainingOptions& training = options.training;
+  Pictures pictures{opened, opened, open_unlabelled(options.unlabelled, training.data, training.common)};
+  if (!options.omit_classes.empty())
+    pictures.trained_on = pick_samples(opened, samples_without(*opened, options.omit_classes));
+  pictures.trained_on = join_sets(pictures.trained_on, pictures.unlabelled, options.unlabelled, training.batch_size,
+                                  training.common.quiet);
+  return pictures;
+}
+
 /// The store of the validation part, which must come from the same teacher.
 void add_val_store(const DistillOptions& options, const LogitStore& store, const Dataset& part, Guidance& guidance) {
-  const std::string &path = options.teacher.val_logits, &train_path = options.teacher.logits;
+  const std::string &path = options.teacher.val_logits, train_path = joined(options.teacher.logits);
   const TrainingOptions& training = options.training;
   auto [val, rows] = open_store(path, part.classes(), part, Split::val, training.data, training.common);
   check(path != train_path || val.names == store.names, path,
@@ -37,15 +54,28 @@ void add_val_store(const DistillOptions& options, const LogitStore& store, const
   guidance.val = guidance.val_teacher.get();
 }
 
-Guidance stored_guidance(const DistillOptions& options, const TrainingData& data) {
+/// The rows of the pictures that are trained on.
+StoredTeacher stored_teacher(const DistillOptions& options, const Pictures& pictures) {
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
-  StoredTeacher stored =
-      open_store(teacher.logits, data.train->classes(), *data.train, Split::train, training.data, training.common);
+  if (teacher.logits.size() > 1 || !pictures.unlabelled.empty())
+    return open_stores(teacher.logits, *pictures.trained_on, *pictures.opened, pictures.unlabelled, training.data,
+                       training.common);
+  StoredTeacher stored = open_store(teacher.logits[0], pictures.opened->classes(), *pictures.opened, Split::train,
+                                    training.data, training.common);
+  if (!options.omit_classes.empty()) stored = part_of(stored, samples_without(*pictures.opened, options.omit_classes));
+  return stored;
+}
+
+Guidance stored_guidance(const DistillOptions& options, const TrainingData& data, const StoredTeacher& stored) {
+  const TeacherOptions& teacher = options.teacher;
+  const TrainingOptions& training = options.training;
+  const std::string path = joined(teacher.logits);
   if (!teacher.teacher.empty())
-    check_store_teacher(stored.store, teacher.logits, load_teachers(teacher.teacher, compute_device(training.common)));
-  if (!options.omit_classes.empty()) stored = part_of(stored, samples_without(*data.train, options.omit_classes));
-  Guidance guidance = cached_guidance(teacher.logits, stored, {teacher.views, training.augment});
+    check_store_teacher(stored.store, path, load_teachers(teacher.teacher, compute_device(training.common)));
+  const AskedViews asked{teacher.views, training.augment, training.common.seed};
+  Guidance guidance = cached_guidance(path, stored, asked);
+  say_unseen_views(path, stored.store, asked, training.common.quiet);
   guidance.fingerprint["--teacher"] = guidance.fingerprint["--val-logits"] = "";
   if (!teacher.val_logits.empty() && data.val) add_val_store(options, stored.store, *data.val, guidance);
   return guidance;
@@ -71,15 +101,6 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
   return guidance;
 }
 
-/// The classes stay; images of those named are left out. The teacher's rows are left out already.
-void omit(const std::vector<std::string>& classes, TrainingRun& run) {
-  run.guidance.fingerprint["--omit-classes"] = joined(classes);
-  if (classes.empty()) return;
-  std::vector<std::int64_t> kept = samples_without(*run.data.train, classes);
-  run.data.train = pick_samples(std::move(run.data.train), std::move(kept));
-  run.guidance.notes["omitted"] = joined(classes);
-}
-
 }  // namespace
 
 TrainingRun make_run(const DistillOptions& options) {
@@ -87,6 +108,7 @@ TrainingRun make_run(const DistillOptions& options) {
   apply_common_options(training.common);
   validate(options.student, training, options.objective, /*stored=*/!options.teacher.live());
   validate(options.teacher);
+  validate(options.unlabelled);
   check_writable(options.run.out);
   TrainingRun run{.architecture = options.student,
                   .options = training,
@@ -97,11 +119,21 @@ TrainingRun make_run(const DistillOptions& options) {
   if (!run.data.train->labelled() && lambda.value_or(0) != 0)
     throw UsageError(
         text("--lambda: ", *lambda, " weighs labels, and ", training.data.path, " has none; use --lambda 0"));
-  run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data);
+  const Pictures pictures = choose_pictures(options, run.data.train);
+  run.data.train = pictures.trained_on;
+  StoredTeacher stored;
+  if (!options.teacher.live()) stored = stored_teacher(options, pictures);
+  run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data, stored);
+  run.guidance.unlabelled_share = options.unlabelled.share;
+  run.guidance.fingerprint["--unlabelled"] = describe(pictures.unlabelled);
+  run.guidance.fingerprint["--omit-classes"] = joined(options.omit_classes);
+  if (!options.omit_classes.empty()) run.guidance.notes["omitted"] = joined(options.omit_classes);
   TeacherOptions teacher = options.teacher;
   visit_flags(teacher, PrintFlags{.fingerprint = run.guidance.fingerprint});
-  omit(options.omit_classes, run);
+  UnlabelledOptions unlabelled = options.unlabelled;
+  visit_flags(unlabelled, PrintFlags{.fingerprint = run.guidance.fingerprint});
   set_objective(options.objective, training, *run.data.train, run.guidance);
+  if (!options.teacher.live()) say_teacher(stored, *run.data.train, run.guidance.settings, training.common.quiet);
   return run;
 }
 

@@ -12,7 +12,8 @@ namespace retort {
 
 /// Who teaches: a store, or live networks. --teacher beside a store is checked against it.
 struct TeacherOptions {
-  std::string logits, val_logits, teacher;
+  std::vector<std::string> logits;
+  std::string val_logits, teacher;
   Combine combine = Combine::logit;
   std::vector<double> weights;
   std::optional<std::int64_t> views;
@@ -28,8 +29,7 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
   };
   std::string weights;
   for (const double weight : o.weights) weights += text(weight, ",");
-  flag("--logits", o.logits, "The teacher's logit store (.npy with its .json), or a .csv or .npy alone", anything(),
-       bits_in("--logits"));
+  flag("--logits", o.logits, kLogitsHelp, anything(), bits_in("--logits"));
   flag("--val-logits", o.val_logits, "Store of the validation part", anything(),
        no_bits("what is measured; under --schedule plateau an entry of its own"));
   flag("--teacher", o.teacher, "Live teacher: FILE[,FILE...]", anything(),
@@ -48,6 +48,7 @@ struct DistillOptions {
   RunOptions run;
   TeacherOptions teacher;
   ObjectiveOptions objective;
+  UnlabelledOptions unlabelled;
   std::vector<std::string> omit_classes;
 };
 
@@ -60,6 +61,7 @@ void visit_flags(DistillOptions& o, Visitor&& flag) {
   visit_flags(o.training, flag);
   visit_flags(o.teacher, flag);
   visit_flags(o.objective, flag);
+  visit_flags(o.unlabelled, flag);
   flag("--omit-classes", o.omit_classes, "Train on no image of these classes; the student keeps them", anything(),
        bits_in("--omit-classes"));
 }

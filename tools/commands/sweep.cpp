@@ -24,7 +24,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string student, logits;
+  std::string student;
+  std::vector<std::string> logits;
+  UnlabelledOptions unlabelled;
   TrainingOptions training;
   RunOptions run;  ///< --out is a folder
   ObjectiveOptions objective;
@@ -44,7 +46,8 @@ void visit_flags(Options& o, Visitor&& flag) {
       RunFlags{
           .folder = "Folder for the students, sweep.csv, sweep.md and sweep.svg", .resume = false, .files = false});
   visit_flags(o.training, flag);
-  flag("--logits", o.logits, "The teacher's logit store (.npy with its .json), or a .csv or .npy alone", anything());
+  flag("--logits", o.logits, kLogitsHelp, anything());
+  visit_flags(o.unlabelled, flag);
   visit_flags(o.objective, flag, ObjectiveFlags{.temperature = nullptr, .lambda = nullptr});
   flag("--temperature", o.temperatures, "Temperatures, each above 0", number_above(0));
   flag("--lambda", o.lambdas, "Weights of the labels, each in [0, 1]", number_in("[0, 1]"));
@@ -83,7 +86,10 @@ struct Shared {
   TrainingData data;
   StoredTeacher teacher;
   std::shared_ptr<const Dataset> test;
+  std::string unlabelled;  ///< the fingerprint's entry
 };
+
+AskedViews asked_views(const Options& options, std::uint64_t seed) { return {{}, options.training.augment, seed}; }
 
 /// Every flag of every run is checked before the first one begins.
 void validate(const Options& options) {
@@ -91,6 +97,7 @@ void validate(const Options& options) {
   if (options.temperatures.empty() || options.lambdas.empty())
     throw UsageError("sweep: needs a temperature and a lambda at least");
   validate(options.student, options.training, options.objective, /*stored=*/true);
+  validate(options.unlabelled);
 }
 
 TrainingRun make_run(const Options& sweep, const Shared& shared, double temperature, double lambda,
@@ -104,9 +111,13 @@ TrainingRun make_run(const Options& sweep, const Shared& shared, double temperat
                   .files = {.model = path + ".safetensors", .log = path + ".jsonl", .report = {}},
                   .resume = Resume::always,
                   .data = shared.data,
-                  .guidance = cached_guidance(sweep.logits, shared.teacher, {{}, sweep.training.augment})};
+                  .guidance = cached_guidance(joined(sweep.logits), shared.teacher, asked_views(sweep, seed))};
   run.options.common.seed = seed;
   run.options.common.quiet = true;
+  run.guidance.unlabelled_share = sweep.unlabelled.share;
+  run.guidance.fingerprint["--unlabelled"] = shared.unlabelled;
+  UnlabelledOptions unlabelled = sweep.unlabelled;
+  visit_flags(unlabelled, PrintFlags{.fingerprint = run.guidance.fingerprint});
   set_objective(objective, run.options, *run.data.train, run.guidance);
   return run;
 }
@@ -214,16 +225,24 @@ Shared open_shared(const Options& options) {
   const TrainingOptions& training = options.training;
   const TrainingData whole = open_training_data(training, /*allow_unlabelled=*/false);
   if (!whole.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
-  const StoredTeacher stored =
-      open_store(options.logits, whole.train->classes(), *whole.train, Split::train, training.data, training.common);
   // The runs are quiet.
   const auto classes = static_cast<std::int64_t>(whole.train->classes().size());
   warn_of_binary_trap(options.objective, classes, training.common.quiet);
   HeldOut parts = hold_out(*whole.train, options.hold_out);
-  StoredTeacher teacher = part_of(stored, parts.kept);
-  return {.data = {pick_samples(whole.train, std::move(parts.kept)), pick_samples(whole.train, std::move(parts.held))},
+  const UnlabelledSets sets = open_unlabelled(options.unlabelled, training.data, training.common);
+  const std::shared_ptr<const Dataset> train = join_sets(
+      pick_samples(whole.train, parts.kept), sets, options.unlabelled, training.batch_size, training.common.quiet);
+  StoredTeacher teacher = options.logits.size() == 1 && sets.empty()
+                              ? part_of(open_store(options.logits[0], whole.train->classes(), *whole.train,
+                                                   Split::train, training.data, training.common),
+                                        parts.kept)
+                              : open_stores(options.logits, *train, *whole.train, sets, training.data, training.common);
+  say_unseen_views(joined(options.logits), teacher.store, asked_views(options, training.common.seed),
+                   training.common.quiet);
+  return {.data = {train, pick_samples(whole.train, std::move(parts.held))},
           .teacher = std::move(teacher),
-          .test = whole.val};
+          .test = whole.val,
+          .unlabelled = describe(sets)};
 }
 
 std::vector<Cell> train_all(const Options& options, const Shared& shared) {

@@ -1,6 +1,10 @@
 #include "tools/run/distillation.h"
 
+#include <cmath>
+#include <cstring>
+
 #include "engine/core/check.h"
+#include "engine/distill/teacher_report.h"
 #include "tools/cli/progress.h"
 #include "tools/run/teachers.h"
 
@@ -11,10 +15,14 @@ namespace {
 void follow_store(const std::string& path, const LogitStore& store, const AskedViews& asked, Guidance& guidance) {
   if (asked.count && *asked.count != store.views)
     throw UsageError(text("--views: ", path, " holds ", store.views, " views, not ", *asked.count));
+  if (one_score_for_all_views(store, asked)) {
+    guidance.augmentation = parse_augmentation(*asked.augment);
+    guidance.views = 0;
+    guidance.view_seed = asked.seed;
+    return;
+  }
   if (asked.augment) {
-    const Augmentation wanted = parse_augmentation(*asked.augment);
-    if (wanted.flip != store.augmentation.flip || wanted.crop != store.augmentation.crop ||
-        wanted.jitter != store.augmentation.jitter)
+    if (parse_augmentation(*asked.augment) != store.augmentation)
       throw UsageError(text("--augment: teacher and student must see the same views, and those of ", path,
                             " were drawn otherwise; leave --augment out, or make the store with `logits --views K "
                             "--augment ",
@@ -41,6 +49,11 @@ std::string objective_line(const ObjectiveOptions& options, const DistillationSe
 
 }  // namespace
 
+bool one_score_for_all_views(const LogitStore& store, const AskedViews& asked) {
+  return store.views == 1 && !store.augmentation.any() && !asked.count && asked.augment &&
+         parse_augmentation(*asked.augment).any();
+}
+
 void validate(const std::string& student, const TrainingOptions& training, const ObjectiveOptions& objective,
               bool stored) {
   validate(training);
@@ -52,6 +65,11 @@ void validate(const std::string& student, const TrainingOptions& training, const
   if (training.mixup > 0 && stored)
     throw UsageError(
         "--mixup: a store has no logits for blended images; leave it out, or distil from a live --teacher");
+  if (training.cutmix > 0 && loss.reads_labels)
+    throw UsageError(text("--cutmix: ", loss.word, " takes one label an image; use another --loss"));
+  if (training.cutmix > 0 && stored)
+    throw UsageError(
+        "--cutmix: a store has no logits for blended images; leave it out, or distil from a live --teacher");
 }
 
 Guidance cached_guidance(const std::string& path, const StoredTeacher& stored, const AskedViews& asked) {
@@ -60,8 +78,35 @@ Guidance cached_guidance(const std::string& path, const StoredTeacher& stored, c
   guidance.classes = stored.store.classes;
   guidance.notes["teacher"] = stored.store.teacher;
   guidance.fingerprint["--logits"] = content_hash_of(stored.store.logits);
-  guidance.teacher = std::make_unique<CachedTeacher>(stored.store, stored.rows);
+  guidance.teacher =
+      std::make_unique<CachedTeacher>(stored.store, stored.rows, one_score_for_all_views(stored.store, asked));
   return guidance;
+}
+
+void say_unseen_views(const std::string& path, const LogitStore& store, const AskedViews& asked, bool quiet) {
+  if (one_score_for_all_views(store, asked))
+    say(quiet, text("--augment: a picture's score in ", path,
+                    " stands for all its views, which the teacher did not see; "
+                    "`retort views` writes them for it to score"));
+}
+
+void say_teacher(const StoredTeacher& stored, const Dataset& train, const DistillationSettings& settings, bool quiet) {
+  const auto n = static_cast<std::int64_t>(stored.rows.size());
+  const std::int64_t classes = stored.store.logits.shape()[1];
+  Tensor logits = Tensor::empty({n, classes}), labels = Tensor::empty({n}, DType::i64);
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::memcpy(logits.data<float>() + i * classes,
+                stored.store.logits.data<float>() + stored.rows[static_cast<std::size_t>(i)] * classes,
+                static_cast<std::size_t>(classes) * sizeof(float));
+    labels.data<std::int64_t>()[i] = train.labelled(i) ? train.label(i) : -1;
+  }
+  const TeacherReport report = judge_teacher(logits, labels, settings);
+  const auto percent = [](double share) { return text(std::round(1000 * share) / 10, "%"); };
+  std::string line = "teacher: ";
+  if (report.labelled > 0)
+    line += text("right on ", percent(report.agreement), " of ", report.labelled, " labelled pictures, ");
+  say(quiet, text(line, percent(report.confidence), " sure on average; at T = ", settings.temperature, " ",
+                  percent(report.entropy_share), " of the highest entropy. ", report.sentence));
 }
 
 void warn_of_binary_trap(const ObjectiveOptions& options, std::int64_t classes, bool quiet) {

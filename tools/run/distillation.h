@@ -11,6 +11,9 @@
 namespace retort {
 
 inline constexpr Word<Convention> kConventions[] = {{Convention::convex, "convex"}, {Convention::additive, "additive"}};
+inline constexpr const char* kLogitsHelp =
+    "The teacher's logits: a store (.npy with its .json), or a .csv or .npy alone; of several, each picture's in the "
+    "first that has it";
 inline constexpr double kDefaultLambda = 0.1;
 
 /// The loss of a distillation.
@@ -60,11 +63,19 @@ void validate(const std::string& student, const TrainingOptions& training, const
 struct AskedViews {
   std::optional<std::int64_t> count;
   std::optional<std::string> augment;
+  std::uint64_t seed = 0;  ///< of views that the store does not have
 };
 
+/// Whether the flags ask for views of pictures that the store, which has one score for each, stands for as a whole.
+bool one_score_for_all_views(const LogitStore& store, const AskedViews& asked);
 /// A run taught by a store, `path`. Augmentation, views and their seed are the store's; throws UsageError where others
-/// are asked for.
+/// are asked for. A store of one view of the pictures as they are goes with any augmentation: its score stands for the
+/// crops, too.
 Guidance cached_guidance(const std::string& path, const StoredTeacher& stored, const AskedViews& asked);
+/// Says so.
+void say_unseen_views(const std::string& path, const LogitStore& store, const AskedViews& asked, bool quiet);
+/// Says what the teacher's stored logits promise, by those of the training pictures that the run begins with.
+void say_teacher(const StoredTeacher& stored, const Dataset& train, const DistillationSettings& settings, bool quiet);
 /// Says what two classes take from the loss. Throws UsageError where they leave nothing.
 void warn_of_binary_trap(const ObjectiveOptions& options, std::int64_t classes, bool quiet);
 /// Adds the loss to a run's guidance, its notes and its fingerprint; says what it weighs, and warns of losses that two

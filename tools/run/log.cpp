@@ -38,6 +38,7 @@ Json report_json(const EpochReport& report, const Reported& reported) {
     json["train_soft_gradient"] = report.train.gradients.soft;
   }
   if (report.val) add("val_", metrics_json(*report.val, reported.val_taught));
+  if (report.recalibrated > 0) json["recalibrated"] = report.recalibrated;
   json["selected"] = report.selected;
   json["images_per_second"] = report.images_per_second;
   json["seconds"] = report.seconds;

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "engine/core/check.h"
+#include "engine/data/joined.h"
+#include "engine/data/pick.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
 #include "engine/report/charts.h"
@@ -267,18 +270,25 @@ void write_report(const FinishedRun& run) {
     val = look(run, *run.training.data.val, run.training.guidance.val, {}, run.training.data.val->size());
     add_validation(page, run, val);
   }
+  // The labelled pictures come first, so a teacher's rows are theirs, too.
+  std::shared_ptr<const Dataset> shown = run.training.data.train;
+  if (shown->labelled() && labelled_samples(*shown) < shown->size()) {
+    std::vector<std::int64_t> labelled(static_cast<std::size_t>(labelled_samples(*shown)));
+    std::iota(labelled.begin(), labelled.end(), 0);
+    shown = pick_samples(shown, std::move(labelled));
+  }
   if (run.training.guidance.teacher) {
     LoaderOptions loading;
     loading.shuffle = true;  // a part of all classes
     loading.augmentation = run.training.guidance.augmentation;
     loading.view_seed = run.training.guidance.view_seed;
-    train = look(run, *run.training.data.train, run.training.guidance.teacher.get(), loading, kTrainingImages);
+    train = look(run, *shown, run.training.guidance.teacher.get(), loading, kTrainingImages);
     add_observables(page, run, train);
   }
   // The teacher's logits of the validation part are known with a live teacher or --val-logits.
   const bool on_train = run.training.guidance.teacher && !val.teacher;
   if (on_train)
-    add_samples(page, run, train, *run.training.data.train, "training");
+    add_samples(page, run, train, *shown, "training");
   else if (run.training.data.val)
     add_samples(page, run, val, *run.training.data.val, "validation");
   write_atomic(run.training.files.report, page.str());

@@ -5,7 +5,9 @@
 #include <unordered_set>
 
 #include "engine/core/check.h"
+#include "engine/distill/gather_logits.h"
 #include "tools/cli/progress.h"
+#include "tools/run/views.h"
 
 namespace retort {
 namespace {
@@ -46,6 +48,36 @@ std::vector<ImageSet> possible_sets(const Dataset& dataset, Split split, const D
   return sets;
 }
 
+/// The names of a .npy's rows where there is one for each of the views beside it.
+std::optional<std::vector<std::string>> view_names(const std::string& path, std::int64_t rows) {
+  const std::optional<ViewList> list = view_list_beside(path);
+  if (!list || list->rows() != rows) return std::nullopt;
+  return row_names(*list);
+}
+
+/// Throws Error where some pictures are in no store.
+void check_all_known(const std::vector<LogitStore>& stores, const std::vector<std::string>& paths,
+                     const Dataset& images) {
+  const auto without_folder = [](std::string_view name) { return name.substr(name.rfind('/') + 1); };
+  std::unordered_set<std::string_view> known, known_alone;  // by a table that may leave the folder out
+  for (const LogitStore& store : stores)
+    for (const std::string& name : store.names) {
+      known.insert(name);
+      if (store.hashes.empty()) known_alone.insert(name);
+    }
+  std::int64_t missing = 0;
+  std::string first;
+  for (std::int64_t i = 0; i < images.size(); ++i) {
+    const std::string& name = images.name(i);
+    if (known.contains(name) || known_alone.contains(without_folder(name))) continue;
+    if (missing++ == 0) first = name;
+  }
+  if (missing > 0)
+    throw Error(text(first, ": has no logits in ", joined(paths),
+                     missing > 1 ? text(", nor have ", missing - 1, " others") : "", " of the ", images.size(),
+                     " pictures; add theirs, or leave these pictures out"));
+}
+
 /// In how many percent of the images the label has the highest logit: chance, if the rows are in another order.
 std::string percent_right(const StoredTeacher& stored, const Dataset& dataset) {
   const std::int64_t classes = stored.store.logits.shape()[1];
@@ -64,7 +96,8 @@ std::string percent_right(const StoredTeacher& stored, const Dataset& dataset) {
 StoredTeacher open_store(const std::string& path, const std::vector<std::string>& classes, const Dataset& dataset,
                          Split split, const DataOptions& data, const CommonOptions& common) {
   std::string assumed;
-  const auto row_names = [&](std::int64_t rows) {
+  const auto names_of = [&](std::int64_t rows) {
+    if (auto views = view_names(path, rows)) return std::move(*views);
     std::string expected;
     for (ImageSet& set : possible_sets(dataset, split, data, common)) {
       const std::string words = text(set.size(), " ", set.what);
@@ -78,13 +111,37 @@ StoredTeacher open_store(const std::string& path, const std::vector<std::string>
     throw Error(text(path, ": ", rows, " rows and no index that names them, expected one for each of ", expected,
                      ", in the data's order; save so many, or a CSV with names"));
   };
-  StoredTeacher stored{read_logit_store(path, classes, row_names), {}};
+  StoredTeacher stored{read_as_views(read_logit_store(path, classes, names_of), path, dataset), {}};
   if (!stored.store.remark.empty()) say(common.quiet, text("warning: ", stored.store.remark));
   stored.rows = match_logit_store(stored.store, path, dataset);
   if (!assumed.empty() && dataset.labelled())
     assumed += text("; the label has the highest score in ", percent_right(stored, dataset),
                     "% of the images used (fewer than the teacher gets right mean another order)");
   if (!assumed.empty()) say(common.quiet, text("warning: ", assumed));
+  return stored;
+}
+
+StoredTeacher open_stores(const std::vector<std::string>& paths, const Dataset& images, const Dataset& labelled,
+                          const UnlabelledSets& sets, const DataOptions& data, const CommonOptions& common) {
+  std::vector<LogitStore> stores;
+  for (const std::string& path : paths) {
+    const auto names_of = [&](std::int64_t rows) {
+      if (auto views = view_names(path, rows)) return std::move(*views);
+      std::vector<ImageSet> possible = possible_sets(labelled, Split::train, data, common);
+      for (const auto& set : sets) possible.push_back(image_set("images without labels", *set));
+      std::erase_if(possible, [&](const ImageSet& set) { return set.size() != rows; });
+      check(possible.size() == 1, path, ": ", rows, " rows and no index that names them, which are those of ",
+            possible.empty() ? "no" : "more than one", " set of the pictures; save a CSV with names");
+      say(common.quiet, text("warning: ", path, ": no index names its rows: they are taken for the ", rows, " ",
+                             possible[0].what, " in the data's order"));
+      return std::move(possible[0].names);
+    };
+    stores.push_back(read_as_views(read_logit_store(path, labelled.classes(), names_of), path, images));
+    if (!stores.back().remark.empty()) say(common.quiet, text("warning: ", stores.back().remark));
+  }
+  check_all_known(stores, paths, images);
+  StoredTeacher stored{gather_logits(stores, paths, images), {}};
+  for (std::int64_t i = 0; i < images.size(); ++i) stored.rows.push_back(i);
   return stored;
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/distill/logit_store.h"
 #include "tools/cli/options.h"
+#include "tools/run/unlabelled.h"
 
 namespace retort {
 
@@ -22,6 +23,12 @@ struct StoredTeacher {
 /// match.
 StoredTeacher open_store(const std::string& path, const std::vector<std::string>& classes, const Dataset& dataset,
                          Split split, const DataOptions& data, const CommonOptions& common);
+/// One store for `images` out of several stores or tables, each picture's row found by name in the first that has it.
+/// `images` are pictures of `labelled`, which `data` opened, and all of the sets. The rows of a .npy without an index
+/// are those of the labelled pictures, as above, or of one of the sets. Throws Error counting the pictures that none
+/// has and naming the first; what gather_logits throws.
+StoredTeacher open_stores(const std::vector<std::string>& paths, const Dataset& images, const Dataset& labelled,
+                          const UnlabelledSets& sets, const DataOptions& data, const CommonOptions& common);
 /// The same store for some of the dataset's samples.
 StoredTeacher part_of(const StoredTeacher& stored, const std::vector<std::int64_t>& samples);
 

@@ -3,14 +3,18 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "engine/core/check.h"
+#include "engine/data/measure.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
+#include "engine/nn/lr_factors.h"
 #include "kernels/threads.h"
 #include "tools/cli/progress.h"
 #include "tools/run/log.h"
@@ -25,7 +29,7 @@ std::string with_suffix(const std::string& model, const char* suffix) {
   return model.substr(0, model.size() - std::string_view(".safetensors").size()) + suffix;
 }
 
-TrainSettings settings_of(const TrainingRun& run) {
+TrainSettings settings_of(const TrainingRun& run, Network& network) {
   const TrainingOptions& options = run.options;
   TrainSettings settings;
   settings.epochs = options.epochs;
@@ -34,12 +38,21 @@ TrainSettings settings_of(const TrainingRun& run) {
   settings.optimizer.momentum = options.momentum;
   settings.optimizer.nesterov = options.nesterov;
   settings.optimizer.weight_decay = options.weight_decay;
+  settings.optimizer.decay_vectors = !options.no_norm_decay;
+  if (options.head_lr || options.layer_decay != 1)
+    settings.optimizer.lr_factors = learning_rate_factors(
+        network,
+        {.head = options.head_lr.value_or(lr_of(options)) / lr_of(options), .layer_decay = options.layer_decay});
   settings.optimizer.max_norm = options.max_norm;
   settings.schedule.kind = options.schedule;
   settings.schedule.lr = lr_of(options);
+  settings.schedule.milestones = options.milestones;
   settings.schedule.warmup_epochs = options.warmup_epochs;
   settings.label_smoothing = options.label_smoothing;
   settings.mixup = options.mixup;
+  settings.cutmix = options.cutmix;
+  settings.ema = options.ema;
+  settings.recalibrate = recalibration_of(options);
   settings.augmentation = run.guidance.augmentation;
   settings.dropout = options.dropout;
   settings.auxiliary_weight = options.auxiliary ? kAuxiliaryWeight : 0;
@@ -48,6 +61,7 @@ TrainSettings settings_of(const TrainingRun& run) {
   settings.seed = options.common.seed;
   settings.view_seed = run.guidance.view_seed;
   settings.views = run.guidance.views;
+  settings.unlabelled_share = run.guidance.unlabelled_share;
   settings.workers = std::clamp(num_threads(), 1, 4);
   settings.distillation = run.guidance.settings;
   settings.objective = run.guidance.schedule;
@@ -141,6 +155,23 @@ class Monitor {
     history_.push_back(report);
     log_->add(report_json(report, reported_));
     say(quiet_, report_line(report, reported_));
+    if (report.recalibrated > 0 && !std::exchange(recalibration_said_, true))
+      say(quiet_, text("batch norm's statistics were estimated anew over ", report.recalibrated,
+                       " training pictures before validating and saving, since the running ones lag behind; "
+                       "--bn-recalibrate off keeps these"));
+    if (report.epoch == 1) say_if_nothing_learnt(report);
+  }
+  /// A loss of guessing's after a whole epoch.
+  void say_if_nothing_learnt(const EpochReport& report) const {
+    const double loss = report.val && report.val->hard > 0 ? report.val->hard : report.train.hard;
+    const double guessing = std::log(static_cast<double>(spec_.classes.size()));
+    if (!reported_.labelled || spec_.classes.size() < 2 || std::abs(loss - guessing) > 0.01 * guessing) return;
+    const TrainingOptions& options = run_.options;
+    say(quiet_,
+        text("nothing was learnt in this epoch: the labels' loss is that of guessing, ln ", spec_.classes.size(), " = ",
+             guessing, "; try ", options.epochs > 1 ? "" : "more --epochs, ", "another --lr than ", lr_of(options),
+             " (a lower one first) or --warmup-epochs 1, and look whether --mean and --std fit "
+             "the pixels and the labels the pictures"));
   }
 
   const TrainingRun& run_;
@@ -148,6 +179,7 @@ class Monitor {
   Network& network_;
   Reported reported_;
   bool quiet_ = run_.options.common.quiet;
+  bool recalibration_said_ = false;
   std::optional<Log> log_;
   std::optional<Progress> bar_;
   std::vector<EpochReport> history_;
@@ -221,6 +253,53 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
   return data;
 }
 
+namespace {
+
+/// A packed set's own pixels say how they are normalised, unless flags do or a file may know.
+bool is_measured(const TrainingRun& run) {
+  const DataOptions& data = run.options.data;
+  return run.data.train->native_size() > 0 && run.options.weights.empty() && data.mean.empty() && data.std.empty();
+}
+
+/// Grey pixels as a network of three channels sees them, and colour for one channel: the mean of the three.
+PixelStatistics in_channels(PixelStatistics pixels, std::int64_t channels) {
+  const auto to = [&](std::vector<double>& values) {
+    if (static_cast<std::int64_t>(values.size()) == channels) return;
+    double sum = 0;
+    for (const double value : values) sum += value;
+    values.assign(static_cast<std::size_t>(channels), sum / static_cast<double>(values.size()));
+  };
+  to(pixels.mean);
+  to(pixels.std);
+  return pixels;
+}
+
+/// Numbers as a list, short.
+std::string short_list(const std::vector<double>& values) {
+  std::string list;
+  for (const double value : values) {
+    char digits[16];
+    std::snprintf(digits, sizeof digits, "%.4f", value);
+    list += (list.empty() ? "" : ", ") + std::string(digits);
+  }
+  return list;
+}
+
+void say_normalisation(const TrainingRun& run, const ModelSpec& spec) {
+  const DataOptions& data = run.options.data;
+  const std::string numbers =
+      text("mean ", short_list(spec.preprocessing.mean), ", deviation ", short_list(spec.preprocessing.std));
+  if (is_measured(run))
+    say(run.options.common.quiet, text("pixels: normalised by the training set's own ", numbers));
+  else if (!run.options.weights.empty() && data.mean.empty() && data.std.empty() &&
+           !saved_preprocessing(run.options.weights))
+    say(run.options.common.quiet,
+        text("pixels: ", run.options.weights, " does not say how it takes them; normalised by ", numbers,
+             " (--mean and --std give others)"));
+}
+
+}  // namespace
+
 ModelSpec describe(const TrainingRun& run) {
   const Dataset& train = *run.data.train;
   ModelSpec spec;
@@ -229,6 +308,11 @@ ModelSpec describe(const TrainingRun& run) {
   spec.auxiliary = run.options.auxiliary;
   spec.notes = run.guidance.notes;
   spec.preprocessing = preprocessing_of(run.architecture, run.options.weights, run.options.data, &train);
+  if (is_measured(run)) {
+    const PixelStatistics pixels = in_channels(measure_pixels(train), spec.preprocessing.channels);
+    spec.preprocessing.mean = pixels.mean;
+    spec.preprocessing.std = pixels.std;
+  }
   return spec;
 }
 
@@ -240,7 +324,9 @@ Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
   print["--image-size"] = std::to_string(spec.preprocessing.image_size);
   print["weights"] = run.options.weights.empty() ? "" : file_hash(run.options.weights);
   const Augmentation& seen = run.guidance.augmentation;
-  print["--augment"] = text(seen.flip, seen.crop, seen.jitter);
+  print["--augment"] = text(seen.flip, seen.crop, seen.jitter, seen.erase ? "e" : "", seen.randaugment ? "r" : "");
+  print["pixels"] =
+      is_measured(run) ? text(short_list(spec.preprocessing.mean), "; ", short_list(spec.preprocessing.std)) : "";
   TrainingOptions options = run.options;
   const PrintFlags flag{.fingerprint = print, .finished_runs_count = run.resume == Resume::always};
   visit_flags(options.common, flag);
@@ -254,10 +340,12 @@ TrainingOutcome run_training(const TrainingRun& run) {
   if (!report.empty()) check_writable(report);
   const ModelSpec spec = describe(run);
   const std::unique_ptr<Network> network = start_network(run, spec);
+  say_normalisation(run, spec);
   const Fingerprint fingerprint = fingerprint_of(run, spec);
 
   Monitor monitor(run, spec, *network);
-  Trainer trainer(parts_of(run, spec, *network), settings_of(run), monitor.hooks(), run.files.state(), fingerprint);
+  Trainer trainer(parts_of(run, spec, *network), settings_of(run, *network), monitor.hooks(), run.files.state(),
+                  fingerprint);
   resume_or_begin(run, trainer);
   monitor.open_log(trainer.progress().epoch);
   catch_interrupts();

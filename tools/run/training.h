@@ -26,6 +26,7 @@ struct Guidance {
   Augmentation augmentation;
   std::int64_t views = 0;
   std::uint64_t view_seed = 0;
+  std::optional<double> unlabelled_share;    ///< of a batch; none: that of the pictures
   std::vector<std::string> classes;          ///< of the teacher: they name the logits of an unlabelled set
   std::map<std::string, std::string> notes;  ///< for the model's metadata
   Fingerprint fingerprint;                   ///< the entries of the teacher and of the objective
@@ -60,7 +61,8 @@ struct TrainingRun {
   Guidance guidance = {};
 };
 
-/// The network that the run trains. Throws what preprocessing_of throws.
+/// The network that the run trains: a packed set's pixels are measured, where nothing else says how to normalise them.
+/// Throws what preprocessing_of throws.
 ModelSpec describe(const TrainingRun& run);
 /// Everything that determines the bits of a run on one device with as many threads, except its length: more epochs may
 /// be asked for on resuming. With Resume::always finished runs are read, so there the length is an entry, too.

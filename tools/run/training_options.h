@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/distill/recalibrate.h"
 #include "engine/nn/optimizer.h"
 #include "engine/nn/schedule.h"
 #include "tools/cli/options.h"
@@ -24,6 +25,10 @@ inline constexpr Word<ScheduleKind> kSchedules[] = {{ScheduleKind::constant, "co
                                                     {ScheduleKind::plateau, "plateau"}};
 inline constexpr Word<DType> kPrecisions[] = {{DType::f32, "fp32"}, {DType::bf16, "bf16"}};
 
+inline constexpr const char* kAutomatic = "auto";
+/// auto, off or a number of pictures.
+Allowed recalibration_words();
+
 /// How a network is trained, whatever teaches it.
 struct TrainingOptions {
   CommonOptions common;
@@ -36,9 +41,14 @@ struct TrainingOptions {
   bool nesterov = false;
   double weight_decay = 0;
   ScheduleKind schedule = ScheduleKind::cosine;
+  std::vector<double> milestones;
+  std::optional<double> head_lr;
+  double layer_decay = 1;
+  bool no_norm_decay = false;
   double warmup_epochs = 0, label_smoothing = 0;
   std::optional<std::string> augment;
-  double mixup = 0;
+  double mixup = 0, cutmix = 0, ema = 0;
+  std::string bn_recalibrate = kAutomatic;
   std::vector<std::string> freeze;
   std::optional<double> dropout;
   double max_norm = 0;
@@ -50,10 +60,12 @@ struct TrainingOptions {
 
 /// --lr, or the optimizer's default.
 double lr_of(const TrainingOptions& options);
+/// What --bn-recalibrate says.
+RecalibrationSettings recalibration_of(const TrainingOptions& options);
 /// Throws UsageError naming a flag that does not go with another.
 void validate(const TrainingOptions& options);
 
-inline constexpr const char* kAugmentHelp = "none, or a list of flip, crop, jitter";
+inline constexpr const char* kAugmentHelp = "none, or a list of flip, crop, jitter, erase, randaugment";
 
 /// The rows of the training itself; `common` and `data` have their own.
 template <class Visitor>
@@ -68,11 +80,28 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
   flag("--momentum", o.momentum, "Of SGD", number_in("[0, 1)"), bits());
   flag("--nesterov", o.nesterov, "Nesterov momentum", anything(), bits());
   flag("--weight-decay", o.weight_decay, "L2 penalty; decoupled for adamw", number_from(0), bits());
+  flag("--no-norm-decay", o.no_norm_decay, "No weight decay on norms and biases", anything(),
+       bits_unless(!o.no_norm_decay));
+  flag("--head-lr", o.head_lr, "Peak learning rate of the classifier (default: --lr)", number_above(0),
+       bits_unless(!o.head_lr));
+  flag("--layer-decay", o.layer_decay, "Factor on the learning rate from each block to the one before it",
+       number_in("(0, 1]"), bits_unless(o.layer_decay == 1));
   flag("--schedule", o.schedule, "{}", one_of(kSchedules), bits());
+  flag("--milestones", o.milestones, "Epochs after which --schedule step divides by ten (default: the run's thirds)",
+       number_above(0), bits_unless(o.milestones.empty()));
   flag("--warmup-epochs", o.warmup_epochs, "Epochs of linear warm-up", number_from(0), bits());
   flag("--label-smoothing", o.label_smoothing, "In [0, 1)", number_in("[0, 1)"), bits());
   flag("--augment", o.augment, augment_help, anything(), bits_in("--augment"));
   flag("--mixup", o.mixup, "Alpha of mixup; 0: off", number_from(0), bits());
+  flag("--cutmix", o.cutmix, "Alpha of CutMix; 0: off. With --mixup, a batch gets one of the two", number_from(0),
+       bits_unless(o.cutmix == 0));
+  flag("--ema", o.ema, "Decay of the weights' moving average, which is then validated and saved; 0: off",
+       number_in("[0, 1)"), bits_unless(o.ema == 0));
+  flag("--bn-recalibrate", o.bn_recalibrate,
+       "Batch norm's statistics anew over N pictures before validating and saving, or off (auto: 1024, while the "
+       "running "
+       "ones lag behind)",
+       recalibration_words(), bits_unless(o.bn_recalibrate == kAutomatic));
   flag("--freeze", o.freeze, "Keep parameters whose name matches (* and ?), or begins with NAME.", anything(), bits());
   flag("--dropout", o.dropout, "Probability in [0, 1), in place of the network's own", number_in("[0, 1)"), bits());
   flag("--max-norm", o.max_norm, "Clip the global gradient norm; 0: off", number_from(0), bits());
