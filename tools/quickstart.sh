@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds the program and runs its demo: tools/quickstart.sh [flags of `retort demo`...].
-# The demo draws its own images, trains a teacher, saves its logits and distils a student; about ten minutes on two cores.
+# The demo draws its own pictures, trains a teacher, saves its scores and distils a student; under ten minutes on two cores.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

@@ -1,5 +1,12 @@
 // retort demo: the whole pipeline, from pictures that it draws itself to a distilled student, told step by step.
+//
+// The case in which a teacher pays: it has learnt from many labelled pictures, the student has few of its own, and a
+// pile of pictures that nobody has labelled, of which the teacher's scores tell it something. The mark to beat is the
+// same student on its labels alone, with the same number of pictures seen and the same augmentation; three seeds of
+// both.
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -10,11 +17,9 @@
 #include "engine/io/json.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
-#include "tools/run/distillation.h"
+#include "tools/commands/distill.h"
 #include "tools/run/draw.h"
 #include "tools/run/logits.h"
-#include "tools/run/teachers.h"
-#include "tools/run/training.h"
 
 namespace retort {
 namespace {
@@ -30,33 +35,56 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("-o,--out", o.out, "Folder for pictures, models and logits", anything());
 }
 
-// Small enough for two cores in about three minutes: 75 px is the least that InceptionV3 takes.
-constexpr std::int64_t kPictureSize = 80, kImageSize = 75, kTrainPerClass = 200, kValPerClass = 50;
-constexpr std::int64_t kTeacherEpochs = 4, kStudentEpochs = 6;
+// Small enough for two cores in about two minutes.
+constexpr std::int64_t kPictureSize = 40, kImageSize = 32, kBatchSize = 32;
+constexpr std::int64_t kTeachersPerClass = 200, kOwnPerClass = 8, kPilePerClass = 200, kTestPerClass = 250;
+constexpr std::int64_t kTeacherEpochs = 12, kStudentEpochs = 12, kViews = 4;
+// As many pictures as the distilled student sees in its epochs.
+constexpr std::int64_t kLabelEpochs = kStudentEpochs * (kOwnPerClass + kPilePerClass) / kOwnPerClass;
+constexpr std::int64_t kSeeds = 3;
+constexpr double kLr = 0.003;
+constexpr const char* kTeacher = "resnet20";
+constexpr const char* kStudent = "resnet8";
+constexpr const char* kAugment = "crop,flip";
 
-/// The steps share these; `say` tells what each does and the command that would do it.
+struct Mean {
+  double value = 0, error = 0;  ///< of the seeds' mean: their deviation over the root of their number
+};
+
+Mean mean_of(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  Mean mean;
+  for (const double value : values) mean.value += value / n;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean.value) * (value - mean.value);
+  mean.error = std::sqrt(squares / (n - 1) / n);
+  return mean;
+}
+
+/// The steps share these; `tell` says what each does and the command that would do it.
 class Demo {
  public:
   explicit Demo(const Options& options) : options_(options), quiet_(options.common.quiet) {}
 
   void run() {
     draw();
-    TrainingOutcome teacher =
-        train("resnet50", "teacher", kTeacherEpochs,
-              "A big teacher learns the labels. Its scores will say more than a label can: that a "
-              "ring looks a little like a circle, and not at all like a cross.");
-    write_logits();
-    TrainingOutcome alone = train("inception_v3", "student-labels", kStudentEpochs,
-                                  "A student learns from the labels alone: the mark to beat.");
-    TrainingOutcome distilled = distill();
-    print({row("teacher: resnet50", teacher), row("student, labels alone: inception_v3", alone),
-           row("student, distilled: inception_v3", distilled)});
+    const Row teacher = judge("teacher", {teach()});
+    write_logits("own", "own.npy", "own.csv");
+    write_logits("pile", "pile.npy", "pile.csv");
+    std::vector<TrainingOutcome> alone, distilled;
+    for (std::int64_t i = 0; i < kSeeds; ++i) {
+      alone.push_back(train_alone(i));
+      distilled.push_back(distill(i));
+    }
+    print(teacher, judge("student, labels alone", alone), judge("student, distilled", distilled));
   }
 
  private:
+  /// One network, or the same by several seeds.
   struct Row {
-    std::string name, file;
-    double accuracy = 0, images_per_second = 0;
+    std::string name, file;  ///< the file of the first
+    std::vector<double> accuracies;
+    double images_per_second = 0;
     std::int64_t parameters = 0, bytes = 0;
   };
 
@@ -69,118 +97,197 @@ class Demo {
   }
 
   void draw() const {
-    tell(text("Drawing ", shape_names().size() * kTrainPerClass, " pictures to learn from and ",
-              shape_names().size() * kValPerClass, " to be judged by, one folder a class, in ", path("shapes"), "."),
+    const auto shapes = static_cast<std::int64_t>(shape_names().size());
+    tell(text("Drawing pictures of ", shapes, " shapes in ", options_.out, ": ", shapes * kTeachersPerClass,
+              " with labels for a teacher, ", shapes * kOwnPerClass, " with labels of your own, a pile of ",
+              shapes * kPilePerClass, " that nobody has labelled, and ", shapes * kTestPerClass, " to be judged by."),
          "");
-    draw_dataset(path("shapes"), kTrainPerClass, kValPerClass, kPictureSize, options_.common.seed);
+    const std::uint64_t seed = options_.common.seed;
+    std::int64_t first = 0;
+    const auto next = [&](std::int64_t count) {
+      const Drawn drawn{first, count};
+      first += count;
+      return drawn;
+    };
+    draw_class_folders(path("teachers"), next(kTeachersPerClass), kPictureSize, seed);
+    draw_class_folders(path("own"), next(kOwnPerClass), kPictureSize, seed);
+    draw_pile(path("pile"), next(kPilePerClass), kPictureSize, seed);
+    draw_class_folders(path("test/val"), next(kTestPerClass), kPictureSize, seed);
   }
 
-  TrainingRun run_for(const std::string& architecture, const std::string& name, std::int64_t epochs) const {
-    TrainingRun run{.architecture = architecture,
-                    .files = {.model = path(name + ".safetensors"), .log = path(name + ".jsonl"), .report = {}},
-                    .resume = Resume::never};
-    TrainingOptions& training = run.options;
+  TrainingOptions training_on(const std::string& folder, std::int64_t epochs, std::int64_t seed) const {
+    TrainingOptions training;
     training.common = options_.common;
-    training.data.path = path("shapes");
+    training.common.seed += static_cast<std::uint64_t>(seed);
+    training.data.path = path(folder);
+    training.data.val_split = 0;
     training.data.image_size = kImageSize;
     training.epochs = epochs;
+    training.batch_size = kBatchSize;
     training.optimizer = OptimizerKind::adamw;
-    training.batch_size = 20;
-    training.warmup_epochs = 1;
+    training.lr = kLr;
+    training.augment = kAugment;
+    return training;
+  }
+
+  static std::string flags(const TrainingOptions& training, const std::string& out) {
+    return text(" --data ", training.data.path, " --val-split 0 --image-size ", kImageSize, " --epochs ",
+                training.epochs, " --batch-size ", training.batch_size, " --optimizer adamw --lr ", kLr, " --augment ",
+                kAugment, " --seed ", training.common.seed, " --out ", out);
+  }
+
+  RunFiles files(const std::string& name) const {
+    return {.model = path(name + ".safetensors"), .log = path(name + ".jsonl"), .report = {}};
+  }
+
+  TrainingOutcome train(const std::string& model, const TrainingOptions& training, const std::string& name) const {
+    TrainingRun run{.architecture = model, .options = training, .files = files(name), .resume = Resume::never};
     run.data = open_training_data(training, /*allow_unlabelled=*/false);
-    return run;
-  }
-
-  std::string flags(const TrainingRun& run) const {
-    const TrainingOptions& training = run.options;
-    return text(" --data ", training.data.path, " --image-size ", kImageSize, " --epochs ", training.epochs,
-                " --batch-size ", training.batch_size, " --optimizer ", one_of(kOptimizers).word_of(training.optimizer),
-                " --warmup-epochs ", training.warmup_epochs, " --out ", run.files.model);
-  }
-
-  TrainingOutcome train(const std::string& model, const std::string& name, std::int64_t epochs,
-                        const std::string& why) {
-    const TrainingRun run = run_for(model, name, epochs);
-    tell(why, "train --model " + model + flags(run));
+    run.guidance.augmentation = parse_augmentation(kAugment);
+    run.guidance.view_seed = training.common.seed;
     return run_training(run);
   }
 
-  void write_logits() {
-    for (const auto& [split, word] : kSplits) {
-      LogitsOptions logits;
-      logits.common = options_.common;
-      logits.common.json = false;
-      logits.data.path = path("shapes");
-      logits.data.split = split;
-      logits.model = path("teacher.safetensors");
-      logits.out = path(text("logits-", word, ".npy"));
-      logits.csv = path(text("logits-", word, ".csv"));
-      tell(text("The teacher's raw scores on the ", word,
-                " pictures are saved: an array for NumPy, an index that ties each "
-                "row to its picture, a table to look at."),
-           text("logits --model ", logits.model, " --data ", logits.data.path, " --split ", word, " --out ", logits.out,
-                " --csv ", logits.csv));
-      run_logits(logits);
-    }
+  TrainingOutcome teach() const {
+    const TrainingOptions training = training_on("teachers", kTeacherEpochs, 0);
+    tell("A teacher learns from its many labels.",
+         text("train --model ", kTeacher, flags(training, files("teacher").model)));
+    return train(kTeacher, training, "teacher");
   }
 
-  TrainingOutcome distill() {
-    TrainingRun run = run_for("inception_v3", "student-distilled", kStudentEpochs);
-    const TrainingOptions& training = run.options;
-    const std::string logits = path("logits-train.npy"), val_logits = path("logits-val.npy");
-    ObjectiveOptions objective;
-    objective.temperature = 4;
-    objective.lambda = 0.1;
-    tell("The same student learns from the saved scores, softened by a temperature of 4, and a tenth from the labels.",
-         text("distill --student ", run.architecture, " --logits ", logits, " --val-logits ", val_logits,
-              " --temperature ", objective.temperature, " --lambda ", *objective.lambda, flags(run)));
-    const Dataset& train = *run.data.train;
-    const StoredTeacher stored =
-        open_store(logits, train.classes(), train, Split::train, training.data, training.common);
-    run.guidance = cached_guidance(logits, stored, {});
-    run.guidance.val_teacher = cached_teacher(val_logits, *run.data.val);
-    run.guidance.val = run.guidance.val_teacher.get();
-    set_objective(objective, training, train, run.guidance);
-    return run_training(run);
+  void write_logits(const std::string& folder, const std::string& store, const std::string& table) const {
+    LogitsOptions logits;
+    logits.common = options_.common;
+    logits.common.json = false;
+    logits.data.path = path(folder);
+    logits.data.val_split = 0;
+    logits.data.split = Split::train;
+    logits.model = path("teacher.safetensors");
+    logits.views = kViews;
+    logits.augment = kAugment;
+    logits.out = path(store);
+    logits.csv = path(table);
+    tell(text("Its raw scores of ", kViews, " crops of each picture in ", folder,
+              " are saved: an array for NumPy, an index that ties rows to pictures, a table to look at."),
+         text("logits --model ", logits.model, " --data ", logits.data.path, " --val-split 0 --split train --views ",
+              kViews, " --augment ", kAugment, " --out ", logits.out, " --csv ", logits.csv));
+    run_logits(logits);
   }
 
-  /// Loads the file again, as a user would, and judges it.
-  Row row(const std::string& name, const TrainingOutcome& outcome) const {
-    Row row{.name = name, .file = outcome.model, .parameters = outcome.parameters};
-    row.bytes = static_cast<std::int64_t>(std::filesystem::file_size(outcome.model));
-    Model model = load_model(outcome.model);
+  TrainingOutcome train_alone(std::int64_t seed) const {
+    const std::string name = text("labels-", seed);
+    TrainingOptions training = training_on("own", kLabelEpochs, seed);
+    if (seed == 0)
+      tell("A small student learns from the few labels alone: the mark to beat.",
+           text("train --model ", kStudent, flags(training, files(name).model)));
+    training.common.quiet = true;  // hundreds of epochs of one batch each
+    TrainingOutcome outcome = train(kStudent, training, name);
+    say(quiet_, text("saved ", outcome.model));
+    return outcome;
+  }
+
+  TrainingOutcome distill(std::int64_t seed) const {
+    const std::string name = text("distilled-", seed);
+    DistillOptions options;
+    options.student = kStudent;
+    options.training = training_on("own", kStudentEpochs, seed);
+    options.training.augment = {};  // the store's
+    options.training.common.quiet = quiet_ || seed > 0;
+    options.run.out = files(name).model;
+    options.run.log = files(name).log;
+    if (seed == 0) options.run.report = path("report.html");
+    options.teacher.logits = {path("own.npy"), path("pile.npy")};
+    options.unlabelled.folders = {path("pile")};
+    if (seed == 0)
+      tell(
+          "The same student learns from the scores of the pile and of its own pictures, softened by a temperature of "
+          "4, and a "
+          "tenth from the labels where it has them.",
+          text("distill --student ", kStudent, " --unlabelled ", path("pile"), " --logits ", path("own.npy"),
+               " --logits ", path("pile.npy"), " --report ", options.run.report,
+               flags(options.training, options.run.out)));
+    TrainingRun run = make_run(options);
+    run.resume = Resume::never;
+    TrainingOutcome outcome = run_training(run);
+    if (seed > 0) say(quiet_, text("saved ", outcome.model));
+    return outcome;
+  }
+
+  /// Loads the files again, as a user would, and judges them.
+  Row judge(const std::string& name, const std::vector<TrainingOutcome>& outcomes) const {
+    Row row{.name = name, .file = outcomes.front().model, .parameters = outcomes.front().parameters};
+    row.bytes = static_cast<std::int64_t>(std::filesystem::file_size(row.file));
     DataOptions data;
-    data.path = path("shapes");
-    const auto val = open_data(data, options_.common, Split::val, false);
+    data.path = path("test");
+    const auto test = open_data(data, options_.common, Split::val, /*allow_unlabelled=*/false);
     const auto start = std::chrono::steady_clock::now();
-    row.accuracy =
-        evaluate(*model.network, *val, model.spec.preprocessing, model.spec.classes.size(), EvaluateOptions{}).accuracy;
-    row.images_per_second =
-        val->size() / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (const TrainingOutcome& outcome : outcomes) {
+      Model model = load_model(outcome.model);
+      row.accuracies.push_back(evaluate(*model.network, *test, model.spec.preprocessing,
+                                        static_cast<std::int64_t>(model.spec.classes.size()), EvaluateOptions{})
+                                   .accuracy);
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    row.images_per_second = static_cast<double>(test->size()) * static_cast<double>(outcomes.size()) / seconds;
     return row;
   }
 
-  void print(const std::vector<Row>& rows) const {
-    if (options_.common.json) {
-      nlohmann::ordered_json json = {{"results", nlohmann::ordered_json::array()}};
-      for (const Row& row : rows)
-        json["results"].push_back({{"name", row.name},
-                                   {"model", row.file},
-                                   {"accuracy", row.accuracy},
-                                   {"parameters", row.parameters},
-                                   {"bytes", row.bytes},
-                                   {"images_per_second", row.images_per_second}});
-      std::cout << json_text(json) << std::endl;
-      return;
-    }
-    std::printf("\n%-38s %9s %12s %12s %10s\n", "", "accuracy", "parameters", "bytes", "images/s");
+  void print(const Row& teacher, const Row& alone, const Row& distilled) const {
+    std::vector<double> gains;
+    for (std::size_t i = 0; i < alone.accuracies.size(); ++i)
+      gains.push_back(distilled.accuracies[i] - alone.accuracies[i]);
+    const Mean gain = mean_of(gains);
+    if (options_.common.json)
+      print_json({teacher, alone, distilled}, gain);
+    else
+      print_table({teacher, alone, distilled}, gain);
+  }
+
+  static void print_json(const std::vector<Row>& rows, Mean gain) {
+    nlohmann::ordered_json json = {{"results", nlohmann::ordered_json::array()}};
     for (const Row& row : rows)
-      std::printf("%-38s %8.2f%% %12lld %12lld %10.1f\n", row.name.c_str(), 100 * row.accuracy,
-                  static_cast<long long>(row.parameters), static_cast<long long>(row.bytes), row.images_per_second);
+      json["results"].push_back({{"name", row.name},
+                                 {"model", row.file},
+                                 {"accuracy", mean_of_one_or_more(row.accuracies)},
+                                 {"accuracies", row.accuracies},
+                                 {"parameters", row.parameters},
+                                 {"bytes", row.bytes},
+                                 {"images_per_second", row.images_per_second}});
+    json["gain"] = {{"accuracy", gain.value}, {"standard_error", gain.error}};
+    std::cout << json_text(json) << std::endl;
+  }
+
+  static double mean_of_one_or_more(const std::vector<double>& values) {
+    return values.size() > 1 ? mean_of(values).value : values.front();
+  }
+
+  void print_table(const std::vector<Row>& rows, Mean gain) const {
+    std::printf("\n%-26s %9s %18s %12s %10s %10s\n", "", "accuracy", "lowest to highest", "parameters", "bytes",
+                "images/s");
+    for (const Row& row : rows) {
+      const auto [low, high] = std::ranges::minmax(row.accuracies);
+      std::printf("%-26s %8.1f%%", row.name.c_str(), 100 * mean_of_one_or_more(row.accuracies));
+      if (row.accuracies.size() > 1)
+        std::printf("   %5.1f%% to %5.1f%%", 100 * low, 100 * high);
+      else
+        std::printf(" %18s", "");
+      std::printf(" %12lld %10lld %10.0f\n", static_cast<long long>(row.parameters), static_cast<long long>(row.bytes),
+                  row.images_per_second);
+    }
     std::printf(
-        "\nOn %lld pictures that no network has learnt from; one run with seed %llu, so a few points are chance.\n",
-        static_cast<long long>(shape_names().size() * kValPerClass),
-        static_cast<unsigned long long>(options_.common.seed));
+        "\nDistilling gains %.1f points, with a standard error of %.1f, over labels alone: %lld seeds of each, the "
+        "same\n"
+        "number of pictures seen, on %lld pictures that no network has learnt from and that chose nothing.\n",
+        100 * gain.value, 100 * gain.error, static_cast<long long>(kSeeds),
+        static_cast<long long>(shape_names().size()) * static_cast<long long>(kTestPerClass));
+    std::printf(
+        "\nThe page about the distilled student: %s\n"
+        "Next, with your own folder of class folders, and a pile without labels:\n"
+        "  retort train   --model resnet50 --data photos --out teacher.safetensors\n"
+        "  retort logits  --model teacher.safetensors --data pile --val-split 0 --split train --out pile.npy\n"
+        "  retort distill --student inception_v3 --data photos --unlabelled pile --teacher teacher.safetensors --out "
+        "student.safetensors\n",
+        path("report.html").c_str());
   }
 
   const Options& options_;

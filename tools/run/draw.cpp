@@ -56,6 +56,12 @@ void add_octave(std::vector<double>& plane, std::int64_t width, std::int64_t hei
   }
 }
 
+void write_picture(const std::string& folder, std::int64_t number, const Image& image) {
+  char name[32];
+  std::snprintf(name, sizeof name, "/%04lld.png", static_cast<long long>(number));
+  write_atomic(folder + name, encode_png(image));
+}
+
 }  // namespace
 
 const std::vector<std::string>& shape_names() {
@@ -126,17 +132,16 @@ Image draw_photo(std::int64_t width, std::int64_t height, std::uint64_t seed, st
   return image;
 }
 
-void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::int64_t val_per_class,
-                  std::int64_t size, std::uint64_t seed) {
-  for (std::size_t shape = 0; shape < shape_names().size(); ++shape) {
-    for (std::int64_t i = 0; i < train_per_class + val_per_class; ++i) {
-      const Image image = draw_shape(shape, size, seed, i);
-      char name[32];
-      const bool train = i < train_per_class;
-      std::snprintf(name, sizeof name, "/%04lld.png", static_cast<long long>(train ? i + 1 : i + 1 - train_per_class));
-      write_atomic(folder + (train ? "/train/" : "/val/") + shape_names()[shape] + name, encode_png(image));
-    }
-  }
+void draw_class_folders(const std::string& folder, Drawn drawn, std::int64_t size, std::uint64_t seed) {
+  for (std::size_t shape = 0; shape < shape_names().size(); ++shape)
+    for (std::int64_t i = 0; i < drawn.count; ++i)
+      write_picture(folder + "/" + shape_names()[shape], i + 1, draw_shape(shape, size, seed, drawn.first + i));
+}
+
+void draw_pile(const std::string& folder, Drawn drawn, std::int64_t size, std::uint64_t seed) {
+  const auto shapes = static_cast<std::int64_t>(shape_names().size());
+  for (std::int64_t i = 0; i < drawn.count * shapes; ++i)
+    write_picture(folder, i + 1, draw_shape(i % shapes, size, seed, drawn.first + i / shapes));
 }
 
 }  // namespace retort

@@ -20,8 +20,13 @@ Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std:
 /// shapes with sharp edges, with grain. Depends on (seed, number) alone.
 Image draw_photo(std::int64_t width, std::int64_t height, std::uint64_t seed, std::uint64_t number);
 
-/// Writes folder/train/<class>/0001.png ... and folder/val/<class>/... Throws Error if the disk refuses.
-void draw_dataset(const std::string& folder, std::int64_t train_per_class, std::int64_t val_per_class,
-                  std::int64_t size, std::uint64_t seed);
+/// Which pictures of each class: `count` from number `first` on.
+struct Drawn {
+  std::int64_t first, count;
+};
+/// Writes folder/<class>/0001.png ... Throws Error if the disk refuses.
+void draw_class_folders(const std::string& folder, Drawn drawn, std::int64_t size, std::uint64_t seed);
+/// Writes folder/0001.png ..., the classes in turn and unnamed. Throws as above.
+void draw_pile(const std::string& folder, Drawn drawn, std::int64_t size, std::uint64_t seed);
 
 }  // namespace retort
