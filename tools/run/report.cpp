@@ -84,8 +84,7 @@ void add_settings(Page& page, const FinishedRun& run) {
   for (const auto& [name, value] : run.fingerprint)
     if (name.starts_with("--") && name != "--augment" && !value.empty()) rows.push_back({name.substr(2), value});
   const Augmentation& views = run.training.guidance.augmentation;
-  rows.push_back({"augmentation", text(views.any() ? "" : "none", views.flip ? "flip " : "", views.crop ? "crop " : "",
-                                       views.jitter ? "jitter" : "")});
+  rows.push_back({"augmentation", format_augmentation(views)});
   page.table({"", ""}, rows);
 }
 
@@ -95,9 +94,12 @@ void add_data(Page& page, const FinishedRun& run) {
   page.paragraph(text(run.training.options.data.path, ": ", train.size(), " images to train on, ",
                       run.training.data.val ? run.training.data.val->size() : 0, " to validate."));
   if (!train.labelled()) return;
+  if (const std::int64_t others = train.size() - labelled_samples(train); others > 0)
+    page.paragraph(text(others, " of those to train on have no label."));
   const auto counts = [](const Dataset& part) {
     std::vector<std::int64_t> result(part.classes().size(), 0);
-    for (std::int64_t i = 0; i < part.size(); ++i) ++result[part.label(i)];
+    for (std::int64_t i = 0; i < part.size(); ++i)
+      if (part.labelled(i)) ++result[part.label(i)];
     return result;
   };
   const std::vector<std::int64_t> training = counts(train);
