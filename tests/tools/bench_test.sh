@@ -137,7 +137,8 @@ check_report
 expect 0 bench step --model mlp:4 --batch-size 2 --backend simt --precision bf16 --mode infer --repeats 1 --json
 check_report
 
-"$RETORT" bench conv --backend none 2>&1 | grep -q "a step of the ladder" || {
+backends_known=$("$RETORT" bench conv --backend none 2>&1 || true)
+[[ $backends_known == *"a step of the ladder"* ]] || {
   echo "not tested, the ladder: it is not in this build"
   exit 0
 }
