@@ -215,7 +215,10 @@ class Demo {
 
   /// Loads the files again, as a user would, and judges them.
   Row judge(const std::string& name, const std::vector<TrainingOutcome>& outcomes) const {
-    Row row{.name = name, .file = outcomes.front().model, .parameters = outcomes.front().parameters};
+    Row row;
+    row.name = name;
+    row.file = outcomes.front().model;
+    row.parameters = outcomes.front().parameters;
     row.bytes = static_cast<std::int64_t>(std::filesystem::file_size(row.file));
     DataOptions data;
     data.path = path("test");
