@@ -67,7 +67,11 @@ refuse 1 "drawn/short.csv: has no row for the view 'red/1.ppm.2.png', nor for 0 
 cp drawn/scores.csv elsewhere.csv
 refuse 1 "and views.json, which says how they were drawn, is not beside it" --logits elsewhere.csv
 sed 's/"version": 1/"version": 2/' drawn/views.json >again/views.json && cp drawn/scores.csv again
-refuse 1 "again/views.json: format" --logits again/scores.csv
+refuse 1 "again/views.json: version 2, expected 1" --logits again/scores.csv
+# The index of a store that is called views.npy is no list of views.
+mkdir beside && cp store.npy beside/views.npy && cp store.json beside/views.json && cp drawn/one.csv beside
+expect 0 "${student[@]}" --logits beside/one.csv --out beside.safetensors
+cmp -s <(weights one.safetensors) <(weights beside.safetensors) || fail "a table beside a store's views.json"
 for i in 1 2 3 4 5; do picture 1 2 $((3 + i)) >data/red/$i.ppm; done
 refuse 1 "red/" --logits drawn/scores.csv
 expect_error 2 "--views: 0" views "${part[@]}" --views 0 --out none

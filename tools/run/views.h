@@ -30,7 +30,8 @@ inline constexpr const char* kViewListFile = "views.json";
 
 /// Writes views.json and names.csv.
 void write_view_list(const std::string& folder, const ViewList& list);
-/// The views.json in a table's own folder, if there is one. Throws Error for one that cannot be read.
+/// The views.json in a table's own folder, if there is one. Throws Error for one of another
+/// version or that lacks something.
 std::optional<ViewList> view_list_beside(const std::string& table);
 /// The rows' names as names.csv has them, view after view.
 std::vector<std::string> row_names(const ViewList& list);
