@@ -26,15 +26,16 @@ grep -qF "data: 12 pictures with labels, 18 without (10 of pile, 8 of more); of 
 grep -q "^teacher: right on [0-9.]*% of 12 labelled pictures, [0-9.]*% sure on average; at T = 4 " stderr || fail "the teacher is not judged"
 
 # The same bits whichever form the scores have, in whichever order, and with the teacher itself.
-expect 0 "${student[@]}" "${both[@]}" --logits more.csv,pile.csv,train.csv --out tables.safetensors
+expect 0 "${student[@]}" "${both[@]}" --logits more.csv --logits pile.csv --logits train.csv --out tables.safetensors
 cmp -s <(weights stores.safetensors) <(weights tables.safetensors) || fail "tables teach other bits than stores"
 { cat train.csv; tail -n +2 pile.csv; tail -n +2 more.csv; } >all.csv
-expect 0 "${student[@]}" "${both[@]}" --logits all.csv --out table.safetensors
+cp all.csv 'all,of them.csv'
+expect 0 "${student[@]}" "${both[@]}" --logits 'all,of them.csv' --out table.safetensors
 cmp -s <(weights stores.safetensors) <(weights table.safetensors) || fail "one table teaches other bits than three"
 expect 0 "${student[@]}" "${both[@]}" --teacher teacher.safetensors --out live.safetensors
 cmp -s <(weights stores.safetensors) <(weights live.safetensors) || fail "the live teacher teaches other bits"
 mkdir bare && cp pile.npy bare/pile.npy
-expect 0 "${student[@]}" "${both[@]}" --logits train.npy,bare/pile.npy,more.npy --out bare.safetensors
+expect 0 "${student[@]}" "${both[@]}" --logits train.npy --logits bare/pile.npy --logits more.npy --out bare.safetensors
 grep -qF "warning: bare/pile.npy: no index names its rows: they are taken for the 10 images without labels in the data's order" stderr ||
   fail "what is assumed of a .npy alone"
 cmp -s <(weights stores.safetensors) <(weights bare.safetensors) || fail "a .npy alone teaches other bits"
@@ -48,7 +49,7 @@ mkdir sixteen && for file in pile/*; do cp $file sixteen/s$(basename $file); don
 expect 0 logits --model teacher.safetensors --data sixteen --val-split 0 --split train --out sixteen.npy
 mv sixteen.npy bare/sixteen.npy
 expect_error 1 "bare/sixteen.npy: 16 rows and no index that names them, which are those of more than one set" \
-  "${student[@]}" --unlabelled sixteen --logits train.npy,bare/sixteen.npy --out y.safetensors --quiet
+  "${student[@]}" --unlabelled sixteen --logits train.npy --logits bare/sixteen.npy --out y.safetensors --quiet
 
 # What they add, and how much of it.
 expect 0 "${student[@]}" --logits train.npy --out labelled.safetensors
@@ -65,7 +66,7 @@ grep -qF "data: 6 pictures with labels, 10 without" stderr || fail "--omit-class
 # Views, and scores that stand for them.
 expect 0 logits --model teacher.safetensors --data data --val-split 0.25 --split train --views 3 --augment flip,crop --out train-views.npy
 expect 0 logits --model teacher.safetensors --data pile --val-split 0 --split train --views 3 --augment flip,crop --out pile-views.npy
-expect 0 "${student[@]}" --unlabelled pile --logits train-views.npy,pile-views.npy --out cached.safetensors
+expect 0 "${student[@]}" --unlabelled pile --logits train-views.npy --logits pile-views.npy --out cached.safetensors
 expect 0 "${student[@]}" --unlabelled pile --teacher teacher.safetensors --views 3 --augment flip,crop --out live.safetensors
 cmp -s <(weights cached.safetensors) <(weights live.safetensors) || fail "cached and live views of both kinds give other bits"
 expect 0 "${student[@]}" --logits train.csv --out still.safetensors
@@ -78,14 +79,14 @@ done
 expect 0 "${student[@]}" --unlabelled pile --logits all.csv --augment crop --out crops.safetensors
 
 # In a sweep.
-expect 0 sweep "${student[@]:1}" --unlabelled pile --logits train.csv,pile.csv --augment flip --temperature 2 --lambda 0.1 --seeds 1 --hold-out 0.2 --out sweep
+expect 0 sweep "${student[@]:1}" --unlabelled pile --logits train.csv --logits pile.csv --augment flip --temperature 2 --lambda 0.1 --seeds 1 --hold-out 0.2 --out sweep
 grep -qF "without (10 of pile)" stderr || fail "sweep: what was taken is not said"
 [[ $(grep -c "did not see" stderr) == 1 ]] || fail "sweep: the remark is not there once"
 
 # Refused.
 refuse() { expect_error "$1" "$2" "${student[@]}" --out y.safetensors --quiet "${@:3}"; }
 refuse 1 "has no logits in train.csv,more.csv, nor have 9 others of the 22 pictures; add theirs, or leave these pictures out" \
-  --unlabelled pile --logits train.csv,more.csv
+  --unlabelled pile --logits train.csv --logits more.csv
 refuse 1 "has no logits in train.npy, nor have 9 others" --unlabelled pile --logits train.npy
 refuse 2 "--unlabelled-share: there are no pictures without labels" --logits train.npy --unlabelled-share 0.5
 refuse 2 "--unlabelled-share: 1 " --unlabelled pile --logits all.csv --unlabelled-share 1

@@ -27,6 +27,11 @@ Allowed::operator CLI::Validator() const {
 
 Allowed anything() { return Allowed({}); }
 
+Allowed whole_words(Allowed allowed) {
+  allowed.splits_ = false;
+  return allowed;
+}
+
 Allowed required(Allowed allowed, bool yes) {
   allowed.required_ = yes;
   return allowed;
@@ -106,12 +111,13 @@ std::string AddFlags::with_list(std::string help, const std::string& list) {
   return place == std::string::npos ? help : help.replace(place, 2, list);
 }
 
-void AddFlags::as_list(CLI::Option& option, const char* name) {
+void AddFlags::as_list(CLI::Option& option, const char* name, bool splits) {
   option.multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   if (*name == '-')
-    option.delimiter(',')->allow_extra_args(false);  // not the arguments that follow
+    option.allow_extra_args(false);  // not the arguments that follow
   else
     option.configurable(false);  // the arguments themselves
+  if (*name == '-' && splits) option.delimiter(',');
 }
 
 void AddFlags::finish(CLI::Option& option, const Allowed& allowed) {

@@ -36,17 +36,22 @@ class Allowed {
 
   std::string refusal(const std::string& word) const { return refusal_ ? refusal_(word) : std::string(); }
   bool required() const { return required_; }
+  /// Of a list: whether one word of the command line gives several values, at its commas.
+  bool splits() const { return splits_; }
   operator CLI::Validator() const;
 
  protected:
   friend Allowed required(Allowed allowed, bool yes);
+  friend Allowed whole_words(Allowed allowed);
   std::function<std::string(const std::string&)> refusal_;
-  bool required_ = false;
+  bool required_ = false, splits_ = true;
 };
 
 Allowed anything();
 /// Without such a flag the command does not run.
 Allowed required(Allowed allowed, bool yes = true);
+/// Of a list of paths, which may hold commas: the flag is given once for each.
+Allowed whole_words(Allowed allowed);
 Allowed whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
 /// Finite numbers above or from a bound.
 Allowed number_above(double bound);
@@ -182,7 +187,7 @@ class AddFlags {
       finish(*command_.add_flag(name, member, help), allowed);
     } else {
       CLI::Option& option = *command_.add_option(name, member, help);
-      if constexpr (is_list<Member>) as_list(option, name);
+      if constexpr (is_list<Member>) as_list(option, name, allowed.splits());
       bool shown = !is_optional<Member>;
       if constexpr (is_list<Member> || std::is_same_v<Member, std::string>) shown = !member.empty();
       if (shown) option.capture_default_str();
@@ -202,7 +207,7 @@ class AddFlags {
 
  private:
   static std::string with_list(std::string help, const std::string& list);
-  static void as_list(CLI::Option& option, const char* name);
+  static void as_list(CLI::Option& option, const char* name, bool splits);
   static void finish(CLI::Option& option, const Allowed& allowed);
 
   CLI::App& command_;

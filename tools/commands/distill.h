@@ -29,7 +29,7 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
   };
   std::string weights;
   for (const double weight : o.weights) weights += text(weight, ",");
-  flag("--logits", o.logits, kLogitsHelp, anything(), bits_in("--logits"));
+  flag("--logits", o.logits, kLogitsHelp, whole_words(anything()), bits_in("--logits"));
   flag("--val-logits", o.val_logits, "Store of the validation part", anything(),
        no_bits("what is measured; under --schedule plateau an entry of its own"));
   flag("--teacher", o.teacher, "Live teacher: FILE[,FILE...]", anything(),

@@ -46,7 +46,7 @@ void visit_flags(Options& o, Visitor&& flag) {
       RunFlags{
           .folder = "Folder for the students, sweep.csv, sweep.md and sweep.svg", .resume = false, .files = false});
   visit_flags(o.training, flag);
-  flag("--logits", o.logits, kLogitsHelp, anything());
+  flag("--logits", o.logits, kLogitsHelp, whole_words(anything()));
   visit_flags(o.unlabelled, flag);
   visit_flags(o.objective, flag, ObjectiveFlags{.temperature = nullptr, .lambda = nullptr});
   flag("--temperature", o.temperatures, "Temperatures, each above 0", number_above(0));

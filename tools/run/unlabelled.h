@@ -19,7 +19,7 @@ template <class Visitor>
 void visit_flags(UnlabelledOptions& o, Visitor&& flag) {
   flag("--unlabelled", o.folders,
        "Pictures for which the teacher alone speaks, beside those of --data; all of the folder, labels unread",
-       anything(), bits_in("--unlabelled"));
+       whole_words(anything()), bits_in("--unlabelled"));
   flag("--unlabelled-share", o.share, "Theirs of a batch, in (0, 1) (default: theirs of all pictures)",
        number_in("(0, 1)"), bits_unless(!o.share));
 }
