@@ -22,7 +22,8 @@ class FunctionRef;
 template <class... Args>
 class FunctionRef<void(Args...)> {
  public:
-  template <class Callable>
+  template <class Callable>  // constrained: neither copies nor moves come here
+  // NOLINTNEXTLINE(bugprone-forwarding-reference-overload)
   requires(!std::is_same_v<std::remove_cvref_t<Callable>, FunctionRef>) FunctionRef(Callable&& callable)
       : object_(const_cast<void*>(static_cast<const void*>(&callable))),
         call_([](void* object, Args... args) { (*static_cast<std::remove_reference_t<Callable>*>(object))(args...); }) {

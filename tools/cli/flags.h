@@ -92,6 +92,7 @@ class Choice : public Allowed {
  private:
   static std::string listed(const std::vector<std::pair<std::string, Value>>& words) {
     std::vector<std::string> list;
+    list.reserve(words.size());
     for (const auto& [word, value] : words) list.push_back(word);
     return alternatives(list);
   }
