@@ -8,6 +8,7 @@
 #include "engine/core/random.h"
 #include "engine/core/tape.h"
 #include "engine/ops/loss.h"
+#include "tests/cases/conv2d_shapes.h"
 #include "tools/bench/bench.h"
 #include "tools/cli/progress.h"
 #include "tools/run/stock_model.h"
@@ -21,6 +22,7 @@ struct Options : BenchOptions {
   Conv2dGeometry geometry{.n = 8, .h = 56, .c = 64, .k = 64, .r = 3, .pad_h = 1};
   std::optional<std::int64_t> w, s;
   std::string pass, net;
+  bool cases = false;
 };
 
 const char* pass_name(ConvPass pass) {
@@ -153,12 +155,24 @@ void check_geometry(const Conv2dGeometry& g) {
     throw UsageError(text("--r: a filter of ", g.r, " x ", g.s, " is larger than the padded image; give a larger --h"));
 }
 
+/// The convolutions of the tests, in every pass.
+std::vector<Noted> tested_convolutions() {
+  std::vector<Noted> tested;
+  for (const ConvPass pass : kPasses) {
+    for (const test::ConvShape& shape : test::kConvShapes) tested.push_back({pass, shape.geometry, 0});
+    for (const test::ConvShape& shape : test::kConvLayers) tested.push_back({pass, shape.geometry, 0});
+  }
+  return tested;
+}
+
 void run(Options options) {
   apply_common_options(options.common);
   catch_interrupts();
   const std::vector<Backend> backends = chosen_backends(options, Subject::conv);
   std::vector<Noted> wanted;
-  if (options.net.empty()) {
+  if (options.cases) {
+    wanted = tested_convolutions();
+  } else if (options.net.empty()) {
     Conv2dGeometry& g = options.geometry;
     g.w = options.w.value_or(g.h);
     g.s = options.s.value_or(g.r);
@@ -210,8 +224,9 @@ void add_bench_conv(CLI::App& bench) {
   command->add_option("--pad", options->geometry.pad_h, "On all sides")->check(whole_number(0))->capture_default_str();
   command->add_option("--pass", options->pass, "fprop, dgrad or wgrad (default: all three)")
       ->check(CLI::IsMember({"fprop", "dgrad", "wgrad"}));
-  command->add_option("--net", options->net,
-                      "All distinct convolutions of a network, at its own image size and batch --n");
+  CLI::Option* net = command->add_option("--net", options->net,
+                                         "All distinct convolutions of a network, at its own image size and batch --n");
+  command->add_flag("--cases", options->cases, "The convolutions of the tests")->excludes(net);
   command->callback([options] { run(*options); });
 }
 

@@ -1,9 +1,12 @@
 // retort bench loss: a distillation loss with its gradient; beside plain kd, cross-entropy.
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "engine/distill/objective.h"
+#include "tests/cases/rows_shapes.h"
 #include "tools/bench/bench.h"
 #include "tools/cli/progress.h"
 
@@ -26,16 +29,12 @@ double flops_per_logit(SoftLoss loss) {
 
 struct Options : BenchOptions {
   std::int64_t rows = 256, classes = 1000;
+  bool cases = false;
   double temperature = 4;
   std::string loss = "kd";
 };
 
-void run(const Options& options) {
-  apply_common_options(options.common);
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
-  catch_interrupts();
-  const Rows rows{options.rows, options.classes};
+std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& backends, const Options& options) {
   const DistillationSettings settings{
       .temperature = options.temperature, .lambda = 0.1, .loss = parse_soft_loss(options.loss)};
   const bool plain = settings.loss == SoftLoss::kd;
@@ -45,7 +44,7 @@ void run(const Options& options) {
   std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
   const double elements = static_cast<double>(rows.rows) * static_cast<double>(rows.classes);
-  for (const Backend& backend : chosen_backends(options, Subject::loss)) {
+  for (const Backend& backend : backends) {
     if (!plain && backend.name.find(":loss.") != std::string::npos)
       throw UsageError(text("--backend: ", backend.name, ": a step of the ladder is of kd alone; leave out --loss"));
     const LossKernels& kernel = backend.table->loss;
@@ -86,6 +85,22 @@ void run(const Options& options) {
     });
   }
   measure(candidates, options.repeats, results);
+  return results;
+}
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
+    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
+  catch_interrupts();
+  std::vector<Rows> shapes = {{options.rows, options.classes}};
+  if (options.cases) {
+    shapes.clear();
+    for (const test::RowsShape& shape : test::kRowsShapes) shapes.push_back(shape.rows);
+  }
+  const std::vector<Backend> backends = chosen_backends(options, Subject::loss);
+  std::vector<BenchResult> results;
+  for (const Rows rows : shapes) std::ranges::move(measure_loss(rows, backends, options), std::back_inserter(results));
   print_results(options, results, /*totals=*/false);
 }
 
@@ -99,6 +114,7 @@ void add_bench_loss(CLI::App& bench) {
   command->add_option("--classes", options->classes, "Logits a row")->check(whole_number(1))->capture_default_str();
   command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
   command->add_option("--loss", options->loss, soft_loss_words() + "; beside kd, cross-entropy")->capture_default_str();
+  command->add_flag("--cases", options->cases, "The rows of the tests");
   command->callback([options] { run(*options); });
 }
 
