@@ -206,13 +206,13 @@ void accumulate(GradSlot& slot, Tensor grad) {
   slot.grad = std::move(sum);
 }
 
-#define RETORT_INSTANTIATE(T)                                        \
-  template Tensor Tensor::from<T>(const Shape&, std::span<const T>); \
-  template T* Tensor::data<T>() const;
-RETORT_INSTANTIATE(float)
-RETORT_INSTANTIATE(double)
-RETORT_INSTANTIATE(std::int64_t)
-RETORT_INSTANTIATE(std::int32_t)
-#undef RETORT_INSTANTIATE
+template Tensor Tensor::from<float>(const Shape&, std::span<const float>);
+template Tensor Tensor::from<double>(const Shape&, std::span<const double>);
+template Tensor Tensor::from<std::int64_t>(const Shape&, std::span<const std::int64_t>);
+template Tensor Tensor::from<std::int32_t>(const Shape&, std::span<const std::int32_t>);
+template float* Tensor::data<float>() const;
+template double* Tensor::data<double>() const;
+template std::int64_t* Tensor::data<std::int64_t>() const;
+template std::int32_t* Tensor::data<std::int32_t>() const;
 
 }  // namespace retort

@@ -85,9 +85,10 @@ std::string format_augmentation(const Augmentation& augmentation) {
 
 View centre_view(const Image& image) {
   const std::int64_t side = std::min(image.width, image.height);
+  const std::int64_t left = (image.width - side) / 2, top = (image.height - side) / 2;  // on whole pixels
   View view;
-  view.box = {static_cast<double>((image.width - side) / 2), static_cast<double>((image.height - side) / 2),
-              static_cast<double>(side), static_cast<double>(side)};
+  view.box = {static_cast<double>(left), static_cast<double>(top), static_cast<double>(side),
+              static_cast<double>(side)};
   return view;
 }
 
