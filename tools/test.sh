@@ -24,7 +24,7 @@ for preset in "${presets[@]}"; do
   cmake --preset "$preset" -DRETORT_BUILD_TESTS=ON -DRETORT_WERROR=$werror
   cmake --build --preset "$preset" --parallel "$(nproc)"
   echo "== $preset: tests"
-  ctest --preset "$preset" --no-tests=error || failed+=("$preset")
+  ctest --preset "$preset" --no-tests=error --parallel "$(nproc)" || failed+=("$preset")
 done
 
 if $lint; then
