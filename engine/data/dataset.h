@@ -56,7 +56,6 @@ struct DatasetOptions {
   std::string path;
   Split split = Split::train;
   double val_split = 0.1;            ///< stratified share taken for val where the set has no val part of its own
-  std::uint64_t seed = 0;            ///< unused by the split itself, which depends on names alone
   std::vector<std::string> classes;  ///< subset, in this order; empty: all, sorted by name
   std::int64_t limit = 0;            ///< at most this many samples, spread evenly over the classes; 0: all
   bool whole = false;                ///< both parts together (predicting on a folder); val_split is not applied
@@ -77,7 +76,7 @@ struct DatasetOptions {
 /// - A flat folder of images, where allow_unlabelled.
 ///
 /// Without a val part, val takes round(val_split * n) of a class's n samples (at least one and at most n - 1 where
-/// n >= 2), those whose names hash lowest: adding a class or another seed moves nothing.
+/// n >= 2), those whose names hash lowest: adding a class moves nothing.
 ///
 /// The cache holds the images of all parts (of --classes, where given), so that one file serves every split and limit;
 /// it is opened, or made, once all else is right.
