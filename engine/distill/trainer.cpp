@@ -21,6 +21,14 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// The hints' regressors are trained with the network.
+std::vector<Parameter*> trained_parameters(const TrainingParts& parts) {
+  std::vector<Parameter*> all = parameters(parts.network);
+  if (parts.hints)
+    for (Parameter* parameter : parameters(*parts.hints)) all.push_back(parameter);
+  return all;
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
@@ -30,10 +38,10 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
       hooks_(std::move(hooks)),
       state_path_(std::move(state_path)),
       fingerprint_(std::move(fingerprint)),
-      optimizer_(parameters(parts.network), settings.optimizer),
+      optimizer_(trained_parameters(parts), settings.optimizer),
       step_(parts.network, optimizer_,
             {settings.distillation, settings.label_smoothing, settings.dropout, settings.auxiliary_weight,
-             parts.precision, settings.capture || device_of(parts.network) == Device::cuda}) {
+             parts.precision, settings.capture || device_of(parts.network) == Device::cuda, parts.hints}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
   distillation_ = settings_.distillation;
   if (settings_.ema != 0) average_.emplace(parameters(parts_.network), settings_.ema);
@@ -48,8 +56,7 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
 }
 
 void Trainer::resume() {
-  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_,
-                                  average_ ? average_->state() : MoreState{});
+  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_, more_state());
   plateau_.restore(progress_.plateau_best, progress_.plateau_bad_epochs, progress_.plateau_factor);
 }
 
@@ -132,6 +139,7 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
   if (parts_.teacher) {
     const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
     inputs.teacher = parts_.teacher->logits(batch, view);
+    if (parts_.hints) inputs.teacher_outputs = parts_.teacher->outputs();
   }
   inputs.dropout_key = dropout_key(settings_.seed, static_cast<std::uint64_t>(progress_.step) << 16);
   // The middle of the step: a warm-up does not begin with a rate of 0.
@@ -170,6 +178,7 @@ void Trainer::finish_step(PendingStep step) {
   progress_.sums.loss += n * loss;
   progress_.sums.hard += n * parts.data<float>()[taught ? 1 : 0];
   if (taught) progress_.sums.soft += n * parts.data<float>()[2];
+  if (results.hints) progress_.sums.hints += n * results.hints.item();
   const std::int64_t labelled = step.labelled.value_or(logits.shape()[0]);
   progress_.sums.labelled += static_cast<double>(labelled);
   if (!step.labelled) {
@@ -211,13 +220,10 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   report.epoch = progress_.epoch + 1;
   report.step = progress_.step;
   report.lr = lr_;
-  report.train = {sums.loss / n,
-                  sums.hard / labelled,
-                  sums.soft / n,
-                  sums.accuracy / labelled,
-                  sums.top5 / labelled,
-                  sums.kl / n,
-                  {sums.hard_gradient / labelled, sums.soft_gradient / n}};
+  report.train = {sums.loss / n,        sums.hard / labelled,
+                  sums.soft / n,        sums.accuracy / labelled,
+                  sums.top5 / labelled, sums.kl / n,
+                  sums.hints / n,       {sums.hard_gradient / labelled, sums.soft_gradient / n}};
   if (parts_.teacher) report.distillation = distillation_;
   report.images_per_second = images_per_second;
   report.seconds = seconds;
@@ -263,8 +269,16 @@ std::int64_t Trainer::recalibrate() {
 }
 
 void Trainer::save_state() {
-  save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_,
-                      average_ ? average_->state() : MoreState{});
+  save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_, more_state());
+}
+
+MoreState Trainer::more_state() {
+  MoreState more;
+  if (average_)
+    for (auto& [name, tensor] : average_->state()) more.emplace_back("average." + name, tensor);
+  if (parts_.hints)
+    for (Parameter* parameter : parameters(*parts_.hints)) more.emplace_back(parameter->name, parameter->value);
+  return more;
 }
 
 std::optional<EpochMetrics> Trainer::validate() {

@@ -11,7 +11,7 @@ namespace retort {
 namespace {
 
 constexpr const char* kFormat = "retort-training-state-4";
-const std::string kModel = "model.", kOptimizer = "optimizer.", kMore = "average.";
+const std::string kModel = "model.", kOptimizer = "optimizer.", kMore = "more.";
 
 /// Empty where there is none: a flag that a run does not know is one that it leaves out.
 std::string entry_of(const Fingerprint& fingerprint, const std::string& flag) {
@@ -34,6 +34,7 @@ void visit_progress(Progress& p, Visit&& visit) {
   visit("accuracy", p.sums.accuracy);
   visit("top5", p.sums.top5);
   visit("kl", p.sums.kl);
+  visit("hints", p.sums.hints);
   visit("hard_gradient", p.sums.hard_gradient);
   visit("soft_gradient", p.sums.soft_gradient);
   visit("selected_epoch", p.selected_epoch);

@@ -13,7 +13,7 @@ namespace retort {
 
 /// Sums over the samples of the epoch under way.
 struct EpochSums {
-  double samples = 0, labelled = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+  double samples = 0, labelled = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0, hints = 0;
   double hard_gradient = 0, soft_gradient = 0;
 };
 
@@ -34,7 +34,7 @@ struct TrainingProgress {
 /// Settings that determine a run's bits, flag name -> value; a run resumes under the same ones only.
 using Fingerprint = std::map<std::string, std::string>;
 
-/// Tensors beside the module's and the optimizer's, by name: the weights' average.
+/// Tensors beside the module's and the optimizer's, by name: the weights' average, the hints' regressors.
 using MoreState = std::vector<std::pair<std::string, Tensor>>;
 
 /// Writes weights, buffers, optimizer moments and progress as one safetensors file, atomically.

@@ -179,6 +179,7 @@ class Workshop {
             {"--teacher",
              {path("b.safetensors"), path("a.safetensors"), path("b.safetensors") + "," + path("a.safetensors")}},
             {"--teacher-weights", {"1,2"}},
+            {"--hint", {"layers.0:layers.0"}},
             {"--omit-classes", {"red"}}};
   }
 

@@ -5,6 +5,7 @@
 #include "engine/data/pick.h"
 #include "engine/io/file.h"
 #include "tools/commands/commands.h"
+#include "tools/run/stock_model.h"
 #include "tools/run/teachers.h"
 
 namespace retort {
@@ -15,6 +16,8 @@ void validate(const TeacherOptions& options) {
     throw UsageError("distill: needs a teacher; give --logits FILE.npy (see `retort logits`) or --teacher FILE");
   if (!options.val_logits.empty() && options.live())
     throw UsageError("--val-logits: goes with --logits; a live teacher needs none");
+  if (!options.hints.empty() && !options.live())
+    throw UsageError("--hint: a store holds no outputs of layers; give the network itself with --teacher");
   if (!options.weights.empty() && !options.live())
     throw UsageError("--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --weights`");
   check_weights("--teacher-weights", options.weights, split_commas(options.teacher).size(), "teachers");
@@ -81,6 +84,16 @@ Guidance stored_guidance(const DistillOptions& options, const TrainingData& data
   return guidance;
 }
 
+void ask_for_hints(const TeacherOptions& options, LiveTeacher& teacher, Guidance& guidance) {
+  std::vector<std::string> layers;
+  for (const std::string& words : options.hints) {
+    guidance.hints.push_back(parse_hint(words));
+    layers.push_back(guidance.hints.back().teacher);
+  }
+  guidance.hint_weight = options.hint_weight;
+  teacher.ask_for_outputs(std::move(layers));
+}
+
 Guidance live_guidance(const DistillOptions& options, const TrainingData& data) {
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
@@ -96,7 +109,11 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
                           : guidance.views > 1 ? default_view_augmentation(*data.train)
                                                : Augmentation{};
   guidance.view_seed = training.common.seed;
-  guidance.teacher = live_teacher(std::move(models), teacher.combine, teacher.weights);
+  if (!teacher.hints.empty())
+    guidance.teacher_layers = layers_of(*models.front().network, models.front().spec.preprocessing);
+  std::unique_ptr<LiveTeacher> live = live_teacher(std::move(models), teacher.combine, teacher.weights);
+  if (!teacher.hints.empty()) ask_for_hints(teacher, *live, guidance);
+  guidance.teacher = std::move(live);
   guidance.val = guidance.teacher.get();
   return guidance;
 }

@@ -10,6 +10,9 @@
 
 namespace retort {
 
+/// A hint then weighs about a tenth of plain distillation where features are of the order of 1.
+inline constexpr double kDefaultHintWeight = 1;
+
 /// Who teaches: a store, or live networks. --teacher beside a store is checked against it.
 struct TeacherOptions {
   std::vector<std::string> logits;
@@ -17,6 +20,8 @@ struct TeacherOptions {
   Combine combine = Combine::logit;
   std::vector<double> weights;
   std::optional<std::int64_t> views;
+  std::vector<std::string> hints;
+  double hint_weight = kDefaultHintWeight;
 
   bool live() const { return logits.empty(); }
 };
@@ -40,6 +45,12 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
        of_live(std::move(weights)));
   flag("--views", o.views, "A live teacher's views: epoch e sees view e mod K", whole_number(1),
        of_live(std::to_string(o.views.value_or(0))));
+  flag("--hint", o.hints,
+       "TEACHER.LAYER:STUDENT.LAYER: the student's layer learns the output of the live teacher's (FitNets); `retort "
+       "summary` lists layers",
+       anything(), bits_unless(o.hints.empty()));
+  flag("--hint-weight", o.hint_weight, "Of the sum of the hints' mean squared differences", number_above(0),
+       bits_unless(o.hint_weight == kDefaultHintWeight));
 }
 
 struct DistillOptions {

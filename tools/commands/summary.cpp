@@ -63,7 +63,7 @@ void run(const Options& options) {
   std::int64_t parameter_count = 0, macs = 0;
   for (const Parameter* parameter : parameters(*model.network))
     if (!parameter->buffer) parameter_count += parameter->value.count();
-  const std::vector<LayerReport> layers = layers_of(model);
+  const std::vector<LayerReport> layers = layers_of(*model.network, model.spec.preprocessing);
   for (const LayerReport& layer : layers) macs += layer.macs;
 
   nlohmann::ordered_json json = {{"model", options.model},

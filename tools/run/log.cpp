@@ -33,6 +33,7 @@ Json report_json(const EpochReport& report, const Reported& reported) {
     json["soft_weight"] = report.distillation->soft_weight;
   }
   add("train_", metrics_json(report.train, reported.taught));
+  if (reported.hinted) json["train_hint_loss"] = report.train.hints;
   if (report.distillation) {
     json["train_hard_gradient"] = report.train.gradients.hard;
     json["train_soft_gradient"] = report.train.gradients.soft;
@@ -60,6 +61,7 @@ std::string report_line(const EpochReport& report, const Reported& reported) {
   append("epoch %lld/%lld  lr %.4g", static_cast<long long>(report.epoch), static_cast<long long>(reported.epochs),
          report.lr);
   part("train", report.train, reported.taught);
+  if (reported.hinted) append(" hint %.4f", report.train.hints);
   if (report.val) part("val", *report.val, reported.val_taught);
   append("%s  %.1f img/s  %.1f s", report.selected ? " *" : "", report.images_per_second, report.seconds);
   return line;

@@ -12,7 +12,7 @@ namespace retort {
 /// Which parts of an epoch's report mean something.
 struct Reported {
   std::int64_t epochs = 0;  ///< of the whole run
-  bool taught = true, val_taught = true, labelled = true;
+  bool taught = true, val_taught = true, hinted = false, labelled = true;
 };
 
 /// train_loss, val_loss, ... in one flat object.

@@ -19,6 +19,7 @@
 #include "tools/cli/progress.h"
 #include "tools/run/log.h"
 #include "tools/run/report.h"
+#include "tools/run/stock_model.h"
 
 namespace retort {
 namespace {
@@ -121,6 +122,7 @@ class Monitor {
         reported_{.epochs = run.options.epochs,
                   .taught = run.guidance.teacher != nullptr,
                   .val_taught = run.guidance.val != nullptr,
+                  .hinted = !run.guidance.hints.empty(),
                   .labelled = run.data.train->labelled()} {}
 
   TrainHooks hooks() {
@@ -185,7 +187,17 @@ class Monitor {
   std::vector<EpochReport> history_;
 };
 
-TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& network) {
+/// Null without hints.
+std::unique_ptr<Hints> hints_of(const TrainingRun& run, const ModelSpec& spec, Network& network) {
+  const Guidance& guidance = run.guidance;
+  if (guidance.hints.empty()) return nullptr;
+  auto hints = std::make_unique<Hints>(guidance.hints, guidance.teacher_layers, layers_of(network, spec.preprocessing),
+                                       guidance.hint_weight, run.options.common.seed);
+  to_device(*hints, device_of(network));
+  return hints;
+}
+
+TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& network, Hints* hints) {
   return {.network = network,
           .preprocessing = spec.preprocessing,
           .classes = static_cast<std::int64_t>(spec.classes.size()),
@@ -193,6 +205,7 @@ TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& n
           .val = run.data.val.get(),
           .teacher = run.guidance.teacher.get(),
           .val_teacher = run.guidance.val,
+          .hints = hints,
           .precision = run.options.precision};
 }
 
@@ -344,8 +357,9 @@ TrainingOutcome run_training(const TrainingRun& run) {
   const Fingerprint fingerprint = fingerprint_of(run, spec);
 
   Monitor monitor(run, spec, *network);
-  Trainer trainer(parts_of(run, spec, *network), settings_of(run, *network), monitor.hooks(), run.files.state(),
-                  fingerprint);
+  const std::unique_ptr<Hints> hints = hints_of(run, spec, *network);
+  Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),
+                  run.files.state(), fingerprint);
   resume_or_begin(run, trainer);
   monitor.open_log(trainer.progress().epoch);
   catch_interrupts();

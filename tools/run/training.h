@@ -20,7 +20,10 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 /// What a teacher adds to a run. With `teacher` null this is plain training on labels.
 struct Guidance {
   std::unique_ptr<Teacher> teacher, val_teacher;
-  Teacher* val = nullptr;  ///< val_teacher, or the live teacher itself
+  Teacher* val = nullptr;       ///< val_teacher, or the live teacher itself
+  std::vector<HintPair> hints;  ///< none: teacher_layers is empty, too
+  std::vector<LayerReport> teacher_layers;
+  double hint_weight = 0;
   DistillationSettings settings;
   ObjectiveSchedule schedule;
   Augmentation augmentation;
