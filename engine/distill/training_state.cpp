@@ -101,15 +101,24 @@ Header read_header(const std::map<std::string, std::string>& metadata, const std
   return header;
 }
 
+/// Empty where there is none: a flag that a run does not know is one that it leaves out.
+std::string entry_of(const Fingerprint& fingerprint, const std::string& flag) {
+  const auto found = fingerprint.find(flag);
+  return found == fingerprint.end() ? std::string() : found->second;
+}
+
 void check_same(const Fingerprint& saved, const Fingerprint& fingerprint, const std::string& path) {
-  for (const auto& [flag, value] : fingerprint) {
-    const auto found = saved.find(flag);
-    const std::string before = found == saved.end() ? "" : found->second;
-    if (flag == kLabelsEntry && found == saved.end()) continue;
-    check(flag != kLabelsEntry || before == value, path,
-          ": the images' names or labels have changed since the run was started; restore them, or begin anew with "
-          "--restart");
-    check(before == value, path, ": the run was started with ", flag, " '", before, "', not '", value,
+  Fingerprint both = fingerprint;
+  both.insert(saved.begin(), saved.end());
+  for (const auto& [flag, _] : both) {
+    const std::string before = entry_of(saved, flag), now = entry_of(fingerprint, flag);
+    if (flag == kLabelsEntry) {
+      check(before.empty() || before == now, path,
+            ": the images' names or labels have changed since the run was started; restore them, or begin anew with "
+            "--restart");
+      continue;
+    }
+    check(before == now, path, ": the run was started with ", flag, " '", before, "', not '", now,
           "'; give the same flags, or another --out");
   }
 }

@@ -53,8 +53,8 @@ void save_training_state(const std::string& path, Module& module, Optimizer& opt
                          const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more = {},
                          bool finished = false);
 
-/// Restores what save_training_state wrote, into `more` too. Throws Error naming the first flag whose value differs,
-/// other images or labels, or a tensor that does not fit.
+/// Restores what save_training_state wrote, into `more` too. Throws Error naming the first flag whose value differs, a
+/// flag that either run alone has among them, other images or labels, or a tensor that does not fit.
 TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
                                      const Fingerprint& fingerprint, const MoreState& more = {});
 

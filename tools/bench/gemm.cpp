@@ -16,6 +16,15 @@ struct Options : BenchOptions {
   bool cases = false;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--m", o.geometry.m, "Rows of A and C", whole_number(1));
+  flag("--n", o.geometry.n, "Columns of B and C", whole_number(1));
+  flag("--k", o.geometry.k, "Columns of A, rows of B", whole_number(1));
+  flag("--cases", o.cases, "The products of the tests", anything());
+}
+
 std::vector<BenchResult> measure_gemm(const GemmGeometry& g, const std::vector<Backend>& backends,
                                       const Options& options) {
   std::vector<Candidate> candidates;
@@ -64,14 +73,7 @@ void run(const Options& options) {
 void add_bench_gemm(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("gemm", "A matrix product");
-  add_bench_options(*command, *options);
-  const auto extent = [&](const char* flag, std::int64_t& value, const char* what) {
-    command->add_option(flag, value, what)->check(whole_number(1))->capture_default_str();
-  };
-  extent("--m", options->geometry.m, "Rows of A and C");
-  extent("--n", options->geometry.n, "Columns of B and C");
-  extent("--k", options->geometry.k, "Columns of A, rows of B");
-  command->add_flag("--cases", options->cases, "The products of the tests");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -31,12 +31,21 @@ struct Options : BenchOptions {
   std::int64_t rows = 256, classes = 1000;
   bool cases = false;
   double temperature = 4;
-  std::string loss = "kd";
+  SoftLoss loss = SoftLoss::kd;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--rows", o.rows, "Batch size", whole_number(1));
+  flag("--classes", o.classes, "Logits a row", whole_number(1));
+  flag("--temperature", o.temperature, "T of the soft targets", number_above(0));
+  flag("--loss", o.loss, "{}; beside kd, cross-entropy", one_of(kSoftLosses));
+  flag("--cases", o.cases, "The rows of the tests", anything());
+}
+
 std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& backends, const Options& options) {
-  const DistillationSettings settings{
-      .temperature = options.temperature, .lambda = 0.1, .loss = parse_soft_loss(options.loss)};
+  const DistillationSettings settings{.temperature = options.temperature, .lambda = 0.1, .loss = options.loss};
   const bool plain = settings.loss == SoftLoss::kd;
   Tensor labels = Tensor::empty({rows.rows}, DType::i64);
   for (std::int64_t i = 0; i < rows.rows; ++i) labels.data<std::int64_t>()[i] = i % rows.classes;
@@ -66,7 +75,7 @@ std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& bac
                          .bytes = bytes});
     };
     const DType parameters = parameter_dtype(backend.dtype);
-    add(plain ? "loss.distillation" : text("loss.", options.loss), flops_per_logit(settings.loss), 3, [&] {
+    add(plain ? "loss.distillation" : text("loss.", row_of(options.loss).word), flops_per_logit(settings.loss), 3, [&] {
       const Tensor z = logits(0), v = logits(1), dz = Tensor::empty_like(z, z.shape()),
                    loss = Tensor::empty({3}, parameters, backend.device);
       return [=, &kernel] {
@@ -90,8 +99,6 @@ std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& bac
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
   catch_interrupts();
   std::vector<Rows> shapes = {{options.rows, options.classes}};
   if (options.cases) {
@@ -109,12 +116,7 @@ void run(const Options& options) {
 void add_bench_loss(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("loss", "A distillation loss with its gradient");
-  add_bench_options(*command, *options);
-  command->add_option("--rows", options->rows, "Batch size")->check(whole_number(1))->capture_default_str();
-  command->add_option("--classes", options->classes, "Logits a row")->check(whole_number(1))->capture_default_str();
-  command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
-  command->add_option("--loss", options->loss, soft_loss_words() + "; beside kd, cross-entropy")->capture_default_str();
-  command->add_flag("--cases", options->cases, "The rows of the tests");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -22,6 +22,15 @@ struct Options : BenchOptions {
   double temperature = 1;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--rows", o.rows, "Rows", whole_number(1));
+  flag("--classes", o.classes, "Elements a row", whole_number(1));
+  flag("--temperature", o.temperature, "T", number_above(0));
+  flag("--cases", o.cases, "The rows of the tests", anything());
+}
+
 std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& backends, const Options& options) {
   const double temperature = options.temperature;
 
@@ -61,8 +70,6 @@ std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& 
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
   catch_interrupts();
   std::vector<Rows> shapes = {{options.rows, options.classes}};
   if (options.cases) {
@@ -81,11 +88,7 @@ void run(const Options& options) {
 void add_bench_softmax(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("softmax", "Softmax over rows, and its gradient");
-  add_bench_options(*command, *options);
-  command->add_option("--rows", options->rows, "Rows")->check(whole_number(1))->capture_default_str();
-  command->add_option("--classes", options->classes, "Elements a row")->check(whole_number(1))->capture_default_str();
-  command->add_option("--temperature", options->temperature, "T")->capture_default_str();
-  command->add_flag("--cases", options->cases, "The rows of the tests");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 
