@@ -69,7 +69,7 @@ std::string path_of(std::string_view root, std::string_view name) { return (fs::
 bool is_below_a_folder(std::string_view name) {
   const fs::path path(name);
   return path.is_relative() && name.find('\0') == name.npos &&
-         std::ranges::none_of(path, [](const fs::path& part) { return part == ".." || part.empty(); });
+         std::ranges::none_of(path, [](const fs::path& part) { return part == "." || part == ".." || part.empty(); });
 }
 
 /// Of a file that is not there: the largest size, which no file has.
