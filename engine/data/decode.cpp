@@ -81,6 +81,7 @@ std::size_t budget_for(std::int64_t pixels) {
 Fault decode_by_stb(Bytes bytes, Form form, Image& image) {
   const int size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
+  decoder::budget() = {budget_for(0), false};
   if (!stbi_info_from_memory(bytes.data(), size, &width, &height, &channels))
     return text("a damaged header (", stbi_failure_reason(), ")");
   if (std::int64_t{width} * height > kLargestImage) return text(width, " x ", height, " pixels, more than 2^27");

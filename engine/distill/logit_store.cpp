@@ -102,7 +102,7 @@ std::optional<json> read_index(const std::string& path) {
   if (!std::filesystem::exists(index_file)) return std::nullopt;
   const std::vector<std::uint8_t> bytes = read_file(index_file);
   json index = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                          index_file + ": not an index of logits: it ", kAgain);
+                          index_file + ": not an index of logits (it ", text(")", kAgain));
   try {
     check(index.at("format") == kFormat && index.at("version") == kVersion, index_file, ": format ", index.at("format"),
           " version ", index.at("version"), ", expected ", kFormat, " version ", kVersion, kAgain);

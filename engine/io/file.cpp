@@ -53,8 +53,11 @@ InputFile::InputFile(const std::string& path) : path_(path), file_(open_for_read
 
 void InputFile::read(std::uint64_t offset, std::span<std::uint8_t> bytes) const {
   const std::size_t got = read_at(file_.get(), offset, bytes, path_);
-  check(got == bytes.size(), path_, ": ends at byte ", offset + got,
-        " where more was expected; copy or download it again");
+  if (got == bytes.size()) return;
+  struct stat now {};  // the offset may lie beyond the end of a file that was cut short
+  const std::uint64_t size = ::fstat(file_.get(), &now) == 0 ? static_cast<std::uint64_t>(now.st_size) : offset + got;
+  throw Error(text(path_, ": ends at byte ", std::min(offset + got, size),
+                   " where more was expected; copy or download it again"));
 }
 
 std::vector<std::uint8_t> read_file(const std::string& path) {

@@ -262,7 +262,7 @@ TEST_CASE("a cache that cannot be written leaves nothing behind") {
   CHECK(contains(error_message([&] { open_dataset(below_a_file); }), "file/pixels.cache: cannot write"));
   DatasetOptions on_a_folder = folder.cached();
   on_a_folder.cache = folder.scratch / "data";
-  CHECK(contains(error_message([&] { open_dataset(on_a_folder); }), "data: cannot read: not a regular file"));
+  CHECK(contains(error_message([&] { open_dataset(on_a_folder); }), "data: cannot read: it is a folder"));
 
   DatasetOptions given_up = folder.cached();
   given_up.cache_hooks.progress = [](std::int64_t done, std::int64_t total) {
