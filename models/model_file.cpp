@@ -155,6 +155,25 @@ std::string advice(const ModelSpec& spec, const std::string& tensor) {
   return "give the architecture that it was saved from";
 }
 
+/// Throws unless the file has about as many numbers as the network that it names: a few bytes must not make gigabytes.
+void check_holds(const TensorFile& file, const ModelSpec& spec, const std::string& path) {
+  constexpr double kSlack = 2, kFree = 1 << 20;  // a file of a smaller network is told which tensor differs
+  double numbers = 0;
+  for (const auto& [name, tensor] : file.tensors) numbers += static_cast<double>(tensor.count());
+  const double needed = least_parameters(spec);
+  check(needed <= kSlack * numbers + kFree, path, ": it names ", spec.architecture.substr(0, 60), ", whose ", needed,
+        " parameters or more it does not hold: save the model again");
+}
+
+/// A network with such weights gives numbers that look like an accuracy.
+void check_finite(const Parameter& parameter, const std::string& path) {
+  if (parameter.value.dtype() != DType::f32) return;
+  const std::span<const float> values = parameter.value.span<float>();
+  const auto bad = std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  check(bad == values.end(), path, ": tensor ", parameter.name, " holds ", bad == values.end() ? 0.0f : *bad,
+        ", and a network's numbers are finite: its training diverged, or the file is damaged; use another");
+}
+
 LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::string& path, TensorFile& file,
                         bool replace_head) {
   LoadReport report;
@@ -205,6 +224,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     } catch (const Error& error) {
       throw Error(text(path, ": tensor ", error.what()));
     }
+    check_finite(*parameter, path);
   }
   return report;
 }
@@ -231,6 +251,7 @@ Model load_model(const std::string& path) {
   TensorFile file = read_safetensors(path);
   Model model;
   model.spec = to_spec(path, file);
+  check_holds(file, model.spec, path);
   model.network = make_network(model.spec, /*seed=*/0);
   copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
   model.hash = file_hash(path);

@@ -110,6 +110,27 @@ void set_imagenet_statistics(Preprocessing& preprocessing) {
 
 }  // namespace
 
+double least_parameters(const ModelSpec& spec) {
+  const auto classes = static_cast<double>(spec.classes.size());
+  const auto widths = parse_mlp(spec.architecture);
+  if (!widths) {
+    constexpr double kVgg = 128e6, kLeastFeatures = 64;  // of a head
+    return (spec.architecture.starts_with("vgg1") && find_architecture(spec.architecture)->input == Input::imagenet
+                ? kVgg
+                : 0) +
+           kLeastFeatures * classes;
+  }
+  double features = static_cast<double>(spec.preprocessing.image_size) *
+                    static_cast<double>(spec.preprocessing.image_size) *
+                    static_cast<double>(spec.preprocessing.channels);
+  double count = 0;
+  for (const std::int64_t width : *widths) {
+    count += (features + 1) * static_cast<double>(width);
+    features = static_cast<double>(width);
+  }
+  return count + (features + 1) * classes;
+}
+
 bool is_architecture(const std::string& name) { return find_architecture(name) || parse_mlp(name); }
 
 Preprocessing default_preprocessing(const std::string& name, std::int64_t native_size, std::int64_t native_channels) {

@@ -33,6 +33,9 @@ bool is_architecture(const std::string& name);
 /// ImageNet's otherwise. An mlp keeps the data's channels, others take 3. Throws UsageError as make_network does.
 Preprocessing default_preprocessing(const std::string& architecture, std::int64_t native_size,
                                     std::int64_t native_channels);
+/// A lower bound on the number of a network's parameters, for what must not be built before a file is known to hold it:
+/// exact for an mlp, whose name may ask for any size, VGG's large layers, and a head's least for all.
+double least_parameters(const ModelSpec& spec);
 /// Builds the network with fresh weights drawn from seed. Throws UsageError for an unknown architecture (naming the
 /// known ones) and for an auxiliary head elsewhere than in inception_v3; Error for an image too small, and without
 /// classes.

@@ -14,6 +14,7 @@
 #include "engine/core/check.h"
 #include "tools/cli/config.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 
 namespace retort {
@@ -48,7 +49,7 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
 
 int report(const std::string& who, std::string message, int status) {
   std::replace(message.begin(), message.end(), '\n', ' ');
-  std::cerr << who << ": " << message << std::endl;
+  std::cerr << who << ": " << shortened(message) << std::endl;
   return status;
 }
 
@@ -61,6 +62,7 @@ int written() {
 int run(int argc, char** argv) {
   // A closed pipe then fails the write, and a command that writes to it cleans up after itself.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // so does a file that may not grow further
   CLI::App app("Knowledge distillation: train a teacher, save its logits, distil them into a student.", "retort");
   app.set_version_flag("--version", "retort " RETORT_VERSION);
   app.require_subcommand(0, 1);
@@ -104,4 +106,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace retort
 
-int main(int argc, char** argv) { return retort::run(argc, argv); }
+int main(int argc, char** argv) {
+  const retort::VisibleOutput visible;
+  return retort::run(argc, argv);
+}

@@ -25,7 +25,7 @@ class Dataset {
   virtual std::int64_t label(std::int64_t index) const = 0;
   /// Decodes one sample; safe from several threads. Throws Error naming the file.
   virtual Image load(std::int64_t index) const = 0;
-  /// The sample lies decoded in memory or in a mapped file: loading it is a copy, and cannot fail.
+  /// The sample lies decoded in memory or in a file: loading it is a copy, which fails only if that file is cut short.
   virtual bool decoded(std::int64_t) const { return false; }
   /// content_hash (engine/io/file.h) of the sample's stored bytes: the image file, or the pixels of a packed record.
   virtual std::string content_hash(std::int64_t index) const = 0;

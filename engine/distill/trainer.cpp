@@ -251,12 +251,12 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   progress_.sums = {};
   const bool last = progress_.epoch == settings_.epochs ||
                     (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop);
+  if (hooks_.epoch_done) hooks_.epoch_done(report);
   if (last || progress_.epoch % settings_.checkpoint_every == 0) {
     if (hooks_.save_checkpoint) hooks_.save_checkpoint();
     averaged.reset();  // the state holds the weights that go on, and the average beside them
-    save_state();
+    save_state(last);
   }
-  if (hooks_.epoch_done) hooks_.epoch_done(report);
 }
 
 /// Batch norm's statistics anew, under the weights that are validated and saved; they take the place of the running
@@ -268,8 +268,8 @@ std::int64_t Trainer::recalibrate() {
   return recalibration_->run(parts_.network, parts_.precision, settings_.auxiliary_weight > 0, epoch);
 }
 
-void Trainer::save_state() {
-  save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_, more_state());
+void Trainer::save_state(bool finished) {
+  save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_, more_state(), finished);
 }
 
 MoreState Trainer::more_state() {

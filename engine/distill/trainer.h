@@ -82,6 +82,7 @@ struct EpochReport {
 struct TrainHooks {
   std::function<void(std::int64_t epoch, std::int64_t samples, double loss)> step_done;
   std::function<void(std::int64_t done)> validation_step_done;
+  /// Before the state of the epoch's end is saved: what is kept of an epoch must not be behind the state.
   std::function<void(const EpochReport&)> epoch_done;
   std::function<void()> save_selected;    ///< the network is now the best on validation
   std::function<void()> save_checkpoint;  ///< the network is in a good state at the end of an epoch
@@ -120,7 +121,7 @@ class Trainer {
                     const DistillationSettings& distillation);
   void finish_epoch(double images_per_second, double seconds);
   std::int64_t recalibrate();
-  void save_state();
+  void save_state(bool finished = false);
   /// The tensors of the training state beside the network's and the optimizer's.
   MoreState more_state();
   std::optional<EpochMetrics> validate();

@@ -95,7 +95,28 @@ float parse_float(const std::string& field, const std::string& where) {
   return static_cast<float>(value);
 }
 
-std::string quoted(const std::string& field) {
+/// What makes a spreadsheet take a cell for a formula, which may run a program.
+constexpr std::string_view kFormula = "=+-@\t\r";
+
+/// A name or a class as a cell: where it begins like a formula and is no number, an apostrophe goes before it, which
+/// spreadsheets hide; and where it begins like such a cell, so that from_cell gives every name back.
+std::string as_cell(const std::string& field) {
+  const std::size_t first = field.find_first_not_of('\'');
+  if (first == field.npos || kFormula.find(field[first]) == kFormula.npos) return field;
+  double number = 0;
+  const char* const begin = field.data() + (field[0] == '+' ? 1 : 0);
+  const auto [end, error] = std::from_chars(begin, field.data() + field.size(), number);
+  return error == std::errc() && end == field.data() + field.size() ? field : "'" + field;
+}
+
+std::string from_cell(std::string field) {
+  const std::size_t first = field.find_first_not_of('\'');
+  const bool marked = first != field.npos && first > 0 && kFormula.find(field[first]) != kFormula.npos;
+  return marked ? field.substr(1) : std::move(field);
+}
+
+std::string quoted(const std::string& name) {
+  const std::string field = as_cell(name);
   const bool plain = field.find_first_of(",\"\r\n") == field.npos;
   if (plain) return field;
   std::string result = "\"";
@@ -118,7 +139,7 @@ LogitTable read_logit_csv(const std::string& path) {
   const auto header = reader.next();
   check(header && header->size() >= 2 && header->front() == "name", reader.where(),
         "expected the header name,<class>,<class>...; add it");
-  table.classes.assign(header->begin() + 1, header->end());
+  for (auto name = header->begin() + 1; name != header->end(); ++name) table.classes.push_back(from_cell(*name));
   std::unordered_set<std::string> classes, names;
   for (const std::string& name : table.classes)
     check(classes.insert(name).second, reader.where(), "class '", name, "' twice in the header; name each column");
@@ -127,8 +148,8 @@ LogitTable read_logit_csv(const std::string& path) {
     const std::string where = reader.where();
     check(row->size() == header->size(), where, row->size(), " fields, expected ", header->size(),
           " as in the header; complete the row");
-    check(names.insert(row->front()).second, where, "'", row->front(), "' a second time; keep one row of it");
-    table.names.push_back(row->front());
+    const std::string& name = table.names.emplace_back(from_cell(row->front()));
+    check(names.insert(name).second, where, "'", name, "' a second time; keep one row of it");
     for (std::size_t i = 1; i < row->size(); ++i) table.values.push_back(parse_float((*row)[i], where));
   }
   check(!table.names.empty(), path, ": no rows below the header; add one for each image");
@@ -146,9 +167,9 @@ std::optional<PredictionTable> read_prediction_csv(const std::string& path) {
   std::unordered_set<std::string> names;
   while (const auto row = reader.next()) {
     check(row->size() == 2, reader.where(), row->size(), " fields, expected a name and a class; complete the row");
-    check(names.insert(row->front()).second, reader.where(), "'", row->front(), "' a second time; keep one row of it");
-    table.names.push_back(row->front());
-    table.predictions.push_back(row->back());
+    const std::string& name = table.names.emplace_back(from_cell(row->front()));
+    check(names.insert(name).second, reader.where(), "'", name, "' a second time; keep one row of it");
+    table.predictions.push_back(from_cell(row->back()));
   }
   check(!table.names.empty(), path, ": no rows below the header; add one for each image");
   return table;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <unordered_map>
 
@@ -13,9 +14,11 @@
 namespace retort::pickle {
 namespace {
 
-/// An operation makes at most one value, one stack slot and one memo entry, so this bounds memory. It suffices for the
-/// arrays of a million images.
+/// It suffices for the arrays of a million images.
 constexpr std::int64_t kMaxOperations = 1 << 26;
+/// Values that one byte of a pickle can make beyond the shared ones are containers, and those of real files hold
+/// something: one value for every two bytes, and a few for small files.
+constexpr std::size_t kBytesPerValue = 2, kFreeValues = 4096;
 
 constexpr std::string_view kReconstruct = "numpy.core.multiarray._reconstruct",
                            kScalar = "numpy.core.multiarray.scalar", kFromBuffer = "numpy.core.numeric._frombuffer",
@@ -62,7 +65,8 @@ class Machine {
       : input_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
         path_(path),
         pickle_(pickle),
-        decoded_left_(4 * bytes.size() + 4096) {}
+        decoded_left_(4 * bytes.size() + 4096),
+        values_left_(bytes.size() / kBytesPerValue + kFreeValues) {}
 
   void run() {
     for (std::int64_t operation = 0; operation < kMaxOperations; ++operation)
@@ -124,9 +128,20 @@ class Machine {
   // Values.
 
   Value* make(Kind kind) {
+    require(values_left_-- > 0, "more values than its bytes can hold");
     Value& value = pickle_.values_.emplace_back();
     value.kind = kind;
     return &value;
+  }
+
+  /// None, the booleans, small numbers and the empty tuple never change: one value of each serves all their uses.
+  void push_shared(Kind kind, std::int64_t integer = 0) {
+    Value*& value = shared_[{kind, integer}];
+    if (!value) {
+      value = make(kind);
+      value->integer = integer;
+    }
+    push(value);
   }
 
   void push(Value* value) { stack_.push_back(value); }
@@ -195,12 +210,21 @@ class Machine {
   }
 
   void get(std::uint64_t index) {
-    const auto found = memo_.find(index);
-    require(found != memo_.end(), "a reference to nothing");
+    if (index < memo_.size()) return push(memo_[index]);
+    const auto found = far_memo_.find(index);
+    require(found != far_memo_.end(), "a reference to nothing");
     push(found->second);
   }
 
-  void put(std::uint64_t index) { memo_[index] = top(); }
+  /// Writers number what they note from 0 on; what is out of order costs more, and its bytes pay for it.
+  void put(std::uint64_t index) {
+    if (index < memo_.size())
+      memo_[index] = top();
+    else if (index == memo_.size())
+      memo_.push_back(top());
+    else
+      far_memo_[index] = top();
+  }
 
   void push_global(std::string_view module, std::string_view name) {
     const std::string_view known = allowed_global(module, name);
@@ -291,11 +315,11 @@ class Machine {
       case 'p': put(take_number<std::uint64_t>(take_line())); return true;
       case 'q': put(take_integer(1)); return true;  // BINPUT
       case 'r': put(take_integer(4)); return true;  // LONG_BINPUT
-      case 0x94: put(memo_.size()); return true;    // MEMOIZE
+      case 0x94: put(memo_.size() + far_memo_.size()); return true;  // MEMOIZE
 
-      case 'N': push(make(Kind::none)); return true;
-      case 0x88: push_integer(1, Kind::boolean); return true;  // NEWTRUE
-      case 0x89: push_integer(0, Kind::boolean); return true;  // NEWFALSE
+      case 'N': push_shared(Kind::none); return true;
+      case 0x88: push_shared(Kind::boolean, 1); return true;  // NEWTRUE
+      case 0x89: push_shared(Kind::boolean, 0); return true;  // NEWFALSE
       case 'I': return step_int(take_line());
       case 'L': {  // LONG
         std::string_view line = take_line();
@@ -304,7 +328,7 @@ class Machine {
         return true;
       }
       case 'J': push_integer(static_cast<std::int32_t>(take_integer(4))); return true;  // BININT
-      case 'K': push_integer(static_cast<std::int64_t>(take_integer(1))); return true;  // BININT1
+      case 'K': push_shared(Kind::integer, static_cast<std::int64_t>(take_integer(1))); return true;  // BININT1
       case 'M': push_integer(static_cast<std::int64_t>(take_integer(2))); return true;  // BININT2
       case 0x8a: return step_long(take_integer(1));                                     // LONG1
       case 0x8b: return step_long(take_integer(4));                                     // LONG4
@@ -330,7 +354,7 @@ class Machine {
       case 0x8e: push_bytes(Kind::bytes, take(take_integer(8))); return true;              // BINBYTES8
       case 0x96: push_bytes(Kind::bytes, take(take_integer(8))); return true;              // BYTEARRAY8
 
-      case ')': push_tuple(0); return true;
+      case ')': push_shared(Kind::tuple); return true;
       case 0x85: push_tuple(1); return true;
       case 0x86: push_tuple(2); return true;
       case 0x87: push_tuple(3); return true;
@@ -393,11 +417,13 @@ class Machine {
   std::string_view input_;
   const std::string& path_;
   Pickle& pickle_;
-  std::size_t decoded_left_;
+  std::size_t decoded_left_, values_left_;
   std::size_t at_ = 0;
   std::vector<Value*> stack_;
   std::vector<std::size_t> marks_;
-  std::unordered_map<std::uint64_t, Value*> memo_;
+  std::vector<Value*> memo_;
+  std::unordered_map<std::uint64_t, Value*> far_memo_;
+  std::map<std::pair<Kind, std::int64_t>, Value*> shared_;
 };
 
 Pickle::Pickle(std::span<const std::uint8_t> bytes, const std::string& path) { Machine(bytes, path, *this).run(); }

@@ -37,8 +37,8 @@ struct Value {
 };
 
 /// Runs the pickle in `bytes`, which must outlive the values. Throws Error, its message beginning with `path`, for an
-/// opcode or a global beyond plain data, and for what is malformed or cut short. Memory is bounded by the size of the
-/// input.
+/// opcode or a global beyond plain data, and for what is malformed or cut short. Memory is at most 64 bytes for each of
+/// the input, and some hundred kilobytes.
 class Pickle {
  public:
   Pickle(std::span<const std::uint8_t> bytes, const std::string& path);

@@ -62,6 +62,16 @@ TEST_CASE("floats of every size come back to the bit, names whatever they hold")
   CHECK(std::memcmp(back.values.data(), table.values.data(), table.values.size() * sizeof(float)) == 0);
 }
 
+TEST_CASE("a name that a spreadsheet takes for a formula is marked, and comes back") {
+  const Scratch scratch;
+  const std::vector<std::string> names = {"=1+1.jpg", "+cmd", "@x", "-a", "'=x", "''-1.5", "-1.5", "+2", "'plain", "-", "\t="};
+  write_logit_csv(scratch / "f.csv", {{"=SUM(A1)", "-2"}, names, std::vector<float>(2 * names.size(), 1)});
+  const LogitTable back = read_logit_csv(scratch / "f.csv");
+  CHECK(back.names == names);
+  CHECK(back.classes == std::vector<std::string>{"=SUM(A1)", "-2"});
+  CHECK(read_text(scratch / "f.csv").starts_with("name,'=SUM(A1),-2\n'=1+1.jpg,1,1\n'+cmd,1,1\n'@x,1,1\n'-a,1,1\n''=x,"));
+}
+
 TEST_CASE("the text is plain") {
   const Scratch scratch;
   write_logit_csv(scratch / "logits.csv", {{"cat", "dog"}, {"a.jpg", "b,c.jpg"}, {1, -0.5f, 0.1f, 1e-20f}});

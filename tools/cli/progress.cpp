@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <iostream>
 
+#include "tools/cli/visible.h"
+
 namespace retort {
 namespace {
 
@@ -43,7 +45,7 @@ Progress::Progress(std::string label, std::int64_t total, bool quiet)
       start_(std::chrono::steady_clock::now()) {}
 
 Progress::~Progress() {
-  if (active_ && first_ >= 0) std::cerr << "\r\033[K" << std::flush;
+  if (active_ && first_ >= 0) raw_stderr() << "\r\033[K" << std::flush;
 }
 
 void Progress::update(std::int64_t done, const std::string& note) {
@@ -69,7 +71,8 @@ void Progress::update(std::int64_t done, const std::string& note) {
   } else if (!note.empty()) {
     line += "  " + note;
   }
-  std::cerr << "\r\033[K" << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_width() - 1))) << std::flush;
+  raw_stderr() << "\r\033[K" << std::flush;
+  std::cerr << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_width() - 1))) << std::flush;
 }
 
 void say(bool quiet, const std::string& line) {
@@ -81,8 +84,10 @@ void catch_interrupts() {
   action.sa_handler = [](int) { interrupt_flag.store(true); };
   action.sa_flags = SA_RESTART | SA_RESETHAND;  // the default action is back for the second signal
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGXCPU}) sigaction(signal, &action, nullptr);
+  // nohup ignores a terminal that hangs up, and so does what it starts.
+  struct sigaction before {};
+  if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }
 
 bool interrupted() { return interrupt_flag.load(); }

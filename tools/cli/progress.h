@@ -27,7 +27,8 @@ class Progress {
 /// One line on stderr, unless quiet.
 void say(bool quiet, const std::string& line);
 
-/// Turns Ctrl-C and SIGTERM into a flag for the running command; a second one ends the program at once.
+/// Turns Ctrl-C, SIGTERM, SIGHUP (unless nohup ignores it) and SIGXCPU into a flag for the running command; a second
+/// one ends the program at once.
 void catch_interrupts();
 bool interrupted();
 

@@ -18,6 +18,7 @@ void add_commands(CLI::App& app) {
   add_graph_command(app);
   add_forward_command(app);
   add_grad_command(app);
+  add_verify_command(app);
   add_bench_command(app);
   add_demo_command(app);
 }

@@ -118,6 +118,14 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
   return guidance;
 }
 
+std::vector<NamedFile> inputs_of(const DistillOptions& options) {
+  const TeacherOptions& teacher = options.teacher;
+  std::vector<NamedFile> inputs = {{"--weights", options.training.weights}, {"--val-logits", teacher.val_logits}};
+  for (const std::string& file : split_commas(teacher.teacher)) inputs.push_back({"--teacher", file});
+  for (const std::string& file : teacher.logits) inputs.push_back({"--logits", file});
+  return inputs;
+}
+
 }  // namespace
 
 TrainingRun make_run(const DistillOptions& options) {
@@ -126,10 +134,12 @@ TrainingRun make_run(const DistillOptions& options) {
   validate(options.student, training, options.objective, /*stored=*/!options.teacher.live());
   validate(options.teacher);
   validate(options.unlabelled);
-  check_writable(options.run.out);
+  const RunFiles files = files_of(options.run);
+  check_outputs(files, inputs_of(options));
+  check_writable(files.model);
   TrainingRun run{.architecture = options.student,
                   .options = training,
-                  .files = files_of(options.run),
+                  .files = files,
                   .resume = resume_of(options.run),
                   .data = open_training_data(training, /*allow_unlabelled=*/true)};
   const std::optional<double>& lambda = options.objective.lambda;

@@ -1,10 +1,12 @@
 // retort logits: writes the logit store of a teacher, or of several combined.
 #include <chrono>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "kernels/threads.h"
@@ -12,6 +14,7 @@
 #include "tools/commands/commands.h"
 #include "tools/run/logits.h"
 #include "tools/run/teachers.h"
+#include "tools/run/training.h"
 
 namespace retort {
 namespace {
@@ -58,11 +61,17 @@ LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const 
 void run_logits(const LogitsOptions& options) {
   apply_common_options(options.common);
   check_weights("--teacher-weights", options.teacher_weights, split_commas(options.model).size(), "teachers");
-  check_writable(options.out);
+  const std::string index = std::filesystem::path(options.out).replace_extension(".json").string();
+  std::vector<NamedFile> models_read;
+  for (const std::string& file : split_commas(options.model)) models_read.push_back({"--model", file});
+  check_outputs({{"--out", options.out}, {"--out", index}, {"--csv", options.csv}}, models_read);
+  const FileLock lock(options.out);
+  check_store_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
 
   const auto dataset = open_data(options.data, options.common, options.data.split.value_or(Split::train),
                                  /*allow_unlabelled=*/true);
+  for (std::int64_t i = 0; i < dataset->size(); ++i) check_storable({dataset->name(i)}, options.out);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);

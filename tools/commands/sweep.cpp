@@ -10,6 +10,7 @@
 #include "engine/core/check.h"
 #include "engine/data/pick.h"
 #include "engine/distill/evaluate.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/report/charts.h"
@@ -265,6 +266,7 @@ void run(const Options& options) {
   apply_common_options(options.training.common);
   validate(options);
   const std::filesystem::path folder = options.run.out;
+  const FileLock lock((folder / "sweep.md").string());
   check_writable((folder / "sweep.md").string());
   const Shared shared = open_shared(options);
   const std::vector<Cell> cells = train_all(options, shared);

@@ -15,10 +15,12 @@ TrainingRun make_run(const TrainOptions& options) {
     throw UsageError(text("--model: '", options.model,
                           "' is no architecture; `train` takes one such as resnet50, and "
                           "--weights FILE to start from a file"));
-  check_writable(options.run.out);
+  const RunFiles files = files_of(options.run);
+  check_outputs(files, {{"--weights", training.weights}});
+  check_writable(files.model);
   TrainingRun run{.architecture = options.model,
                   .options = training,
-                  .files = files_of(options.run),
+                  .files = files,
                   .resume = resume_of(options.run),
                   .data = open_training_data(training, /*allow_unlabelled=*/false)};
   run.guidance.augmentation = parse_augmentation(training.augment.value_or("none"));

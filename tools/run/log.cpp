@@ -1,6 +1,9 @@
 #include "tools/run/log.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
@@ -70,6 +73,10 @@ std::string report_line(const EpochReport& report, const Reported& reported) {
 Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
   if (path.empty()) return;
   check_writable(path);
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) {  // a pipe: nothing to keep
+    file_ = Descriptor(open_file(path.c_str(), O_WRONLY | O_CLOEXEC));
+    return;
+  }
   std::string kept;
   std::ifstream old(path);
   for (std::string line; first_epoch > 0 && std::getline(old, line);) {
@@ -77,13 +84,23 @@ Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
     if (json.is_object() && json.value("epoch", first_epoch + 1) <= first_epoch) kept += line + "\n";
   }
   write_atomic(path, kept);
-  stream_.open(path, std::ios::app);
+  file_ = Descriptor(open_file(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
 }
 
 void Log::add(const Json& json) {
   if (path_.empty()) return;
-  stream_ << json_text(json) << std::endl;
-  check(stream_.good(), path_, ": cannot write the log; free some space and resume");
+  const std::string line = json_text(json) + "\n";
+  std::size_t written = 0;
+  bool ok = true;
+  while (ok && written < line.size()) {
+    const ssize_t count =
+        retried([&] { return ::write(file_.get(), line.data() + written, line.size() - written); });
+    ok = count > 0;
+    written += ok ? static_cast<std::size_t>(count) : 0;
+  }
+  // The training state that is saved next counts on the line; a pipe cannot be synced.
+  ok = ok && (retried([&] { return ::fdatasync(file_.get()); }) == 0 || errno == EINVAL || errno == ENOTSUP);
+  check(ok, path_, ": cannot write the log: ", reason(errno), "; free some space and resume");
 }
 
 }  // namespace retort

@@ -1,11 +1,11 @@
 // What a run says of its epochs: a line on stderr, a line of JSON in the log.
 #pragma once
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "engine/distill/trainer.h"
+#include "engine/io/descriptor.h"
 
 namespace retort {
 
@@ -19,7 +19,8 @@ struct Reported {
 nlohmann::ordered_json report_json(const EpochReport& report, const Reported& reported);
 std::string report_line(const EpochReport& report, const Reported& reported);
 
-/// One JSON line an epoch. A resumed run keeps the lines of the epochs that it does not run again.
+/// One JSON line an epoch, on the disk when add() returns. A resumed run keeps the lines of the epochs that it does not
+/// run again.
 class Log {
  public:
   /// Nothing is written where `path` is empty. Throws Error if the file cannot be written.
@@ -28,7 +29,7 @@ class Log {
 
  private:
   std::string path_;
-  std::ofstream stream_;
+  Descriptor file_;
 };
 
 }  // namespace retort

@@ -12,6 +12,7 @@
 
 #include "engine/core/check.h"
 #include "engine/data/measure.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/nn/lr_factors.h"
@@ -132,12 +133,24 @@ class Monitor {
     };
     hooks.validation_step_done = [this](std::int64_t done) { show_validation(done); };
     hooks.epoch_done = [this](const EpochReport& report) { add_epoch(report); };
-    hooks.save_selected = [this] { save_model(run_.files.best(), network_, spec_); };
-    hooks.save_checkpoint = [this] { save_model(run_.files.model, network_, spec_); };
+    hooks.save_selected = [this] {
+      save_model(run_.files.best(), network_, spec_);
+      best_is_ours_ = true;
+    };
+    hooks.save_checkpoint = [this] {
+      save_model(run_.files.model, network_, spec_);
+      // An earlier run's best epoch is none of the model that has just taken its place.
+      if (!best_is_ours_) std::filesystem::remove(run_.files.best());
+      best_is_ours_ = true;
+    };
     hooks.should_stop = interrupted;
     return hooks;
   }
-  void open_log(std::int64_t first_epoch) { log_.emplace(run_.files.log, first_epoch); }
+  /// Before the first step, at the place that a resumed run has reached.
+  void begin(const TrainingProgress& progress) {
+    log_.emplace(run_.files.log, progress.epoch);
+    best_is_ours_ = progress.selected_epoch > 0;
+  }
   void clear_bar() { bar_.reset(); }
   std::vector<EpochReport> take_history() { return std::move(history_); }
 
@@ -181,7 +194,7 @@ class Monitor {
   Network& network_;
   Reported reported_;
   bool quiet_ = run_.options.common.quiet;
-  bool recalibration_said_ = false;
+  bool recalibration_said_ = false, best_is_ours_ = false;
   std::optional<Log> log_;
   std::optional<Progress> bar_;
   std::vector<EpochReport> history_;
@@ -209,25 +222,50 @@ TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& n
           .precision = run.options.precision};
 }
 
-/// Continues the state that is there, or removes it: it must not be resumed in this run's name.
+/// The state is that of a run which did not come to its end: its epochs must not be lost without a word.
+void refuse_unfinished(const std::string& state) {
+  StateSummary summary;
+  try {
+    summary = read_state_summary(state);
+  } catch (const Error& error) {
+    throw Error(text(error.what(), ", or give --restart"));
+  }
+  check(summary.finished, state, ": the state of a run that is not finished (", summary.epoch, " epochs, ",
+        summary.step, " steps); continue that with --resume, or throw it away with --restart");
+}
+
+/// Sums over threads are rounded in another order.
+void say_if_threads_differ(const TrainingRun& run) {
+  const int before = read_state_summary(run.files.state()).threads;
+  if (before == 0 || before == num_threads()) return;
+  say(run.options.common.quiet, text("it ran with ", before, " threads and goes on with ", num_threads(),
+                                     ": sums may be rounded otherwise than in a run never interrupted; --threads ",
+                                     before, " gives the same bits"));
+}
+
+/// Continues the state that is there, or sees to it that it can't be taken for this run's.
 void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
   const bool quiet = run.options.common.quiet;
   const std::string state = run.files.state();
-  const bool resume = run.resume == Resume::demanded || run.resume == Resume::always;
-  if (resume && std::filesystem::exists(state)) {
+  const bool there = std::filesystem::exists(state);
+  if (there && (run.resume == Resume::demanded || run.resume == Resume::always)) {
     trainer.resume();
     const TrainingProgress& progress = trainer.progress();
     say(quiet, text("resumed from ", state, " at step ", progress.step, ", epoch ", progress.epoch + 1));
+    say_if_threads_differ(run);
     return;
   }
   if (run.resume == Resume::demanded) say(quiet, text(state, ": not there; starting from the beginning"));
-  std::filesystem::remove(state);
-  std::filesystem::remove(run.files.best());
+  if (there && run.resume == Resume::on_demand) refuse_unfinished(state);
+  if (run.resume == Resume::never || run.resume == Resume::restart) std::filesystem::remove(state);
 }
 
 std::string how_to_continue(const TrainingRun& run) {
   if (run.resume == Resume::never) return "the same command starts over";
-  return text("continue with the same command", run.resume == Resume::always ? "" : " and --resume", " (state in ",
+  const char* const how = run.resume == Resume::always    ? ""
+                          : run.resume == Resume::restart ? " and --resume in place of --restart"
+                                                          : " and --resume";
+  return text("continue with the same command", how, " (state in ",
               run.files.state(), ")");
 }
 
@@ -252,6 +290,48 @@ void say_saved(const TrainingRun& run, const TrainingOutcome& outcome) {
 
 std::string RunFiles::best() const { return with_suffix(model, ".best.safetensors"); }
 std::string RunFiles::state() const { return with_suffix(model, ".state.safetensors"); }
+
+Resume resume_of(const RunOptions& options) {
+  if (options.resume && options.restart)
+    throw UsageError("--restart: throws away what --resume continues; give one of them");
+  return options.resume ? Resume::demanded : options.restart ? Resume::restart : Resume::on_demand;
+}
+
+namespace {
+
+/// Whether both paths name one regular file, which either may not be yet.
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (std::filesystem::exists(a, error) && !std::filesystem::is_regular_file(a, error)) return false;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(a), error) ==
+         std::filesystem::weakly_canonical(std::filesystem::absolute(b), error);
+}
+
+}  // namespace
+
+void check_outputs(const std::vector<NamedFile>& written, const std::vector<NamedFile>& read) {
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    if (written[i].path.empty()) continue;
+    for (std::size_t j = 0; j < i; ++j)
+      if (!written[j].path.empty() && is_same_file(written[i].path, written[j].path))
+        throw UsageError(text(written[i].flag, ": ", written[i].path, " is the file that ", written[j].flag,
+                              " writes; give each its own"));
+    for (const NamedFile& source : read)
+      if (!source.path.empty() && is_same_file(written[i].path, source.path))
+        throw UsageError(text(source.flag, ": ", source.path, " is a file that ", written[i].flag,
+                              " writes; give another --out, or copy it first"));
+  }
+}
+
+void check_outputs(const RunFiles& files, const std::vector<NamedFile>& read) {
+  check_outputs({{"--out", files.model},
+                 {"--out", files.best()},
+                 {"--out", files.state()},
+                 {"--log", files.log},
+                 {"--report", files.report}},
+                read);
+}
 
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled) {
   TrainingData data;
@@ -329,11 +409,25 @@ ModelSpec describe(const TrainingRun& run) {
   return spec;
 }
 
+namespace {
+
+/// Of the names and labels of all samples of both parts.
+std::string label_hash(const TrainingData& data) {
+  std::string all;
+  for (const Dataset* part : {data.train.get(), data.val.get()})
+    for (std::int64_t i = 0; part && i < part->size(); ++i)
+      all += part->name(i) + '\0' + std::to_string(part->label(i)) + '\n';
+  return content_hash({reinterpret_cast<const std::uint8_t*>(all.data()), all.size()});
+}
+
+}  // namespace
+
 Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
   Fingerprint print = run.guidance.fingerprint;
   print["model"] = spec.architecture;
   print["classes"] = joined(spec.classes);
   print["samples"] = std::to_string(run.data.train->size());
+  print[kLabelsEntry] = label_hash(run.data);
   print["--image-size"] = std::to_string(spec.preprocessing.image_size);
   print["weights"] = run.options.weights.empty() ? "" : file_hash(run.options.weights);
   const Augmentation& seen = run.guidance.augmentation;
@@ -350,7 +444,9 @@ Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
 
 TrainingOutcome run_training(const TrainingRun& run) {
   const std::string& report = run.files.report;
-  if (!report.empty()) check_writable(report);
+  const FileLock lock(run.files.model);
+  for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), report})
+    if (!file.empty()) check_writable(file);
   const ModelSpec spec = describe(run);
   const std::unique_ptr<Network> network = start_network(run, spec);
   say_normalisation(run, spec);
@@ -361,7 +457,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
   Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),
                   run.files.state(), fingerprint);
   resume_or_begin(run, trainer);
-  monitor.open_log(trainer.progress().epoch);
+  monitor.begin(trainer.progress());
   catch_interrupts();
   const bool finished = trainer.run();
   monitor.clear_bar();

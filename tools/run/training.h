@@ -38,12 +38,13 @@ struct Guidance {
 /// What becomes of the training state that an earlier call left behind.
 enum class Resume : std::uint8_t {
   never,      ///< it is removed: the command has no --resume
-  on_demand,  ///< it is removed, and --resume would continue it
+  on_demand,  ///< of a finished run it stays until the first checkpoint replaces it; that of a stopped one stops this run
   demanded,   ///< --resume was given
+  restart,    ///< --restart was given: it is removed
   always      ///< the command makes many runs: what is finished is read, the rest continues
 };
-/// Of a command that has --resume.
-inline Resume resume_of(const RunOptions& options) { return options.resume ? Resume::demanded : Resume::on_demand; }
+/// Of a command that has --resume. Throws UsageError where both flags are given.
+Resume resume_of(const RunOptions& options);
 
 /// The files of one run. `model` ends in .safetensors; the others may be empty.
 struct RunFiles {
@@ -53,6 +54,16 @@ struct RunFiles {
   std::string state() const;
 };
 inline RunFiles files_of(const RunOptions& options) { return {options.out, options.log, options.report}; }
+
+/// A file and the flag that names it.
+struct NamedFile {
+  std::string flag, path;
+};
+/// Throws UsageError where two of the files that a command writes are one, or one of them is a file that it reads. An
+/// empty path names none.
+void check_outputs(const std::vector<NamedFile>& written, const std::vector<NamedFile>& read);
+/// As above, for the files of a run.
+void check_outputs(const RunFiles& files, const std::vector<NamedFile>& read);
 
 /// Everything that a run needs.
 struct TrainingRun {

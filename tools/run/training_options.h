@@ -116,7 +116,7 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
 /// Where the results of a run go, and whether it continues one that was stopped.
 struct RunOptions {
   std::string out, log, report;
-  bool resume = false;
+  bool resume = false, restart = false;
 };
 
 /// In what these flags differ where a command makes many runs.
@@ -129,9 +129,12 @@ template <class Visitor>
 void visit_flags(RunOptions& o, Visitor&& flag, const RunFlags& command = {}) {
   flag("-o,--out", o.out, command.folder ? command.folder : "Model file to write (.safetensors)",
        required(command.folder ? anything() : file_name(".safetensors")), no_bits("names files"));
-  if (command.resume)
+  if (command.resume) {
     flag("--resume", o.resume, "Continue a stopped run from its training state", anything(),
          no_bits("a resumed run has the bits of one never interrupted"));
+    flag("--restart", o.restart, "Throw a stopped run's training state away and begin anew", anything(),
+         no_bits("what becomes of an earlier run's files"));
+  }
   if (!command.files) return;
   flag("--log", o.log, "JSON lines, one an epoch", anything(), no_bits("names a file"));
   flag("--report", o.report, "Page about the run to write (.html)", file_name(".html"), no_bits("names a file"));
