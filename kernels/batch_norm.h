@@ -1,7 +1,7 @@
 // Batch normalisation over the rows of x [rows, channels] (NHWC: rows = n*h*w), with an optional residual and ReLU
 // folded into the same pass.
 //
-//   train:  mean = sum(x) / rows,  var = sum((x - mean)^2) / rows        (per channel; both exact two-pass quality)
+//   train:  mean = sum(x) / rows,  var = sum((x - mean)^2) / rows        (per channel, as exact as two passes give)
 //   eval:   mean = running_mean,   var = running_var
 //   y = act(gamma * (x - mean) / sqrt(var + eps) + beta + residual),  act = max(0, .) if relu, else identity
 //

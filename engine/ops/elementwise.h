@@ -1,4 +1,5 @@
-// Addition, ReLU and concatenation of channels.
+// Ops on each element alone, and those that move elements: sums, scales, ReLU, conversions, concatenation, views, the
+// option A shortcut.
 #pragma once
 
 #include <vector>

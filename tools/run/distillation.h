@@ -66,13 +66,14 @@ struct AskedViews {
   std::uint64_t seed = 0;  ///< of views that the store does not have
 };
 
-/// Whether the flags ask for views of pictures that the store, which has one score for each, stands for as a whole.
+/// Whether one score a picture, that of the picture as it is, has to serve all of its views: the flags ask for
+/// augmentation, and the store has nothing else.
 bool one_score_for_all_views(const LogitStore& store, const AskedViews& asked);
 /// A run taught by a store, `path`. Augmentation, views and their seed are the store's; throws UsageError where others
 /// are asked for. A store of one view of the pictures as they are goes with any augmentation: its score stands for the
 /// crops, too.
 Guidance cached_guidance(const std::string& path, const StoredTeacher& stored, const AskedViews& asked);
-/// Says so.
+/// Says that the teacher has not seen the views, where one score serves them all.
 void say_unseen_views(const std::string& path, const LogitStore& store, const AskedViews& asked, bool quiet);
 /// Says what the teacher's stored logits promise, by those of the training pictures that the run begins with.
 void say_teacher(const StoredTeacher& stored, const Dataset& train, const DistillationSettings& settings, bool quiet);
