@@ -1,4 +1,6 @@
-// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting).
+// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting). The forms that other
+// programs write are read as well: filename, file or image for name, in any case; an index column before it; semicolons
+// between fields, and then decimal commas.
 #pragma once
 
 #include <optional>

@@ -25,5 +25,6 @@ void add_forward_command(CLI::App& app);
 void add_grad_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_demo_command(CLI::App& app);
+void add_help_command(CLI::App& app);
 
 }  // namespace retort

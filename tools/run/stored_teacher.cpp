@@ -113,7 +113,15 @@ StoredTeacher open_store(const std::string& path, const std::vector<std::string>
   };
   StoredTeacher stored{read_as_views(read_logit_store(path, classes, names_of), path, dataset), {}};
   if (!stored.store.remark.empty()) say(common.quiet, text("warning: ", stored.store.remark));
-  stored.rows = match_logit_store(stored.store, path, dataset);
+  try {
+    stored.rows = match_logit_store(stored.store, path, dataset);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    if (!data.limit) throw;
+    throw Error(text(error.what(), "; --limit ", *data.limit,
+                     " leaves images out here: a store goes with the --limit that it was written with"));
+  }
   if (!assumed.empty() && dataset.labelled())
     assumed += text("; the label has the highest score in ", percent_right(stored, dataset),
                     "% of the images used (fewer than the teacher gets right mean another order)");
