@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "engine/core/check.h"
+#include "engine/core/nearest.h"
 #include "models/cifar_resnet.h"
 #include "models/inception_v3.h"
 #include "models/mlp.h"
@@ -60,10 +61,14 @@ std::vector<Architecture> list_architectures() {
   return all;
 }
 
+const std::vector<Architecture>& all_architectures() {
+  static const std::vector<Architecture> all = list_architectures();
+  return all;
+}
+
 /// Null for an unknown name, and for an mlp.
 const Architecture* find_architecture(const std::string& name) {
-  static const std::vector<Architecture> all = list_architectures();
-  for (const Architecture& architecture : all)
+  for (const Architecture& architecture : all_architectures())
     if (architecture.name == name) return &architecture;
   return nullptr;
 }
@@ -88,16 +93,7 @@ std::optional<std::vector<std::int64_t>> parse_mlp(const std::string& name) {
   return widths;
 }
 
-[[noreturn]] void throw_unknown(const std::string& name) {
-  if (name.starts_with("mlp"))
-    throw UsageError(text(name,
-                          ": the hidden widths of an mlp are whole numbers joined by x: use mlp:800x800, or mlp: "
-                          "for one linear map"));
-  throw UsageError(
-      text(name,
-           ": unknown architecture: use vgg11|13|16|19[_bn], resnet18|34|50|101|152, "
-           "resnet8|14|20|32|44|56|110[_a], resnet8x4|32x4, vgg8, vgg13_cifar, inception_v3 or mlp:800x800"));
-}
+[[noreturn]] void throw_unknown(const std::string& name) { throw UsageError(no_architecture(name)); }
 
 /// ImageNet's statistics; for other than three channels their average over the colours.
 void set_imagenet_statistics(Preprocessing& preprocessing) {
@@ -129,6 +125,23 @@ double least_parameters(const ModelSpec& spec) {
     features = static_cast<double>(width);
   }
   return count + (features + 1) * classes;
+}
+
+std::vector<std::string> architecture_names() {
+  std::vector<std::string> names;
+  for (const Architecture& architecture : all_architectures()) names.push_back(architecture.name);
+  return names;
+}
+
+std::string no_architecture(const std::string& name) {
+  if (name.starts_with("mlp"))
+    return text("'", name,
+                "' is no architecture: the hidden widths of an mlp are whole numbers joined by x: use mlp:800x800, or "
+                "mlp: for one linear map");
+  const std::string near = did_you_mean(name, architecture_names());
+  return text("'", name, "' is no architecture", near.empty() ? "." : near,
+              " There are vgg11|13|16|19[_bn], resnet18|34|50|101|152, resnet8|14|20|32|44|56|110[_a], resnet8x4|32x4, "
+              "vgg8, vgg13_cifar, inception_v3 and mlp:800x800");
 }
 
 bool is_architecture(const std::string& name) { return find_architecture(name) || parse_mlp(name); }

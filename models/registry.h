@@ -28,6 +28,10 @@ struct ModelSpec {
 
 /// True for a name that make_network knows. (A file path is not one.)
 bool is_architecture(const std::string& name);
+/// All but the mlps, whose names are made of widths.
+std::vector<std::string> architecture_names();
+/// What is said of a name that is none: the nearest one, and the list.
+std::string no_architecture(const std::string& name);
 /// The network's own input. Size: 299 for inception_v3, 224 for vgg and resnet, the data's for CIFAR forms (32 where
 /// native_size is 0) and for an mlp (0 where it is 0: make_network refuses that). Mean and std: 0.5 for inception_v3,
 /// ImageNet's otherwise. An mlp keeps the data's channels, others take 3. Throws UsageError as make_network does.

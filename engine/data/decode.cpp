@@ -6,10 +6,12 @@
 
 #include "engine/core/check.h"
 #include "engine/data/bounded_memory.h"
+#include "engine/data/exif.h"
 #include "engine/data/image.h"
 #include "engine/data/image_check.h"
 #include "engine/data/indexed_bmp.h"
 #include "engine/data/pnm.h"
+#include "engine/data/webp.h"
 
 // stb_image reads some of its memory without having written it, and allocates what a file asks for.
 #define STBI_MALLOC(bytes) retort::decoder::allocate(bytes)
@@ -144,8 +146,10 @@ Fault decode(Bytes bytes, Image& image) {
     fault = gif_fault(bytes);
   } else if (bytes.size() >= 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6') {
     return decode_pnm(bytes, image);
+  } else if (is_webp(bytes)) {
+    return decode_webp(bytes, image);
   } else {
-    return "no JPEG, PNG, BMP, PPM, PGM or GIF content";
+    return "no JPEG, PNG, BMP, PPM, PGM, GIF or WebP content";
   }
   return fault.empty() ? decode_by_stb(bytes, form, image) : fault;
 }
@@ -156,7 +160,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& file)
   Image image;
   const Fault fault = decode(bytes, image);
   check(fault.empty(), file, ": can't be decoded: ", fault, "; replace or remove the file, or pass --skip-bad");
-  return image;
+  return upright(std::move(image), exif_orientation(bytes));
 }
 
 }  // namespace retort

@@ -27,7 +27,7 @@ using Stamp = PixelCache::Stamp;
 static_assert(std::endian::native == std::endian::little, "numbers are written as they lie");
 static_assert(sizeof(Record) == 64, "no padding between them, on any machine");
 
-constexpr std::string_view kForm = "retort pixels 1\n";
+constexpr std::string_view kForm = "retort pixels 2\n";
 
 struct Footer {
   std::uint64_t records_at = 0, records = 0, root_bytes = 0;

@@ -12,6 +12,7 @@
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/npy.h"
+#include "engine/io/score_table.h"
 
 namespace retort {
 namespace {
@@ -229,12 +230,9 @@ LogitStore import_pickled(const std::string& path, std::vector<std::string> clas
 LogitStore import_array(const std::string& path, const std::vector<std::string>& classes, const RowNames& row_names) {
   check(static_cast<bool>(row_names), index_path(path), ": missing, so the rows of ", path,
         " have no names; put the index beside it, or give the logits as a CSV");
-  const Tensor array = read_npy(path);
-  const Shape& shape = array.shape();
-  check((array.dtype() == DType::f32 || array.dtype() == DType::f64) && shape.rank() == 2, path, ": holds ",
-        to_string(array.dtype()), " ", shape, ", expected logits as f32 or f64 [images, classes]; save them so");
   LogitStore store;
-  store.logits = array.to(DType::f32);
+  store.logits = read_score_table(path);
+  const Shape& shape = store.logits.shape();
   store.classes = classes_or_numbers(classes, shape[1]);
   check(static_cast<std::int64_t>(store.classes.size()) == shape[1], path, ": ", shape[1], " logits a row, but ",
         store.classes.size(), " classes; give logits of these very classes, one column each, in their order");

@@ -312,7 +312,7 @@ bool Trainer::select(const EpochMetrics& val) {
 }
 
 void Trainer::check_loss(double loss, const char* name, std::int64_t step) const {
-  if (!std::isfinite(loss)) throw diverged(text(name, ": is ", loss), step);
+  if (!std::isfinite(loss)) throw diverged(text(name, std::isnan(loss) ? ": is not a number" : ": is infinite"), step);
 }
 
 /// A step may leave a weight infinite while its loss was finite: look before anything is saved over.

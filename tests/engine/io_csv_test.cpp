@@ -89,7 +89,9 @@ TEST_CASE("line ends, blank lines, spaces, a byte order mark and a plus sign are
 
 TEST_CASE("a malformed table is refused with file and line") {
   for (const char* text : {"", "\n\n", "cat,dog\n", "name\n", "Name,cat\n"})
-    CHECK(refusal(text) == std::string("FILE:1") + ": expected the header name,<class>,<class>...; add it");
+    CHECK(refusal(text) ==
+          std::string("FILE:1") +
+              ": expected the header name,<class>,<class>... (or filename, file, image for name; ; for ,); add it");
   CHECK(refusal("name,cat,cat\n") == "FILE:1: class 'cat' twice in the header; name each column");
   CHECK(refusal("name,cat,dog\n") == "FILE: no rows below the header; add one for each image");
   CHECK(refusal("name,cat,dog\na,1,2\nb,1\n") == "FILE:3: 2 fields, expected 3 as in the header; complete the row");
@@ -117,4 +119,24 @@ TEST_CASE("logits that are not finite are not written") {
           write_logit_csv(path, {{"cat"}, {"a", "b"}, {1, NAN}});
         }) == path + ": the logit of 'b' for class 'cat' is nan, expected a finite number; check the teacher");
   CHECK(scratch.list().empty());
+}
+
+TEST_CASE("tables as other programs write them: other words for name, an index column, semicolons") {
+  const std::vector<float> values = {1, 2.5f};
+  for (const char* text :
+       {"filename,cat,dog\na.jpg,1,2.5\n", "File,cat,dog\na.jpg,1,2.5\n", "image,cat,dog\na.jpg,1,2.5\n",
+        ",name,cat,dog\n0,a.jpg,1,2.5\n", "Unnamed: 0,filename,cat,dog\n0,a.jpg,1,2.5\n", "name;cat;dog\na.jpg;1;2.5\n",
+        "name;cat;dog\r\na.jpg;1,0;2,5\r\n", "index;image;cat;dog\n7;a.jpg;1;2,5\n"}) {
+    CAPTURE(text);
+    const LogitTable table = read(text);
+    CHECK(table.names == std::vector<std::string>{"a.jpg"});
+    CHECK(table.classes == std::vector<std::string>{"cat", "dog"});
+    CHECK(table.values == values);
+  }
+  CHECK(read("name;cat;dog\n\"a;b,c.jpg\";1;2,5\n").names.front() == "a;b,c.jpg");
+  CHECK(refusal("name,cat,dog\na.jpg,\"1,5\",2\n").starts_with("FILE:2: '1,5' is no number"));
+  const Scratch scratch;
+  const auto predictions = read_prediction_csv(scratch.write("p.csv", "filename;prediction\na.jpg;cat\n"));
+  REQUIRE(predictions);
+  CHECK(predictions->predictions == std::vector<std::string>{"cat"});
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "engine/core/check.h"
 #include "kernels/conv2d.h"
@@ -58,18 +59,36 @@ void apply_common_options(const CommonOptions& options) {
   if (options.threads) set_num_threads(*options.threads);
 }
 
-std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,
-                                   bool allow_unlabelled, bool whole) {
+namespace {
+
+DatasetOptions dataset_options(const DataOptions& options, bool allow_unlabelled) {
   DatasetOptions wanted;
   wanted.path = options.path;
-  wanted.split = split;
   wanted.val_split = options.val_split;
   wanted.classes = options.classes;
   wanted.limit = options.limit.value_or(0);
-  wanted.whole = whole;
   wanted.skip_bad = options.skip_bad;
   wanted.allow_unlabelled = allow_unlabelled;
   wanted.cache = options.cache;
+  return wanted;
+}
+
+/// A command opens a folder once for each part that it uses.
+void say_reading(const DataReading& reading, bool quiet) {
+  static std::set<std::string> said;
+  const std::string line = "data: " + describe(reading);
+  if (!said.insert(line).second) return;
+  say(quiet, line);
+  if (!reading.passed_over.empty()) say(quiet, "passed over: " + reading.passed_over.sentence());
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,
+                                   bool allow_unlabelled, bool whole) {
+  DatasetOptions wanted = dataset_options(options, allow_unlabelled);
+  wanted.split = split;
+  wanted.whole = whole;
   std::optional<Progress> bar;
   wanted.cache_hooks.remark = [&](const std::string& line) {
     say(common.quiet, line);
@@ -80,7 +99,33 @@ std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptio
     if (!bar) bar.emplace("decoding", total, common.quiet);
     bar->update(done);
   };
-  return open_dataset(wanted);
+  std::unique_ptr<Dataset> dataset = open_dataset(wanted);
+  bar.reset();
+  say_reading(*dataset->reading(), common.quiet);
+  return dataset;
+}
+
+DataReading read_data(const DataOptions& options, bool allow_unlabelled) {
+  return read_dataset(dataset_options(options, allow_unlabelled));
+}
+
+nlohmann::ordered_json data_json(const std::shared_ptr<const DataReading>& read, std::int64_t used) {
+  using Json = nlohmann::ordered_json;
+  if (!read) return nullptr;
+  const DataReading& reading = *read;
+  const auto part = [](const std::optional<DataReading::Part>& found) {
+    if (!found) return Json(nullptr);
+    return Json{{"folder", found->folder}, {"pictures", found->samples ? Json(*found->samples) : Json(nullptr)}};
+  };
+  Json json = {{"path", reading.path},         {"form", reading.form},     {"classes", reading.classes},
+               {"train", part(reading.train)}, {"val", part(reading.val)}, {"test", part(reading.test)}};
+  if (reading.val_split) json["val_split"] = *reading.val_split;
+  json["used"] = used;
+  json["passed_over"] = Json::array();
+  for (const auto& [key, files] : reading.passed_over.files())
+    json["passed_over"].push_back(
+        {{"why", to_string(key.first)}, {"what", key.second}, {"count", files.count}, {"examples", files.examples}});
+  return json;
 }
 
 Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base) {
@@ -118,7 +163,9 @@ Model open_model(const std::string& model, const std::string& weights, const Dat
   }
   if (is_architecture(model))
     throw UsageError(text("--model: ", model, " is an architecture without weights; add --weights FILE"));
-  check(std::filesystem::exists(model), model, ": neither a model file nor an architecture; check the path");
+  const bool path = model.find('/') != model.npos || model.find(".safetensors") != model.npos;
+  check(std::filesystem::exists(model), model, ": neither a model file nor an architecture; ",
+        path ? "check the path" : no_architecture(model));
   Model loaded = load_model(model);
   loaded.spec.preprocessing = preprocessing_for(data, loaded.spec.preprocessing);
   if (dataset && dataset->labelled()) check_classes(loaded, model, *dataset, data.path);

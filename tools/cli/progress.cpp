@@ -75,6 +75,15 @@ void Progress::update(std::int64_t done, const std::string& note) {
   std::cerr << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_width() - 1))) << std::flush;
 }
 
+std::string duration_words(double seconds) {
+  const auto whole = [&](double unit) { return static_cast<long long>(std::llround(seconds / unit)); };
+  if (seconds < 90) return std::to_string(whole(1)) + " seconds";
+  if (seconds < 90 * 60) return std::to_string(whole(60)) + " minutes";
+  const long long minutes = whole(60), hours = minutes / 60;
+  if (hours >= 48) return std::to_string(whole(24 * 3600)) + " days";
+  return std::to_string(hours) + " h " + std::to_string(minutes % 60) + " min";
+}
+
 void say(bool quiet, const std::string& line) {
   if (!quiet) std::cerr << line << std::endl;
 }

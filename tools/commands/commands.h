@@ -26,5 +26,6 @@ void add_grad_command(CLI::App& app);
 void add_verify_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_demo_command(CLI::App& app);
+void add_help_command(CLI::App& app);
 
 }  // namespace retort

@@ -151,6 +151,7 @@ TrainingRun make_run(const DistillOptions& options) {
   StoredTeacher stored;
   if (!options.teacher.live()) stored = stored_teacher(options, pictures);
   run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data, stored);
+  run.guidance.teacher_files = options.teacher.teacher;
   run.guidance.unlabelled_share = options.unlabelled.share;
   run.guidance.fingerprint["--unlabelled"] = describe(pictures.unlabelled);
   run.guidance.fingerprint["--omit-classes"] = joined(options.omit_classes);

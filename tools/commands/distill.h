@@ -28,6 +28,8 @@ struct TeacherOptions {
 
 template <class Visitor>
 void visit_flags(TeacherOptions& o, Visitor&& flag) {
+  const FlagSubject subject(flag, "Teacher",
+                            "--logits train.npy --val-logits val.npy, or --teacher teacher.safetensors");
   // A store has its own of these.
   const auto of_live = [&](std::string value) {
     return o.live() ? bits_as(std::move(value)) : no_bits("refused beside a store, or the store's own");

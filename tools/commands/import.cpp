@@ -29,8 +29,7 @@ void visit_flags(Options& o, Visitor&& flag) {
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!is_architecture(options.model))
-    throw UsageError(text("--model: '", options.model, "' is no architecture; give one such as resnet50"));
+  if (!is_architecture(options.model)) throw UsageError(text("--model: ", no_architecture(options.model)));
   check_writable(options.out);
   const auto dataset = open_data(options.data, options.common, Split::train, /*allow_unlabelled=*/true);
   const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);

@@ -97,14 +97,17 @@ void run_logits(const LogitsOptions& options) {
   write_logit_store(options.out, store, options.csv);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::int64_t rows = store.logits.shape()[0];
-  say(options.common.quiet, text("saved ", rows, " rows of ", classes, " logits in ", options.out,
-                                 options.csv.empty() ? "" : " and " + options.csv));
+  const std::int64_t images = rows / options.views;
+  std::string table;
+  if (!options.csv.empty())
+    table = options.views > 1 ? text("; of the first view ", images, " rows in ", options.csv) : " and " + options.csv;
+  say(options.common.quiet, text("saved ", rows, " rows of ", classes, " logits",
+                                 options.views > 1 ? text(" (", options.views, " views of ", images, " images)") : "",
+                                 " in ", options.out, table));
   if (options.common.json) {
-    nlohmann::ordered_json json = {{"rows", rows},
-                                   {"classes", store.classes},
-                                   {"views", options.views},
-                                   {"logits", options.out},
-                                   {"images_per_second", rows / seconds},
+    nlohmann::ordered_json json = {{"data", data_json(*dataset)}, {"rows", rows},
+                                   {"classes", store.classes},    {"views", options.views},
+                                   {"logits", options.out},       {"images_per_second", rows / seconds},
                                    {"seconds", seconds}};
     if (!options.csv.empty()) json["csv"] = options.csv;
     std::cout << json_text(json) << std::endl;

@@ -1,6 +1,8 @@
 // retort train: trains a model on labels.
 #include "tools/commands/train.h"
 
+#include <filesystem>
+
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "tools/commands/commands.h"
@@ -12,9 +14,8 @@ TrainingRun make_run(const TrainOptions& options) {
   apply_common_options(training.common);
   validate(training);
   if (!is_architecture(options.model))
-    throw UsageError(text("--model: '", options.model,
-                          "' is no architecture; `train` takes one such as resnet50, and "
-                          "--weights FILE to start from a file"));
+    throw UsageError(text("--model: ", no_architecture(options.model),
+                          std::filesystem::exists(options.model) ? "; to start from a file give --weights FILE" : ""));
   const RunFiles files = files_of(options.run);
   check_outputs(files, {{"--weights", training.weights}});
   check_writable(files.model);

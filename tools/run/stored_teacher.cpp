@@ -36,15 +36,24 @@ std::vector<ImageSet> possible_sets(const Dataset& dataset, Split split, const D
   all.limit = 0;
   all.skip_bad = false;
   all.cache.clear();
-  for (const bool whole : {false, true}) {
-    ImageSet set = image_set(whole                   ? "images of both parts"
-                             : split == Split::train ? "images of the training part"
-                                                     : "images of the validation part",
-                             *open_data(all, common, split, !dataset.labelled(), whole));
+  CommonOptions quiet = common;
+  quiet.quiet = true;
+  const auto open = [&](const char* what, Split part, double val_split, bool whole) {
+    DataOptions wanted = all;
+    wanted.val_split = val_split;
+    ImageSet set = image_set(what, *open_data(wanted, quiet, part, !dataset.labelled(), whole));
     const std::unordered_set<std::string_view> names(set.names.begin(), set.names.end());
     const bool holds_all = std::ranges::all_of(sets[0].names, [&](const auto& name) { return names.contains(name); });
     if (holds_all && set.size() > sets.back().size()) sets.push_back(std::move(set));
-  }
+  };
+  open(split == Split::train ? "images of the training part"
+       : split == Split::val ? "images of the validation part"
+                             : "images of the test part",
+       split, data.val_split, false);
+  const DataReading reading = read_data(data, !dataset.labelled());
+  if (reading.val_split) open("images of both parts", Split::train, 0, false);
+  if (reading.test || (reading.val && !reading.val_split))
+    open("images of all parts", Split::train, data.val_split, true);
   return sets;
 }
 
@@ -113,7 +122,15 @@ StoredTeacher open_store(const std::string& path, const std::vector<std::string>
   };
   StoredTeacher stored{read_as_views(read_logit_store(path, classes, names_of), path, dataset), {}};
   if (!stored.store.remark.empty()) say(common.quiet, text("warning: ", stored.store.remark));
-  stored.rows = match_logit_store(stored.store, path, dataset);
+  try {
+    stored.rows = match_logit_store(stored.store, path, dataset);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    if (!data.limit) throw;
+    throw Error(text(error.what(), "; --limit ", *data.limit,
+                     " leaves images out here: a store goes with the --limit that it was written with"));
+  }
   if (!assumed.empty() && dataset.labelled())
     assumed += text("; the label has the highest score in ", percent_right(stored, dataset),
                     "% of the images used (fewer than the teacher gets right mean another order)");

@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -20,6 +21,7 @@
 #include "tools/cli/progress.h"
 #include "tools/run/log.h"
 #include "tools/run/report.h"
+#include "tools/run/seen_pictures.h"
 #include "tools/run/stock_model.h"
 
 namespace retort {
@@ -160,6 +162,28 @@ class Monitor {
     char note[32];
     std::snprintf(note, sizeof note, "loss %.4f", loss);
     bar_->update(samples, note);
+    say_total(epoch, samples);
+  }
+  /// How long the whole run takes, once that can be told: after some steps, where it is long enough to ask.
+  void say_total(std::int64_t epoch, std::int64_t samples) {
+    constexpr double kMeasured = 10, kWorthSaying = 60;  // seconds
+    if (total_said_ || quiet_) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (!first_step_) {
+      first_step_ = now;
+      first_samples_ = samples;
+      return;
+    }
+    const double seconds = std::chrono::duration<double>(now - *first_step_).count();
+    if (seconds < kMeasured || samples <= first_samples_) return;
+    total_said_ = true;
+    const auto size = static_cast<double>(run_.data.train->size());
+    const double left = static_cast<double>(reported_.epochs - epoch) * size - static_cast<double>(samples);
+    const double total = seconds / static_cast<double>(samples - first_samples_) * left;
+    if (total < kWorthSaying) return;
+    clear_bar();
+    say(quiet_, text("about ", duration_words(total), " left for all ", reported_.epochs,
+                     " epochs at this rate, validation not counted"));
   }
   void show_validation(std::int64_t done) {
     if (done <= run_.options.batch_size) bar_.emplace("validation", run_.data.val->size(), quiet_);
@@ -170,6 +194,8 @@ class Monitor {
     history_.push_back(report);
     log_->add(report_json(report, reported_));
     say(quiet_, report_line(report, reported_));
+    if (report.selected && !std::exchange(star_said_, true))
+      say(quiet_, text("* marks the epoch that is best on validation so far, kept in ", run_.files.best()));
     if (report.recalibrated > 0 && !std::exchange(recalibration_said_, true))
       say(quiet_, text("batch norm's statistics were estimated anew over ", report.recalibrated,
                        " training pictures before validating and saving, since the running ones lag behind; "
@@ -194,7 +220,9 @@ class Monitor {
   Network& network_;
   Reported reported_;
   bool quiet_ = run_.options.common.quiet;
-  bool recalibration_said_ = false, best_is_ours_ = false;
+  bool recalibration_said_ = false, best_is_ours_ = false, star_said_ = false, total_said_ = false;
+  std::optional<std::chrono::steady_clock::time_point> first_step_;
+  std::int64_t first_samples_ = 0;
   std::optional<Log> log_;
   std::optional<Progress> bar_;
   std::vector<EpochReport> history_;
@@ -274,9 +302,19 @@ TrainingOutcome outcome_of(const TrainingRun& run, Network& network, const Train
   return {.model = run.files.model,
           .selected_model = progress.selected_epoch > 0 ? run.files.best() : "",
           .parameters = trainable_count(network),
+          .data = run.data.train ? data_json(run.data.reading, run.data.train->size()) : nullptr,
           .history = std::move(history),
+          .epochs_done = progress.epoch,
           .selected_epoch = progress.selected_epoch,
           .selected_accuracy = progress.selected_accuracy};
+}
+
+void say_early_stop(const TrainingRun& run, const TrainingProgress& progress) {
+  const TrainingOptions& options = run.options;
+  if (progress.epoch >= options.epochs) return;
+  say(options.common.quiet, text("stopped after epoch ", progress.epoch, " of ", options.epochs, ": the ",
+                                 run.data.val ? "validation" : "training", " loss has not fallen for ",
+                                 progress.epochs_without_gain, " epochs, and --early-stop asks for no more"));
 }
 
 void say_saved(const TrainingRun& run, const TrainingOutcome& outcome) {
@@ -336,6 +374,7 @@ void check_outputs(const RunFiles& files, const std::vector<NamedFile>& read) {
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled) {
   TrainingData data;
   data.train = open_data(options.data, options.common, Split::train, allow_unlabelled);
+  data.reading = data.train->reading();
   // --val-split 0 trains on everything; a set with a validation part of its own still uses that.
   try {
     data.val = open_data(options.data, options.common, Split::val, allow_unlabelled);
@@ -400,6 +439,8 @@ ModelSpec describe(const TrainingRun& run) {
   spec.classes = train.labelled() ? train.classes() : run.guidance.classes;
   spec.auxiliary = run.options.auxiliary;
   spec.notes = run.guidance.notes;
+  spec.notes[kSeenNote] = remember_pictures(train);
+  if (run.data.reading && run.data.reading->val_split) spec.notes[kValSplitNote] = plain(*run.data.reading->val_split);
   spec.preprocessing = preprocessing_of(run.architecture, run.options.weights, run.options.data, &train);
   if (is_measured(run)) {
     const PixelStatistics pixels = in_channels(measure_pixels(train), spec.preprocessing.channels);
@@ -461,6 +502,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
   catch_interrupts();
   const bool finished = trainer.run();
   monitor.clear_bar();
+  if (finished) say_early_stop(run, trainer.progress());
   if (!finished) {
     say(false, "stopped; " + how_to_continue(run));
     throw Interrupted{};
@@ -477,6 +519,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
 
 void print_outcome_json(const TrainingOutcome& outcome) {
   nlohmann::ordered_json json = {{"model", outcome.model}, {"parameters", outcome.parameters}};
+  if (!outcome.data.is_null()) json["data"] = outcome.data;
   if (!outcome.selected_model.empty())
     json["selected"] = {
         {"model", outcome.selected_model}, {"epoch", outcome.selected_epoch}, {"accuracy", outcome.selected_accuracy}};

@@ -14,6 +14,7 @@ namespace retort {
 /// The two parts of the data; val is null where there is none.
 struct TrainingData {
   std::shared_ptr<const Dataset> train, val;
+  std::shared_ptr<const DataReading> reading = {};  ///< of the folder; null for sets that no folder gave
 };
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled);
 
@@ -30,6 +31,7 @@ struct Guidance {
   std::int64_t views = 0;
   std::uint64_t view_seed = 0;
   std::optional<double> unlabelled_share;    ///< of a batch; none: that of the pictures
+  std::string teacher_files;                 ///< FILE[,FILE...], where they were named; for the report
   std::vector<std::string> classes;          ///< of the teacher: they name the logits of an unlabelled set
   std::map<std::string, std::string> notes;  ///< for the model's metadata
   Fingerprint fingerprint;                   ///< the entries of the teacher and of the objective
@@ -86,7 +88,9 @@ Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec);
 struct TrainingOutcome {
   std::string model, selected_model;  ///< files; the second is empty without validation data
   std::int64_t parameters = 0;
+  nlohmann::ordered_json data = {};  ///< what was taken for what and passed over
   std::vector<EpochReport> history;  ///< of the epochs that ran now
+  std::int64_t epochs_done = 0;
   std::int64_t selected_epoch = -1;
   double selected_accuracy = 0;
 };

@@ -70,6 +70,7 @@ inline constexpr const char* kAugmentHelp = "none, or a list of flip, crop, jitt
 /// The rows of the training itself; `common` and `data` have their own.
 template <class Visitor>
 void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = kAugmentHelp) {
+  const FlagSubject subject(flag, "Training", "--epochs 30 --optimizer adamw --augment crop,flip");
   flag("--weights", o.weights, "Start from this file's weights; a head of another size is replaced", anything(),
        bits_in("weights"));
   flag("--epochs", o.epochs, "Passes over the training data", whole_number(1), length("epochs"));
@@ -127,6 +128,7 @@ struct RunFlags {
 
 template <class Visitor>
 void visit_flags(RunOptions& o, Visitor&& flag, const RunFlags& command = {}) {
+  const FlagSubject subject(flag, "Results", "--out student.safetensors --log run.jsonl --report run.html");
   flag("-o,--out", o.out, command.folder ? command.folder : "Model file to write (.safetensors)",
        required(command.folder ? anything() : file_name(".safetensors")), no_bits("names files"));
   if (command.resume) {
