@@ -1,11 +1,17 @@
 // CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting).
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace retort {
+
+/// Calls row(fields, "FILE:LINE: ") for each record that is not empty. Throws Error for quotes that do not fit, and
+/// what `row` throws.
+void read_csv(const std::string& path,
+              const std::function<void(const std::vector<std::string>& fields, const std::string& where)>& row);
 
 struct LogitTable {
   std::vector<std::string> classes;

@@ -112,12 +112,22 @@ Preprocessing preprocessing_of(const std::string& architecture, const std::strin
   return preprocessing_for(options, *own);
 }
 
+void fold_classes(Model& model, const std::string& file, const ClassMap& map, const std::vector<std::string>& classes,
+                  bool quiet) {
+  ClassFold fold(map, file, model.spec.classes, classes);
+  say(quiet, fold.remark());
+  model.network = std::make_unique<FoldedNetwork>(std::move(model.network), std::move(fold));
+  model.spec.classes = classes;
+}
+
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
-                 const CommonOptions& common) {
+                 const CommonOptions& common, const ClassMap* map) {
   if (!weights.empty()) {
     if (!is_architecture(model))
       throw UsageError(text("--weights: goes with --model ARCH such as resnet50, and '", model,
                             "' is no architecture; leave --weights out for a model file"));
+    if (map)
+      throw UsageError("--class-map: folds the classes of a model file; make one of --weights by `retort import`");
     Model built = build_and_load(model, weights, data, dataset, common);
     to_device(*built.network, compute_device(common));
     return built;
@@ -127,7 +137,9 @@ Model open_model(const std::string& model, const std::string& weights, const Dat
   check(std::filesystem::exists(model), model, ": neither a model file nor an architecture; check the path");
   Model loaded = load_model(model);
   loaded.spec.preprocessing = preprocessing_for(data, loaded.spec.preprocessing);
-  if (dataset && dataset->labelled()) check_classes(loaded, model, *dataset, data.path);
+  const bool labelled = dataset && dataset->labelled();
+  if (map) fold_classes(loaded, model, *map, labelled ? dataset->classes() : map->students(), common.quiet);
+  if (labelled) check_classes(loaded, model, *dataset, data.path);
   to_device(*loaded.network, compute_device(common));
   return loaded;
 }

@@ -41,7 +41,9 @@ Pictures choose_pictures(const DistillOptions& options, std::shared_ptr<const Da
 void add_val_store(const DistillOptions& options, const LogitStore& store, const Dataset& part, Guidance& guidance) {
   const std::string &path = options.teacher.val_logits, train_path = joined(options.teacher.logits);
   const TrainingOptions& training = options.training;
-  auto [val, rows] = open_store(path, part.classes(), part, Split::val, training.data, training.common);
+  const std::optional<ClassMap> map = class_map_of(options.teacher.map);
+  auto [val, rows] =
+      open_store(path, part.classes(), part, Split::val, training.data, training.common, map ? &*map : nullptr);
   check(path != train_path || val.names == store.names, path,
         ": its rows can't be those of the training part and those of the validation part; give each its own");
   check(val.teacher == store.teacher && val.preprocessing == store.preprocessing, path,
@@ -58,11 +60,13 @@ void add_val_store(const DistillOptions& options, const LogitStore& store, const
 StoredTeacher stored_teacher(const DistillOptions& options, const Pictures& pictures) {
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
+  const std::optional<ClassMap> map = class_map_of(teacher.map);
+  const ClassMap* folded = map ? &*map : nullptr;
   if (teacher.logits.size() > 1 || !pictures.unlabelled.empty())
     return open_stores(teacher.logits, *pictures.trained_on, *pictures.opened, pictures.unlabelled, training.data,
-                       training.common);
+                       training.common, folded);
   StoredTeacher stored = open_store(teacher.logits[0], pictures.opened->classes(), *pictures.opened, Split::train,
-                                    training.data, training.common);
+                                    training.data, training.common, folded);
   if (!options.omit_classes.empty()) stored = part_of(stored, samples_without(*pictures.opened, options.omit_classes));
   return stored;
 }
@@ -85,7 +89,12 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
   Guidance guidance;
+  const std::optional<ClassMap> map = class_map_of(teacher.map);
   std::vector<Model> models = load_teachers(teacher.teacher, compute_device(training.common));
+  if (map) {
+    const std::vector<std::string> classes = data.train->labelled() ? data.train->classes() : map->students();
+    for (Model& model : models) fold_classes(model, teacher.teacher, *map, classes, training.common.quiet);
+  }
   guidance.classes = models.front().spec.classes;
   if (data.train->labelled()) check_teacher_classes(models.front(), teacher.teacher, data.train->classes());
   guidance.notes["teacher"] = teacher_hashes(models);
@@ -125,6 +134,7 @@ TrainingRun make_run(const DistillOptions& options) {
   if (!options.teacher.live()) stored = stored_teacher(options, pictures);
   run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data, stored);
   run.guidance.unlabelled_share = options.unlabelled.share;
+  run.guidance.fingerprint["--class-map"] = fingerprint_of(class_map_of(options.teacher.map));
   run.guidance.fingerprint["--unlabelled"] = describe(pictures.unlabelled);
   run.guidance.fingerprint["--omit-classes"] = joined(options.omit_classes);
   if (!options.omit_classes.empty()) run.guidance.notes["omitted"] = joined(options.omit_classes);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/distill/teacher.h"
+#include "tools/run/class_map.h"
 #include "tools/run/distillation.h"
 
 namespace retort {
@@ -17,6 +18,7 @@ struct TeacherOptions {
   Combine combine = Combine::logit;
   std::vector<double> weights;
   std::optional<std::int64_t> views;
+  ClassMapOptions map;
 
   bool live() const { return logits.empty(); }
 };
@@ -40,6 +42,7 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
        of_live(std::move(weights)));
   flag("--views", o.views, "A live teacher's views: epoch e sees view e mod K", whole_number(1),
        of_live(std::to_string(o.views.value_or(0))));
+  visit_flags(o.map, flag);
 }
 
 struct DistillOptions {

@@ -12,6 +12,7 @@
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/run/class_map.h"
 #include "tools/run/stored_teacher.h"
 
 namespace retort {
@@ -22,6 +23,7 @@ constexpr std::size_t kMaxConfusionClasses = 20;  // printed; --json always has 
 struct Options {
   CommonOptions common;
   DataOptions data;
+  ClassMapOptions map;
   std::string model, weights, logits;
   double temperature = 1;
   std::int64_t batch_size = 32;
@@ -33,6 +35,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.data, flag, {.split = "{} (default: val)"});
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
   flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  visit_flags(o.map, flag);
   flag("--logits", o.logits, "A teacher's logit store: adds soft cross-entropy, KL, agreement", anything());
   flag("--temperature", o.temperature, "T of the teacher's terms", number_above(0));
   flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
@@ -119,7 +122,9 @@ void run(const Options& options) {
   const bool taught = !options.logits.empty();
   const Split split = options.data.split.value_or(Split::val);
   const auto dataset = open_data(options.data, options.common, split, /*allow_unlabelled=*/taught);
-  const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
+  const std::optional<ClassMap> map = class_map_of(options.map);
+  const Model model =
+      open_model(options.model, options.weights, options.data, dataset.get(), options.common, map ? &*map : nullptr);
   const std::vector<std::string>& classes = model.spec.classes;
   const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset, split);
 

@@ -23,6 +23,7 @@ void visit_flags(LogitsOptions& o, Visitor&& flag) {
   flag("--model", o.model, "FILE[,FILE...]", required(anything()));
   flag("--combine", o.combine, "{}", one_of(kCombines));
   flag("--teacher-weights", o.teacher_weights, "One for each model (default: equal)", number_above(0));
+  visit_flags(o.map, flag);
   flag("--views", o.views, "Augmented views of each image", whole_number(1));
   flag("--augment", o.augment,
        "Of the views: none, or flip, crop, jitter (default with K > 1: crop,flip; grey sets: jitter)", anything());
@@ -64,6 +65,10 @@ void run_logits(const LogitsOptions& options) {
   const auto dataset = open_data(options.data, options.common, options.data.split.value_or(Split::train),
                                  /*allow_unlabelled=*/true);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
+  if (const std::optional<ClassMap> map = class_map_of(options.map))
+    for (Model& model : models)
+      fold_classes(model, options.model, *map, dataset->labelled() ? dataset->classes() : map->students(),
+                   options.common.quiet);
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);

@@ -17,6 +17,7 @@
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/run/class_map.h"
 
 namespace retort {
 namespace {
@@ -26,6 +27,7 @@ namespace fs = std::filesystem;
 struct Options {
   CommonOptions common;
   DataOptions data;
+  ClassMapOptions map;
   std::string model, weights;
   std::vector<std::string> images;
   std::int64_t top = 5;
@@ -37,6 +39,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.data, flag, {.required = false, .split = "{} (default: both together)"});
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
   flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  visit_flags(o.map, flag);
   flag("IMAGE", o.images, "Image files, or folders of them", anything());
   flag("--top", o.top, "Classes to name for each image", whole_number(1));
 }
@@ -150,7 +153,9 @@ std::vector<std::vector<Candidate>> predict(const Model& model, const Dataset& d
 void run(const Options& options) {
   apply_common_options(options.common);
   const std::unique_ptr<Dataset> dataset = open_images(options);
-  const Model model = open_model(options.model, options.weights, options.data, nullptr, options.common);
+  const std::optional<ClassMap> map = class_map_of(options.map);
+  const Model model =
+      open_model(options.model, options.weights, options.data, nullptr, options.common, map ? &*map : nullptr);
   const std::vector<std::string>& classes = model.spec.classes;
   const std::int64_t top = std::min(options.top, static_cast<std::int64_t>(classes.size()));
   catch_interrupts();

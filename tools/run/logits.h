@@ -7,6 +7,7 @@
 
 #include "engine/distill/teacher.h"
 #include "tools/cli/options.h"
+#include "tools/run/class_map.h"
 
 namespace retort {
 
@@ -18,6 +19,7 @@ struct LogitsOptions {
   std::vector<double> teacher_weights;
   std::optional<std::string> augment;
   std::int64_t views = 1, batch_size = 32;
+  ClassMapOptions map;
 };
 
 /// Runs the teachers over one part of the data and writes the store. Throws Interrupted, having written nothing.
