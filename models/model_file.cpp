@@ -10,6 +10,7 @@
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/layout.h"
+#include "models/checkpoint.h"
 #include "models/registry.h"
 
 namespace retort {
@@ -23,8 +24,8 @@ constexpr std::string_view kAuxiliary = "AuxLogits.";
 // ---- the spec as metadata: strings only, lists as JSON --------------------------------------------------------------
 
 const std::set<std::string>& spec_keys() {
-  static const std::set<std::string> keys = {"format",   "architecture", "classes", "image_size",
-                                             "channels", "mean",         "std",     "auxiliary"};
+  static const std::set<std::string> keys = {"format", "architecture", "classes",   "image_size", "channels",
+                                             "mean",   "std",          "auxiliary", "graph"};
   return keys;
 }
 
@@ -37,6 +38,7 @@ Metadata to_metadata(const ModelSpec& spec) {
   metadata["format"] = "pt";  // what PyTorch's own loaders look for
   metadata["architecture"] = spec.architecture;
   // A class named by bytes that are no UTF-8 must not lose hours of training here.
+  if (!spec.graph.empty()) metadata["graph"] = spec.graph;
   metadata["classes"] = json_text(Json(spec.classes));
   metadata["image_size"] = std::to_string(spec.preprocessing.image_size);
   metadata["channels"] = std::to_string(spec.preprocessing.channels);
@@ -97,8 +99,9 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
   const MetadataReader reader(path, file.metadata);
   ModelSpec spec;
   spec.architecture = reader.string("architecture");
-  check(is_architecture(spec.architecture), path, ": its metadata names an unknown architecture, `",
-        spec.architecture.substr(0, 60), "`: save the model again");
+  if (spec.architecture == kGraph) spec.graph = reader.string("graph");
+  check(is_architecture(spec.architecture) || spec.architecture == kGraph, path,
+        ": its metadata names an unknown architecture, `", spec.architecture.substr(0, 60), "`: save the model again");
   spec.classes =
       reader.list<std::string>("classes", "a JSON array of names", [](const Json& json) { return json.is_string(); });
   Preprocessing& preprocessing = spec.preprocessing;
@@ -227,23 +230,29 @@ bool has_auxiliary_head(const TensorFile& file) {
                      [](const auto& entry) { return entry.first.starts_with(kAuxiliary); });
 }
 
+ModelSpec load_spec(const std::string& path) { return to_spec(path, read_checkpoint(path).file); }
+
 Model load_model(const std::string& path) {
-  TensorFile file = read_safetensors(path);
+  Checkpoint checkpoint = read_checkpoint(path);
+  TensorFile& file = checkpoint.file;
   Model model;
+  model.said = std::move(checkpoint.said);
   model.spec = to_spec(path, file);
   model.network = make_network(model.spec, /*seed=*/0);
   copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
-  model.hash = file_hash(path);
+  model.hash = file_hash(checkpoint_file(path));
   return model;
 }
 
 LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head) {
-  TensorFile file = read_safetensors(path);
-  return copy_weights(network, spec, path, file, replace_head);
+  Checkpoint checkpoint = read_checkpoint(path);
+  LoadReport report = copy_weights(network, spec, path, checkpoint.file, replace_head);
+  report.lines.insert(report.lines.begin(), checkpoint.said.begin(), checkpoint.said.end());
+  return report;
 }
 
 std::optional<Preprocessing> saved_preprocessing(const std::string& path) {
-  const TensorFile file = read_safetensors(path);
+  const TensorFile file = read_checkpoint(path).file;
   for (const char* key : {"architecture", "classes", "image_size", "channels", "mean", "std"})
     if (!file.metadata.contains(key)) return std::nullopt;
   return to_spec(path, file).preprocessing;

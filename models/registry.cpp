@@ -6,6 +6,7 @@
 
 #include "engine/core/check.h"
 #include "models/cifar_resnet.h"
+#include "models/graph/network.h"
 #include "models/inception_v3.h"
 #include "models/mlp.h"
 #include "models/resnet.h"
@@ -114,6 +115,10 @@ bool is_architecture(const std::string& name) { return find_architecture(name) |
 
 Preprocessing default_preprocessing(const std::string& name, std::int64_t native_size, std::int64_t native_channels) {
   Preprocessing preprocessing;
+  if (name == kGraph) {
+    set_imagenet_statistics(preprocessing);
+    return preprocessing;
+  }
   if (const Architecture* architecture = find_architecture(name)) {
     preprocessing.channels = 3;
     set_imagenet_statistics(preprocessing);
@@ -140,13 +145,18 @@ std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed)
   const std::int64_t size = spec.preprocessing.image_size, channels = spec.preprocessing.channels;
   const Architecture* architecture = find_architecture(name);
   const auto widths = parse_mlp(name);
-  if (!architecture && !widths) throw_unknown(name);
+  if (!architecture && !widths && name != kGraph) throw_unknown(name);
   if (spec.auxiliary && name != "inception_v3")
     throw UsageError(text(name, ": only inception_v3 has an auxiliary head: leave it out"));
   check(classes > 0, name, ": a network needs one class or more: name the classes");
   check(size > 0, name, ": the images have no size of their own: give --image-size");
 
   Random random = Random::of(seed, "weights");
+  if (name == kGraph) {
+    GraphSpec graph = graph_from_json(spec.graph, name);
+    set_classes(graph, classes);
+    return std::make_unique<GraphNetwork>(std::move(graph), random);
+  }
   if (widths) return std::make_unique<Mlp>(Shape{size, size, channels}, *widths, classes, random);
   auto network = architecture->make(channels, classes, spec.auxiliary, random);
   if (size < network->min_image_size())

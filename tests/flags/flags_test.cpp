@@ -141,6 +141,7 @@ class Workshop {
       write_image(folder_ / "heap" / (std::to_string(i) + ".ppm"), 30, 90 + 5 * i, 7 * i);
     }
     write_image(folder_ / "heap" / "more.ppm", 1, 2, 3);
+    std::ofstream(folder_ / "names.txt") << "green\nblue\nred\n";
     std::ofstream(folder_ / "map.csv") << "teacher,student\nblue,red,2\nred,blue\ngreen,green\n";
     std::ofstream(folder_ / "broken/red/9.ppm") << "P6\n8 8\n255\n";
     for (const auto& [name, seed] : {std::pair{"a", 1}, std::pair{"b", 2}}) {
@@ -181,6 +182,7 @@ class Workshop {
              {path("b.safetensors"), path("a.safetensors"), path("b.safetensors") + "," + path("a.safetensors")}},
             {"--teacher-weights", {"1,2"}},
             {"--class-map", {path("map.csv")}},
+            {"--class-names", {path("names.txt")}},
             {"--omit-classes", {"red"}}};
   }
 

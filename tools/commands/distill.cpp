@@ -89,12 +89,8 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
   Guidance guidance;
-  const std::optional<ClassMap> map = class_map_of(teacher.map);
   std::vector<Model> models = load_teachers(teacher.teacher, compute_device(training.common));
-  if (map) {
-    const std::vector<std::string> classes = data.train->labelled() ? data.train->classes() : map->students();
-    for (Model& model : models) fold_classes(model, teacher.teacher, *map, classes, training.common.quiet);
-  }
+  for (Model& model : models) set_classes(teacher.map, model, teacher.teacher, data.train.get(), training.common.quiet);
   guidance.classes = models.front().spec.classes;
   if (data.train->labelled()) check_teacher_classes(models.front(), teacher.teacher, data.train->classes());
   guidance.notes["teacher"] = teacher_hashes(models);
@@ -113,13 +109,14 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
 }  // namespace
 
 TrainingRun make_run(const DistillOptions& options) {
-  const TrainingOptions& training = options.training;
+  TrainingOptions training = options.training;
   apply_common_options(training.common);
-  validate(options.student, training, options.objective, /*stored=*/!options.teacher.live());
+  const std::string student = network_to_train("--student", options.student, training);
+  validate(student, training, options.objective, /*stored=*/!options.teacher.live());
   validate(options.teacher);
   validate(options.unlabelled);
   check_writable(options.run.out);
-  TrainingRun run{.architecture = options.student,
+  TrainingRun run{.architecture = student,
                   .options = training,
                   .files = files_of(options.run),
                   .resume = resume_of(options.run),
@@ -134,7 +131,7 @@ TrainingRun make_run(const DistillOptions& options) {
   if (!options.teacher.live()) stored = stored_teacher(options, pictures);
   run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data, stored);
   run.guidance.unlabelled_share = options.unlabelled.share;
-  run.guidance.fingerprint["--class-map"] = fingerprint_of(class_map_of(options.teacher.map));
+  run.guidance.fingerprint["--class-map"] = fingerprint_of(options.teacher.map);
   run.guidance.fingerprint["--unlabelled"] = describe(pictures.unlabelled);
   run.guidance.fingerprint["--omit-classes"] = joined(options.omit_classes);
   if (!options.omit_classes.empty()) run.guidance.notes["omitted"] = joined(options.omit_classes);

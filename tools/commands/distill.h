@@ -57,7 +57,8 @@ struct DistillOptions {
 
 template <class Visitor>
 void visit_flags(DistillOptions& o, Visitor&& flag) {
-  flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()), bits_in("model"));
+  flag("--student", o.student, "Architecture, e.g. inception_v3, or a file that holds a network", required(anything()),
+       bits_in("model"));
   visit_flags(o.training.common, flag);
   visit_flags(o.training.data, flag);
   visit_flags(o.run, flag);

@@ -12,7 +12,6 @@
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
-#include "tools/run/class_map.h"
 #include "tools/run/stored_teacher.h"
 
 namespace retort {
@@ -122,7 +121,6 @@ void run(const Options& options) {
   const bool taught = !options.logits.empty();
   const Split split = options.data.split.value_or(Split::val);
   const auto dataset = open_data(options.data, options.common, split, /*allow_unlabelled=*/taught);
-  const std::optional<ClassMap> map = class_map_of(options.map);
   const Model model =
       open_model(options.model, options.weights, options.data, dataset.get(), options.common, map ? &*map : nullptr);
   const std::vector<std::string>& classes = model.spec.classes;

@@ -17,7 +17,6 @@
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
-#include "tools/run/class_map.h"
 
 namespace retort {
 namespace {
@@ -153,9 +152,7 @@ std::vector<std::vector<Candidate>> predict(const Model& model, const Dataset& d
 void run(const Options& options) {
   apply_common_options(options.common);
   const std::unique_ptr<Dataset> dataset = open_images(options);
-  const std::optional<ClassMap> map = class_map_of(options.map);
-  const Model model =
-      open_model(options.model, options.weights, options.data, nullptr, options.common, map ? &*map : nullptr);
+  const Model model = open_model(options.model, options.weights, options.data, nullptr, options.common, options.map);
   const std::vector<std::string>& classes = model.spec.classes;
   const std::int64_t top = std::min(options.top, static_cast<std::int64_t>(classes.size()));
   catch_interrupts();

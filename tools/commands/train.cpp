@@ -8,15 +8,12 @@
 namespace retort {
 
 TrainingRun make_run(const TrainOptions& options) {
-  const TrainingOptions& training = options.training;
+  TrainingOptions training = options.training;
   apply_common_options(training.common);
+  const std::string model = network_to_train("--model", options.model, training);
   validate(training);
-  if (!is_architecture(options.model))
-    throw UsageError(text("--model: '", options.model,
-                          "' is no architecture; `train` takes one such as resnet50, and "
-                          "--weights FILE to start from a file"));
   check_writable(options.run.out);
-  TrainingRun run{.architecture = options.model,
+  TrainingRun run{.architecture = model,
                   .options = training,
                   .files = files_of(options.run),
                   .resume = resume_of(options.run),

@@ -7,7 +7,6 @@
 
 #include "engine/distill/teacher.h"
 #include "tools/cli/options.h"
-#include "tools/run/class_map.h"
 
 namespace retort {
 

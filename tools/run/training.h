@@ -53,7 +53,7 @@ inline RunFiles files_of(const RunOptions& options) { return {options.out, optio
 
 /// Everything that a run needs.
 struct TrainingRun {
-  std::string architecture;
+  std::string architecture;  ///< or kGraph: of options.weights
   TrainingOptions options = {};
   RunFiles files;
   Resume resume = Resume::never;
