@@ -31,6 +31,7 @@
 //          (g_i - mean(g)) / k - c_i (g.c) / (k^2 (C - 1) std).
 #pragma once
 
+#include "kernels/soft_loss.h"
 #include "kernels/softmax.h"
 #include "kernels/types.h"
 
@@ -45,79 +46,8 @@ struct HardTargets {
   double smoothing = 0;                   ///< Szegedy et al. 1512.00567
 };
 
-enum class Convention : std::uint8_t { convex, additive };
-
-enum class SoftLoss : std::uint8_t { kd, mse, dkd, nkd, dist, ttm, wttm };
-
-/// What is known of a soft loss beside its formula.
-struct SoftLossRow {
-  SoftLoss value;
-  const char* word;           ///< its name on the command line, in messages and in files
-  bool reads_labels = false;  ///< the soft term itself does, lambda aside; it then takes one class a row: mixup has two
-  /// What a row of two classes takes from it; empty: nothing.
-  const char* with_two_classes = "";
-};
-
-/// All soft losses, in the order in which they are listed to the user. A new one is a word in the enum above and a row
-/// here: the command line, its messages and the tests read them.
-inline constexpr SoftLossRow kSoftLosses[] = {
-    {SoftLoss::kd, "kd"},
-    {SoftLoss::mse, "mse"},
-    {SoftLoss::dkd, "dkd", true, "its non-target term is 0, and what is left is kd's"},
-    {SoftLoss::nkd, "nkd", true, "its non-target term is 0, and only the labels' part is left"},
-    {SoftLoss::dist, "dist", false, "every row correlates fully, so only the part within classes is left"},
-    {SoftLoss::ttm, "ttm"},
-    {SoftLoss::wttm, "wttm"},
-};
-
-constexpr const SoftLossRow& row_of(SoftLoss loss) {
-  const SoftLossRow* row = kSoftLosses;
-  while (row->value != loss) ++row;
-  return *row;
-}
-
 /// Constants of the formulas above, as their papers have them.
 inline constexpr double kDkdOthers = 8, kNkdOthers = 1.5, kPearsonFloor = 1e-8, kStandardFloor = 1e-7;
-
-/// What a schedule changes from step to step.
-struct LossScalars {
-  double temperature = 1, lambda = 0, soft_weight = 1;
-};
-
-struct DistillationSettings {
-  double temperature = 1;
-  double lambda = 0;
-  Convention convention = Convention::convex;
-  SoftLoss loss = SoftLoss::kd;
-  bool standardize = false;
-  double soft_weight = 1;
-  /// Null, or in the backend's memory: read when the kernel runs, in place of the three numbers of the same names. So a
-  /// step that was captured as a graph follows a schedule.
-  const LossScalars* scalars = nullptr;
-
-  /// The settings as they hold now, where `scalars` can be read.
-  constexpr DistillationSettings now() const {
-    DistillationSettings settings = *this;
-    if (!scalars) return settings;
-    settings.temperature = scalars->temperature;
-    settings.lambda = scalars->lambda;
-    settings.soft_weight = scalars->soft_weight;
-    return settings;
-  }
-};
-
-/// Hinton's loss itself: what has kernels of its own everywhere.
-constexpr bool is_plain_kd(const DistillationSettings& settings) {
-  return settings.loss == SoftLoss::kd && !settings.standardize;
-}
-
-/// What multiplies the soft term.
-constexpr double weight_of_soft(const DistillationSettings& settings) {
-  return settings.soft_weight * (settings.convention == Convention::convex ? 1 - settings.lambda : 1);
-}
-
-/// Whether the soft term itself reads the labels, lambda aside. It then takes one class a row: mixup has two.
-constexpr bool soft_reads_labels(SoftLoss loss) { return row_of(loss).reads_labels; }
 
 struct LossKernels {
   /// Bytes of workspace for either entry and every loss.

@@ -16,12 +16,6 @@ std::string soft_loss_words(bool without_labels) {
   return alternatives(words);
 }
 
-SoftLoss parse_soft_loss(const std::string& word) {
-  for (const SoftLossRow& row : kSoftLosses)
-    if (word == row.word) return row.value;
-  throw UsageError(text("--loss: '", word, "' is not known; give ", soft_loss_words()));
-}
-
 std::string binary_trap(const DistillationSettings& settings, std::int64_t classes) {
   if (classes > 2) return {};
   if (settings.standardize)

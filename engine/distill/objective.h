@@ -12,9 +12,6 @@ namespace retort {
 /// The words of kSoftLosses as a list, "kd, mse ... or wttm"; on request only the losses that read no labels.
 std::string soft_loss_words(bool without_labels = false);
 
-/// The loss of a row of kSoftLosses. Throws UsageError for another word.
-SoftLoss parse_soft_loss(const std::string& word);
-
 /// With two classes some losses lose what sets them apart: there is one class beside the right one, and a standardised
 /// row has one shape. Returns what is lost, starting with the flag, or nothing. Throws UsageError for standardised
 /// logits, which leave no gradient.

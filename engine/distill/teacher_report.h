@@ -4,7 +4,7 @@
 #include <string>
 
 #include "engine/core/tensor.h"
-#include "kernels/loss.h"
+#include "kernels/soft_loss.h"
 
 namespace retort {
 

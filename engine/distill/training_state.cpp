@@ -13,6 +13,12 @@ namespace {
 constexpr const char* kFormat = "retort-training-state-4";
 const std::string kModel = "model.", kOptimizer = "optimizer.", kMore = "average.";
 
+/// Empty where there is none: a flag that a run does not know is one that it leaves out.
+std::string entry_of(const Fingerprint& fingerprint, const std::string& flag) {
+  const auto found = fingerprint.find(flag);
+  return found == fingerprint.end() ? std::string() : found->second;
+}
+
 // One list for both directions, so that a field cannot be saved and not restored. JSON prints doubles so that they read
 // back to the same bits.
 template <class Progress, class Visit>
@@ -84,10 +90,11 @@ TrainingProgress load_training_state(const std::string& path, Module& module, Op
   } catch (const nlohmann::json::exception&) {
     throw Error(text(path, ": its metadata is damaged; delete it to start over"));
   }
-  for (const auto& [flag, value] : fingerprint) {
-    const auto found = saved.find(flag);
-    const std::string before = found == saved.end() ? "" : found->second;
-    check(before == value, path, ": the run was started with ", flag, " '", before, "', not '", value,
+  Fingerprint both = fingerprint;
+  both.insert(saved.begin(), saved.end());
+  for (const auto& [flag, _] : both) {
+    const std::string before = entry_of(saved, flag), now = entry_of(fingerprint, flag);
+    check(before == now, path, ": the run was started with ", flag, " '", before, "', not '", now,
           "'; give the same flags, or another --out");
   }
   const auto restore = [&](const std::string& name, Tensor target) {

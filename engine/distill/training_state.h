@@ -41,8 +41,8 @@ using MoreState = std::vector<std::pair<std::string, Tensor>>;
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
                          const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more = {});
 
-/// Restores what save_training_state wrote, into `more` too. Throws Error naming the first flag whose value differs, or
-/// a tensor that does not fit.
+/// Restores what save_training_state wrote, into `more` too. Throws Error naming the first flag whose value differs, a
+/// flag that either run alone has among them, or a tensor that does not fit.
 TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
                                      const Fingerprint& fingerprint, const MoreState& more = {});
 

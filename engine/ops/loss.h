@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/core/tensor.h"
-#include "kernels/loss.h"
+#include "kernels/soft_loss.h"
 
 namespace retort {
 

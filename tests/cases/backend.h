@@ -75,6 +75,14 @@ struct Backend {
 /// The double reference on the host.
 inline const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
 
+/// The value that make() gives, made once in a program for each key: the oracle takes longer than what it checks.
+template <class Make>
+const auto& once(const std::string& key, const Make& make) {
+  static std::map<std::string, decltype(make())> made;
+  const auto found = made.find(key);
+  return found != made.end() ? found->second : made.emplace(key, make()).first->second;
+}
+
 /// Where the oracle's buffers lie.
 inline const Backend& host() {
   static const Backend backend = {.name = "oracle", .memory = Device::cpu, .arithmetic = {}, .in_every_mode = {}};

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "tests/cases/backend.h"
 #include "tests/cases/gemm_shapes.h"
@@ -95,7 +96,8 @@ void check_exact(const Backend& backend, const Shapes& shapes, const Make& make)
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
     for (const GemmShape& shape : shapes) {
       if (shape.work > backend.work) continue;
-      const std::vector<Exact<decltype(zero)>> products = make(shape, zero);
+      const std::string key = std::to_string(shape.m) + " " + std::to_string(shape.n) + " " + std::to_string(shape.k);
+      const std::vector<Exact<decltype(zero)>>& products = once(key, [&] { return make(shape, zero); });
       for_each_mode(backend, [&](const Mode& mode) {
         if (!mode.affords(shape.work)) return;
         for (const auto& product : products) product.check(backend, table.gemm);

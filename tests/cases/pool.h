@@ -88,8 +88,8 @@ bool sums_hold(const Buffer<T>& found, const std::vector<double>& expected, cons
 }
 
 template <class T>
-void check_max(const Backend& backend, const PoolKernels& kernel, const Pool2dGeometry& g,
-               const std::vector<float>& drawn) {
+void check_max(const Backend& backend, const PoolKernels& kernel, const Shape& shape, const std::vector<float>& drawn) {
+  const Pool2dGeometry& g = shape.geometry;
   const std::vector<T> x = as<T>(drawn), dy = as<T>(uniform(output_size(g), 2));
   std::vector<double> y64 = blank<double>(output_size(g)), dx64 = blank<double>(input_size(g)), magnitude = dx64;
   std::vector<std::int32_t> index64(dy.size(), -1);
@@ -97,91 +97,96 @@ void check_max(const Backend& backend, const PoolKernels& kernel, const Pool2dGe
   reference.max_forward({}, g, wide(x).data(), y64.data(), index64.data());
   reference.max_backward({}, g, wide(dy).data(), index64.data(), dx64.data());
   reference.max_backward({}, g, absolute(wide(dy)).data(), index64.data(), magnitude.data());
-  const Buffer<T> in(backend, x), gradient(backend, dy), y(backend, dy.size()), without_index(backend, dy.size()),
-      dx(backend, x.size());
-  const Buffer<std::int32_t> index(backend, dy.size());
-  kernel.max_forward({}, g, in.get(), y.get(), index.get());
-  CHECK(count_different(y.wide(), y64) == 0);
-  CHECK(index.values() == index64);
-  kernel.max_forward({}, g, in.get(), without_index.get(), nullptr);
-  CHECK(count_different(without_index.wide(), y64) == 0);
-  kernel.max_backward({}, g, gradient.get(), index.get(), dx.get());
-  CHECK(sums_hold(dx, dx64, magnitude, overlap(g)));
+  const Buffer<T> in(backend, x), gradient(backend, dy);
+  for_each_mode(backend, [&](const Mode& mode) {
+    if (!mode.affords(shape.work)) return;
+    const Buffer<T> y(backend, dy.size()), without_index(backend, dy.size()), dx(backend, x.size());
+    const Buffer<std::int32_t> index(backend, dy.size());
+    kernel.max_forward({}, g, in.get(), y.get(), index.get());
+    CHECK(count_different(y.wide(), y64) == 0);
+    CHECK(index.values() == index64);
+    kernel.max_forward({}, g, in.get(), without_index.get(), nullptr);
+    CHECK(count_different(without_index.wide(), y64) == 0);
+    kernel.max_backward({}, g, gradient.get(), index.get(), dx.get());
+    CHECK(sums_hold(dx, dx64, magnitude, overlap(g)));
+  });
 }
 
-template <class T>
-void check_average(const Backend& backend, const PoolKernels& kernel, const Pool2dGeometry& g) {
-  const std::vector<T> x = as<T>(uniform(input_size(g), 3)), dy = as<T>(uniform(output_size(g), 4));
-  std::vector<double> y64 = blank<double>(output_size(g)), dx64 = blank<double>(input_size(g)), magnitude_y = y64,
+/// Averages of one kind of geometry and their gradient: forward(kernels, x, y) and backward(kernels, dy, dx); sums of
+/// absolute values bound their errors.
+template <class T, class Forward, class Backward>
+void check_average(const Backend& backend, const PoolKernels& kernel, Work work, std::int64_t inputs,
+                   std::int64_t outputs, std::int64_t roundings, std::int64_t roundings_back, const Forward& forward,
+                   const Backward& backward) {
+  const std::vector<T> x = as<T>(uniform(inputs, 3)), dy = as<T>(uniform(outputs, 4));
+  std::vector<double> y64 = blank<double>(outputs), dx64 = blank<double>(inputs), magnitude_y = y64,
                       magnitude_dx = dx64;
   const PoolKernels& reference = oracle().pool;
-  reference.average_forward({}, g, wide(x).data(), y64.data());
-  reference.average_forward({}, g, absolute(wide(x)).data(), magnitude_y.data());
-  reference.average_backward({}, g, wide(dy).data(), dx64.data());
-  reference.average_backward({}, g, absolute(wide(dy)).data(), magnitude_dx.data());
-  const Buffer<T> in(backend, x), gradient(backend, dy), y(backend, dy.size()), dx(backend, x.size());
-  kernel.average_forward({}, g, in.get(), y.get());
-  kernel.average_backward({}, g, gradient.get(), dx.get());
-  CHECK(sums_hold(y, y64, magnitude_y, backend.arithmetic.window_roundings(g.kernel_h, g.kernel_w)));
-  CHECK(sums_hold(dx, dx64, magnitude_dx, overlap(g) + 1));
+  forward(reference, wide(x).data(), y64.data());
+  forward(reference, absolute(wide(x)).data(), magnitude_y.data());
+  backward(reference, wide(dy).data(), dx64.data());
+  backward(reference, absolute(wide(dy)).data(), magnitude_dx.data());
+  const Buffer<T> in(backend, x), gradient(backend, dy);
+  for_each_mode(backend, [&](const Mode& mode) {
+    if (!mode.affords(work)) return;
+    const Buffer<T> y(backend, dy.size()), dx(backend, x.size());
+    forward(kernel, in.get(), y.get());
+    backward(kernel, gradient.get(), dx.get());
+    CHECK(sums_hold(y, y64, magnitude_y, roundings));
+    CHECK(sums_hold(dx, dx64, magnitude_dx, roundings_back));
+  });
 }
 
-/// Runs check(T, kernels, shape) in every mode for what it affords.
+/// Runs check(zero, kernels, shape) for the shapes that the backend affords.
 template <class Shapes, class Check>
 void for_each_shape(const Backend& backend, const Shapes& shapes, const Check& check) {
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
-    for_each_mode(backend, [&](const Mode& mode) {
-      for (const auto& shape : shapes) {
-        if (!mode.affords(shape.work)) continue;
-        CAPTURE(shape.geometry.h);
-        CAPTURE(shape.geometry.w);
-        CAPTURE(shape.geometry.c);
-        check(zero, table.pool, shape.geometry);
-      }
-    });
+    for (const auto& shape : shapes) {
+      if (shape.work > backend.work) continue;
+      CAPTURE(shape.geometry.h);
+      CAPTURE(shape.geometry.w);
+      CAPTURE(shape.geometry.c);
+      check(zero, table.pool, shape);
+    }
   });
 }
 
 inline void max(const Backend& backend) {
-  for_each_shape(backend, kShapes, [&](auto zero, const PoolKernels& kernel, const Pool2dGeometry& g) {
+  for_each_shape(backend, kShapes, [&](auto zero, const PoolKernels& kernel, const Shape& shape) {
     using T = decltype(zero);
-    const std::int64_t n = input_size(g);
-    check_max<T>(backend, kernel, g, uniform(n, 1));
-    check_max<T>(backend, kernel, g, integers<float>(n, 1, 0, 2));  // nearly every window has a tie
-    check_max<T>(backend, kernel, g,
+    const std::int64_t n = input_size(shape.geometry);
+    check_max<T>(backend, kernel, shape, uniform(n, 1));
+    check_max<T>(backend, kernel, shape, integers<float>(n, 1, 0, 2));  // nearly every window has a tie
+    check_max<T>(backend, kernel, shape,
                  std::vector<float>(static_cast<std::size_t>(n), -std::numeric_limits<float>::infinity()));
   });
 }
 
 inline void average(const Backend& backend) {
-  for_each_shape(backend, kShapes, [&](auto zero, const PoolKernels& kernel, Pool2dGeometry g) {
+  for_each_shape(backend, kShapes, [&](auto zero, const PoolKernels& kernel, const Shape& shape) {
     for (const bool count_include_pad : {true, false}) {
       CAPTURE(count_include_pad);
+      Pool2dGeometry g = shape.geometry;
       g.count_include_pad = count_include_pad;
-      check_average<decltype(zero)>(backend, kernel, g);
+      check_average<decltype(zero)>(
+          backend, kernel, shape.work, input_size(g), output_size(g),
+          backend.arithmetic.window_roundings(g.kernel_h, g.kernel_w), overlap(g) + 1,
+          [&](const PoolKernels& kernels, const void* x, void* y) { kernels.average_forward({}, g, x, y); },
+          [&](const PoolKernels& kernels, const void* dy, void* dx) { kernels.average_backward({}, g, dy, dx); });
     }
   });
 }
 
 inline void adaptive(const Backend& backend) {
-  for_each_shape(backend, kAdaptiveShapes, [&](auto zero, const PoolKernels& kernel, const AdaptivePoolGeometry& g) {
-    using T = decltype(zero);
+  for_each_shape(backend, kAdaptiveShapes, [&](auto zero, const PoolKernels& kernel, const AdaptiveShape& shape) {
+    const AdaptivePoolGeometry& g = shape.geometry;
     CAPTURE(g.p);
-    const std::int64_t inputs = g.n * g.h * g.w * g.c, outputs = g.n * g.p * g.q * g.c;
-    const std::vector<T> x = as<T>(uniform(inputs, 5)), dy = as<T>(uniform(outputs, 6));
-    std::vector<double> y64 = blank<double>(outputs), dx64 = blank<double>(inputs), magnitude_y = y64,
-                        magnitude_dx = dx64;
-    const PoolKernels& reference = oracle().pool;
-    reference.adaptive_forward({}, g, wide(x).data(), y64.data());
-    reference.adaptive_forward({}, g, absolute(wide(x)).data(), magnitude_y.data());
-    reference.adaptive_backward({}, g, wide(dy).data(), dx64.data());
-    reference.adaptive_backward({}, g, absolute(wide(dy)).data(), magnitude_dx.data());
-    const Buffer<T> in(backend, x), gradient(backend, dy), y(backend, dy.size()), dx(backend, x.size());
-    kernel.adaptive_forward({}, g, in.get(), y.get());
-    kernel.adaptive_backward({}, g, gradient.get(), dx.get());
-    CHECK(sums_hold(y, y64, magnitude_y, backend.arithmetic.window_roundings(g.h, g.w)));
     // At most every output covers one input.
-    CHECK(sums_hold(dx, dx64, magnitude_dx, g.p * g.q + 1));
+    check_average<decltype(zero)>(
+        backend, kernel, shape.work, g.n * g.h * g.w * g.c, g.n * g.p * g.q * g.c,
+        backend.arithmetic.window_roundings(g.h, g.w), g.p * g.q + 1,
+        [&](const PoolKernels& kernels, const void* x, void* y) { kernels.adaptive_forward({}, g, x, y); },
+        [&](const PoolKernels& kernels, const void* dy, void* dx) { kernels.adaptive_backward({}, g, dy, dx); });
   });
 }
 

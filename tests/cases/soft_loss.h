@@ -4,12 +4,10 @@
 #include <limits>
 
 #include "tests/cases/logits.h"
+#include "tests/soft_losses.h"
 
 namespace retort::test {
 namespace soft_loss_cases {
-
-inline constexpr SoftLoss kAll[] = {SoftLoss::kd,   SoftLoss::mse, SoftLoss::dkd, SoftLoss::nkd,
-                                    SoftLoss::dist, SoftLoss::ttm, SoftLoss::wttm};
 
 /// How far off a soft term may be: its value, and each element of its gradient.
 struct Bounds {
@@ -192,7 +190,7 @@ void check(const Backend& backend, const LossKernels& kernels, const Logits& log
 /// Standardised rows of two classes are all the same: nothing but rounding is left.
 inline std::vector<DistillationSettings> of_all_losses(Rows rows, const std::vector<DistillationSettings>& settings) {
   std::vector<DistillationSettings> all;
-  for (const SoftLoss loss : kAll)
+  for (const SoftLoss loss : soft_losses())
     for (DistillationSettings s : settings) {
       if (s.standardize && rows.classes <= 2) continue;
       s.loss = loss;
@@ -269,7 +267,7 @@ inline void equal_logits(const Backend& backend) {
     flat.z.assign(flat.z.size(), float(T(3.7f)));
     const Losses<T> losses(backend, table.loss, flat);
     for_each_mode(backend, [&](const Mode&) {
-      for (const SoftLoss loss : kAll)
+      for (const SoftLoss loss : soft_losses())
         for (const bool standardize : {false, true}) {
           CAPTURE(static_cast<int>(loss));
           const LossResult found =
@@ -295,7 +293,7 @@ inline void not_finite(const Backend& backend) {
             const Losses<T> losses(backend, table.loss, batch);
             return losses.distillation({2, 0, Convention::convex, loss, standardize}, losses.targets({})).loss[0];
           };
-          for (const SoftLoss loss : kAll)
+          for (const SoftLoss loss : soft_losses())
             for (const bool standardize : {false, true}) {
               CAPTURE(static_cast<int>(loss));
               logit = std::numeric_limits<double>::quiet_NaN();
@@ -343,7 +341,7 @@ inline void a_weight_of_0_reads_nothing(const Backend& backend) {
     const Losses<float> losses(backend, table.loss, logits<float>({3, 10}, 2));
     for_each_mode(backend, [&](const Mode&) {
       const LossResult alone = losses.cross_entropy(losses.targets({}));
-      for (const SoftLoss loss : kAll) {
+      for (const SoftLoss loss : soft_losses()) {
         CAPTURE(static_cast<int>(loss));
         const LossResult hard =
             losses.distillation({4, 1, Convention::convex, loss}, losses.targets({}), true, /*teacher=*/false);
@@ -365,7 +363,7 @@ inline void scalars_from_memory(const Backend& backend) {
     using T = decltype(zero);
     const Losses<T> losses(backend, table.loss, logits<T>({5, 17}, 4));
     for_each_mode(backend, [&](const Mode&) {
-      for (const SoftLoss loss : kAll)
+      for (const SoftLoss loss : soft_losses())
         for (const bool standardize : {false, true})
           for (const Convention convention : {Convention::convex, Convention::additive}) {
             CAPTURE(static_cast<int>(loss));

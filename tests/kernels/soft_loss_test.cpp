@@ -59,7 +59,7 @@ TEST_CASE("reference soft losses: standardised logits do not depend on a row's s
     moved.z[i] = 4 * batch.z[i] + 2;
     moved.v[i] = 8 * batch.v[i] - 1;
   }
-  for (const SoftLoss loss : test::soft_loss_cases::kAll) {
+  for (const SoftLoss loss : test::soft_losses()) {
     const DistillationSettings settings{2, 0, Convention::convex, loss, true};
     const double first = run_oracle(batch, settings).loss[2], second = run_oracle(moved, settings).loss[2];
     // The floor of 1e-7 weighs less on a wider row.
@@ -71,7 +71,7 @@ TEST_CASE("reference soft losses: the gradient is the loss's, by finite differen
   const test::Logits batch = test::logits<double>({3, 5}, 3);
   std::vector<double> z = batch.z;
   const std::vector<double>& v = batch.v;
-  for (const SoftLoss loss : test::soft_loss_cases::kAll)
+  for (const SoftLoss loss : test::soft_losses())
     for (const bool standardize : {false, true})
       for (const Convention convention : {Convention::convex, Convention::additive})
         for (const double temperature : {1.0, 4.0}) {

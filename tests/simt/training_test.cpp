@@ -14,6 +14,7 @@
 #include "models/registry.h"
 #include "tests/distillation_step.h"
 #include "tests/simt/backends.h"
+#include "tests/soft_losses.h"
 
 namespace retort {
 namespace {
@@ -90,8 +91,7 @@ std::vector<double> scheduled_steps(Device device, bool capture, SoftLoss loss, 
 }  // namespace
 
 TEST_CASE("simt training: with every loss a graph follows a schedule, and training is the CPU's") {
-  for (const SoftLoss loss :
-       {SoftLoss::kd, SoftLoss::mse, SoftLoss::dkd, SoftLoss::nkd, SoftLoss::dist, SoftLoss::ttm, SoftLoss::wttm})
+  for (const SoftLoss loss : test::soft_losses())
     for (const bool standardize : {false, true}) {
       CAPTURE(static_cast<int>(loss));
       CAPTURE(standardize);
@@ -105,7 +105,7 @@ TEST_CASE("simt training: with every loss a graph follows a schedule, and traini
 }
 
 TEST_CASE("simt training: steps of rows with and without a label follow a schedule in a graph, as on the CPU") {
-  for (const SoftLoss loss : {SoftLoss::kd, SoftLoss::mse, SoftLoss::dist, SoftLoss::ttm, SoftLoss::wttm}) {
+  for (const SoftLoss loss : test::soft_losses(/*without_labels=*/true)) {
     CAPTURE(static_cast<int>(loss));
     const Device device = test::device_under_test();
     const std::vector<double> captured = scheduled_steps(device, true, loss, false, 1);

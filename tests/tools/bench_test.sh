@@ -54,6 +54,14 @@ expect_json name loss.dkd
 ! grep -q loss.cross_entropy stdout || fail "one loss"
 expect_error 2 "--loss: 'l1' is not known" bench loss --loss l1
 
+# The shapes of the tests.
+for subject in conv gemm softmax loss; do
+  expect 0 bench $subject --cases --repeats 1 --json
+  check_report
+  (($(values shape | sort -u | wc -l) > 10)) || fail "bench $subject --cases: the tests have more shapes"
+done
+expect_error 2 "--net" bench conv --cases --net resnet20
+
 # Photos: stages in photos a second, without arithmetic to speak of.
 check_stages() { # IMAGES NAME...
   local images=$1

@@ -135,23 +135,6 @@ void print_row(const BenchResult& result, const Machine& machine, const Widths& 
 
 }  // namespace
 
-void add_bench_options(CLI::App& command, BenchOptions& options) {
-  add_common_options(command, options.common);
-  as_list(command.add_option("--backend", options.backends,
-                             "cpu, reference, cuda, simt, cublas, cudnn, ... (default: --device's); several are "
-                             "measured in turns"));
-  command.add_option("--precision", options.precision, "fp32, tf32 or bf16")
-      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
-      ->capture_default_str();
-  add_repeats_option(command, options);
-}
-
-void add_repeats_option(CLI::App& command, BenchOptions& options) {
-  command.add_option("--repeats", options.repeats, "Measurements, of which the median counts")
-      ->check(whole_number(1, 100000))
-      ->capture_default_str();
-}
-
 std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject) {
   if (!options.backends.empty()) return find_backends(options.backends, options.precision, subject);
   return find_backends({to_string(compute_device(options.common))}, options.precision, subject);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tools/bench/backends.h"
+#include "tools/cli/flags.h"
 #include "tools/cli/options.h"
 
 namespace retort {
@@ -35,10 +36,25 @@ struct BenchResult {
   std::size_t peak_process_bytes = 0, peak_arena_bytes = 0;
 };
 
-/// --device, --threads, ... --backend, --precision, --repeats.
-void add_bench_options(CLI::App& command, BenchOptions& options);
+inline constexpr Word<const char*> kBenchPrecisions[] = {{"fp32", "fp32"}, {"tf32", "tf32"}, {"bf16", "bf16"}};
+
 /// --repeats alone.
-void add_repeats_option(CLI::App& command, BenchOptions& options);
+template <class Visitor>
+void visit_repeats(BenchOptions& o, Visitor&& flag) {
+  flag("--repeats", o.repeats, "Measurements, of which the median counts", whole_number(1, 100000));
+}
+
+/// --device, --threads, ... --backend, --precision, --repeats.
+template <class Visitor>
+void visit_flags(BenchOptions& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  flag("--backend", o.backends,
+       "cpu, reference, cuda, simt, cublas, cudnn, ... (default: --device's); several are measured in turns",
+       anything());
+  flag("--precision", o.precision, "{}", one_of(kBenchPrecisions));
+  visit_repeats(o, flag);
+}
+
 /// What --backend and --precision name; throws as find_backends does.
 std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject);
 

@@ -8,6 +8,7 @@
 #include "engine/core/random.h"
 #include "engine/core/tape.h"
 #include "engine/ops/loss.h"
+#include "tests/cases/conv2d_shapes.h"
 #include "tools/bench/bench.h"
 #include "tools/cli/progress.h"
 #include "tools/run/stock_model.h"
@@ -15,21 +16,32 @@
 namespace retort {
 namespace {
 
-constexpr std::array kPasses = {ConvPass::fprop, ConvPass::dgrad, ConvPass::wgrad};
+constexpr Word<ConvPass> kPasses[] = {
+    {ConvPass::fprop, "fprop"}, {ConvPass::dgrad, "dgrad"}, {ConvPass::wgrad, "wgrad"}};
 
 struct Options : BenchOptions {
   Conv2dGeometry geometry{.n = 8, .h = 56, .c = 64, .k = 64, .r = 3, .pad_h = 1};
   std::optional<std::int64_t> w, s;
-  std::string pass, net;
+  std::optional<ConvPass> pass;
+  std::string net;
+  bool cases = false;
 };
 
-const char* pass_name(ConvPass pass) {
-  switch (pass) {
-    case ConvPass::fprop: return "fprop";
-    case ConvPass::dgrad: return "dgrad";
-    case ConvPass::wgrad: return "wgrad";
-  }
-  return "";
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--n", o.geometry.n, "Images", whole_number(1));
+  flag("--c", o.geometry.c, "Input channels", whole_number(1));
+  flag("--h", o.geometry.h, "Image rows", whole_number(1));
+  flag("--w", o.w, "Image columns (default: --h)", whole_number(1));
+  flag("--k", o.geometry.k, "Output channels", whole_number(1));
+  flag("--r", o.geometry.r, "Filter rows", whole_number(1));
+  flag("--s", o.s, "Filter columns (default: --r)", whole_number(1));
+  flag("--stride", o.geometry.stride_h, "Both ways", whole_number(1));
+  flag("--pad", o.geometry.pad_h, "On all sides", whole_number(0));
+  flag("--pass", o.pass, "{} (default: all three)", one_of(kPasses));
+  flag("--net", o.net, "All distinct convolutions of a network, at its own image size and batch --n", anything());
+  flag("--cases", o.cases, "The convolutions of the tests", anything());
 }
 
 std::string pair_text(std::int64_t a, std::int64_t b) { return a == b ? text(a) : text(a, "x", b); }
@@ -138,7 +150,7 @@ std::vector<BenchResult> measure_conv(ConvPass pass, const Conv2dGeometry& g, co
     candidates.push_back(in_rotation(backend.device, bytes, [&] {
       return conv_call(pass, g, backend, workspaces.back()->data(), options.common.seed);
     }));
-    results.push_back({.name = text("conv.", pass_name(pass)),
+    results.push_back({.name = "conv." + one_of(kPasses).word_of(pass),
                        .backend = backend,
                        .shape = shape_text(g),
                        .flops = 2.0 * static_cast<double>(g.macs()),
@@ -153,19 +165,32 @@ void check_geometry(const Conv2dGeometry& g) {
     throw UsageError(text("--r: a filter of ", g.r, " x ", g.s, " is larger than the padded image; give a larger --h"));
 }
 
+/// The convolutions of the tests, in every pass.
+std::vector<Noted> tested_convolutions() {
+  std::vector<Noted> tested;
+  for (const auto& [pass, word] : kPasses) {
+    for (const test::ConvShape& shape : test::kConvShapes) tested.push_back({pass, shape.geometry, 0});
+    for (const test::ConvShape& shape : test::kConvLayers) tested.push_back({pass, shape.geometry, 0});
+  }
+  return tested;
+}
+
 void run(Options options) {
   apply_common_options(options.common);
   catch_interrupts();
   const std::vector<Backend> backends = chosen_backends(options, Subject::conv);
+  if (options.cases && !options.net.empty()) throw UsageError("--cases: --net was given too; give one of the two");
   std::vector<Noted> wanted;
-  if (options.net.empty()) {
+  if (options.cases) {
+    wanted = tested_convolutions();
+  } else if (options.net.empty()) {
     Conv2dGeometry& g = options.geometry;
     g.w = options.w.value_or(g.h);
     g.s = options.s.value_or(g.r);
     g.stride_w = g.stride_h;
     g.pad_w = g.pad_h;
     check_geometry(g);
-    for (const ConvPass pass : kPasses) wanted.push_back({pass, g, 0});
+    for (const auto& [pass, word] : kPasses) wanted.push_back({pass, g, 0});
   } else {
     if (!is_architecture(options.net))
       throw UsageError(text("--net: '", options.net, "' is no architecture; use vgg16, resnet50, inception_v3, ..."));
@@ -173,8 +198,7 @@ void run(Options options) {
     // Forward shapes first, then the two backward passes, each in the network's order.
     std::stable_sort(wanted.begin(), wanted.end(), [](const Noted& a, const Noted& b) { return a.pass < b.pass; });
   }
-  if (!options.pass.empty())
-    std::erase_if(wanted, [&](const Noted& noted) { return pass_name(noted.pass) != options.pass; });
+  if (options.pass) std::erase_if(wanted, [&](const Noted& noted) { return noted.pass != *options.pass; });
 
   std::vector<BenchResult> results;
   {
@@ -195,23 +219,7 @@ void run(Options options) {
 void add_bench_conv(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("conv", "A convolution, or all of a network's");
-  add_bench_options(*command, *options);
-  const auto extent = [&](const char* flag, std::int64_t& value, const char* what) {
-    command->add_option(flag, value, what)->check(whole_number(1))->capture_default_str();
-  };
-  extent("--n", options->geometry.n, "Images");
-  extent("--c", options->geometry.c, "Input channels");
-  extent("--h", options->geometry.h, "Image rows");
-  command->add_option("--w", options->w, "Image columns (default: --h)")->check(whole_number(1));
-  extent("--k", options->geometry.k, "Output channels");
-  extent("--r", options->geometry.r, "Filter rows");
-  command->add_option("--s", options->s, "Filter columns (default: --r)")->check(whole_number(1));
-  extent("--stride", options->geometry.stride_h, "Both ways");
-  command->add_option("--pad", options->geometry.pad_h, "On all sides")->check(whole_number(0))->capture_default_str();
-  command->add_option("--pass", options->pass, "fprop, dgrad or wgrad (default: all three)")
-      ->check(CLI::IsMember({"fprop", "dgrad", "wgrad"}));
-  command->add_option("--net", options->net,
-                      "All distinct convolutions of a network, at its own image size and batch --n");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -29,6 +29,15 @@ struct Options : BenchOptions {
   std::int64_t images = 64, image_size = 224;
 };
 
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(o.common, flag);
+  visit_repeats(o, flag);
+  flag("--data", o.data, "Folder of images (default: draws JPEGs of 500 x 375 pixels)", anything());
+  flag("--images", o.images, "How many", whole_number(1));
+  flag("--image-size", o.image_size, "Width and height after resizing", whole_number(1, kMaxImageSize));
+}
+
 /// A folder for this run alone.
 class TemporaryFolder {
  public:
@@ -144,13 +153,7 @@ void add_bench_data(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   options->repeats = 5;
   CLI::App* command = bench.add_subcommand("data", "Photos: decoding, resizing, whole batches");
-  add_common_options(*command, options->common);
-  add_repeats_option(*command, *options);
-  command->add_option("--data", options->data, "Folder of images (default: draws JPEGs of 500 x 375 pixels)");
-  command->add_option("--images", options->images, "How many")->check(whole_number(1))->capture_default_str();
-  command->add_option("--image-size", options->image_size, "Width and height after resizing")
-      ->check(whole_number(1, kMaxImageSize))
-      ->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -1,6 +1,10 @@
 // retort bench gemm: C[m, n] = A[m, k] B[k, n].
+#include <algorithm>
+#include <iterator>
+
 #include "engine/core/check.h"
 #include "engine/core/random.h"
+#include "tests/cases/gemm_shapes.h"
 #include "tools/bench/bench.h"
 #include "tools/cli/progress.h"
 
@@ -9,15 +13,23 @@ namespace {
 
 struct Options : BenchOptions {
   GemmGeometry geometry{.m = 1024, .n = 1024, .k = 1024};
+  bool cases = false;
 };
 
-void run(const Options& options) {
-  apply_common_options(options.common);
-  catch_interrupts();
-  const GemmGeometry& g = options.geometry;
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--m", o.geometry.m, "Rows of A and C", whole_number(1));
+  flag("--n", o.geometry.n, "Columns of B and C", whole_number(1));
+  flag("--k", o.geometry.k, "Columns of A, rows of B", whole_number(1));
+  flag("--cases", o.cases, "The products of the tests", anything());
+}
+
+std::vector<BenchResult> measure_gemm(const GemmGeometry& g, const std::vector<Backend>& backends,
+                                      const Options& options) {
   std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
-  for (const Backend& backend : chosen_backends(options, Subject::gemm)) {
+  for (const Backend& backend : backends) {
     const GemmKernels& kernel = backend.table->gemm;
     const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(g), backend.device);
     const double bytes =
@@ -37,6 +49,22 @@ void run(const Options& options) {
                        .bytes = bytes});
   }
   measure(candidates, options.repeats, results);
+  return results;
+}
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  catch_interrupts();
+  std::vector<GemmGeometry> shapes = {options.geometry};
+  if (options.cases) {
+    shapes.clear();
+    for (const test::GemmShape& shape : test::kGemmShapes) shapes.push_back({shape.m, shape.n, shape.k});
+    for (const test::GemmShape& shape : test::kGemmBlocks) shapes.push_back({shape.m, shape.n, shape.k});
+  }
+  const std::vector<Backend> backends = chosen_backends(options, Subject::gemm);
+  std::vector<BenchResult> results;
+  for (const GemmGeometry& shape : shapes)
+    std::ranges::move(measure_gemm(shape, backends, options), std::back_inserter(results));
   print_results(options, results, /*totals=*/false);
 }
 
@@ -45,13 +73,7 @@ void run(const Options& options) {
 void add_bench_gemm(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("gemm", "A matrix product");
-  add_bench_options(*command, *options);
-  const auto extent = [&](const char* flag, std::int64_t& value, const char* what) {
-    command->add_option(flag, value, what)->check(whole_number(1))->capture_default_str();
-  };
-  extent("--m", options->geometry.m, "Rows of A and C");
-  extent("--n", options->geometry.n, "Columns of B and C");
-  extent("--k", options->geometry.k, "Columns of A, rows of B");
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -1,9 +1,12 @@
 // retort bench loss: a distillation loss with its gradient; beside plain kd, cross-entropy.
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "engine/distill/objective.h"
+#include "tests/cases/rows_shapes.h"
 #include "tools/bench/bench.h"
 #include "tools/cli/progress.h"
 
@@ -26,18 +29,23 @@ double flops_per_logit(SoftLoss loss) {
 
 struct Options : BenchOptions {
   std::int64_t rows = 256, classes = 1000;
+  bool cases = false;
   double temperature = 4;
-  std::string loss = "kd";
+  SoftLoss loss = SoftLoss::kd;
 };
 
-void run(const Options& options) {
-  apply_common_options(options.common);
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
-  catch_interrupts();
-  const Rows rows{options.rows, options.classes};
-  const DistillationSettings settings{
-      .temperature = options.temperature, .lambda = 0.1, .loss = parse_soft_loss(options.loss)};
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--rows", o.rows, "Batch size", whole_number(1));
+  flag("--classes", o.classes, "Logits a row", whole_number(1));
+  flag("--temperature", o.temperature, "T of the soft targets", number_above(0));
+  flag("--loss", o.loss, "{}; beside kd, cross-entropy", one_of(kSoftLosses));
+  flag("--cases", o.cases, "The rows of the tests", anything());
+}
+
+std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& backends, const Options& options) {
+  const DistillationSettings settings{.temperature = options.temperature, .lambda = 0.1, .loss = options.loss};
   const bool plain = settings.loss == SoftLoss::kd;
   Tensor labels = Tensor::empty({rows.rows}, DType::i64);
   for (std::int64_t i = 0; i < rows.rows; ++i) labels.data<std::int64_t>()[i] = i % rows.classes;
@@ -45,7 +53,7 @@ void run(const Options& options) {
   std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
   const double elements = static_cast<double>(rows.rows) * static_cast<double>(rows.classes);
-  for (const Backend& backend : chosen_backends(options, Subject::loss)) {
+  for (const Backend& backend : backends) {
     if (!plain && backend.name.find(":loss.") != std::string::npos)
       throw UsageError(text("--backend: ", backend.name, ": a step of the ladder is of kd alone; leave out --loss"));
     const LossKernels& kernel = backend.table->loss;
@@ -67,7 +75,7 @@ void run(const Options& options) {
                          .bytes = bytes});
     };
     const DType parameters = parameter_dtype(backend.dtype);
-    add(plain ? "loss.distillation" : text("loss.", options.loss), flops_per_logit(settings.loss), 3, [&] {
+    add(plain ? "loss.distillation" : text("loss.", row_of(options.loss).word), flops_per_logit(settings.loss), 3, [&] {
       const Tensor z = logits(0), v = logits(1), dz = Tensor::empty_like(z, z.shape()),
                    loss = Tensor::empty({3}, parameters, backend.device);
       return [=, &kernel] {
@@ -86,6 +94,20 @@ void run(const Options& options) {
     });
   }
   measure(candidates, options.repeats, results);
+  return results;
+}
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  catch_interrupts();
+  std::vector<Rows> shapes = {{options.rows, options.classes}};
+  if (options.cases) {
+    shapes.clear();
+    for (const test::RowsShape& shape : test::kRowsShapes) shapes.push_back(shape.rows);
+  }
+  const std::vector<Backend> backends = chosen_backends(options, Subject::loss);
+  std::vector<BenchResult> results;
+  for (const Rows rows : shapes) std::ranges::move(measure_loss(rows, backends, options), std::back_inserter(results));
   print_results(options, results, /*totals=*/false);
 }
 
@@ -94,11 +116,7 @@ void run(const Options& options) {
 void add_bench_loss(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("loss", "A distillation loss with its gradient");
-  add_bench_options(*command, *options);
-  command->add_option("--rows", options->rows, "Batch size")->check(whole_number(1))->capture_default_str();
-  command->add_option("--classes", options->classes, "Logits a row")->check(whole_number(1))->capture_default_str();
-  command->add_option("--temperature", options->temperature, "T of the soft targets")->capture_default_str();
-  command->add_option("--loss", options->loss, soft_loss_words() + "; beside kd, cross-entropy")->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

@@ -1,8 +1,11 @@
 // retort bench softmax: softmax over rows, and its gradient.
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
+#include "tests/cases/rows_shapes.h"
 #include "tools/bench/bench.h"
 #include "tools/cli/progress.h"
 
@@ -15,21 +18,26 @@ constexpr double kForwardFlops = 5, kBackwardFlops = 5;
 
 struct Options : BenchOptions {
   std::int64_t rows = 256, classes = 1000;
+  bool cases = false;
   double temperature = 1;
 };
 
-void run(const Options& options) {
-  apply_common_options(options.common);
-  if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-    throw UsageError(text("--temperature: ", options.temperature, " is not allowed; give a number above 0"));
-  catch_interrupts();
-  const Rows rows{options.rows, options.classes};
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--rows", o.rows, "Rows", whole_number(1));
+  flag("--classes", o.classes, "Elements a row", whole_number(1));
+  flag("--temperature", o.temperature, "T", number_above(0));
+  flag("--cases", o.cases, "The rows of the tests", anything());
+}
+
+std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& backends, const Options& options) {
   const double temperature = options.temperature;
 
   std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
   const double elements = static_cast<double>(rows.rows) * static_cast<double>(rows.classes);
-  for (const Backend& backend : chosen_backends(options, Subject::softmax)) {
+  for (const Backend& backend : backends) {
     const SoftmaxKernels& kernel = backend.table->softmax;
     const auto drawn = [&](std::uint64_t index) {
       return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, 3,
@@ -57,6 +65,21 @@ void run(const Options& options) {
     });
   }
   measure(candidates, options.repeats, results);
+  return results;
+}
+
+void run(const Options& options) {
+  apply_common_options(options.common);
+  catch_interrupts();
+  std::vector<Rows> shapes = {{options.rows, options.classes}};
+  if (options.cases) {
+    shapes.clear();
+    for (const test::RowsShape& shape : test::kRowsShapes) shapes.push_back(shape.rows);
+  }
+  const std::vector<Backend> backends = chosen_backends(options, Subject::softmax);
+  std::vector<BenchResult> results;
+  for (const Rows rows : shapes)
+    std::ranges::move(measure_softmax(rows, backends, options), std::back_inserter(results));
   print_results(options, results, /*totals=*/false);
 }
 
@@ -65,10 +88,7 @@ void run(const Options& options) {
 void add_bench_softmax(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("softmax", "Softmax over rows, and its gradient");
-  add_bench_options(*command, *options);
-  command->add_option("--rows", options->rows, "Rows")->check(whole_number(1))->capture_default_str();
-  command->add_option("--classes", options->classes, "Elements a row")->check(whole_number(1))->capture_default_str();
-  command->add_option("--temperature", options->temperature, "T")->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

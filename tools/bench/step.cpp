@@ -21,10 +21,24 @@ namespace {
 
 constexpr double kLearningRate = 1e-4;  // small: the weights stay what they are, in size
 
+enum class Mode : std::uint8_t { train, infer };
+constexpr Word<Mode> kModes[] = {{Mode::train, "train"}, {Mode::infer, "infer"}};
+
 struct Options : BenchOptions {
-  std::string model, mode = "train";
-  std::int64_t image_size = 0, batch_size = 8;
+  std::string model;
+  Mode mode = Mode::train;
+  std::optional<std::int64_t> image_size;  ///< none: the network's own
+  std::int64_t batch_size = 8;
 };
+
+template <class Visitor>
+void visit_flags(Options& o, Visitor&& flag) {
+  visit_flags(static_cast<BenchOptions&>(o), flag);
+  flag("--model", o.model, "Architecture", required(anything()));
+  flag("--image-size", o.image_size, "Width and height (default: the network's own)", whole_number(1, kMaxImageSize));
+  flag("--batch-size", o.batch_size, "Images a step", whole_number(1));
+  flag("--mode", o.mode, "{}: train is forward, loss, backward, SGD", one_of(kModes));
+}
 
 /// The work that a step cannot avoid.
 struct Work {
@@ -36,7 +50,7 @@ struct Work {
 Work work_of(const Options& options, DType activations) {
   Arena arena;  // this pass's memory is not the measured steps'
   const ArenaScope scope(Device::cpu, arena);
-  const Model model = stock_model(options.model, options.image_size, 0);
+  const Model model = stock_model(options.model, options.image_size.value_or(0), 0);
   const Preprocessing& input = model.spec.preprocessing;
   std::vector<LayerReport> layers;
   double parameter_bytes = 0;
@@ -55,7 +69,7 @@ Work work_of(const Options& options, DType activations) {
     work.flops += 2.0 * static_cast<double>(layer.macs);
     work.bytes += 2.0 * static_cast<double>(size_of(activations)) * static_cast<double>(layer.output.count());
   }
-  if (options.mode == "train") {
+  if (options.mode == Mode::train) {
     work.flops = 3 * work.flops - 2 * first_macs;
     work.bytes *= 3;           // outputs are read again, and their gradients written and read
     parameter_bytes *= 2 + 5;  // read twice; gradient written; the optimizer reads three and writes two
@@ -78,7 +92,7 @@ class Steps {
         seed_(options.common.seed),
         arena_(backend.device == Device::cpu ? std::make_unique<Arena>() : std::make_unique<Arena>(backend.device)) {
     const ArenaScope scope(backend.device, *arena_);
-    model_ = stock_model(options.model, options.image_size, seed_);
+    model_ = stock_model(options.model, options.image_size.value_or(0), seed_);
     to_device(*model_.network, backend.device);
     const Preprocessing& input = model_.spec.preprocessing;
     inputs_.x = random_tensor({options.batch_size, input.image_size, input.image_size, input.channels}, DType::f32,
@@ -87,7 +101,7 @@ class Steps {
     for (std::int64_t i = 0; i < options.batch_size; ++i)
       labels.data<std::int64_t>()[i] = i % static_cast<std::int64_t>(model_.spec.classes.size());
     inputs_.labels = labels.to(backend.device);
-    if (options.mode == "infer") return;
+    if (options.mode == Mode::infer) return;
     optimizer_.emplace(parameters(*model_.network), OptimizerSettings{});
     StepSettings settings;
     settings.precision = backend.dtype;
@@ -133,9 +147,9 @@ void run(const Options& options) {
   for (const Backend& backend : chosen_backends(options, Subject::step)) {
     Steps& own = *steps.emplace_back(std::make_unique<Steps>(options, backend));
     candidates.push_back(
-        {[&own, train = options.mode == "train"] { train ? own.train() : own.infer(); }, backend.device});
+        {[&own, train = options.mode == Mode::train] { train ? own.train() : own.infer(); }, backend.device});
     const Work work = work_of(options, backend.dtype);
-    results.push_back({.name = text("step.", options.mode),
+    results.push_back({.name = text("step.", one_of(kModes).word_of(options.mode)),
                        .backend = backend,
                        .shape = text(options.model, " size", own.image_size(), " batch", options.batch_size),
                        .flops = work.flops,
@@ -156,16 +170,7 @@ void add_bench_step(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   options->repeats = 5;
   CLI::App* command = bench.add_subcommand("step", "A training step, or a forward pass, of a whole network");
-  add_bench_options(*command, *options);
-  command->add_option("--model", options->model, "Architecture")->required();
-  command->add_option("--image-size", options->image_size, "Width and height (default: the network's own)")
-      ->check(whole_number(1, kMaxImageSize));
-  command->add_option("--batch-size", options->batch_size, "Images a step")
-      ->check(whole_number(1))
-      ->capture_default_str();
-  command->add_option("--mode", options->mode, "train (forward, loss, backward, SGD) or infer")
-      ->check(CLI::IsMember({"train", "infer"}))
-      ->capture_default_str();
+  visit_flags(*options, AddFlags(*command));
   command->callback([options] { run(*options); });
 }
 

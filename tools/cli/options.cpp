@@ -45,12 +45,6 @@ Model build_and_load(const std::string& architecture, const std::string& weights
 
 }  // namespace
 
-CLI::Option* as_list(CLI::Option* option) {
-  return option->delimiter(',')->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
-void add_common_options(CLI::App& command, CommonOptions& options) { visit_flags(options, AddFlags(command)); }
-
 Device compute_device(const CommonOptions& options) {
   if (!options.device) return device_available(Device::cuda) ? Device::cuda : Device::cpu;
   if (!device_available(*options.device))

@@ -45,10 +45,6 @@ void visit_flags(CommonOptions& o, Visitor&& flag) {
   flag("--quiet", o.quiet, "No progress, no remarks", anything(), no_bits("what is printed"));
 }
 
-/// The flags of a command that has no other struct of them.
-void add_common_options(CLI::App& command, CommonOptions& options);
-/// A flag that is a list: one value each time it is given, or several with commas; not the arguments that follow.
-CLI::Option* as_list(CLI::Option* option);
 /// Where --device says to compute; auto is a CUDA device if there is one. Throws UsageError for a device that this
 /// build or machine does not have.
 Device compute_device(const CommonOptions& options);

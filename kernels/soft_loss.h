@@ -1,0 +1,80 @@
+// What is chosen of a distillation loss: which soft term, and how it weighs against the hard one. The formulas stand in
+// kernels/loss.h; who only chooses does not include the kernels' contract.
+#pragma once
+
+#include <cstdint>
+
+namespace retort {
+
+enum class Convention : std::uint8_t { convex, additive };
+
+enum class SoftLoss : std::uint8_t { kd, mse, dkd, nkd, dist, ttm, wttm };
+
+/// What is known of a soft loss beside its formula.
+struct SoftLossRow {
+  SoftLoss value;
+  const char* word;           ///< its name on the command line, in messages and in files
+  bool reads_labels = false;  ///< the soft term itself does, lambda aside; it then takes one class a row: mixup has two
+  /// What a row of two classes takes from it; empty: nothing.
+  const char* with_two_classes = "";
+};
+
+/// All soft losses, in the order in which they are listed to the user. A new one is a word in the enum above and a row
+/// here: the command line, its messages and the tests read them.
+inline constexpr SoftLossRow kSoftLosses[] = {
+    {SoftLoss::kd, "kd"},
+    {SoftLoss::mse, "mse"},
+    {SoftLoss::dkd, "dkd", true, "its non-target term is 0, and what is left is kd's"},
+    {SoftLoss::nkd, "nkd", true, "its non-target term is 0, and only the labels' part is left"},
+    {SoftLoss::dist, "dist", false, "every row correlates fully, so only the part within classes is left"},
+    {SoftLoss::ttm, "ttm"},
+    {SoftLoss::wttm, "wttm"},
+};
+
+constexpr const SoftLossRow& row_of(SoftLoss loss) {
+  const SoftLossRow* row = kSoftLosses;
+  while (row->value != loss) ++row;
+  return *row;
+}
+
+/// What a schedule changes from step to step.
+struct LossScalars {
+  double temperature = 1, lambda = 0, soft_weight = 1;
+};
+
+struct DistillationSettings {
+  double temperature = 1;
+  double lambda = 0;
+  Convention convention = Convention::convex;
+  SoftLoss loss = SoftLoss::kd;
+  bool standardize = false;
+  double soft_weight = 1;
+  /// Null, or in the backend's memory: read when the kernel runs, in place of the three numbers of the same names. So a
+  /// step that was captured as a graph follows a schedule.
+  const LossScalars* scalars = nullptr;
+
+  /// The settings as they hold now, where `scalars` can be read.
+  constexpr DistillationSettings now() const {
+    DistillationSettings settings = *this;
+    if (!scalars) return settings;
+    settings.temperature = scalars->temperature;
+    settings.lambda = scalars->lambda;
+    settings.soft_weight = scalars->soft_weight;
+    return settings;
+  }
+};
+
+/// Hinton's loss itself: what has kernels of its own everywhere.
+constexpr bool is_plain_kd(const DistillationSettings& settings) {
+  return settings.loss == SoftLoss::kd && !settings.standardize;
+}
+
+/// What multiplies the soft term.
+constexpr double weight_of_soft(const DistillationSettings& settings) {
+  return settings.soft_weight * (settings.convention == Convention::convex ? 1 - settings.lambda : 1);
+}
+
+/// Whether the soft term itself reads the labels, lambda aside. It then takes one class a row: mixup has two.
+constexpr bool soft_reads_labels(SoftLoss loss) { return row_of(loss).reads_labels; }
+
+}  // namespace retort
