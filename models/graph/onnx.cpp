@@ -276,7 +276,26 @@ void OnnxImport::finish(Checkpoint& result) {
   metadata["channels"] = std::to_string(channels_);
   for (const char* key : {"classes", "mean", "std"})
     if (const auto own = file_.metadata.find(key); own != file_.metadata.end()) metadata[key] = own->second;
+  state_defaults(metadata, classes);
   result.said = std::move(said_);
+}
+
+/// What the file leaves open, and every model file has.
+void OnnxImport::state_defaults(std::map<std::string, std::string>& metadata, std::int64_t classes) {
+  if (!metadata.contains("classes")) {
+    nlohmann::json names = nlohmann::json::array();
+    for (std::int64_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
+    metadata["classes"] = names.dump();
+    said_.push_back(text(file_.path, ": does not name its classes: they are 0 to ", classes - 1,
+                         " (--class-names FILE names them)"));
+  }
+  if (metadata.contains("mean") && metadata.contains("std")) return;
+  const bool colour = channels_ == 3;
+  metadata["mean"] = colour ? "[0.485,0.456,0.406]" : "[0.449]";
+  metadata["std"] = colour ? "[0.229,0.224,0.225]" : "[0.226]";
+  said_.push_back(text(file_.path, ": does not say how it takes pixels: they are normalised by ImageNet's mean ",
+                       metadata["mean"], " and deviation ", metadata["std"],
+                       " (`retort import --mean --std` makes a model file that says otherwise)"));
 }
 
 Checkpoint import_onnx(const std::string& path) { return OnnxImport(path).run(); }

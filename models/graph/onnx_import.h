@@ -49,6 +49,7 @@ class OnnxImport {
   void add_input();
   void visit(const OnnxNode& node);
   void finish(Checkpoint& result);
+  void state_defaults(std::map<std::string, std::string>& metadata, std::int64_t classes);
   [[noreturn]] void refuse(const OnnxNode& node, const std::string& reason) const;
   std::string where(const OnnxNode& node) const;
 

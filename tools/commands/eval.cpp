@@ -122,7 +122,7 @@ void run(const Options& options) {
   const Split split = options.data.split.value_or(Split::val);
   const auto dataset = open_data(options.data, options.common, split, /*allow_unlabelled=*/taught);
   const Model model =
-      open_model(options.model, options.weights, options.data, dataset.get(), options.common, map ? &*map : nullptr);
+      open_model(options.model, options.weights, options.data, dataset.get(), options.common, options.map);
   const std::vector<std::string>& classes = model.spec.classes;
   const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset, split);
 
