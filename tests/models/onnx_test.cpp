@@ -20,6 +20,7 @@
 #include "tests/case.h"
 #include "tests/engine/io_scratch.h"
 #include "tests/error_message.h"
+#include "tests/models/mutations.h"
 #include "tests/models/onnx_writer.h"
 
 using namespace retort;
@@ -211,6 +212,22 @@ TEST_CASE("onnx: what is damaged or not known is named in one line") {
   const std::string whole = small_model().file();
   for (std::size_t length = 12; length < whole.size(); length += 7)
     refusal(scratch, whole.substr(0, length));  // cut short anywhere: one line, and no more than that
+}
+
+TEST_CASE("onnx: thousands of damaged files are read or refused in one line") {
+  const Scratch scratch;
+  const std::string whole = small_model().file();
+  int refused = 0;
+  for (std::uint64_t seed = 0; seed < 4000; ++seed) {
+    CAPTURE(seed);
+    const std::string path = scratch.write("model.onnx", mutated(whole, seed));
+    const std::string message = error_message([&] { import_onnx(path); });
+    if (message == "(nothing thrown)") continue;
+    ++refused;
+    CHECK(message.find("model.onnx") != std::string::npos);
+    CHECK(message.size() < 600);
+  }
+  CHECK(refused > 1000);
 }
 
 TEST_CASE("graph: metadata that are no graph are refused") {

@@ -7,6 +7,7 @@
 
 #include "tests/engine/io_scratch.h"
 #include "tests/error_message.h"
+#include "tests/models/mutations.h"
 
 using namespace retort;
 using namespace retort::test;
@@ -182,4 +183,21 @@ TEST_CASE("pytorch: what is damaged or no state dict is named, and nothing is ex
   const std::string whole = saved(dict({{"fc.weight", tensor({})}}));
   for (std::size_t length = 4; length < whole.size(); length += 5) refusal(scratch, whole.substr(0, length));
   CHECK(scratch.list().size() == 2);
+}
+
+TEST_CASE("pytorch: thousands of damaged files are read or refused in one line") {
+  const Scratch scratch;
+  const std::string whole =
+      saved(dict({{"module.fc.weight", tensor({})}, {"module.fc.bias", tensor({.size = {2}, .stride = {1}})}}));
+  int refused = 0;
+  for (std::uint64_t seed = 0; seed < 4000; ++seed) {
+    CAPTURE(seed);
+    const std::string path = scratch.write("net.pth", mutated(whole, seed));
+    const std::string message = error_message([&] { read_pytorch(path, ""); });
+    if (message == "(nothing thrown)") continue;
+    ++refused;
+    CHECK(message.find("net.pth") != std::string::npos);
+    CHECK(message.size() < 600);
+  }
+  CHECK(refused > 1000);
 }
