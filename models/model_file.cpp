@@ -11,6 +11,7 @@
 #include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "models/checkpoint.h"
+#include "models/head.h"
 #include "models/registry.h"
 
 namespace retort {
@@ -25,7 +26,7 @@ constexpr std::string_view kAuxiliary = "AuxLogits.";
 
 const std::set<std::string>& spec_keys() {
   static const std::set<std::string> keys = {"format", "architecture", "classes",   "image_size", "channels",
-                                             "mean",   "std",          "auxiliary", "graph"};
+                                             "mean",   "std",          "auxiliary", "graph",      "head"};
   return keys;
 }
 
@@ -39,6 +40,7 @@ Metadata to_metadata(const ModelSpec& spec) {
   metadata["architecture"] = spec.architecture;
   // A class named by bytes that are no UTF-8 must not lose hours of training here.
   if (!spec.graph.empty()) metadata["graph"] = spec.graph;
+  if (!spec.head.empty()) metadata["head"] = spec.head;
   metadata["classes"] = json_text(Json(spec.classes));
   metadata["image_size"] = std::to_string(spec.preprocessing.image_size);
   metadata["channels"] = std::to_string(spec.preprocessing.channels);
@@ -100,6 +102,7 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
   ModelSpec spec;
   spec.architecture = reader.string("architecture");
   if (spec.architecture == kGraph) spec.graph = reader.string("graph");
+  if (file.metadata.contains("head")) spec.head = reader.string("head");
   check(is_architecture(spec.architecture) || spec.architecture == kGraph, path,
         ": its metadata names an unknown architecture, `", spec.architecture.substr(0, 60), "`: save the model again");
   spec.classes =
@@ -122,10 +125,15 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
 
 // ---- tensors into a network -----------------------------------------------------------------------------------------
 
-/// The name of the layer that gives the logits: the last that a network visits.
-std::string head_name(const std::vector<Parameter*>& parameters) {
-  const std::string& last = parameters.back()->name;
-  return last.substr(0, last.rfind('.'));
+bool is_new_head(const std::string& name) { return name.starts_with(text(kHeadName, ".")); }
+
+/// The name of the layer that gives the logits, the last that a network visits; or of the one that did before a head
+/// was put in its place.
+std::string head_name(const std::vector<Parameter*>& parameters, const ModelSpec& spec = {}) {
+  auto last = parameters.rbegin();
+  if (!spec.head.empty())
+    last = std::find_if(last, parameters.rend(), [](const Parameter* p) { return !is_new_head(p->name); });
+  return (*last)->name.substr(0, (*last)->name.rfind('.'));
 }
 
 /// Renames the file's head to the network's, where it is called by another of the usual names.
@@ -165,7 +173,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     check(said->second == spec.architecture, path, ": it holds a ", said->second, ", not a ", spec.architecture,
           ": use ", said->second);
   const std::vector<Parameter*> own = parameters(network);
-  const std::string head = head_name(own);
+  const std::string head = head_name(own, spec);
   rename_head(file, path, head, report);
 
   const auto has_auxiliary = [](const auto& names) {
@@ -188,8 +196,9 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     const Tensor* tensor = file.find(name);
     if (!tensor) {
       // Files from before PyTorch 0.4.1 do not count batches, and nothing here reads the count.
-      const bool tolerated =
-          name.ends_with(".num_batches_tracked") || (name.starts_with(kAuxiliary) && !file_auxiliary);
+      const bool tolerated = name.ends_with(".num_batches_tracked") ||
+                             (name.starts_with(kAuxiliary) && !file_auxiliary) ||
+                             (replace_head && is_new_head(name) && !file.metadata.contains("head"));
       check(tolerated, path, ": tensor ", name, " of ", spec.architecture, " is missing: ", advice(spec, name));
       continue;
     }
@@ -200,7 +209,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
       fresh = true;
       if (replaced.insert(layer).second)
         report.lines.push_back(text(path, ": its head `", layer, "` has ", tensor->shape()[0], " classes, not ",
-                                    spec.classes.size(), ": it is replaced and starts from fresh weights"));
+                                    file_shape(*parameter)[0], ": it is replaced and starts from fresh weights"));
     }
     if (fresh) continue;
     try {

@@ -7,6 +7,7 @@
 #include "engine/core/check.h"
 #include "models/cifar_resnet.h"
 #include "models/graph/network.h"
+#include "models/head.h"
 #include "models/inception_v3.h"
 #include "models/mlp.h"
 #include "models/resnet.h"
@@ -139,7 +140,25 @@ Preprocessing default_preprocessing(const std::string& name, std::int64_t native
   return preprocessing;
 }
 
+namespace {
+
+/// The network of a spec whose last layer has the head's first width, and the head behind it.
+std::unique_ptr<Network> make_headed(const ModelSpec& spec, std::uint64_t seed) {
+  const std::vector<HeadLayer> layers = parse_head(spec.head);
+  if (spec.auxiliary) throw UsageError("--head: does not go with --aux, whose classes it lacks; leave one of them out");
+  check(!spec.classes.empty(), spec.architecture, ": a network needs one class or more: name the classes");
+  ModelSpec body = spec;
+  body.head.clear();
+  body.classes.assign(static_cast<std::size_t>(layers[0].width), "");
+  Random random = Random::of(seed, "head");
+  return std::make_unique<HeadedNetwork>(make_network(body, seed), layers,
+                                         static_cast<std::int64_t>(spec.classes.size()), random);
+}
+
+}  // namespace
+
 std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed) {
+  if (!spec.head.empty()) return make_headed(spec, seed);
   const std::string& name = spec.architecture;
   const auto classes = static_cast<std::int64_t>(spec.classes.size());
   const std::int64_t size = spec.preprocessing.image_size, channels = spec.preprocessing.channels;

@@ -24,6 +24,7 @@ inline constexpr const char* kGraph = "graph";
 struct ModelSpec {
   std::string architecture;          ///< "resnet50", "mlp:800x800", ..., or kGraph
   std::string graph;                 ///< of a kGraph: its nodes (models/graph/spec.h)
+  std::string head;                  ///< layers in place of the last one (models/head.h); may be empty
   std::vector<std::string> classes;  ///< names in logit order
   Preprocessing preprocessing;
   bool auxiliary = false;                    ///< InceptionV3's auxiliary head

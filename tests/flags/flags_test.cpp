@@ -181,6 +181,7 @@ class Workshop {
             {"--teacher",
              {path("b.safetensors"), path("a.safetensors"), path("b.safetensors") + "," + path("a.safetensors")}},
             {"--teacher-weights", {"1,2"}},
+            {"--head", {"5,relu,dropout:0.5"}},
             {"--class-map", {path("map.csv")}},
             {"--class-names", {path("names.txt")}},
             {"--omit-classes", {"red"}}};
@@ -314,7 +315,8 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
     check_rows<TrainOptions>(workshop.training("--model", "data"), texts, seen);
     check_rows<TrainOptions>(workshop.training("--model", "broken"), texts, seen, /*trains=*/false);
     Words decayed = workshop.training("--model", "data");
-    decayed.insert(decayed.end(), {"--schedule", "step", "--weight-decay", "0.1"});
+    decayed.insert(decayed.end(),
+                   {"--schedule", "step", "--weight-decay", "0.1", "--weights", workshop.path("b.safetensors")});
     check_rows<TrainOptions>(decayed, texts, seen);
   }
   SUBCASE("distill") {
@@ -324,8 +326,9 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
     check_rows<DistillOptions>(stored, texts, seen);
     check_rows<DistillOptions>(live, texts, seen);
     Words partly = workshop.training("--student", "data");
-    partly.insert(partly.end(), {"--teacher", workshop.path("a.safetensors"), "--unlabelled", workshop.path("pile"),
-                                 "--schedule", "step", "--weight-decay", "0.1"});
+    partly.insert(partly.end(),
+                  {"--teacher", workshop.path("a.safetensors"), "--unlabelled", workshop.path("pile"), "--schedule",
+                   "step", "--weight-decay", "0.1", "--weights", workshop.path("b.safetensors")});
     check_rows<DistillOptions>(partly, texts, seen);
     Words folded = workshop.training("--student", "data");
     folded.insert(folded.end(), {"--teacher", workshop.path("a.safetensors"), "--class-map", workshop.path("map.csv")});

@@ -59,7 +59,21 @@ expect 0 distill --student tuned.safetensors --new-head --data data --epochs 1 -
   --class-map map.csv --out student.safetensors
 grep -qF 'the layer of head.weight starts from fresh weights (--new-head)' stderr || fail "--new-head says nothing"
 
+# Layers in place of the last one, of a file's network and of an architecture.
+for model in tiny.onnx mlp:4; do
+  expect 0 train --model $model --head 6,relu,dropout:0.2 --data data --image-size 8 --epochs 12 --batch-size 4 --lr 0.1 --threads 1 \
+    "${pixels[@]}" --out headed.safetensors
+  expect 0 eval --model headed.safetensors --data data --split train --threads 1 --json
+  holds "$(json accuracy)" '>=' 0.9 || fail "$model with a new head is right on $(json accuracy)"
+done
+expect 0 distill --student headed.safetensors --data data --epochs 1 --threads 1 --teacher teacher.safetensors \
+  --class-map map.csv --out again.safetensors
+expect 0 summary --model again.safetensors --quiet
+grep -qE '^new_head.0 .*Linear' stdout || fail "summary does not show the head"
+
 # What is wrong is named.
+expect_error 2 "--head: 'fly' is no layer; give widths" train --model mlp:4 --head 5,fly --data data --image-size 8 --out x.safetensors
+expect_error 2 "--head: relu,5 begins with no width" train --model mlp:4 --head relu,5 --data data --image-size 8 --out x.safetensors
 expect_error 1 "names.txt: has 4 names, and student.safetensors has 2 classes" predict --model student.safetensors \
   --class-names names.txt data/warm/0.ppm --quiet
 head -c 300 tiny.onnx >short.onnx

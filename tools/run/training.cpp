@@ -314,6 +314,7 @@ ModelSpec describe(const TrainingRun& run) {
   const Dataset& train = *run.data.train;
   ModelSpec spec;
   spec.architecture = run.architecture;
+  spec.head = run.options.head;
   if (run.architecture == kGraph) spec.graph = load_spec(run.options.weights).graph;
   spec.classes = train.labelled() ? train.classes() : run.guidance.classes;
   spec.auxiliary = run.options.auxiliary;

@@ -5,6 +5,7 @@
 
 #include "engine/core/check.h"
 #include "models/checkpoint.h"
+#include "models/head.h"
 
 namespace retort {
 
@@ -36,10 +37,13 @@ std::string network_to_train(const char* flag, const std::string& name, Training
   if (!options.weights.empty())
     throw UsageError(text("--weights: ", name, " has weights of its own; leave --weights out"));
   options.weights = name;
-  return load_spec(name).architecture;
+  const ModelSpec spec = load_spec(name);
+  if (options.head.empty()) options.head = spec.head;
+  return spec.architecture;
 }
 
 void validate(const TrainingOptions& options) {
+  if (!options.head.empty()) parse_head(options.head);
   if (options.new_head && options.weights.empty())
     throw UsageError("--new-head: a network that starts fresh has one in any case; leave it out, or give --weights");
   if (!options.milestones.empty() && options.schedule != ScheduleKind::step)

@@ -35,6 +35,7 @@ struct TrainingOptions {
   DataOptions data;
   std::string weights;
   bool new_head = false;
+  std::string head;
   std::int64_t epochs = 10, batch_size = 32;
   std::optional<double> lr;
   OptimizerKind optimizer = OptimizerKind::sgd;
@@ -78,6 +79,8 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
        bits_in("weights"));
   flag("--new-head", o.new_head, "The layer that gives the classes starts fresh, even if the file's would fit",
        anything(), bits_unless(!o.new_head));
+  flag("--head", o.head, "Layers in place of the last one, e.g. 512,relu,dropout:0.3; the classes' own follows",
+       anything(), bits_unless(o.head.empty()));
   flag("--epochs", o.epochs, "Passes over the training data", whole_number(1), length("epochs"));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1), bits());
   flag("--lr", o.lr, "Peak learning rate (default: 0.02 for sgd, 0.001 for adam and adamw)", number_above(0),
