@@ -7,6 +7,8 @@
 #include "engine/core/check.h"
 #include "engine/core/nearest.h"
 #include "models/cifar_resnet.h"
+#include "models/graph/network.h"
+#include "models/head.h"
 #include "models/inception_v3.h"
 #include "models/mlp.h"
 #include "models/resnet.h"
@@ -148,6 +150,10 @@ bool is_architecture(const std::string& name) { return find_architecture(name) |
 
 Preprocessing default_preprocessing(const std::string& name, std::int64_t native_size, std::int64_t native_channels) {
   Preprocessing preprocessing;
+  if (name == kGraph) {
+    set_imagenet_statistics(preprocessing);
+    return preprocessing;
+  }
   if (const Architecture* architecture = find_architecture(name)) {
     preprocessing.channels = 3;
     set_imagenet_statistics(preprocessing);
@@ -168,19 +174,42 @@ Preprocessing default_preprocessing(const std::string& name, std::int64_t native
   return preprocessing;
 }
 
+namespace {
+
+/// The network of a spec whose last layer has the head's first width, and the head behind it.
+std::unique_ptr<Network> make_headed(const ModelSpec& spec, std::uint64_t seed) {
+  const std::vector<HeadLayer> layers = parse_head(spec.head);
+  if (spec.auxiliary) throw UsageError("--head: does not go with --aux, whose classes it lacks; leave one of them out");
+  check(!spec.classes.empty(), spec.architecture, ": a network needs one class or more: name the classes");
+  ModelSpec body = spec;
+  body.head.clear();
+  body.classes.assign(static_cast<std::size_t>(layers[0].width), "");
+  Random random = Random::of(seed, "head");
+  return std::make_unique<HeadedNetwork>(make_network(body, seed), layers,
+                                         static_cast<std::int64_t>(spec.classes.size()), random);
+}
+
+}  // namespace
+
 std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed) {
+  if (!spec.head.empty()) return make_headed(spec, seed);
   const std::string& name = spec.architecture;
   const auto classes = static_cast<std::int64_t>(spec.classes.size());
   const std::int64_t size = spec.preprocessing.image_size, channels = spec.preprocessing.channels;
   const Architecture* architecture = find_architecture(name);
   const auto widths = parse_mlp(name);
-  if (!architecture && !widths) throw_unknown(name);
+  if (!architecture && !widths && name != kGraph) throw_unknown(name);
   if (spec.auxiliary && name != "inception_v3")
     throw UsageError(text(name, ": only inception_v3 has an auxiliary head: leave it out"));
   check(classes > 0, name, ": a network needs one class or more: name the classes");
   check(size > 0, name, ": the images have no size of their own: give --image-size");
 
   Random random = Random::of(seed, "weights");
+  if (name == kGraph) {
+    GraphSpec graph = graph_from_json(spec.graph, name);
+    set_classes(graph, classes);
+    return std::make_unique<GraphNetwork>(std::move(graph), random);
+  }
   if (widths) return std::make_unique<Mlp>(Shape{size, size, channels}, *widths, classes, random);
   auto network = architecture->make(channels, classes, spec.auxiliary, random);
   if (size < network->min_image_size())

@@ -155,6 +155,13 @@ std::string digits(float value) {
 
 }  // namespace
 
+void read_csv(const std::string& path,
+              const std::function<void(const std::vector<std::string>& fields, const std::string& where)>& row) {
+  const std::vector<std::uint8_t> bytes = read_file(path);
+  CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+  while (const auto fields = reader.next()) row(*fields, reader.where());
+}
+
 LogitTable read_logit_csv(const std::string& path) {
   const std::vector<std::uint8_t> bytes = read_file(path);
   CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);

@@ -4,11 +4,17 @@
 // between fields, and then decimal commas.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace retort {
+
+/// Calls row(fields, "FILE:LINE: ") for each record that is not empty. Throws Error for quotes that do not fit, and
+/// what `row` throws.
+void read_csv(const std::string& path,
+              const std::function<void(const std::vector<std::string>& fields, const std::string& where)>& row);
 
 struct LogitTable {
   std::vector<std::string> classes;

@@ -36,6 +36,11 @@ std::string_view allowed_global(std::string_view module, std::string_view name) 
   return {};
 }
 
+bool allowed_global_name(std::string_view full) {
+  const std::size_t dot = full.rfind('.');
+  return dot != full.npos && !allowed_global(full.substr(0, dot), full.substr(dot + 1)).empty();
+}
+
 std::string opcode_name(std::uint8_t opcode) {
   switch (opcode) {
     case 'i': return "INST";
@@ -61,16 +66,19 @@ std::string opcode_name(std::uint8_t opcode) {
 
 class Machine {
  public:
-  Machine(std::span<const std::uint8_t> bytes, const std::string& path, Pickle& pickle)
-      : input_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+  Machine(std::span<const std::uint8_t> bytes, const std::string& path, Pickle& pickle, Dialect dialect, bool ends)
+      : torch_(dialect == Dialect::pytorch),
+        ends_(ends),
+        input_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
         path_(path),
         pickle_(pickle),
         decoded_left_(4 * bytes.size() + 4096),
         values_left_(bytes.size() / kBytesPerValue + kFreeValues) {}
 
-  void run() {
+  /// Returns the bytes that it took.
+  std::size_t run() {
     for (std::int64_t operation = 0; operation < kMaxOperations; ++operation)
-      if (!step(static_cast<std::uint8_t>(take(1)[0]))) return;
+      if (!step(static_cast<std::uint8_t>(take(1)[0]))) return at_;
     malformed("more than ", kMaxOperations, " operations");
   }
 
@@ -228,6 +236,7 @@ class Machine {
 
   void push_global(std::string_view module, std::string_view name) {
     const std::string_view known = allowed_global(module, name);
+    if (torch_ && known.empty()) return push_decoded(Kind::global, text(module, '.', name));
     if (known.empty()) refuse(text(module, '.', name));
     push_bytes(Kind::global, known);
   }
@@ -237,6 +246,7 @@ class Machine {
   void reduce() {
     const Value* arguments = pop();
     const Value* function = pop();
+    if (torch_ && reduce_torch(*function, *arguments)) return;
     if (function->kind != Kind::global) refuse("a call (REDUCE) of what is no function");
     require(arguments->kind == Kind::tuple, "a call without a tuple of arguments");
     const std::vector<const Value*>& items = arguments->items;
@@ -263,6 +273,28 @@ class Machine {
     }
   }
 
+  /// PyTorch's records of tensors; calls of whatever else give objects without content.
+  bool reduce_torch(const Value& function, const Value& arguments) {
+    require(function.kind == Kind::global || function.kind == Kind::object, "a call of what is no function");
+    require(arguments.kind == Kind::tuple, "a call without a tuple of arguments");
+    const std::vector<const Value*>& items = arguments.items;
+    if (function.bytes == "collections.OrderedDict" && items.empty()) {
+      push_items(Kind::dict, {});
+    } else if (function.bytes == "torch._utils._rebuild_tensor_v2" ||
+               function.bytes == "torch._utils._rebuild_tensor") {
+      require(items.size() >= 4 && items[0]->kind == Kind::storage, "a tensor that cannot be rebuilt");
+      push_items(Kind::tensor, items);
+    } else if (function.bytes == "torch._utils._rebuild_parameter") {
+      require(!items.empty() && items[0]->kind == Kind::tensor, "a parameter that cannot be rebuilt");
+      push_items(Kind::tensor, items[0]->items);
+    } else if (allowed_global_name(function.bytes)) {
+      return false;
+    } else {
+      push_bytes(Kind::object, function.bytes);
+    }
+    return true;
+  }
+
   void push_scalar(const std::string& dtype, std::string_view bytes) {
     const auto as = [&]<class T>(T value) {
       require(bytes.size() == sizeof value, "a scalar of another size");
@@ -280,6 +312,7 @@ class Machine {
   void build() {
     const Value* state = pop();
     Value* object = top();
+    if (torch_ && object->kind != Kind::array && object->kind != Kind::dtype) return;
     if (object->kind != Kind::array && object->kind != Kind::dtype) refuse("the state of an object (BUILD)");
     require(state->kind == Kind::tuple, "a state that is no tuple");
     if (object->kind == Kind::array) {
@@ -302,7 +335,7 @@ class Machine {
       case 0x95: take(8); return true;  // FRAME: a hint for reading
       case '.':                         // STOP
         pickle_.root_ = pop();
-        require(at_ == input_.size(), "bytes after its end");
+        require(!ends_ || at_ == input_.size(), "bytes after its end");
         return false;
 
       case '(': marks_.push_back(stack_.size()); return true;  // MARK
@@ -390,6 +423,27 @@ class Machine {
         return true;
       }
       case 'R': reduce(); return true;
+      case 'Q': {  // BINPERSID: where PyTorch names a storage
+        if (!torch_) break;
+        const Value* id = pop();
+        require(id->kind == Kind::tuple && id->items.size() >= 5, "a storage that cannot be found");
+        push_items(Kind::storage, id->items);
+        return true;
+      }
+      case 0x81: {  // NEWOBJ
+        if (!torch_) break;
+        pop();
+        push_bytes(Kind::object, pop()->bytes);
+        return true;
+      }
+      case 0x8f:  // EMPTY_SET
+        if (!torch_) break;
+        push_items(Kind::list, {});
+        return true;
+      case 0x90:  // ADDITEMS
+        if (!torch_) break;
+        append(pop_to_mark(), Kind::list);
+        return true;
       case 'b': build(); return true;
       case 'i': {
         const std::string_view module = take_line(), name = take_line();
@@ -414,6 +468,7 @@ class Machine {
     return true;
   }
 
+  bool torch_, ends_;
   std::string_view input_;
   const std::string& path_;
   Pickle& pickle_;
@@ -426,7 +481,10 @@ class Machine {
   std::map<std::pair<Kind, std::int64_t>, Value*> shared_;
 };
 
-Pickle::Pickle(std::span<const std::uint8_t> bytes, const std::string& path) { Machine(bytes, path, *this).run(); }
+Pickle::Pickle(std::span<const std::uint8_t> bytes, const std::string& path, Dialect dialect, std::size_t* read) {
+  const std::size_t taken = Machine(bytes, path, *this, dialect, read == nullptr).run();
+  if (read) *read = taken;
+}
 
 std::string dtype_name(const Value& value) {
   if (value.kind != Kind::dtype) return {};

@@ -8,6 +8,7 @@
 #include "kernels/conv2d.h"
 #include "kernels/memory.h"
 #include "kernels/threads.h"
+#include "models/checkpoint.h"
 #include "tools/cli/progress.h"
 
 namespace retort {
@@ -30,7 +31,7 @@ void check_classes(const Model& model, const std::string& path, const Dataset& d
 
 Model build_and_load(const std::string& architecture, const std::string& weights, const DataOptions& data,
                      const Dataset* dataset, const CommonOptions& common) {
-  const TensorFile file = read_safetensors(weights);
+  const TensorFile file = read_checkpoint(weights).file;
   Model model;
   model.spec.architecture = architecture;
   model.spec.classes =
@@ -152,23 +153,28 @@ Preprocessing preprocessing_of(const std::string& architecture, const std::strin
 }
 
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
-                 const CommonOptions& common) {
+                 const CommonOptions& common, const ClassMapOptions& classes) {
   if (!weights.empty()) {
     if (!is_architecture(model))
       throw UsageError(text("--weights: goes with --model ARCH such as resnet50, and '", model,
                             "' is no architecture; leave --weights out for a model file"));
-    Model built = build_and_load(model, weights, data, dataset, common);
+    const bool folds = !classes.path.empty();
+    Model built = build_and_load(model, weights, data, folds || !classes.names.empty() ? nullptr : dataset, common);
+    set_classes(classes, built, weights, dataset, common.quiet);
     to_device(*built.network, compute_device(common));
     return built;
   }
   if (is_architecture(model))
     throw UsageError(text("--model: ", model, " is an architecture without weights; add --weights FILE"));
-  const bool path = model.find('/') != model.npos || model.find(".safetensors") != model.npos;
-  check(std::filesystem::exists(model), model, ": neither a model file nor an architecture; ",
+  const bool path = model.find('/') != model.npos || model.find('.') != model.npos;
+  check(std::filesystem::exists(checkpoint_file(model)), model, ": neither a model file nor an architecture; ",
         path ? "check the path" : no_architecture(model));
   Model loaded = load_model(model);
+  for (const std::string& line : loaded.said) say(common.quiet, line);
   loaded.spec.preprocessing = preprocessing_for(data, loaded.spec.preprocessing);
-  if (dataset && dataset->labelled()) check_classes(loaded, model, *dataset, data.path);
+  const bool labelled = dataset && dataset->labelled();
+  set_classes(classes, loaded, model, dataset, common.quiet);
+  if (labelled) check_classes(loaded, model, *dataset, data.path);
   to_device(*loaded.network, compute_device(common));
   return loaded;
 }

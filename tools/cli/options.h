@@ -13,6 +13,7 @@
 #include "engine/data/transform.h"
 #include "models/registry.h"
 #include "tools/cli/flags.h"
+#include "tools/run/class_map.h"
 
 namespace retort {
 
@@ -116,8 +117,9 @@ Preprocessing preprocessing_of(const std::string& architecture, const std::strin
 /// its classes, size and channels; without it the classes are as many as the file's head has. Lines that loading has to
 /// say go to stderr unless quiet. Throws UsageError for a lone ARCH, or --weights beside a FILE; Error when a labelled
 /// dataset has other classes than the model.
+/// `classes`: see set_classes.
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
-                 const CommonOptions& common);
+                 const CommonOptions& common, const ClassMapOptions& classes = {});
 
 /// The class count of a checkpoint of any architecture: rows of the last linear layer's weight, auxiliary heads aside.
 /// Throws Error naming the file if it has no linear layer.

@@ -44,7 +44,9 @@ Pictures choose_pictures(const DistillOptions& options, std::shared_ptr<const Da
 void add_val_store(const DistillOptions& options, const LogitStore& store, const Dataset& part, Guidance& guidance) {
   const std::string &path = options.teacher.val_logits, train_path = joined(options.teacher.logits);
   const TrainingOptions& training = options.training;
-  auto [val, rows] = open_store(path, part.classes(), part, Split::val, training.data, training.common);
+  const std::optional<ClassMap> map = class_map_of(options.teacher.map);
+  auto [val, rows] =
+      open_store(path, part.classes(), part, Split::val, training.data, training.common, map ? &*map : nullptr);
   check(path != train_path || val.names == store.names, path,
         ": its rows can't be those of the training part and those of the validation part; give each its own");
   check(val.teacher == store.teacher && val.preprocessing == store.preprocessing, path,
@@ -61,11 +63,13 @@ void add_val_store(const DistillOptions& options, const LogitStore& store, const
 StoredTeacher stored_teacher(const DistillOptions& options, const Pictures& pictures) {
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
+  const std::optional<ClassMap> map = class_map_of(teacher.map);
+  const ClassMap* folded = map ? &*map : nullptr;
   if (teacher.logits.size() > 1 || !pictures.unlabelled.empty())
     return open_stores(teacher.logits, *pictures.trained_on, *pictures.opened, pictures.unlabelled, training.data,
-                       training.common);
+                       training.common, folded);
   StoredTeacher stored = open_store(teacher.logits[0], pictures.opened->classes(), *pictures.opened, Split::train,
-                                    training.data, training.common);
+                                    training.data, training.common, folded);
   if (!options.omit_classes.empty()) stored = part_of(stored, samples_without(*pictures.opened, options.omit_classes));
   return stored;
 }
@@ -99,6 +103,7 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
   const TrainingOptions& training = options.training;
   Guidance guidance;
   std::vector<Model> models = load_teachers(teacher.teacher, compute_device(training.common));
+  for (Model& model : models) set_classes(teacher.map, model, teacher.teacher, data.train.get(), training.common.quiet);
   guidance.classes = models.front().spec.classes;
   if (data.train->labelled()) check_teacher_classes(models.front(), teacher.teacher, data.train->classes());
   guidance.notes["teacher"] = teacher_hashes(models);
@@ -129,15 +134,16 @@ std::vector<NamedFile> inputs_of(const DistillOptions& options) {
 }  // namespace
 
 TrainingRun make_run(const DistillOptions& options) {
-  const TrainingOptions& training = options.training;
+  TrainingOptions training = options.training;
   apply_common_options(training.common);
-  validate(options.student, training, options.objective, /*stored=*/!options.teacher.live());
+  const std::string student = network_to_train("--student", options.student, training);
+  validate(student, training, options.objective, /*stored=*/!options.teacher.live());
   validate(options.teacher);
   validate(options.unlabelled);
   const RunFiles files = files_of(options.run);
   check_outputs(files, inputs_of(options));
   check_writable(files.model);
-  TrainingRun run{.architecture = options.student,
+  TrainingRun run{.architecture = student,
                   .options = training,
                   .files = files,
                   .resume = resume_of(options.run),
@@ -153,6 +159,7 @@ TrainingRun make_run(const DistillOptions& options) {
   run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data, stored);
   run.guidance.teacher_files = options.teacher.teacher;
   run.guidance.unlabelled_share = options.unlabelled.share;
+  run.guidance.fingerprint["--class-map"] = fingerprint_of(options.teacher.map);
   run.guidance.fingerprint["--unlabelled"] = describe(pictures.unlabelled);
   run.guidance.fingerprint["--omit-classes"] = joined(options.omit_classes);
   if (!options.omit_classes.empty()) run.guidance.notes["omitted"] = joined(options.omit_classes);

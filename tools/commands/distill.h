@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/distill/teacher.h"
+#include "tools/run/class_map.h"
 #include "tools/run/distillation.h"
 
 namespace retort {
@@ -22,6 +23,7 @@ struct TeacherOptions {
   std::optional<std::int64_t> views;
   std::vector<std::string> hints;
   double hint_weight = kDefaultHintWeight;
+  ClassMapOptions map;
 
   bool live() const { return logits.empty(); }
 };
@@ -53,6 +55,7 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
        anything(), bits_unless(o.hints.empty()));
   flag("--hint-weight", o.hint_weight, "Of the sum of the hints' mean squared differences", number_above(0),
        bits_unless(o.hint_weight == kDefaultHintWeight));
+  visit_flags(o.map, flag);
 }
 
 struct DistillOptions {
@@ -67,7 +70,8 @@ struct DistillOptions {
 
 template <class Visitor>
 void visit_flags(DistillOptions& o, Visitor&& flag) {
-  flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()), bits_in("model"));
+  flag("--student", o.student, "Architecture, e.g. inception_v3, or a file that holds a network", required(anything()),
+       bits_in("model"));
   visit_flags(o.training.common, flag);
   visit_flags(o.training.data, flag);
   visit_flags(o.run, flag);

@@ -26,6 +26,7 @@ constexpr std::size_t kMaxConfusionClasses = 20;  // printed; --json always has 
 struct Options {
   CommonOptions common;
   DataOptions data;
+  ClassMapOptions map;
   std::string model, weights, logits;
   double temperature = 1;
   std::int64_t batch_size = 32;
@@ -37,6 +38,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.data, flag, {.split = "{} (default: test, else val, else all that the model was not trained on)"});
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
   flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  visit_flags(o.map, flag);
   flag("--logits", o.logits, "A teacher's logit store: adds soft cross-entropy, KL, agreement", anything());
   flag("--temperature", o.temperature, "T of the teacher's terms", number_above(0));
   flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
@@ -182,7 +184,8 @@ void run(const Options& options) {
   apply_common_options(options.common);
   const bool taught = !options.logits.empty();
   const auto [dataset, split] = open_part(options);
-  const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
+  const Model model =
+      open_model(options.model, options.weights, options.data, dataset.get(), options.common, options.map);
   const std::vector<std::string>& classes = model.spec.classes;
   const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset, split);
 

@@ -26,6 +26,7 @@ void visit_flags(LogitsOptions& o, Visitor&& flag) {
   flag("--model", o.model, "FILE[,FILE...]", required(anything()));
   flag("--combine", o.combine, "{}", one_of(kCombines));
   flag("--teacher-weights", o.teacher_weights, "One for each model (default: equal)", number_above(0));
+  visit_flags(o.map, flag);
   flag("--views", o.views, "Augmented views of each image", whole_number(1));
   flag("--augment", o.augment,
        "Of the views: none, or flip, crop, jitter (default with K > 1: crop,flip; grey sets: jitter)", anything());
@@ -73,6 +74,7 @@ void run_logits(const LogitsOptions& options) {
                                  /*allow_unlabelled=*/true);
   for (std::int64_t i = 0; i < dataset->size(); ++i) check_storable({dataset->name(i)}, options.out);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
+  for (Model& model : models) set_classes(options.map, model, options.model, dataset.get(), options.common.quiet);
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 struct Options {
   CommonOptions common;
   DataOptions data;
+  ClassMapOptions map;
   std::string model, weights;
   std::vector<std::string> images;
   std::int64_t top = 5;
@@ -41,6 +42,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.data, flag, {.required = false, .split = "{} (default: both together)"});
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
   flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  visit_flags(o.map, flag);
   flag("IMAGE", o.images, "Image files, or folders of them; - for a picture on standard input", anything());
   flag("--top", o.top, "Classes to name for each image", whole_number(1));
   flag("--csv", o.csv, "Table to write: name, true class where known, prediction, every class's probability",
@@ -257,7 +259,7 @@ void run(const Options& options) {
     throw UsageError("--wrong-only: these images have no labels; give --data PATH with class folders");
   // The labels mean something where the classes are the model's.
   const Model model = open_model(options.model, options.weights, options.data,
-                                 options.wrong_only ? dataset.get() : nullptr, options.common);
+                                 options.wrong_only ? dataset.get() : nullptr, options.common, options.map);
   const std::vector<std::string>& classes = model.spec.classes;
   const bool labels_known = dataset->labelled() && dataset->classes() == classes;
   const auto count = static_cast<std::int64_t>(classes.size());

@@ -1,8 +1,6 @@
 // retort train: trains a model on labels.
 #include "tools/commands/train.h"
 
-#include <filesystem>
-
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "tools/commands/commands.h"
@@ -10,16 +8,14 @@
 namespace retort {
 
 TrainingRun make_run(const TrainOptions& options) {
-  const TrainingOptions& training = options.training;
+  TrainingOptions training = options.training;
   apply_common_options(training.common);
+  const std::string model = network_to_train("--model", options.model, training);
   validate(training);
-  if (!is_architecture(options.model))
-    throw UsageError(text("--model: ", no_architecture(options.model),
-                          std::filesystem::exists(options.model) ? "; to start from a file give --weights FILE" : ""));
   const RunFiles files = files_of(options.run);
   check_outputs(files, {{"--weights", training.weights}});
   check_writable(files.model);
-  TrainingRun run{.architecture = options.model,
+  TrainingRun run{.architecture = model,
                   .options = training,
                   .files = files,
                   .resume = resume_of(options.run),

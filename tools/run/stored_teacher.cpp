@@ -100,10 +100,23 @@ std::string percent_right(const StoredTeacher& stored, const Dataset& dataset) {
   return digits;
 }
 
+/// The store at a path, in the classes of the student, as its own views where it has some.
+LogitStore read_store(const std::string& path, const std::vector<std::string>& classes, const RowNames& names_of,
+                      const Dataset& dataset, const ClassMap* map, bool quiet) {
+  LogitStore store = read_logit_store(path, map ? std::vector<std::string>() : classes, names_of);
+  if (map) {
+    const ClassFold fold(*map, path, store.classes, classes);
+    say(quiet, fold.remark());
+    store.logits = fold(store.logits);
+    store.classes = classes;
+  }
+  return read_as_views(std::move(store), path, dataset);
+}
+
 }  // namespace
 
 StoredTeacher open_store(const std::string& path, const std::vector<std::string>& classes, const Dataset& dataset,
-                         Split split, const DataOptions& data, const CommonOptions& common) {
+                         Split split, const DataOptions& data, const CommonOptions& common, const ClassMap* map) {
   std::string assumed;
   const auto names_of = [&](std::int64_t rows) {
     if (auto views = view_names(path, rows)) return std::move(*views);
@@ -120,7 +133,7 @@ StoredTeacher open_store(const std::string& path, const std::vector<std::string>
     throw Error(text(path, ": ", rows, " rows and no index that names them, expected one for each of ", expected,
                      ", in the data's order; save so many, or a CSV with names"));
   };
-  StoredTeacher stored{read_as_views(read_logit_store(path, classes, names_of), path, dataset), {}};
+  StoredTeacher stored{read_store(path, classes, names_of, dataset, map, common.quiet), {}};
   if (!stored.store.remark.empty()) say(common.quiet, text("warning: ", stored.store.remark));
   try {
     stored.rows = match_logit_store(stored.store, path, dataset);
@@ -139,7 +152,8 @@ StoredTeacher open_store(const std::string& path, const std::vector<std::string>
 }
 
 StoredTeacher open_stores(const std::vector<std::string>& paths, const Dataset& images, const Dataset& labelled,
-                          const UnlabelledSets& sets, const DataOptions& data, const CommonOptions& common) {
+                          const UnlabelledSets& sets, const DataOptions& data, const CommonOptions& common,
+                          const ClassMap* map) {
   std::vector<LogitStore> stores;
   for (const std::string& path : paths) {
     const auto names_of = [&](std::int64_t rows) {
@@ -153,7 +167,7 @@ StoredTeacher open_stores(const std::vector<std::string>& paths, const Dataset& 
                              possible[0].what, " in the data's order"));
       return std::move(possible[0].names);
     };
-    stores.push_back(read_as_views(read_logit_store(path, labelled.classes(), names_of), path, images));
+    stores.push_back(read_store(path, labelled.classes(), names_of, images, map, common.quiet));
     if (!stores.back().remark.empty()) say(common.quiet, text("warning: ", stores.back().remark));
   }
   check_all_known(stores, paths, images);

@@ -99,6 +99,15 @@ std::int64_t trainable_count(Network& network) {
   return count;
 }
 
+/// The layer that gives the classes as the seed draws it.
+void renew_head(Network& network, const ModelSpec& spec, const CommonOptions& common) {
+  const std::unique_ptr<Network> fresh = make_network(spec, common.seed);
+  const Head from = head_of(*fresh), to = head_of(network);
+  to.weight->value.copy_from(from.weight->value);
+  if (to.bias && from.bias) to.bias->value.copy_from(from.bias->value);
+  say(common.quiet, text("the layer of ", to.weight->name, " starts from fresh weights (--new-head)"));
+}
+
 /// The network with the weights that the run starts from, where it is computed.
 std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& spec) {
   const bool quiet = run.options.common.quiet;
@@ -110,6 +119,7 @@ std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& 
   if (!run.options.weights.empty())
     for (const std::string& line : load_weights(*network, spec, run.options.weights, /*replace_head=*/true).lines)
       say(quiet, line);
+  if (run.options.new_head) renew_head(*network, spec, run.options.common);
   freeze(*network, run.options.freeze, quiet);
   to_device(*network, compute_device(run.options.common));
   return network;
@@ -436,6 +446,8 @@ ModelSpec describe(const TrainingRun& run) {
   const Dataset& train = *run.data.train;
   ModelSpec spec;
   spec.architecture = run.architecture;
+  spec.head = run.options.head;
+  if (run.architecture == kGraph) spec.graph = load_spec(run.options.weights).graph;
   spec.classes = train.labelled() ? train.classes() : run.guidance.classes;
   spec.auxiliary = run.options.auxiliary;
   spec.notes = run.guidance.notes;

@@ -69,7 +69,7 @@ void check_outputs(const RunFiles& files, const std::vector<NamedFile>& read);
 
 /// Everything that a run needs.
 struct TrainingRun {
-  std::string architecture;
+  std::string architecture;  ///< or kGraph: of options.weights
   TrainingOptions options = {};
   RunFiles files;
   Resume resume = Resume::never;

@@ -34,6 +34,8 @@ struct TrainingOptions {
   CommonOptions common;
   DataOptions data;
   std::string weights;
+  bool new_head = false;
+  std::string head;
   std::int64_t epochs = 10, batch_size = 32;
   std::optional<double> lr;
   OptimizerKind optimizer = OptimizerKind::sgd;
@@ -62,6 +64,9 @@ struct TrainingOptions {
 double lr_of(const TrainingOptions& options);
 /// What --bn-recalibrate says.
 RecalibrationSettings recalibration_of(const TrainingOptions& options);
+/// What `flag` asks to train: an architecture as it is, or a file's, whose weights the run then starts from. Throws
+/// UsageError for a name that is neither.
+std::string network_to_train(const char* flag, const std::string& name, TrainingOptions& options);
 /// Throws UsageError naming a flag that does not go with another.
 void validate(const TrainingOptions& options);
 
@@ -73,6 +78,10 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
   const FlagSubject subject(flag, "Training", "--epochs 30 --optimizer adamw --augment crop,flip");
   flag("--weights", o.weights, "Start from this file's weights; a head of another size is replaced", anything(),
        bits_in("weights"));
+  flag("--new-head", o.new_head, "The layer that gives the classes starts fresh, even if the file's would fit",
+       anything(), bits_unless(!o.new_head));
+  flag("--head", o.head, "Layers in place of the last one, e.g. 512,relu,dropout:0.3; the classes' own follows",
+       anything(), bits_unless(o.head.empty()));
   flag("--epochs", o.epochs, "Passes over the training data", whole_number(1), length("epochs"));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1), bits());
   flag("--lr", o.lr, "Peak learning rate (default: 0.02 for sgd, 0.001 for adam and adamw)", number_above(0),
