@@ -1,7 +1,7 @@
-// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting). A name that a spreadsheet
-// would take for a formula ("=1+1.jpg") is written with an apostrophe before it, and read without. The forms that other
-// programs write are read as well: filename, file or image for name, in any case; an index column before it; semicolons
-// between fields, and then decimal commas.
+// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting). A name that a
+// spreadsheet would take for a formula ("=1+1.jpg") is written with an apostrophe before it, and read without. The
+// forms that other programs write are read as well: filename, file or image for name, in any case; an index column
+// before it; semicolons between fields, and then decimal commas.
 #pragma once
 
 #include <functional>

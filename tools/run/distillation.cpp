@@ -57,8 +57,7 @@ bool one_score_for_all_views(const LogitStore& store, const AskedViews& asked) {
 void validate(const std::string& student, const TrainingOptions& training, const ObjectiveOptions& objective,
               bool stored) {
   validate(training);
-  if (!is_architecture(student) && student != kGraph)
-    throw UsageError(text("--student: ", no_architecture(student)));
+  if (!is_architecture(student) && student != kGraph) throw UsageError(text("--student: ", no_architecture(student)));
   const SoftLossRow& loss = row_of(objective.loss);
   if (training.mixup > 0 && loss.reads_labels)
     throw UsageError(text("--mixup: ", loss.word, " takes one label an image; use another --loss"));

@@ -17,9 +17,9 @@ struct StoredTeacher {
 };
 
 /// Reads a store for `dataset`, which `data` and `split` opened; what it lacks and what is assumed is said on stderr.
-/// `classes` as for read_logit_store. The rows of a .npy without an index are those of the dataset's images in its order; or, if there are as many, of the
-/// images of the split before --limit and --skip-bad, or of both splits. Throws Error where store and images do not
-/// match. With a `map` the store's classes are folded into `classes`, and said.
+/// `classes` as for read_logit_store. The rows of a .npy without an index are those of the dataset's images in its
+/// order; or, if there are as many, of the images of the split before --limit and --skip-bad, or of both splits. Throws
+/// Error where store and images do not match. With a `map` the store's classes are folded into `classes`, and said.
 StoredTeacher open_store(const std::string& path, const std::vector<std::string>& classes, const Dataset& dataset,
                          Split split, const DataOptions& data, const CommonOptions& common,
                          const ClassMap* map = nullptr);
