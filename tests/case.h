@@ -52,10 +52,13 @@ inline std::vector<float> powers_of_two(std::int64_t n) {
 /// An output before the kernel ran: NaN, so that an element left unwritten is seen.
 template <class T>
 std::vector<T> blank(std::int64_t n) {
-  return std::vector<T>(static_cast<std::size_t>(n), std::numeric_limits<T>::quiet_NaN());
+  return std::vector<T>(static_cast<std::size_t>(n), T(std::numeric_limits<float>::quiet_NaN()));
 }
 
-inline std::vector<double> widen(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+template <class T>
+std::vector<double> wide(const std::vector<T>& values) {
+  return {values.begin(), values.end()};
+}
 
 inline std::vector<double> absolute(std::vector<double> values) {
   for (double& value : values) value = std::fabs(value);

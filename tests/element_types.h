@@ -53,10 +53,6 @@ std::vector<float> held(const std::vector<float>& values) {
   const std::vector<T> elements = as<T>(values);
   return std::vector<float>(elements.begin(), elements.end());
 }
-template <class T>
-std::vector<double> wide(const std::vector<T>& values) {
-  return {values.begin(), values.end()};
-}
 
 /// The largest |found - expected| / (half a unit of T in the result + noise(i)); fine if <= 1. What is rounded to bf16
 /// was rounded to float before, which costs up to a hundredth of that half unit.
@@ -78,11 +74,5 @@ std::vector<double> rounded(std::vector<double> values) {
 
 /// A workspace before the kernel ran: NaN, in every type, so that what is read before it is written is seen.
 inline std::vector<char> unwritten_workspace(std::size_t bytes) { return std::vector<char>(bytes, '\xFF'); }
-
-/// An output before the kernel ran: NaN, so that an element left unwritten is seen.
-template <class T>
-std::vector<T> unwritten(std::size_t n) {
-  return std::vector<T>(n, T(std::numeric_limits<float>::quiet_NaN()));
-}
 
 }  // namespace retort::test

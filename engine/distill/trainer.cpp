@@ -40,8 +40,13 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
       fingerprint_(std::move(fingerprint)),
       optimizer_(trained_parameters(parts), settings.optimizer),
       step_(parts.network, optimizer_,
-            {settings.distillation, settings.label_smoothing, settings.dropout, settings.auxiliary_weight,
-             parts.precision, settings.capture || device_of(parts.network) == Device::cuda, parts.hints}) {
+            {.distillation = settings.distillation,
+             .label_smoothing = settings.label_smoothing,
+             .dropout = settings.dropout,
+             .auxiliary_weight = settings.auxiliary_weight,
+             .precision = parts.precision,
+             .capture = settings.capture || device_of(parts.network) == Device::cuda,
+             .hints = parts.hints}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
   distillation_ = settings_.distillation;
   if (settings_.ema != 0) average_.emplace(parameters(parts_.network), settings_.ema);
@@ -49,7 +54,8 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
     if (!parts_.teacher)
       throw UsageError("--unlabelled: images without labels need a teacher; give --teacher or --logits");
     if (soft_reads_labels(settings_.distillation.loss))
-      throw UsageError("--loss: dkd and nkd read a label a row, and some images have none; take another loss");
+      throw UsageError(text("--loss: ", row_of(settings_.distillation.loss).word,
+                            " reads a label a row, and some images have none; take another loss"));
     plan_ = plan_sampling(parts_.train, settings_.batch_size, settings_.unlabelled_share);
     plan_->views = settings_.views;
   }
@@ -220,10 +226,13 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   report.epoch = progress_.epoch + 1;
   report.step = progress_.step;
   report.lr = lr_;
-  report.train = {sums.loss / n,        sums.hard / labelled,
-                  sums.soft / n,        sums.accuracy / labelled,
-                  sums.top5 / labelled, sums.kl / n,
-                  sums.hints / n,       {sums.hard_gradient / labelled, sums.soft_gradient / n}};
+  report.train = {.loss = sums.loss / n,
+                  .hard = sums.hard / labelled,
+                  .soft = sums.soft / n,
+                  .accuracy = sums.accuracy / labelled,
+                  .top5 = sums.top5 / labelled,
+                  .kl = sums.kl / n,
+                  .gradients = {.hard = sums.hard_gradient / labelled, .soft = sums.soft_gradient / n}};
   if (parts_.teacher) report.distillation = distillation_;
   report.images_per_second = images_per_second;
   report.seconds = seconds;

@@ -31,9 +31,10 @@ HardTargets hard_targets(const char* op, const Targets& targets, Rows rows) {
       for (const float weight : targets.weight.span<float>())
         check(weight >= 0 && weight <= 1, "[", op, "] a mixup weight is ", weight, "; give one in [0, 1]");
   }
-  return {static_cast<const std::int64_t*>(targets.labels.raw()),
-          static_cast<const std::int64_t*>(targets.labels2.raw()), static_cast<const float*>(targets.weight.raw()),
-          targets.smoothing};
+  return {.labels = static_cast<const std::int64_t*>(targets.labels.raw()),
+          .labels2 = static_cast<const std::int64_t*>(targets.labels2.raw()),
+          .weight = static_cast<const float*>(targets.weight.raw()),
+          .smoothing = targets.smoothing};
 }
 
 /// Rows of logits; there must be some.

@@ -11,14 +11,24 @@ namespace {
 Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
   check_input(op, x, 4, "[n, h, w, c]");
   const Shape& in = x.shape();
-  // A larger padding would make windows without a single element.
+  // Padding as wide as the window would leave windows without an element; half of it is PyTorch's bound.
   check(o.kernel >= 1 && o.stride >= 1 && o.pad >= 0 && 2 * o.pad <= o.kernel, "[", op, "] window ", o.kernel,
         ", stride ", o.stride, ", padding ", o.pad,
         "; give at least 1, 1 and 0, and padding of at most half the window");
   check(in[1] + 2 * o.pad >= o.kernel && in[2] + 2 * o.pad >= o.kernel, "[", op, "] the image ", in, " with padding ",
         o.pad, " is smaller than the window of ", o.kernel, " x ", o.kernel, "; use a larger --image-size");
-  return {in[0],    in[1],    in[2], in[3], o.kernel,    o.kernel,
-          o.stride, o.stride, o.pad, o.pad, o.ceil_mode, o.count_include_pad};
+  return {.n = in[0],
+          .h = in[1],
+          .w = in[2],
+          .c = in[3],
+          .kernel_h = o.kernel,
+          .kernel_w = o.kernel,
+          .stride_h = o.stride,
+          .stride_w = o.stride,
+          .pad_h = o.pad,
+          .pad_w = o.pad,
+          .ceil_mode = o.ceil_mode,
+          .count_include_pad = o.count_include_pad};
 }
 
 }  // namespace

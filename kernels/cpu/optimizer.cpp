@@ -116,11 +116,11 @@ void adam(Stream, ParameterSteps parameters, const AdamSettings& settings, const
 std::size_t optimizer_workspace_bytes(ParameterSteps) { return 0; }
 
 void clip(Stream, ParameterSteps parameters, double max_norm, StepScalars* scalars, double* norm, void*) {
-  constexpr std::int64_t kBlocks = 64;
+  constexpr std::int64_t kBlocks = 64, kMinBlock = 8192;  // the bits depend on both
   double sum = 0;
   for (const ParameterStep& step : parameters) {
     const Parameter parameter = typed(step);
-    const std::int64_t n = parameter.n, blocks = std::clamp<std::int64_t>(n / 8192, 1, kBlocks);
+    const std::int64_t n = parameter.n, blocks = std::clamp<std::int64_t>(n / kMinBlock, 1, kBlocks);
     double partial[kBlocks];
     parallel_tasks(blocks, [&](std::int64_t block, int) {
       const std::int64_t begin = n * block / blocks;

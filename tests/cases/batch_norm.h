@@ -49,10 +49,10 @@ template <class T>
 Inputs inputs(const BatchNormGeometry& g, bool residual, bool relu, double mean, double spread) {
   const std::int64_t n = g.rows * g.channels;
   const auto elements = [&](std::uint64_t seed, double low, double high) {
-    return widen(held<T>(uniform(n, seed, low, high)));
+    return wide(held<T>(uniform(n, seed, low, high)));
   };
   const auto parameters = [&](std::uint64_t seed, double low, double high) {
-    return widen(uniform(g.channels, seed, low, high));
+    return wide(uniform(g.channels, seed, low, high));
   };
   return {.g = g,
           .relu = relu,
@@ -298,7 +298,7 @@ inline void y_once_more(const Backend& backend) {
 inline void folded(const Backend& backend) {
   const std::int64_t channels = 37;
   const Inputs in = inputs<float>({1, channels}, false, false, 0, 1);
-  const std::vector<double> bias = widen(uniform(channels, 8));
+  const std::vector<double> bias = wide(uniform(channels, 8));
   const auto fold = [&](auto zero, const Backend& where, const BatchNormKernels& norm, bool has_bias) {
     using P = decltype(zero);
     const Buffer<P> gamma(where, as<P>(in.gamma)), beta(where, as<P>(in.beta)), mean(where, as<P>(in.running_mean)),

@@ -19,10 +19,10 @@ struct Parameters {
     std::vector<double> w, g, m, v;
     Buffer<float> w_there, g_there, m_there, v_there;
     One(const Backend& backend, std::int64_t n, std::uint64_t seed)
-        : w(widen(uniform(n, seed))),
-          g(widen(uniform(n, seed + 1))),
-          m(widen(uniform(n, seed + 2))),
-          v(widen(uniform(n, seed + 3, 0.01, 1))),
+        : w(wide(uniform(n, seed))),
+          g(wide(uniform(n, seed + 1))),
+          m(wide(uniform(n, seed + 2))),
+          v(wide(uniform(n, seed + 3, 0.01, 1))),
           w_there(backend, as<float>(w)),
           g_there(backend, as<float>(g)),
           m_there(backend, as<float>(m)),

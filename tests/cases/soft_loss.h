@@ -315,7 +315,7 @@ inline void sure_nets(const Backend& backend) {
   Logits batch = logits<float>({2, 4}, 1);
   const std::vector<float> z = {25, 0.5f, -0.5f, 0.1f, 0.3f, 30, -0.2f, 0.7f},
                            v = {30, -0.5f, 0.5f, 0.3f, -0.1f, 25, 0.9f, -0.3f};
-  batch.z = widen(z), batch.v = widen(v);
+  batch.z = wide(z), batch.v = wide(v);
   batch.labels = {0, 1};
   const Losses<double> host = oracle_losses(batch);
   for_each_f32(backend, [&](const KernelTable& table) {

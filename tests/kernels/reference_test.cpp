@@ -17,7 +17,7 @@ using Values = std::vector<double>;
 
 const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
 
-Values reals(std::int64_t n, std::uint64_t seed) { return test::widen(test::uniform(n, seed)); }
+Values reals(std::int64_t n, std::uint64_t seed) { return test::wide(test::uniform(n, seed)); }
 
 double dot(const Values& a, const Values& b) {
   double sum = 0;

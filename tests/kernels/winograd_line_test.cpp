@@ -239,8 +239,8 @@ template <class T = float>
 std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands& o,
                           const ConvEpilogue& epilogue = {}) {
   const std::vector<T> a = test::as<T>(o.first(pass)), b = test::as<T>(o.second(pass));
-  std::vector<T> out = test::unwritten<T>(o.result_size(pass));
-  std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
+  std::vector<T> out = test::blank<T>(o.result_size(pass));
+  std::vector<float> gradient = test::blank<float>(o.result_size(pass));
   const Conv2dKernels& conv2d = kernels_for(Device::cpu, test::dtype_of<T>).conv2d;
   std::vector<char> workspace = test::unwritten_workspace(conv2d.workspace_bytes(pass, g));
   switch (pass) {
@@ -255,8 +255,8 @@ std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const Operands
 template <class T = float>
 std::vector<float> by_lines(ConvPass pass, const Conv2dGeometry& g, const Operands& o) {
   const std::vector<T> a = test::as<T>(o.first(pass)), b = test::as<T>(o.second(pass));
-  std::vector<T> out = test::unwritten<T>(o.result_size(pass));
-  std::vector<float> gradient = test::unwritten<float>(o.result_size(pass));
+  std::vector<T> out = test::blank<T>(o.result_size(pass));
+  std::vector<float> gradient = test::blank<float>(o.result_size(pass));
   const cpu::ConvAlgorithm<T>& lines = cpu::conv_algorithms<T>()[1];
   std::vector<char> workspace = test::unwritten_workspace(lines.workspace_bytes(pass, g));
   switch (pass) {
@@ -292,7 +292,7 @@ void check_bounds(const Conv2dGeometry& g, const ForSettings& for_settings) {
   CAPTURE(g.pad_w);
   const std::int64_t taps = g.r * g.s, pad = g.pad_h + g.pad_w;
   const Operands o(g, T{});
-  const Buffer x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy);
+  const Buffer x = test::wide(o.x), w = test::wide(o.w), dy = test::wide(o.dy);
   const Lines of_x(g, g.h, g.w, g.c), of_y(g, g.p(), g.q(), g.k);
   const AbsoluteScheme& scheme = scheme_for<T>(static_cast<std::size_t>(taps));
   const LineConvolution forward = {of_x, of_y, taps, pad, scheme},

@@ -180,8 +180,8 @@ template <class T>
 std::vector<float> on_cpu(ConvPass pass, const Conv2dGeometry& g, const std::vector<float>& a_values,
                           const std::vector<float>& b_values, std::size_t size, const ConvEpilogue& epilogue = {}) {
   const std::vector<T> a = test::as<T>(a_values), b = test::as<T>(b_values);
-  std::vector<T> out = test::unwritten<T>(size);
-  std::vector<float> gradient = test::unwritten<float>(size);
+  std::vector<T> out = test::blank<T>(size);
+  std::vector<float> gradient = test::blank<float>(size);
   const Conv2dKernels& conv2d = kernels_for(Device::cpu, test::dtype_of<T>).conv2d;
   std::vector<char> workspace = test::unwritten_workspace(conv2d.workspace_bytes(pass, g));
   switch (pass) {
@@ -214,7 +214,7 @@ TEST_CASE("winograd: all passes are within the algorithm's error bound of the di
       CAPTURE(g.k);
       CAPTURE(g.pad_h);
       const Operands o(g, zero);
-      const Buffer x = test::widen(o.x), w = test::widen(o.w), dy = test::widen(o.dy);
+      const Buffer x = test::wide(o.x), w = test::wide(o.w), dy = test::wide(o.dy);
       Buffer y(dy.size()), dx(x.size()), dw(w.size());
       reference::table<double>().conv2d.fprop({}, g, x.data(), w.data(), {}, y.data(), nullptr);
       reference::table<double>().conv2d.dgrad({}, g, dy.data(), w.data(), dx.data(), nullptr);
@@ -257,7 +257,7 @@ TEST_CASE("winograd: the interpolation points are good ones") {
     for (float& value : o.x) value = std::max(0.0f, value);
     o.x = test::held<T>(o.x);
     o.w = test::held<T>(test::normal(static_cast<std::int64_t>(o.w.size()), 3));
-    const Buffer x = test::widen(o.x), w = test::widen(o.w);
+    const Buffer x = test::wide(o.x), w = test::wide(o.w);
     Buffer y(o.dy.size());
     reference::table<double>().conv2d.fprop({}, g, x.data(), w.data(), {}, y.data(), nullptr);
     const double found = test::relative_rms(on_cpu<T>(ConvPass::fprop, g, o.x, o.w, y.size()), y);

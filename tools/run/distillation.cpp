@@ -59,16 +59,15 @@ void validate(const std::string& student, const TrainingOptions& training, const
   validate(training);
   if (!is_architecture(student) && student != kGraph) throw UsageError(text("--student: ", no_architecture(student)));
   const SoftLossRow& loss = row_of(objective.loss);
-  if (training.mixup > 0 && loss.reads_labels)
-    throw UsageError(text("--mixup: ", loss.word, " takes one label an image; use another --loss"));
-  if (training.mixup > 0 && stored)
-    throw UsageError(
-        "--mixup: a store has no logits for blended images; leave it out, or distil from a live --teacher");
-  if (training.cutmix > 0 && loss.reads_labels)
-    throw UsageError(text("--cutmix: ", loss.word, " takes one label an image; use another --loss"));
-  if (training.cutmix > 0 && stored)
-    throw UsageError(
-        "--cutmix: a store has no logits for blended images; leave it out, or distil from a live --teacher");
+  const auto check_blend = [&](const char* flag, double alpha) {
+    if (alpha > 0 && loss.reads_labels)
+      throw UsageError(text(flag, ": ", loss.word, " takes one label an image; use another --loss"));
+    if (alpha > 0 && stored)
+      throw UsageError(
+          text(flag, ": a store has no logits for blended images; leave it out, or distil from a live --teacher"));
+  };
+  check_blend("--mixup", training.mixup);
+  check_blend("--cutmix", training.cutmix);
 }
 
 Guidance cached_guidance(const std::string& path, const StoredTeacher& stored, const AskedViews& asked) {

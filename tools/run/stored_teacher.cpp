@@ -33,7 +33,7 @@ std::vector<ImageSet> possible_sets(const Dataset& dataset, Split split, const D
                                     const CommonOptions& common) {
   std::vector<ImageSet> sets = {image_set("images used", dataset)};
   DataOptions all = data;
-  all.limit = 0;
+  all.limit.reset();
   all.skip_bad = false;
   all.cache.clear();
   CommonOptions quiet = common;

@@ -85,6 +85,9 @@ ModelSpec describe(const TrainingRun& run);
 /// be asked for on resuming. With Resume::always finished runs are read, so there the length is an entry, too.
 Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec);
 
+/// Says how the pixels are normalised, where neither a flag nor a file does.
+void say_normalisation(const TrainingRun& run, const ModelSpec& spec);
+
 /// Outcome of a run, for --json and the demo.
 struct TrainingOutcome {
   std::string model, selected_model;  ///< files; the second is empty without validation data

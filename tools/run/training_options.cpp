@@ -9,6 +9,12 @@
 
 namespace retort {
 
+std::string default_lrs() {
+  std::string list;
+  for (const OptimizerRow& row : kOptimizers) list += text(list.empty() ? "" : ", ", row.default_lr, " for ", row.word);
+  return list;
+}
+
 double lr_of(const TrainingOptions& options) {
   const auto row = std::ranges::find(kOptimizers, options.optimizer, &OptimizerRow::value);
   return options.lr.value_or(row->default_lr);

@@ -60,6 +60,8 @@ struct TrainingOptions {
   bool auxiliary = false;
 };
 
+/// "0.02 for sgd, 0.001 for adam, ...": of kOptimizers.
+std::string default_lrs();
 /// --lr, or the optimizer's default.
 double lr_of(const TrainingOptions& options);
 /// What --bn-recalibrate says.
@@ -84,7 +86,7 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
        anything(), bits_unless(o.head.empty()));
   flag("--epochs", o.epochs, "Passes over the training data", whole_number(1), length("epochs"));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1), bits());
-  flag("--lr", o.lr, "Peak learning rate (default: 0.02 for sgd, 0.001 for adam and adamw)", number_above(0),
+  flag("--lr", o.lr, text("Peak learning rate (default: ", default_lrs(), ")"), number_above(0),
        bits_as(exact(lr_of(o))));
   flag("--optimizer", o.optimizer, "{}", one_of(kOptimizers), bits());
   flag("--momentum", o.momentum, "Of SGD", number_in("[0, 1)"), bits());
@@ -108,9 +110,8 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
   flag("--ema", o.ema, "Decay of the weights' moving average, which is then validated and saved; 0: off",
        number_in("[0, 1)"), bits_unless(o.ema == 0));
   flag("--bn-recalibrate", o.bn_recalibrate,
-       "Batch norm's statistics anew over N pictures before validating and saving, or off (auto: 1024, while the "
-       "running "
-       "ones lag behind)",
+       text("Batch norm's statistics anew over N pictures before validating and saving, or off (auto: ",
+            RecalibrationSettings{}.pictures, ", while the running ones lag behind)"),
        recalibration_words(), bits_unless(o.bn_recalibrate == kAutomatic));
   flag("--freeze", o.freeze, "Keep parameters whose name matches (* and ?), or begins with NAME.", anything(), bits());
   flag("--dropout", o.dropout, "Probability in [0, 1), in place of the network's own", number_in("[0, 1)"), bits());

@@ -15,7 +15,6 @@ namespace retort::cpu {
 inline constexpr std::int64_t kWinogradOut = 4, kWinogradIn = 6;              ///< a tile's side, and what it sees
 inline constexpr std::int64_t kWinogradProducts = kWinogradIn * kWinogradIn;  ///< matrix products
 inline constexpr std::int64_t kLineFloats = 16;                               ///< of a cache line
-inline constexpr std::int64_t kWidestSliver = 32;                             ///< columns
 inline constexpr std::int64_t kFilterDepths = 16;                             ///< of a filter, transformed at a time
 inline constexpr std::int64_t kGroupCols = 64;  ///< columns whose products are held before they are transformed back
 /// Below this many channels on either side the transforms cost more than the products save.

@@ -30,7 +30,6 @@ constexpr std::int64_t kDirectCols = 2048;
 
 constexpr std::int64_t kRowStride = kPanelRowStride<float>;
 constexpr std::int64_t kPanelFloats = kBlockDepth<float> * (kBlockRows + kPanelSlack<float>)+kPanelSlack<float>;
-constexpr std::int64_t kWidestSliver = 32;
 constexpr std::int64_t kMaxCols = 512;  // of a packed block of B
 constexpr std::int64_t kPackedFloats = kBlockDepth<float> * kMaxCols;
 constexpr std::int64_t kMinTaskRows = 96;

@@ -110,6 +110,8 @@ inline constexpr std::int64_t kPanelSlack = 64 / static_cast<std::int64_t>(sizeo
 template <class T>
 inline constexpr std::int64_t kPanelRowStride = kBlockDepth<T> + kPanelSlack<T>;
 
+inline constexpr std::int64_t kWidestSliver = 32;  ///< columns of B that are packed together, at most: two vectors
+
 inline constexpr std::int64_t kTaskRows = 504;  ///< rows of a TaskGrid's rectangles at most
 
 /// Bytes of scratch that one call of block_gemm needs, for A and B of type T.

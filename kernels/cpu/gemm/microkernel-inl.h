@@ -16,7 +16,7 @@
 #include <utility>
 
 #include "kernels/cpu/gemm/epilogue-inl.h"
-#include "kernels/cpu/simd/prefetch.h"
+#include "kernels/cpu/gemm/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
