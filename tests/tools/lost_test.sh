@@ -16,7 +16,7 @@ begin() {
   set -m
   "$RETORT" "${net[@]}" --epochs 100000 --out $name.safetensors --log $name.jsonl "$@" 2>$name.said &
   pid=$!
-  trap 'kill -KILL $pid 2>/dev/null; rm -rf "$scratch"' EXIT
+  trap 'kill -KILL $pid 2>/dev/null || true; rm -rf "$scratch"' EXIT
   set +m
   for ((i = 0; i < 4000; ++i)); do
     [[ -f $name.jsonl && $(wc -l <$name.jsonl) -ge 3 ]] && return
