@@ -94,6 +94,18 @@ void sync_folder(const fs::path& folder, const std::string& path) {
     check_write(errno == EINVAL || errno == ENOTSUP || errno == EBADF, path);
 }
 
+/// Removes the temporary files of writers of the target that are no more.
+void remove_leftovers(const fs::path& target) {
+  const std::string stem = hidden_stem(target);
+  std::error_code error;
+  const fs::path folder = target.parent_path().empty() ? "." : target.parent_path();
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (!names_temporary(it->path().filename().string(), stem)) continue;
+    const Descriptor file(open_file(it->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (file.get() >= 0 && lock_now(file.get())) ::unlink(it->path().c_str());
+  }
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(prepare_target(path)) {
@@ -102,6 +114,7 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(prepare_t
     check_write(file_.get() >= 0, path);
     return;
   }
+  remove_leftovers(target_);
   file_ = create_temporary(target_, path, temporary_);
   struct stat old {};
   if (::stat(target_.c_str(), &old) == 0 && ::fchmod(file_.get(), old.st_mode & 0777) != 0) {
@@ -139,18 +152,6 @@ void AtomicFile::commit() {
     sync_folder(target_.parent_path(), path_);
   }
   check_write(file_.close(), path_);
-}
-
-void remove_leftovers(const std::string& path) {
-  const fs::path target(path);
-  const std::string stem = hidden_stem(target);
-  std::error_code error;
-  const fs::path folder = target.parent_path().empty() ? "." : target.parent_path();
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (!names_temporary(it->path().filename().string(), stem)) continue;
-    const Descriptor file(open_file(it->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (file.get() >= 0 && lock_now(file.get())) ::unlink(it->path().c_str());
-  }
 }
 
 FileLock::FileLock(const std::string& path) {
@@ -196,7 +197,6 @@ void check_writable(const std::string& path) {
     check_write(::access(target.c_str(), W_OK) == 0, path);
     return;
   }
-  remove_leftovers(target.string());
   const AtomicFile probe(path);
 }
 

@@ -15,7 +15,7 @@ namespace retort {
 ///
 /// The temporary name holds 64 random bits and is created anew, never through a link, so that neither another run nor
 /// anybody who can write to the folder can have it first. Its writer holds a lock on it: one without is what a killed
-/// writer left, and remove_leftovers takes it away. Missing parent folders are created. Symbolic links are followed;
+/// writer left, and the next writer of the same file takes it away. Missing parent folders are created. Symbolic links are followed;
 /// what is neither a file nor a folder (/dev/stdout, a pipe) is written to directly.
 ///
 /// All throw Error naming the path and the system's reason (full disk, folder not writable).
@@ -41,9 +41,6 @@ class AtomicFile {
   Descriptor file_;
   bool synced_ = false;
 };
-
-/// Removes the temporary files of writers of `path` that are no more.
-void remove_leftovers(const std::string& path);
 
 /// Keeps other runs from the files of this one. The system lets go of the lock when the process ends, however it ends;
 /// where the file system knows no locks there is none. The lock's file, .NAME.lock beside `path`, goes with the lock; a

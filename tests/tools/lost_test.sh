@@ -14,8 +14,9 @@ begin() {
   local name=$1
   shift
   set -m
-  "$RETORT" "${net[@]}" --epochs 100000 --out $name.safetensors --log $name.jsonl "$@" 2>stderr &
+  "$RETORT" "${net[@]}" --epochs 100000 --out $name.safetensors --log $name.jsonl "$@" 2>$name.said &
   pid=$!
+  trap 'kill -KILL $pid 2>/dev/null || true; rm -rf "$scratch"' EXIT
   set +m
   for ((i = 0; i < 4000; ++i)); do
     [[ -f $name.jsonl && $(wc -l <$name.jsonl) -ge 3 ]] && return
@@ -81,7 +82,7 @@ for signal in HUP XCPU TERM; do
   begin signal-$signal
   finish $signal
   [[ $status == 130 ]] || fail "SIG$signal: status $status"
-  grep -q "stopped; continue with the same command and --resume" stderr || fail "SIG$signal: $(cat stderr)"
+  grep -q "stopped; continue with the same command and --resume" signal-$signal.said || fail "SIG$signal: $(cat signal-$signal.said)"
 done
 
 # Other labels, or other names, are another run's.
@@ -97,19 +98,19 @@ net[6]=data
 # Threads round sums in another order: that is said.
 begin threads
 finish TERM
-"$RETORT" "${net[@]}" --epochs 100000 --out threads.safetensors --resume --threads 2 2>stderr &
+"$RETORT" "${net[@]}" --epochs 100000 --out threads.safetensors --resume --threads 2 2>threads.said &
 pid=$!
 for ((i = 0; i < 4000; ++i)); do
-  grep -q "it ran with 1 threads and goes on with 2" stderr && break
+  grep -q "it ran with 1 threads and goes on with 2" threads.said && break
   sleep 0.005
 done
 finish TERM
-grep -q "it ran with 1 threads and goes on with 2" stderr || fail "another number of threads is not said"
+grep -q "it ran with 1 threads and goes on with 2" threads.said || fail "another number of threads is not said"
 
 # Numbers that are none: said, not measured.
 cp run.safetensors nan.safetensors
 printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(wc -c <nan.safetensors) - 4)) conv=notrunc status=none
-expect_error 1 "nan.safetensors: tensor layers.1.weight holds nan" eval --model nan.safetensors --data data
+expect_error 1 "nan.safetensors: tensor layers.1.bias holds nan" eval --model nan.safetensors --data data
 expect_error 1 "holds nan" predict --model nan.safetensors data/red/1.ppm
 
 # A name that the store's index cannot hold is refused before the teacher runs.

@@ -280,7 +280,8 @@ void say_if_threads_differ(const TrainingRun& run) {
                                      before, " gives the same bits"));
 }
 
-/// Continues the state that is there, or sees to it that it can't be taken for this run's.
+/// Continues the state that is there, or removes it where that was asked for. One of a finished run stays until this
+/// run's first checkpoint takes its place.
 void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
   const bool quiet = run.options.common.quiet;
   const std::string state = run.files.state();
@@ -293,7 +294,6 @@ void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
     return;
   }
   if (run.resume == Resume::demanded) say(quiet, text(state, ": not there; starting from the beginning"));
-  if (there && run.resume == Resume::on_demand) refuse_unfinished(state);
   if (run.resume == Resume::never || run.resume == Resume::restart) std::filesystem::remove(state);
 }
 
@@ -398,6 +398,8 @@ TrainingOutcome run_training(const TrainingRun& run) {
   const FileLock lock(run.files.model);
   for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), report})
     if (!file.empty()) check_writable(file);
+  if (run.resume == Resume::on_demand && std::filesystem::exists(run.files.state()))
+    refuse_unfinished(run.files.state());
   const ModelSpec spec = describe(run);
   const std::unique_ptr<Network> network = start_network(run, spec);
   say_normalisation(run, spec);
