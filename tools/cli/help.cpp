@@ -222,7 +222,8 @@ std::string help_of(CLI::App& app, const std::vector<std::string>& words) {
     command = found.front();
   }
   // App::help would speak of the command that was chosen, which is help itself.
-  return command->get_formatter()->make_help(command, command == &app ? "" : above, CLI::AppFormatMode::Normal);
+  return command->get_formatter()->make_help(command, command == &app ? above : above + " " + command->get_name(),
+                                             CLI::AppFormatMode::Normal);
 }
 
 }  // namespace retort
