@@ -202,7 +202,7 @@ DataReading complete(const SplitOpeners& parts, const DatasetOptions& options) {
   reading.path = options.path;
   if (parts.train && !reading.train) reading.train.emplace();
   if (parts.test && !reading.test) reading.test.emplace();
-  if (parts.val || !parts.train || options.val_split == 0) return reading;
+  if (parts.val || !parts.train || options.val_split == 0 || options.whole) return reading;
   reading.val_split = options.val_split;
   reading.val.emplace(reading.train->folder);
   if (!reading.train->samples) return reading;

@@ -23,13 +23,14 @@ bool wanted(const DatasetOptions& options, const std::string& name) {
 
 FolderListing list_part(const fs::path& folder, const DatasetOptions& options) {
   FolderListing listing = list_folder(folder);
-  const auto hole =
-      std::ranges::find_if(listing.empty_folders, [&](const auto& name) { return wanted(options, name); });
-  const std::string unread = listing.passed.unread_kinds();
-  check(hole == listing.empty_folders.end() || !listing.labelled(), (folder / *hole).string(),
-        ": a class folder without images, expected ", picture_kinds(), " files",
-        unread.empty() ? "" : text(" (", folder.string(), " holds ", unread, ", which this build does not read)"),
-        "; add some, remove the folder, or name the classes to use with --classes");
+  for (const std::string& name : listing.empty_folders) {
+    if (!listing.labelled() || !wanted(options, name)) continue;
+    const std::string unread = listing.passed.unread_kinds();
+    throw Error(
+        text((folder / name).string(), ": a class folder without images, expected ", picture_kinds(), " files",
+             unread.empty() ? "" : text(" (", folder.string(), " holds ", unread, ", which this build does not read)"),
+             "; add some, remove the folder, or name the classes to use with --classes"));
+  }
   return listing;
 }
 

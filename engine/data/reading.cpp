@@ -118,7 +118,8 @@ std::string describe(const DataReading& reading) {
   else
     line += text(counted(static_cast<std::int64_t>(reading.classes.size()), "class", "classes"), " (",
                  listed(reading.classes, kListedClasses), ")");
-  if (reading.train) line += text("; ", place(*reading.train), pictures(*reading.train), " to train on");
+  const bool parts = reading.val || reading.test;
+  if (reading.train) line += text("; ", place(*reading.train), pictures(*reading.train), parts ? " to train on" : "");
   if (reading.val) line += text("; ", place(*reading.val), pictures(*reading.val), " to validate");
   if (reading.val && reading.val_split) line += text(", chosen by name (--val-split ", *reading.val_split, ")");
   if (reading.test) line += text("; ", place(*reading.test), pictures(*reading.test), " to test, which choose nothing");

@@ -182,7 +182,7 @@ TEST_CASE("what is passed over is counted, by reason") {
         "2 .heic and 1 .tiff, which this build does not read: convert them to JPEG or PNG; "
         "1 picture beside the class folders, of no class (loose.ppm); 1 hidden picture (._000.ppm); "
         "1 file that is no picture (.txt)");
-  CHECK(describe(reading) == scratch / "data: 2 classes (cat, dog); 4 pictures to train on");
+  CHECK(describe(reading) == scratch / "data: 2 classes (cat, dog); 4 pictures");
 
   put_class(scratch, "parts/train/cat", 2);
   put_class(scratch, "parts/train/dog", 2);

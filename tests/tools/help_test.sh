@@ -35,23 +35,24 @@ commands=$(sed -n '/Subcommands/,$p' program | sed -nE 's/^  ([a-z]+) .*/\1/p')
 flags=0
 for command in $commands "bench conv" "bench gemm" "bench step"; do
   expect 0 $command --help
-  sed -n "/^.SS retort ${command}\$/,/^.SS /p" retort.1 | sed 's/\\-/-/g' >section
+  section=$(sed -n "/^.SS retort ${command}\$/,/^.SS /p" retort.1 | sed 's/\\-/-/g')
   bash_words=$(sed -n "s/^    ' $command') words='\(.*\)' ;;/\1/p" completions.bash)
-  sed -n "/^    ' $command')\$/,/;;/p" completions.zsh >zsh_section
-  condition=$(sed -E 's/([a-z_]+)/__fish_seen_subcommand_from \1/g; s/ __/; and __/2' <<<"$command")
-  grep -F -- "-n '$condition'" completions.fish >fish_section || fail "no fish completions of $command"
+  zsh_section=$(sed -n "/^    ' $command')\$/,/;;/p" completions.zsh | tr '()' '[]' | tr -d '\\')
+  condition="__fish_seen_subcommand_from ${command/ /; and __fish_seen_subcommand_from }"
+  fish_section=$(grep -F -- "-n '$condition'" completions.fish) || fail "no fish completions of $command"
   while read -r flag default; do
     flags=$((flags + 1))
     [[ " $bash_words " == *" $flag "* ]] || fail "bash does not complete $command $flag"
-    grep -qF "'$flag:" zsh_section || fail "zsh does not complete $command $flag"
-    grep -qE -- " -l ${flag#--}( |$)" fish_section || fail "fish does not complete $command $flag"
-    grep -qE -- "^\.B (.*, )?$flag(,|$)" section || fail "the man page has no $command $flag"
+    # The line of each that speaks of the flag.
+    zsh_line=${zsh_section#*"'$flag:"} fish_line=${fish_section#*" -l ${flag#--} "} man_lines=${section#*"$flag"$'\n'}
+    [[ $zsh_line != "$zsh_section" ]] || fail "zsh does not complete $command $flag"
+    [[ $fish_line != "$fish_section" ]] || fail "fish does not complete $command $flag"
+    [[ $man_lines != "$section" || $section == *"$flag, -"* ]] || fail "the man page has no $command $flag"
     [[ -z $default ]] && continue
-    sed 's/\\//g' zsh_section | grep -F "'$flag:" | grep -qF "(default: ${default//[][]/}" ||
-      sed 's/\\//g' zsh_section | grep -F "'$flag:" | tr '()' '[]' | grep -qF "[default: $default]" || fail "zsh: $command $flag without its default $default"
-    grep -A1 -E -- "^\.B (.*, )?$flag(,|$)" section | grep -qF "(default: $default)" || fail "man page: $command $flag without its default $default"
-    grep -E -- " -l ${flag#--}( |$)" fish_section | grep -qF "(default: $default)" || fail "fish: $command $flag without its default $default"
-  done < <(grep -oE -- '^ +(-[a-z],)?--[a-z0-9-]+( [A-Z:{}a-z]*)?(=[^ ]+)?' stdout | sed -E 's/^ +(-[a-z],)?//; s/ [A-Z:]+(=| |$)/ \1/; s/=/ /; s/ +/ /g' | sort -u)
+    [[ ${zsh_line%%$'\n'*} == *"[default\: $default]"* || ${zsh_line%%$'\n'*} == *"[default: $default]"* ]] || fail "zsh: $command $flag without its default $default"
+    [[ ${man_lines%%$'\n.'*} == *"(default: $default)"* ]] || fail "man page: $command $flag without its default $default"
+    [[ ${fish_line%%$'\n'*} == *"(default: $default)"* ]] || fail "fish: $command $flag without its default $default"
+  done < <(grep -oE -- '^ +(-[a-z],)?--[a-z0-9-]+( [A-Z]+(:\{[^}]*\})?)?(=[^ ]+)?' stdout | sed -E 's/^ +(-[a-z],)?//; s/ [A-Z]+(:\{[^}]*\})?(=|$)/ \2/; s/=/ /; s/ +/ /g' | sort -u)
 done
 ((flags > 250)) || fail "only $flags flags were looked at"
 

@@ -221,7 +221,9 @@ std::string help_of(CLI::App& app, const std::vector<std::string>& words) {
     if (command != &app) above += " " + command->get_name();
     command = found.front();
   }
-  return command->help(command == &app ? "" : above);
+  // App::help would speak of the command that was chosen, which is help itself.
+  return command->get_formatter()->make_help(command, command == &app ? above : above + " " + command->get_name(),
+                                             CLI::AppFormatMode::Normal);
 }
 
 }  // namespace retort

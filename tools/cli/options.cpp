@@ -9,6 +9,7 @@
 #include "kernels/memory.h"
 #include "kernels/threads.h"
 #include "models/checkpoint.h"
+#include "tools/cli/at_work.h"
 #include "tools/cli/progress.h"
 
 namespace retort {
@@ -79,8 +80,8 @@ void say_reading(const DataReading& reading, bool quiet) {
   static std::set<std::string> said;
   const std::string line = "data: " + describe(reading);
   if (!said.insert(line).second) return;
-  say(quiet, line);
-  if (!reading.passed_over.empty()) say(quiet, "passed over: " + reading.passed_over.sentence());
+  say_at_work(quiet, line);
+  if (!reading.passed_over.empty()) say_at_work(quiet, "passed over: " + reading.passed_over.sentence());
 }
 
 }  // namespace

@@ -9,6 +9,10 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <utility>
+#include <vector>
+
+#include "tools/cli/at_work.h"
 
 #include "tools/cli/visible.h"
 
@@ -31,6 +35,12 @@ std::string duration(double seconds) {
   else
     std::snprintf(text, sizeof text, "%lld:%02lld", total / 60, total % 60);
   return text;
+}
+
+std::vector<std::string> waiting_lines;
+
+void say_waiting() {
+  for (const std::string& line : std::exchange(waiting_lines, {})) std::cerr << line << std::endl;
 }
 
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets this");
@@ -84,11 +94,18 @@ std::string duration_words(double seconds) {
   return std::to_string(hours) + " h " + std::to_string(minutes % 60) + " min";
 }
 
+void say_at_work(bool quiet, const std::string& line) {
+  if (!quiet) waiting_lines.push_back(line);
+}
+
 void say(bool quiet, const std::string& line) {
-  if (!quiet) std::cerr << line << std::endl;
+  if (quiet) return;
+  say_waiting();
+  std::cerr << line << std::endl;
 }
 
 void catch_interrupts() {
+  say_waiting();
   struct sigaction action {};
   action.sa_handler = [](int) { interrupt_flag.store(true); };
   action.sa_flags = SA_RESTART | SA_RESETHAND;  // the default action is back for the second signal

@@ -11,6 +11,7 @@
 #include "engine/distill/teacher.h"
 #include "engine/io/json.h"
 #include "kernels/threads.h"
+#include "tools/cli/at_work.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
@@ -79,9 +80,9 @@ OpenedPart open_part(const Options& options) {
   OpenedPart all = open(data, Split::train, true);
   const Recognised seen = recognise_pictures(notes, *all.dataset);
   if (seen.found == 0) {
-    say(common.quiet, text("judged on all ", all.dataset->size(), " pictures",
-                           seen.remembered > 0 ? ", on none of which it was trained"
-                                               : "; whether it was trained on them its file does not say"));
+    say_at_work(common.quiet, text("judged on all ", all.dataset->size(), " pictures",
+                                   seen.remembered > 0 ? ", on none of which it was trained"
+                                                       : "; whether it was trained on them its file does not say"));
     return all;
   }
   DataOptions held = data;
@@ -90,12 +91,13 @@ OpenedPart open_part(const Options& options) {
     held.val_split = std::stod(notes.at(kValSplitNote));
   OpenedPart part = open(held, Split::val, false);
   const std::int64_t leaked = recognise_pictures(notes, *part.dataset).found;
-  say(common.quiet, text("judged on the ", part.dataset->size(), " of ", all.dataset->size(), " pictures held out: ",
-                         options.model, " was trained on the others (--val-split ", held.val_split, ")"));
+  say_at_work(common.quiet, text("judged on the ", part.dataset->size(), " of ", all.dataset->size(),
+                                 " pictures held out: ", options.model, " was trained on the others (--val-split ",
+                                 held.val_split, ")"));
   if (leaked > 0)
-    say(common.quiet, text("warning: it was trained on ", leaked,
-                           " of these at least: the folder has changed since; "
-                           "give pictures of their own to judge it by"));
+    say_at_work(common.quiet, text("warning: it was trained on ", leaked,
+                                   " of these at least: the folder has changed since; "
+                                   "give pictures of their own to judge it by"));
   return part;
 }
 
