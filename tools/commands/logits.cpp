@@ -65,7 +65,10 @@ void run_logits(const LogitsOptions& options) {
   const auto dataset = open_data(options.data, options.common, options.data.split.value_or(Split::train),
                                  /*allow_unlabelled=*/true);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
-  for (Model& model : models) set_classes(options.map, model, options.model, dataset.get(), options.common.quiet);
+  for (Model& model : models) {
+    if (!options.data.mean.empty()) forget_advice(model, "--mean");
+    set_classes(options.map, model, options.model, dataset.get(), options.common.quiet);
+  }
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);
