@@ -11,6 +11,7 @@
 #include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "models/checkpoint.h"
+#include "models/graph/network.h"
 #include "models/head.h"
 #include "models/registry.h"
 
@@ -21,6 +22,8 @@ using Json = nlohmann::json;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr std::string_view kAuxiliary = "AuxLogits.";
+/// The graph's own last layer, which another of its classes' number may replace.
+constexpr std::int64_t kMaxHeadElements = 1 << 24;
 
 // ---- the spec as metadata: strings only, lists as JSON --------------------------------------------------------------
 
@@ -241,6 +244,15 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
   return report;
 }
 
+/// A graph that asks for more memory than its file has weights is none.
+void check_elements(const std::string& path, const ModelSpec& spec, const TensorFile& file) {
+  std::int64_t held = 0;
+  for (const auto& [name, tensor] : file.tensors) held += tensor.count();
+  const std::int64_t wanted = elements_of(graph_from_json(spec.graph, path));
+  check(wanted <= held + kMaxHeadElements, path, ": its graph has ", wanted, " weights where the file holds ", held,
+        ", expected all of them; save the model again");
+}
+
 }  // namespace
 
 Head head_of(Network& network) {
@@ -267,7 +279,10 @@ Model load_model(const std::string& path) {
   Model model;
   model.said = std::move(checkpoint.said);
   model.spec = to_spec(path, file);
-  check_holds(file, model.spec, path);
+  if (model.spec.architecture == kGraph)
+    check_elements(path, model.spec, file);
+  else
+    check_holds(file, model.spec, path);
   model.network = make_network(model.spec, /*seed=*/0);
   copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
   model.hash = file_hash(checkpoint_file(path));

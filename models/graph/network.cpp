@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
-#include <optional>
 
 #include "engine/core/tape.h"
 #include "engine/ops/activation.h"
@@ -277,6 +275,19 @@ std::vector<std::string> graph_ops() {
   std::vector<std::string> words;
   for (const OpRow& row : op_rows()) words.emplace_back(row.word);
   return words;
+}
+
+std::int64_t elements_of(const GraphSpec& spec) {
+  double all = 0;
+  for (const GraphNode& node : spec.nodes) {
+    double count = 0;
+    if (node.op == "conv")
+      count = node.number("in") * node.number("out") * node.number("r") * node.number("s") / node.number("groups", 1);
+    if (node.op == "linear") count = node.number("in") * node.number("out");
+    if (node.op == "batch_norm" || node.op == "channel_affine") count = node.number("channels");
+    all += count > 0 ? count : 0;
+  }
+  return static_cast<std::int64_t>(std::min(all, 0x1p40));
 }
 
 std::int64_t classes_of(const GraphSpec& spec) { return head_node(spec).integer("out", 1, kMaxGraphExtent); }

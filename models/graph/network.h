@@ -36,6 +36,8 @@ class GraphNetwork : public Network {
 /// The ops of nodes, for messages.
 std::vector<std::string> graph_ops();
 
+/// Elements of all filters and matrices, at most 2^40.
+std::int64_t elements_of(const GraphSpec& spec);
 /// Gives the layer that makes the logits so many outputs. Throws Error where the last layer with weights is no conv or
 /// linear.
 void set_classes(GraphSpec& spec, std::int64_t classes);

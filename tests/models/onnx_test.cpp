@@ -230,6 +230,17 @@ TEST_CASE("onnx: thousands of damaged files are read or refused in one line") {
   CHECK(refused > 1000);
 }
 
+TEST_CASE("graph: one of more weights than its file is refused before they are allocated") {
+  const Scratch scratch;
+  const Model model = load_model(scratch.write("model.onnx", small_model().file()));
+  ModelSpec spec = model.spec;
+  spec.graph = R"({"nodes": [{"name": "a", "op": "linear", "inputs": [0], )"
+               R"("attributes": {"in": [1000000], "out": [2000]}}]})";
+  save_model(scratch / "large.safetensors", *model.network, spec);
+  CHECK(says(error_message([&] { load_model(scratch / "large.safetensors"); }),
+             "its graph has 2000000000 weights where the file holds"));
+}
+
 TEST_CASE("graph: metadata that are no graph are refused") {
   const Scratch scratch;
   Model model = load_model(scratch.write("model.onnx", small_model().file()));

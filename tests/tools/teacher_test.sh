@@ -32,7 +32,10 @@ pixels=(--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5)
 expect 0 predict --model tiny.onnx --class-names names.txt data/warm/0.ppm --top 1 "${pixels[@]}"
 grep -qE '^data/warm/0.ppm  red ' stdout || fail "the teacher does not see red"
 grep -qF 'tiny.onnx: its last op, Softmax, is left out' stderr || fail "the softmax is left out in silence"
+! grep -qF 'does not' stderr || fail "what the flags say is said to be missing"
+expect 0 predict --model tiny.onnx data/warm/0.ppm --top 1
 grep -qF 'tiny.onnx: does not say how it takes pixels' stderr || fail "the pixels are taken in silence"
+grep -qF 'tiny.onnx: does not name its classes: they are 0 to 3' stderr || fail "the classes are numbered in silence"
 expect 0 eval --model tiny.onnx --class-names names.txt --class-map map.csv --data data --split train "${pixels[@]}" --json
 expect_json accuracy 1.0
 expect 0 summary --model tiny.onnx --quiet

@@ -171,7 +171,7 @@ Model open_model(const std::string& model, const std::string& weights, const Dat
   check(std::filesystem::exists(checkpoint_file(model)), model, ": neither a model file nor an architecture; ",
         path ? "check the path" : no_architecture(model));
   Model loaded = load_model(model);
-  for (const std::string& line : loaded.said) say(common.quiet, line);
+  if (!data.mean.empty()) forget_advice(loaded, "--mean");
   loaded.spec.preprocessing = preprocessing_for(data, loaded.spec.preprocessing);
   const bool labelled = dataset && dataset->labelled();
   set_classes(classes, loaded, model, dataset, common.quiet);

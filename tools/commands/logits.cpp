@@ -74,7 +74,10 @@ void run_logits(const LogitsOptions& options) {
                                  /*allow_unlabelled=*/true);
   for (std::int64_t i = 0; i < dataset->size(); ++i) check_storable({dataset->name(i)}, options.out);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
-  for (Model& model : models) set_classes(options.map, model, options.model, dataset.get(), options.common.quiet);
+  for (Model& model : models) {
+    if (!options.data.mean.empty()) forget_advice(model, "--mean");
+    set_classes(options.map, model, options.model, dataset.get(), options.common.quiet);
+  }
   if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);

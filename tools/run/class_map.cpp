@@ -43,8 +43,14 @@ std::optional<ClassMap> class_map_of(const ClassMapOptions& options) {
   return read_class_map(options.path, !options.no_prior);
 }
 
+void forget_advice(Model& model, const std::string& flag) {
+  std::erase_if(model.said, [&](const std::string& line) { return line.find(flag) != line.npos; });
+}
+
 void set_classes(const ClassMapOptions& options, Model& model, const std::string& file, const Dataset* dataset,
                  bool quiet) {
+  if (!options.names.empty()) forget_advice(model, "--class-names");
+  for (const std::string& line : std::exchange(model.said, {})) say(quiet, line);
   if (!options.names.empty()) {
     std::vector<std::string> names = read_class_names(options.names);
     check(names.size() == model.spec.classes.size(), options.names, ": has ", names.size(), " names, and ", file,

@@ -31,9 +31,12 @@ void visit_flags(ClassMapOptions& o, Visitor&& flag) {
 /// The map that the flags ask for, if they do. Throws UsageError for --no-prior alone, and what read_class_map throws.
 std::optional<ClassMap> class_map_of(const ClassMapOptions& options);
 
-/// Gives a model the names that the flags name, then folds its classes into those of the dataset (or without labels
-/// into the map's own), and says so; `file` names the model. Throws Error for another number of names, one that is
-/// empty or stands twice, and what ClassFold throws.
+/// Drops what its reader would say of a flag that was given.
+void forget_advice(Model& model, const std::string& flag);
+
+/// Says what the model's reader took for granted. Gives a model the names that the flags name, then folds its classes
+/// into those of the dataset (or without labels into the map's own), and says so; `file` names the model. Throws Error
+/// for another number of names, one that is empty or stands twice, and what ClassFold throws.
 void set_classes(const ClassMapOptions& options, Model& model, const std::string& file, const Dataset* dataset,
                  bool quiet);
 

@@ -3,7 +3,6 @@
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "tools/cli/options.h"
-#include "tools/cli/progress.h"
 
 namespace retort {
 
@@ -13,7 +12,6 @@ std::vector<Model> load_teachers(const std::string& files, Device device) {
   if (names.empty()) throw UsageError(text("'", files, "' names no model file; give FILE or FILE,FILE"));
   for (const std::string& file : names) {
     models.push_back(load_model(file));
-    for (const std::string& line : models.back().said) say(false, line);
     to_device(*models.back().network, device);
     if (models.size() > 1) check_teacher_classes(models.back(), file, models.front().spec.classes);
   }
