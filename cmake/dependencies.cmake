@@ -122,6 +122,22 @@ if(NOT STB_INCLUDE_DIR)
   set(STB_INCLUDE_DIR ${stb_SOURCE_DIR})
 endif()
 
+# libwebp decodes WebP, where it is there.
+option(RETORT_WEBP "Read WebP pictures" ON)
+if(RETORT_WEBP)
+  find_path(WEBP_INCLUDE_DIR webp/decode.h)
+  set(suffixes ${CMAKE_FIND_LIBRARY_SUFFIXES})
+  if(RETORT_STATIC)
+    set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+  endif()
+  find_library(WEBP_LIBRARY webp)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES ${suffixes})
+  if(NOT WEBP_INCLUDE_DIR OR NOT WEBP_LIBRARY)
+    message(STATUS "libwebp is not installed (Debian and Ubuntu: libwebp-dev): no WebP pictures")
+    set(RETORT_WEBP OFF)
+  endif()
+endif()
+
 # CLI11 reads flags and config files.
 find_package(CLI11 QUIET)
 if(NOT CLI11_FOUND)

@@ -15,6 +15,11 @@ if(TARGET retort_zlib)  # fetched, so it is installed with us
 endif()
 
 install(TARGETS retort RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+set(share ${PROJECT_BINARY_DIR}/share)
+install(FILES ${share}/retort.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${share}/retort DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${share}/_retort DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES ${share}/retort.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 install(TARGETS ${libraries} EXPORT RetortTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY kernels engine models DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/retort
         FILES_MATCHING PATTERN "*.h")

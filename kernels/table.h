@@ -3,6 +3,7 @@
 // To try a kernel, copy a table, replace one entry and pass it on: nothing else is needed (see docs/adding-an-op.md).
 #pragma once
 
+#include "kernels/activation.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
 #include "kernels/dropout.h"
@@ -12,6 +13,7 @@
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
+#include "kernels/spatial.h"
 #include "kernels/types.h"
 
 namespace retort {
@@ -27,6 +29,8 @@ struct KernelTable {
   SoftmaxKernels softmax;
   LossKernels loss;
   OptimizerKernels optimizer;
+  ActivationKernels activation;
+  SpatialKernels spatial;
 };
 
 /// The table of a device for a dtype: cpu f32 and bf16 are the fast ones; reference f32 and f64, and cpu f64, are the

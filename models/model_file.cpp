@@ -10,6 +10,9 @@
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/layout.h"
+#include "models/checkpoint.h"
+#include "models/graph/network.h"
+#include "models/head.h"
 #include "models/registry.h"
 
 namespace retort {
@@ -19,12 +22,14 @@ using Json = nlohmann::json;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr std::string_view kAuxiliary = "AuxLogits.";
+/// The graph's own last layer, which another of its classes' number may replace.
+constexpr std::int64_t kMaxHeadElements = 1 << 24;
 
 // ---- the spec as metadata: strings only, lists as JSON --------------------------------------------------------------
 
 const std::set<std::string>& spec_keys() {
-  static const std::set<std::string> keys = {"format",   "architecture", "classes", "image_size",
-                                             "channels", "mean",         "std",     "auxiliary"};
+  static const std::set<std::string> keys = {"format", "architecture", "classes",   "image_size", "channels",
+                                             "mean",   "std",          "auxiliary", "graph",      "head"};
   return keys;
 }
 
@@ -37,6 +42,8 @@ Metadata to_metadata(const ModelSpec& spec) {
   metadata["format"] = "pt";  // what PyTorch's own loaders look for
   metadata["architecture"] = spec.architecture;
   // A class named by bytes that are no UTF-8 must not lose hours of training here.
+  if (!spec.graph.empty()) metadata["graph"] = spec.graph;
+  if (!spec.head.empty()) metadata["head"] = spec.head;
   metadata["classes"] = json_text(Json(spec.classes));
   metadata["image_size"] = std::to_string(spec.preprocessing.image_size);
   metadata["channels"] = std::to_string(spec.preprocessing.channels);
@@ -97,8 +104,10 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
   const MetadataReader reader(path, file.metadata);
   ModelSpec spec;
   spec.architecture = reader.string("architecture");
-  check(is_architecture(spec.architecture), path, ": its metadata names an unknown architecture, `",
-        spec.architecture.substr(0, 60), "`: save the model again");
+  if (spec.architecture == kGraph) spec.graph = reader.string("graph");
+  if (file.metadata.contains("head")) spec.head = reader.string("head");
+  check(is_architecture(spec.architecture) || spec.architecture == kGraph, path,
+        ": its metadata names an unknown architecture, `", spec.architecture.substr(0, 60), "`: save the model again");
   spec.classes =
       reader.list<std::string>("classes", "a JSON array of names", [](const Json& json) { return json.is_string(); });
   Preprocessing& preprocessing = spec.preprocessing;
@@ -119,10 +128,15 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
 
 // ---- tensors into a network -----------------------------------------------------------------------------------------
 
-/// The name of the layer that gives the logits: the last that a network visits.
-std::string head_name(const std::vector<Parameter*>& parameters) {
-  const std::string& last = parameters.back()->name;
-  return last.substr(0, last.rfind('.'));
+bool is_new_head(const std::string& name) { return name.starts_with(text(kHeadName, ".")); }
+
+/// The name of the layer that gives the logits, the last that a network visits; or of the one that did before a head
+/// was put in its place.
+std::string head_name(const std::vector<Parameter*>& parameters, const ModelSpec& spec = {}) {
+  auto last = parameters.rbegin();
+  if (!spec.head.empty())
+    last = std::find_if(last, parameters.rend(), [](const Parameter* p) { return !is_new_head(p->name); });
+  return (*last)->name.substr(0, (*last)->name.rfind('.'));
 }
 
 /// Renames the file's head to the network's, where it is called by another of the usual names.
@@ -155,6 +169,25 @@ std::string advice(const ModelSpec& spec, const std::string& tensor) {
   return "give the architecture that it was saved from";
 }
 
+/// Throws unless the file has about as many numbers as the network that it names: a few bytes must not make gigabytes.
+void check_holds(const TensorFile& file, const ModelSpec& spec, const std::string& path) {
+  constexpr double kSlack = 2, kFree = 1 << 20;  // a file of a smaller network is told which tensor differs
+  double numbers = 0;
+  for (const auto& [name, tensor] : file.tensors) numbers += static_cast<double>(tensor.count());
+  const double needed = least_parameters(spec);
+  check(needed <= kSlack * numbers + kFree, path, ": it names ", spec.architecture.substr(0, 60), ", whose ", needed,
+        " parameters or more it does not hold: save the model again");
+}
+
+/// A network with such weights gives numbers that look like an accuracy.
+void check_finite(const Parameter& parameter, const std::string& path) {
+  if (parameter.value.dtype() != DType::f32) return;
+  const std::span<const float> values = parameter.value.span<float>();
+  const auto bad = std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  check(bad == values.end(), path, ": tensor ", parameter.name, " holds ", bad == values.end() ? 0.0f : *bad,
+        ", and a network's numbers are finite: its training diverged, or the file is damaged; use another");
+}
+
 LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::string& path, TensorFile& file,
                         bool replace_head) {
   LoadReport report;
@@ -162,7 +195,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     check(said->second == spec.architecture, path, ": it holds a ", said->second, ", not a ", spec.architecture,
           ": use ", said->second);
   const std::vector<Parameter*> own = parameters(network);
-  const std::string head = head_name(own);
+  const std::string head = head_name(own, spec);
   rename_head(file, path, head, report);
 
   const auto has_auxiliary = [](const auto& names) {
@@ -185,8 +218,9 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     const Tensor* tensor = file.find(name);
     if (!tensor) {
       // Files from before PyTorch 0.4.1 do not count batches, and nothing here reads the count.
-      const bool tolerated =
-          name.ends_with(".num_batches_tracked") || (name.starts_with(kAuxiliary) && !file_auxiliary);
+      const bool tolerated = name.ends_with(".num_batches_tracked") ||
+                             (name.starts_with(kAuxiliary) && !file_auxiliary) ||
+                             (replace_head && is_new_head(name) && !file.metadata.contains("head"));
       check(tolerated, path, ": tensor ", name, " of ", spec.architecture, " is missing: ", advice(spec, name));
       continue;
     }
@@ -197,7 +231,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
       fresh = true;
       if (replaced.insert(layer).second)
         report.lines.push_back(text(path, ": its head `", layer, "` has ", tensor->shape()[0], " classes, not ",
-                                    spec.classes.size(), ": it is replaced and starts from fresh weights"));
+                                    file_shape(*parameter)[0], ": it is replaced and starts from fresh weights"));
     }
     if (fresh) continue;
     try {
@@ -205,8 +239,18 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     } catch (const Error& error) {
       throw Error(text(path, ": tensor ", error.what()));
     }
+    check_finite(*parameter, path);
   }
   return report;
+}
+
+/// A graph that asks for more memory than its file has weights is none.
+void check_elements(const std::string& path, const ModelSpec& spec, const TensorFile& file) {
+  std::int64_t held = 0;
+  for (const auto& [name, tensor] : file.tensors) held += tensor.count();
+  const std::int64_t wanted = elements_of(graph_from_json(spec.graph, path));
+  check(wanted <= held + kMaxHeadElements, path, ": its graph has ", wanted, " weights where the file holds ", held,
+        ", expected all of them; save the model again");
 }
 
 }  // namespace
@@ -227,23 +271,33 @@ bool has_auxiliary_head(const TensorFile& file) {
                      [](const auto& entry) { return entry.first.starts_with(kAuxiliary); });
 }
 
+ModelSpec load_spec(const std::string& path) { return to_spec(path, read_checkpoint(path).file); }
+
 Model load_model(const std::string& path) {
-  TensorFile file = read_safetensors(path);
+  Checkpoint checkpoint = read_checkpoint(path);
+  TensorFile& file = checkpoint.file;
   Model model;
+  model.said = std::move(checkpoint.said);
   model.spec = to_spec(path, file);
+  if (model.spec.architecture == kGraph)
+    check_elements(path, model.spec, file);
+  else
+    check_holds(file, model.spec, path);
   model.network = make_network(model.spec, /*seed=*/0);
   copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
-  model.hash = file_hash(path);
+  model.hash = file_hash(checkpoint_file(path));
   return model;
 }
 
 LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head) {
-  TensorFile file = read_safetensors(path);
-  return copy_weights(network, spec, path, file, replace_head);
+  Checkpoint checkpoint = read_checkpoint(path);
+  LoadReport report = copy_weights(network, spec, path, checkpoint.file, replace_head);
+  report.lines.insert(report.lines.begin(), checkpoint.said.begin(), checkpoint.said.end());
+  return report;
 }
 
 std::optional<Preprocessing> saved_preprocessing(const std::string& path) {
-  const TensorFile file = read_safetensors(path);
+  const TensorFile file = read_checkpoint(path).file;
   for (const char* key : {"architecture", "classes", "image_size", "channels", "mean", "std"})
     if (!file.metadata.contains(key)) return std::nullopt;
   return to_spec(path, file).preprocessing;

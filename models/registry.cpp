@@ -5,7 +5,10 @@
 #include <optional>
 
 #include "engine/core/check.h"
+#include "engine/core/nearest.h"
 #include "models/cifar_resnet.h"
+#include "models/graph/network.h"
+#include "models/head.h"
 #include "models/inception_v3.h"
 #include "models/mlp.h"
 #include "models/resnet.h"
@@ -60,10 +63,14 @@ std::vector<Architecture> list_architectures() {
   return all;
 }
 
+const std::vector<Architecture>& all_architectures() {
+  static const std::vector<Architecture> all = list_architectures();
+  return all;
+}
+
 /// Null for an unknown name, and for an mlp.
 const Architecture* find_architecture(const std::string& name) {
-  static const std::vector<Architecture> all = list_architectures();
-  for (const Architecture& architecture : all)
+  for (const Architecture& architecture : all_architectures())
     if (architecture.name == name) return &architecture;
   return nullptr;
 }
@@ -88,16 +95,7 @@ std::optional<std::vector<std::int64_t>> parse_mlp(const std::string& name) {
   return widths;
 }
 
-[[noreturn]] void throw_unknown(const std::string& name) {
-  if (name.starts_with("mlp"))
-    throw UsageError(text(name,
-                          ": the hidden widths of an mlp are whole numbers joined by x: use mlp:800x800, or mlp: "
-                          "for one linear map"));
-  throw UsageError(
-      text(name,
-           ": unknown architecture: use vgg11|13|16|19[_bn], resnet18|34|50|101|152, "
-           "resnet8|14|20|32|44|56|110[_a], resnet8x4|32x4, vgg8, vgg13_cifar, inception_v3 or mlp:800x800"));
-}
+[[noreturn]] void throw_unknown(const std::string& name) { throw UsageError(no_architecture(name)); }
 
 /// ImageNet's statistics; for other than three channels their average over the colours.
 void set_imagenet_statistics(Preprocessing& preprocessing) {
@@ -110,10 +108,52 @@ void set_imagenet_statistics(Preprocessing& preprocessing) {
 
 }  // namespace
 
+double least_parameters(const ModelSpec& spec) {
+  const auto classes = static_cast<double>(spec.classes.size());
+  const auto widths = parse_mlp(spec.architecture);
+  if (!widths) {
+    constexpr double kVgg = 128e6, kLeastFeatures = 64;  // of a head
+    return (spec.architecture.starts_with("vgg1") && find_architecture(spec.architecture)->input == Input::imagenet
+                ? kVgg
+                : 0) +
+           kLeastFeatures * classes;
+  }
+  double features = static_cast<double>(spec.preprocessing.image_size) *
+                    static_cast<double>(spec.preprocessing.image_size) *
+                    static_cast<double>(spec.preprocessing.channels);
+  double count = 0;
+  for (const std::int64_t width : *widths) {
+    count += (features + 1) * static_cast<double>(width);
+    features = static_cast<double>(width);
+  }
+  return count + (features + 1) * classes;
+}
+
+std::vector<std::string> architecture_names() {
+  std::vector<std::string> names;
+  for (const Architecture& architecture : all_architectures()) names.push_back(architecture.name);
+  return names;
+}
+
+std::string no_architecture(const std::string& name) {
+  if (name.starts_with("mlp"))
+    return text("'", name,
+                "' is no architecture: the hidden widths of an mlp are whole numbers joined by x: use mlp:800x800, or "
+                "mlp: for one linear map");
+  const std::string near = did_you_mean(name, architecture_names());
+  return text("'", name, "' is no architecture", near.empty() ? "." : near,
+              " There are vgg11|13|16|19[_bn], resnet18|34|50|101|152, resnet8|14|20|32|44|56|110[_a], resnet8x4|32x4, "
+              "vgg8, vgg13_cifar, inception_v3 and mlp:800x800");
+}
+
 bool is_architecture(const std::string& name) { return find_architecture(name) || parse_mlp(name); }
 
 Preprocessing default_preprocessing(const std::string& name, std::int64_t native_size, std::int64_t native_channels) {
   Preprocessing preprocessing;
+  if (name == kGraph) {
+    set_imagenet_statistics(preprocessing);
+    return preprocessing;
+  }
   if (const Architecture* architecture = find_architecture(name)) {
     preprocessing.channels = 3;
     set_imagenet_statistics(preprocessing);
@@ -134,19 +174,42 @@ Preprocessing default_preprocessing(const std::string& name, std::int64_t native
   return preprocessing;
 }
 
+namespace {
+
+/// The network of a spec whose last layer has the head's first width, and the head behind it.
+std::unique_ptr<Network> make_headed(const ModelSpec& spec, std::uint64_t seed) {
+  const std::vector<HeadLayer> layers = parse_head(spec.head);
+  if (spec.auxiliary) throw UsageError("--head: does not go with --aux, whose classes it lacks; leave one of them out");
+  check(!spec.classes.empty(), spec.architecture, ": a network needs one class or more: name the classes");
+  ModelSpec body = spec;
+  body.head.clear();
+  body.classes.assign(static_cast<std::size_t>(layers[0].width), "");
+  Random random = Random::of(seed, "head");
+  return std::make_unique<HeadedNetwork>(make_network(body, seed), layers,
+                                         static_cast<std::int64_t>(spec.classes.size()), random);
+}
+
+}  // namespace
+
 std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed) {
+  if (!spec.head.empty()) return make_headed(spec, seed);
   const std::string& name = spec.architecture;
   const auto classes = static_cast<std::int64_t>(spec.classes.size());
   const std::int64_t size = spec.preprocessing.image_size, channels = spec.preprocessing.channels;
   const Architecture* architecture = find_architecture(name);
   const auto widths = parse_mlp(name);
-  if (!architecture && !widths) throw_unknown(name);
+  if (!architecture && !widths && name != kGraph) throw_unknown(name);
   if (spec.auxiliary && name != "inception_v3")
     throw UsageError(text(name, ": only inception_v3 has an auxiliary head: leave it out"));
   check(classes > 0, name, ": a network needs one class or more: name the classes");
   check(size > 0, name, ": the images have no size of their own: give --image-size");
 
   Random random = Random::of(seed, "weights");
+  if (name == kGraph) {
+    GraphSpec graph = graph_from_json(spec.graph, name);
+    set_classes(graph, classes);
+    return std::make_unique<GraphNetwork>(std::move(graph), random);
+  }
   if (widths) return std::make_unique<Mlp>(Shape{size, size, channels}, *widths, classes, random);
   auto network = architecture->make(channels, classes, spec.auxiliary, random);
   if (size < network->min_image_size())

@@ -17,23 +17,36 @@ namespace retort {
 /// The greatest image size that a flag or a model file may ask for.
 inline constexpr std::int64_t kMaxImageSize = 1 << 15;
 
+/// The architecture of networks whose nodes stand in their file.
+inline constexpr const char* kGraph = "graph";
+
 /// All that is needed to build a network; stored in a model file's metadata.
 struct ModelSpec {
-  std::string architecture;          ///< "resnet50", "mlp:800x800", ...
+  std::string architecture;          ///< "resnet50", "mlp:800x800", ..., or kGraph
+  std::string graph;                 ///< of a kGraph: its nodes (models/graph/spec.h)
+  std::string head;                  ///< layers in place of the last one (models/head.h); may be empty
   std::vector<std::string> classes;  ///< names in logit order
   Preprocessing preprocessing;
   bool auxiliary = false;                    ///< InceptionV3's auxiliary head
   std::map<std::string, std::string> notes;  ///< further metadata: temperature, lambda, teacher hash
 };
 
-/// True for a name that make_network knows. (A file path is not one.)
+/// True for a name that make_network knows by itself: neither a file's path nor kGraph.
 bool is_architecture(const std::string& name);
+/// All but the mlps, whose names are made of widths.
+std::vector<std::string> architecture_names();
+/// What is said of a name that is none: the nearest one, and the list.
+std::string no_architecture(const std::string& name);
 /// The network's own input. Size: 299 for inception_v3, 224 for vgg and resnet, the data's for CIFAR forms (32 where
 /// native_size is 0) and for an mlp (0 where it is 0: make_network refuses that). Mean and std: 0.5 for inception_v3,
 /// ImageNet's otherwise. An mlp keeps the data's channels, others take 3. Throws UsageError as make_network does.
 Preprocessing default_preprocessing(const std::string& architecture, std::int64_t native_size,
                                     std::int64_t native_channels);
-/// Builds the network with fresh weights drawn from seed. Throws UsageError for an unknown architecture (naming the
+/// A lower bound on the number of a network's parameters, for what must not be built before a file is known to hold it:
+/// exact for an mlp, whose name may ask for any size, VGG's large layers, and a head's least for all.
+double least_parameters(const ModelSpec& spec);
+/// Builds the network with fresh weights drawn from seed; of a kGraph, the last layer gives as many values as there are
+/// classes. Throws UsageError for an unknown architecture (naming the
 /// known ones) and for an auxiliary head elsewhere than in inception_v3; Error for an image too small, and without
 /// classes.
 std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed);
@@ -41,7 +54,8 @@ std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed)
 struct Model {
   ModelSpec spec;
   std::unique_ptr<Network> network;
-  std::string hash;  ///< of the file's content; empty if not from a file
+  std::string hash;               ///< of the file's content; empty if not from a file
+  std::vector<std::string> said;  ///< what its reader took for granted, a line each
 };
 
 /// What loading weights did beyond copying; printed as "said" lines.
@@ -52,6 +66,8 @@ struct LoadReport {
 /// Loads a model file with its metadata. Throws Error: no metadata (says to use --model ARCH --weights FILE), a missing
 /// or unexpected tensor, a shape that differs (name, found, expected).
 Model load_model(const std::string& path);
+/// What a file says of its network, without building it; throws as load_model does.
+ModelSpec load_spec(const std::string& path);
 /// Copies the file's tensors into a network. Tolerates: num_batches_tracked missing; a head named linear, classifier or
 /// fc (said); with replace_head a head of another class count keeps its fresh weights (said); a file with or without
 /// AuxLogits (said). Throws Error: a file whose metadata names another architecture, and else as load_model.

@@ -3,7 +3,7 @@
 #   tools/install_dependencies.sh [--checks]     --checks: also what tools/test.sh and tools/check.sh read the sources with
 set -euo pipefail
 
-packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev doctest-dev
+packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev libwebp-dev doctest-dev
   libboost-context-dev)
 case ${1:-} in
   "") ;;

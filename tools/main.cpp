@@ -1,5 +1,8 @@
 // The program `retort`: its commands, its exit status, and the one line that an error is.
+#include <poll.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -12,8 +15,11 @@
 #include <vector>
 
 #include "engine/core/check.h"
+#include "tools/cli/command_line.h"
 #include "tools/cli/config.h"
+#include "tools/cli/help.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 
 namespace retort {
@@ -33,7 +39,7 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
   std::string message = error.what();
   // A mistyped flag is the reason why a required one is missing: name that.
   if (const std::vector<std::string> unknown = app.remaining(/*recurse=*/true); !unknown.empty())
-    return unknown.front() + ": unknown argument";
+    return unknown.front() + ": unknown argument" + meant(app, unknown.front());
   const std::string convert = "Could not convert: ";
   if (message.starts_with(convert)) {
     message.erase(0, convert.size());
@@ -48,19 +54,29 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
 
 int report(const std::string& who, std::string message, int status) {
   std::replace(message.begin(), message.end(), '\n', ' ');
-  std::cerr << who << ": " << message << std::endl;
+  std::cerr << who << ": " << shortened(message) << std::endl;
   return status;
 }
 
-/// The status of a command that is done. A full disk or a closed pipe behind stdout must not look like success.
+/// Whoever read stdout has gone, as `head` does when it has seen enough.
+bool reader_gone() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
+/// The status of a command that is done. A full disk behind stdout must not look like success; nor does a closed pipe,
+/// but that is no news to anybody.
 int written() {
   if (std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return kDone;
+  if (reader_gone()) return kFailed;
   return report("retort", "stdout: cannot write; check the disk or the pipe", kFailed);
 }
 
 int run(int argc, char** argv) {
+  note_command_line(argc, argv);
   // A closed pipe then fails the write, and a command that writes to it cleans up after itself.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // so does a file that may not grow further
   CLI::App app("Knowledge distillation: train a teacher, save its logits, distil them into a student.", "retort");
   app.set_version_flag("--version", "retort " RETORT_VERSION);
   app.require_subcommand(0, 1);
@@ -104,4 +120,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace retort
 
-int main(int argc, char** argv) { return retort::run(argc, argv); }
+int main(int argc, char** argv) {
+  const retort::VisibleOutput visible;
+  return retort::run(argc, argv);
+}

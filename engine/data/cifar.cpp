@@ -92,10 +92,14 @@ std::optional<SplitOpeners> recognise_cifar(const std::string& folder) {
     if (name.starts_with("data_batch_") && name.find(".bin.") != std::string::npos) packed.push_back(path);
   }
   std::ranges::sort(batches);
-  if (!batches.empty() || !test_batch.empty())
-    return SplitOpeners{part_of(folder, batches, kCifar10, "train"), part_of(folder, test_batch, kCifar10, "test")};
-  if (!train.empty() || !test.empty())
-    return SplitOpeners{part_of(folder, train, kCifar100, "train"), part_of(folder, test, kCifar100, "test")};
+  const auto parts = [&](const std::vector<std::string>& train_files, const std::vector<std::string>& test_files,
+                         const Form& form) {
+    SplitOpeners openers{part_of(folder, train_files, form, "train"), {}, part_of(folder, test_files, form, "test")};
+    openers.reading.form = "CIFAR's files";
+    return openers;
+  };
+  if (!batches.empty() || !test_batch.empty()) return parts(batches, test_batch, kCifar10);
+  if (!train.empty() || !test.empty()) return parts(train, test, kCifar100);
   check(packed.empty(), packed.empty() ? "" : *std::ranges::min_element(packed),
         ": is packed; unpack CIFAR's files to .bin first (xz -dk, or gunzip -k)");
   return std::nullopt;

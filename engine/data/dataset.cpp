@@ -19,16 +19,19 @@ namespace {
 
 using Indices = std::vector<std::int64_t>;
 
-/// One set after the other, of the same classes.
+/// Sets one after the other, of the same classes.
 class Joined final : public Dataset {
  public:
-  Joined(std::unique_ptr<Dataset> first, std::unique_ptr<Dataset> second)
-      : first_(std::move(first)), second_(std::move(second)) {
-    classes_ = first_->classes();
-    native_size_ = first_->native_size() == second_->native_size() ? first_->native_size() : 0;
-    native_channels_ = first_->native_channels();
+  explicit Joined(std::vector<std::unique_ptr<Dataset>> parts) : parts_(std::move(parts)) {
+    classes_ = parts_.front()->classes();
+    native_size_ = parts_.front()->native_size();
+    native_channels_ = parts_.front()->native_channels();
+    for (const auto& part : parts_) {
+      if (part->native_size() != native_size_) native_size_ = 0;
+      size_ += part->size();
+    }
   }
-  std::int64_t size() const override { return first_->size() + second_->size(); }
+  std::int64_t size() const override { return size_; }
   const std::string& name(std::int64_t index) const override { return part(index).name(index); }
   std::int64_t label(std::int64_t index) const override { return part(index).label(index); }
   Image load(std::int64_t index) const override { return part(index).load(index); }
@@ -38,11 +41,12 @@ class Joined final : public Dataset {
  private:
   /// The part that holds the sample; turns index into that part's own.
   const Dataset& part(std::int64_t& index) const {
-    if (index < first_->size()) return *first_;
-    index -= first_->size();
-    return *second_;
+    std::size_t p = 0;
+    for (; index >= parts_[p]->size(); ++p) index -= parts_[p]->size();
+    return *parts_[p];
   }
-  std::unique_ptr<Dataset> first_, second_;
+  std::vector<std::unique_ptr<Dataset>> parts_;
+  std::int64_t size_ = 0;
 };
 
 /// Some samples of a set, their labels renumbered.
@@ -60,6 +64,7 @@ class Subset final : public Dataset {
     for (std::int64_t i = 0; i < source_->size(); ++i)
       if (!labelled() || label_of_[source_->label(i)] >= 0) indices_.push_back(i);
   }
+  void set_reading(DataReading reading) { reading_ = std::make_shared<const DataReading>(std::move(reading)); }
   /// Keeps those of its samples whose positions are listed, in increasing order.
   void keep(const Indices& positions) {
     Indices kept;
@@ -154,7 +159,18 @@ std::string joined(const std::vector<std::string>& words) {
   return all;
 }
 
-void check_classes(const Dataset& source, const DatasetOptions& options) {
+/// Where a lone class folder looks like a set of its own.
+std::string advice(const DataReading& reading, const DatasetOptions& options) {
+  if (reading.nested.size() != 1 || reading.classes.size() != 1)
+    return "add class folders, or name more with --classes";
+  const auto& [name, folders] = *reading.nested.begin();
+  const std::string part = reading.train ? reading.train->folder : "";
+  return text("it holds folders itself (", joined(std::vector(folders.begin(), folders.begin() + 2)),
+              "...): if those are the classes, give --data ",
+              (std::filesystem::path(options.path) / part / name).string());
+}
+
+void check_classes(const Dataset& source, const DataReading& reading, const DatasetOptions& options) {
   check(options.classes.empty() || source.labelled(), options.path,
         ": its images have no labels, so --classes has nothing to choose from; leave it out");
   for (const std::string& name : source.classes())
@@ -168,7 +184,7 @@ void check_classes(const Dataset& source, const DatasetOptions& options) {
   const std::size_t classes = options.classes.empty() ? source.classes().size() : options.classes.size();
   check(!source.labelled() || classes >= 2, options.path, ": one class only ('",
         source.labelled() ? (options.classes.empty() ? source.classes() : options.classes)[0] : "",
-        "'), expected at least two; add class folders, or name more with --classes");
+        "'), expected at least two; ", advice(reading, options));
 }
 
 SplitOpeners recognise(const DatasetOptions& options) {
@@ -180,36 +196,76 @@ SplitOpeners recognise(const DatasetOptions& options) {
   return recognise_image_folder(options);
 }
 
-}  // namespace
+/// Adds what the options decide to what the folder holds.
+DataReading complete(const SplitOpeners& parts, const DatasetOptions& options) {
+  DataReading reading = parts.reading;
+  reading.path = options.path;
+  if (parts.train && !reading.train) reading.train.emplace();
+  if (parts.test && !reading.test) reading.test.emplace();
+  if (parts.val || !parts.train || options.val_split == 0 || options.whole) return reading;
+  reading.val_split = options.val_split;
+  reading.val.emplace(reading.train->folder);
+  if (!reading.train->samples) return reading;
+  std::int64_t held = 0;
+  for (const std::int64_t count : parts.train_counts) held += val_count(count, options.val_split);
+  reading.val->samples = held;
+  *reading.train->samples -= held;
+  return reading;
+}
 
-std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
+void check_options(const DatasetOptions& options) {
   if (!(options.val_split >= 0 && options.val_split < 1))
     throw UsageError(text("--val-split: ", options.val_split, " is not in [0, 1); choose a share such as 0.1"));
   if (options.limit < 0) throw UsageError(text("--limit: ", options.limit, " is negative; give a number of samples"));
+}
+
+std::unique_ptr<Dataset> open_whole(const SplitOpeners& parts, const DatasetOptions& options) {
+  std::vector<std::unique_ptr<Dataset>> opened;
+  for (const SplitOpeners::Open* open : {&parts.train, &parts.val, &parts.test})
+    if (*open) opened.push_back((*open)());
+  for (const auto& part : opened)
+    check(part->labelled() == opened.front()->labelled(), options.path,
+          ": one of its parts has class folders, the other none; sort both into class folders, or choose one part "
+          "with --split");
+  if (opened.size() == 1) return std::move(opened.front());
+  return std::make_unique<Joined>(std::move(opened));
+}
+
+std::unique_ptr<Dataset> open_part(const SplitOpeners& parts, const DatasetOptions& options) {
+  if (options.split == Split::test) {
+    check(static_cast<bool>(parts.test), options.path, ": has no test part; give it a folder test/, or choose --split ",
+          parts.val ? "val" : "val, a share of its own");
+    return parts.test();
+  }
+  if (options.split == Split::val && parts.val) return parts.val();
+  check(static_cast<bool>(parts.train), options.path, ": has a part for ", parts.val ? "validation" : "testing",
+        " but none for training; add the training part, or choose --split ", parts.val ? "val" : "test");
+  return parts.train();
+}
+
+}  // namespace
+
+DataReading read_dataset(const DatasetOptions& options) {
+  check_options(options);
+  return complete(recognise(options), options);
+}
+
+std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
+  check_options(options);
   const SplitOpeners parts = recognise(options);
-  const bool own_val = static_cast<bool>(parts.val);
   if (!options.cache.empty() && !parts.open_cache)
     throw UsageError(text("--cache: the images of ", options.path, " are decoded as they are; leave it out"));
-  check(options.whole || parts.train || options.split == Split::val, options.path,
-        ": has a part for validation but none for training; add the training part, or choose --split val");
-
-  std::unique_ptr<Dataset> source;
-  if (options.whole && parts.train && parts.val) {
-    auto train = parts.train(), val = parts.val();
-    check(train->labelled() == val->labelled(), options.path,
-          ": one of its parts has class folders, the other none; sort both into class folders, or neither");
-    source = std::make_unique<Joined>(std::move(train), std::move(val));
-  } else if (own_val && (options.split == Split::val || !parts.train)) {
-    source = parts.val();
-  } else {
-    source = parts.train();
-  }
+  std::unique_ptr<Dataset> source = options.whole ? open_whole(parts, options) : open_part(parts, options);
   check(source->size() > 0, options.path, ": its files hold no samples; give it other files");
-  check_classes(*source, options);
+  DataReading reading = complete(parts, options);
+  check_classes(*source, reading, options);
+  reading.classes = options.classes.empty() ? source->classes() : options.classes;
 
   auto subset = std::make_unique<Subset>(std::move(source), options.classes);
   check(subset->size() > 0, options.path, ": no samples of ", joined(options.classes), "; choose other --classes");
-  if (!options.whole && !own_val) apply_val_split(*subset, options.split, options.val_split);
+  subset->set_reading(std::move(reading));
+  if (!options.whole && options.split != Split::test && !parts.val)
+    apply_val_split(*subset, options.split, options.val_split);
   if (subset->size() == 0)
     throw NoSamples(text(options.path, ": no samples for validation; give it files of its own or raise --val-split"));
   apply_limit(*subset, options.limit);

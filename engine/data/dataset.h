@@ -9,10 +9,11 @@
 #include "engine/core/check.h"
 #include "engine/data/image.h"
 #include "engine/data/pixel_cache.h"
+#include "engine/data/reading.h"
 
 namespace retort {
 
-enum class Split : std::uint8_t { train, val };
+enum class Split : std::uint8_t { train, val, test };
 
 class Dataset {
  public:
@@ -25,7 +26,7 @@ class Dataset {
   virtual std::int64_t label(std::int64_t index) const = 0;
   /// Decodes one sample; safe from several threads. Throws Error naming the file.
   virtual Image load(std::int64_t index) const = 0;
-  /// The sample lies decoded in memory or in a mapped file: loading it is a copy, and cannot fail.
+  /// The sample lies decoded in memory or in a file: loading it is a copy, which fails only if that file is cut short.
   virtual bool decoded(std::int64_t) const { return false; }
   /// content_hash (engine/io/file.h) of the sample's stored bytes: the image file, or the pixels of a packed record.
   virtual std::string content_hash(std::int64_t index) const = 0;
@@ -39,8 +40,11 @@ class Dataset {
   std::int64_t native_size() const { return native_size_; }
   /// Channels where the format fixes them (1 for MNIST), else 3.
   std::int64_t native_channels() const { return native_channels_; }
+  /// How the set that open_dataset opened was made of its folder; null for others.
+  const std::shared_ptr<const DataReading>& reading() const { return reading_; }
 
  protected:
+  std::shared_ptr<const DataReading> reading_;
   std::vector<std::string> classes_;
   std::int64_t native_size_ = 0;
   std::int64_t native_channels_ = 3;
@@ -70,21 +74,25 @@ struct DatasetOptions {
 /// - MNIST's IDX files: {train,t10k}-{images-idx3,labels-idx1}-ubyte, raw or .gz, also spelled train-images.idx3-ubyte;
 ///   names train/00042 and test/00042.
 /// - CIFAR's binary files: data_batch_*.bin and test_batch.bin (10 classes), or train.bin and test.bin (100 fine ones).
-/// - A folder of classes, or of train/ with val/, validation/ or test/ that each hold the same class folders. Images of
-///   jpg, jpeg, png, bmp, ppm, pgm, gif in any case, at any depth; hidden and other files are ignored. With `whole`,
-///   two parts keep their folder in the names (train/cat/001.jpg).
+/// - A folder of classes, or of parts that each hold the same class folders: train (or training), val (valid,
+///   validation), test (testing), in any case. Images of jpg, jpeg, png, bmp, ppm, pgm, gif and, where the build has
+///   libwebp, webp in any case, at any depth; what else lies there is counted in the reading. With `whole`, the parts
+///   keep their folder in the names (train/cat/001.jpg).
 /// - A flat folder of images, where allow_unlabelled.
 ///
-/// Without a val part, val takes round(val_split * n) of a class's n samples (at least one and at most n - 1 where
-/// n >= 2), those whose names hash lowest: adding a class moves nothing.
+/// A test part chooses nothing: without a val part, val takes round(val_split * n) of a class's n training samples (at
+/// least one and at most n - 1 where n >= 2), those whose names hash lowest: adding a class moves nothing.
 ///
 /// The cache holds the images of all parts (of --classes, where given), so that one file serves every split and limit;
 /// it is opened, or made, once all else is right.
 ///
 /// Throws Error naming the path: missing, empty, one class only, a class folder without images, parts whose classes
-/// differ, class names that are not UTF-8, a .gz cut short, labels out of range, a class of --classes that is not
-/// there; what PixelCache throws. UsageError for a val_split outside [0, 1), a negative limit, a cache of MNIST's or
-/// CIFAR's files.
+/// differ, two folders for one part, a part that is not there, class names that are not UTF-8, a .gz cut short, labels
+/// out of range, a class of --classes that is not there; what PixelCache throws. UsageError for a val_split outside [0,
+/// 1), a negative limit, a cache of MNIST's or CIFAR's files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
+
+/// What open_dataset would make of the folder, without opening a part. Throws as it does.
+DataReading read_dataset(const DatasetOptions& options);
 
 }  // namespace retort

@@ -1,13 +1,22 @@
 // Decoding by stb_image, all but PNM.
+#include <algorithm>
 #include <climits>
 #include <cstring>
 #include <memory>
 
 #include "engine/core/check.h"
+#include "engine/data/bounded_memory.h"
+#include "engine/data/exif.h"
 #include "engine/data/image.h"
 #include "engine/data/image_check.h"
+#include "engine/data/indexed_bmp.h"
 #include "engine/data/pnm.h"
+#include "engine/data/webp.h"
 
+// stb_image reads some of its memory without having written it, and allocates what a file asks for.
+#define STBI_MALLOC(bytes) retort::decoder::allocate(bytes)
+#define STBI_REALLOC(memory, bytes) retort::decoder::reallocate(memory, bytes)
+#define STBI_FREE(memory) retort::decoder::release(memory)
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_NO_STDIO
@@ -64,24 +73,58 @@ using Decoded = std::unique_ptr<T, decltype([](T* samples) { stbi_image_free(sam
 
 enum class Form { jpeg, deep_png, other };
 
+/// What decoding a picture may take, beside the picture: a fixed part, and for each pixel what the greediest sound file
+/// needs (a progressive JPEG of four components: coefficients, planes and the result); never more than kMaxDecodeBytes.
+std::size_t budget_for(std::int64_t pixels) {
+  constexpr std::size_t kFixed = 16 << 20, kPerPixel = 32;
+  return std::min<std::size_t>(kFixed + kPerPixel * static_cast<std::size_t>(pixels), kMaxDecodeBytes);
+}
+
 Fault decode_by_stb(Bytes bytes, Form form, Image& image) {
   const int size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
+  decoder::budget() = {budget_for(0), false};
   if (!stbi_info_from_memory(bytes.data(), size, &width, &height, &channels))
     return text("a damaged header (", stbi_failure_reason(), ")");
   if (std::int64_t{width} * height > kLargestImage) return text(width, " x ", height, " pixels, more than 2^27");
+  decoder::budget() = {budget_for(std::int64_t{width} * height), false};
+  const auto damaged = [&]() -> Fault {
+    if (decoder::budget().exceeded)
+      return text(width, " x ", height, " pixels that take more than ", budget_for(std::int64_t{width} * height) >> 20,
+                  " MiB to decode");
+    return text("damaged content (", stbi_failure_reason(), ")");
+  };
   if (form == Form::deep_png) {
     const Decoded<stbi_us> samples(stbi_load_16_from_memory(bytes.data(), size, &width, &height, &channels, 0));
-    if (!samples) return text("damaged content (", stbi_failure_reason(), ")");
+    if (!samples) return damaged();
     image = from_deep(samples.get(), width, height, channels);
   } else {
     // stb_image converts a JPEG's colours with vectors only where it may write an alpha channel too; to the same bits.
     const int wanted = form == Form::jpeg && channels == 3 ? 4 : 0;
     const Decoded<stbi_uc> samples(stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, wanted));
-    if (!samples) return text("damaged content (", stbi_failure_reason(), ")");
+    if (!samples) return damaged();
     image = from_bytes(samples.get(), width, height, wanted == 0 ? channels : wanted);
   }
   return "";
+}
+
+/// Looks the indices up that an image's greys are.
+Fault look_up(Image& image, Bytes palette) {
+  for (std::size_t i = 0; i < image.pixels.size(); i += 3) {
+    const std::size_t colour = 3 * std::size_t{image.pixels[i]};
+    if (colour >= palette.size()) return text("a pixel of colour ", colour / 3, " where its palette has ",
+                                              palette.size() / 3);
+    std::memcpy(&image.pixels[i], &palette[colour], 3);
+  }
+  return "";
+}
+
+Fault decode_indexed_png(Bytes bytes, Image& image) {
+  std::vector<std::uint8_t> indexed, palette;
+  Fault fault = index_png(bytes, indexed, palette);
+  if (fault.empty()) fault = decode_by_stb(indexed, Form::other, image);
+  if (fault.empty() && image.channels != 3) fault = "a corrupt PNG";
+  return fault.empty() ? look_up(image, palette) : fault;
 }
 
 Fault decode(Bytes bytes, Image& image) {
@@ -94,15 +137,19 @@ Fault decode(Bytes bytes, Image& image) {
     form = Form::jpeg;
   } else if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) {
     fault = png_fault(bytes);
+    if (fault.empty() && bytes.size() > 25 && bytes[25] == 3) return decode_indexed_png(bytes, image);
     if (bytes.size() > 24 && bytes[24] == 16) form = Form::deep_png;
   } else if (starts_with(bytes, "BM")) {
     fault = bmp_fault(bytes);
+    if (fault.empty() && is_indexed_bmp(bytes)) return decode_indexed_bmp(bytes, image);
   } else if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a")) {
     fault = gif_fault(bytes);
   } else if (bytes.size() >= 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6') {
     return decode_pnm(bytes, image);
+  } else if (is_webp(bytes)) {
+    return decode_webp(bytes, image);
   } else {
-    return "no JPEG, PNG, BMP, PPM, PGM or GIF content";
+    return "no JPEG, PNG, BMP, PPM, PGM, GIF or WebP content";
   }
   return fault.empty() ? decode_by_stb(bytes, form, image) : fault;
 }
@@ -113,7 +160,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& file)
   Image image;
   const Fault fault = decode(bytes, image);
   check(fault.empty(), file, ": can't be decoded: ", fault, "; replace or remove the file, or pass --skip-bad");
-  return image;
+  return upright(std::move(image), exif_orientation(bytes));
 }
 
 }  // namespace retort

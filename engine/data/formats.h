@@ -15,9 +15,13 @@ namespace retort {
 /// part.
 struct SplitOpeners {
   using Open = std::function<std::unique_ptr<Dataset>()>;
-  Open train, val;
+  Open train, val, test;
   /// Puts a cache between all parts, open ones too, and their image files. Empty: no part has any.
   std::function<void(const PixelCacheHooks&)> open_cache = {};
+  /// Its parts' sizes are known for folders of images alone.
+  DataReading reading = {};
+  std::vector<std::int64_t> train_counts = {};  ///< of a folder's training part, by class
+  std::vector<std::string> images = {};         ///< of a folder's parts, each as the part's folder + its name
 };
 
 /// MNIST's IDX files; nothing if the folder holds none.

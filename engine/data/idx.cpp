@@ -89,8 +89,9 @@ SplitOpeners::Open find_part(const std::string& folder, const std::string& stem,
 }  // namespace
 
 std::optional<SplitOpeners> recognise_idx(const std::string& folder) {
-  SplitOpeners parts{find_part(folder, "train", "train"), find_part(folder, "t10k", "test")};
-  if (!parts.train && !parts.val) return std::nullopt;
+  SplitOpeners parts{find_part(folder, "train", "train"), {}, find_part(folder, "t10k", "test")};
+  if (!parts.train && !parts.test) return std::nullopt;
+  parts.reading.form = "MNIST's files";
   return parts;
 }
 

@@ -1,5 +1,6 @@
 #include "engine/data/image_check.h"
 
+#include <array>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -23,54 +24,7 @@ std::uint32_t little_endian(Bytes bytes, std::size_t at, int count) {
   return value;
 }
 
-/// Adds up the Huffman tables of a DHT segment: no table may name more than 256 symbols (ITU T.81, section B.2.4.2).
-bool sound_huffman_tables(Bytes tables) {
-  while (!tables.empty()) {
-    if (tables.size() < 17) return false;
-    std::size_t symbols = 0;
-    for (int length = 1; length <= 16; ++length) symbols += tables[length];
-    if (symbols > 256 || tables.size() < 17 + symbols) return false;
-    tables = tables.subspan(17 + symbols);
-  }
-  return true;
-}
-
 }  // namespace
-
-Fault jpeg_fault(Bytes bytes) {
-  bool adobe = false, tables = false;
-  std::uint32_t components = 0, adobe_transform = 0;
-  for (std::size_t at = 2;;) {
-    // On to the next marker: past a scan's entropy-coded data with its stuffed zeros and restart markers, past padding.
-    for (;; ++at) {
-      const void* const found = at < bytes.size() ? std::memchr(&bytes[at], 0xFF, bytes.size() - at) : nullptr;
-      if (found == nullptr) return "a truncated JPEG";
-      at = static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - bytes.data());
-      if (at + 1 >= bytes.size()) return "a truncated JPEG";
-      const std::uint8_t after = bytes[at + 1];
-      if (after != 0 && after != 0xFF && (after < 0xD0 || after > 0xD7)) break;
-    }
-    const std::uint8_t marker = bytes[at + 1];
-    if (marker == 0xD9) break;
-    if (at + 4 > bytes.size()) return "a truncated JPEG";
-    const std::size_t length = big_endian(bytes, at + 2, 2), end = at + 2 + length;
-    if (length < 2 || end > bytes.size()) return "a truncated JPEG";
-    const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-    if (frame && length >= 8) components = bytes[at + 9];
-    if (marker == 0xC4) {
-      tables = true;
-      if (!sound_huffman_tables(bytes.subspan(at + 4, length - 2))) return "a corrupt JPEG (a Huffman table is wrong)";
-    }
-    if (marker == 0xDA && !tables) return "a corrupt JPEG (no Huffman table)";
-    if (marker == 0xEE && length >= 14 && std::memcmp(&bytes[at + 4], "Adobe", 5) == 0) {
-      adobe = true;
-      adobe_transform = bytes[at + 15];
-    }
-    at = end;
-  }
-  if (components == 4 && (!adobe || adobe_transform == 1)) return "a CMYK JPEG without Adobe's marker";
-  return "";
-}
 
 Fault png_fault(Bytes bytes) {
   for (std::size_t at = 8; at + 12 <= bytes.size();) {
@@ -83,6 +37,28 @@ Fault png_fault(Bytes bytes) {
     at += length + 12;
   }
   return "a truncated PNG";
+}
+
+Fault index_png(Bytes bytes, std::vector<std::uint8_t>& indexed, std::vector<std::uint8_t>& palette) {
+  std::array<std::uint8_t, 12 + 768> identity{0, 0, 3, 0, 'P', 'L', 'T', 'E'};
+  for (std::size_t i = 0; i < 768; ++i) identity[8 + i] = static_cast<std::uint8_t>(i / 3);
+  const auto append = [&](Bytes part) { indexed.insert(indexed.end(), part.begin(), part.end()); };
+  indexed.reserve(bytes.size() + identity.size());
+  append(bytes.first(8));
+  for (std::size_t at = 8; at + 12 <= bytes.size();) {  // which png_fault has walked
+    const std::size_t length = big_endian(bytes, at, 4);
+    const auto is = [&](const char* type) { return std::memcmp(&bytes[at + 4], type, 4) == 0; };
+    if (is("PLTE")) {
+      if (!palette.empty() || length % 3 != 0 || length < 3 || length > 768) return "a corrupt PNG (its palette is wrong)";
+      palette.assign(&bytes[at + 8], &bytes[at + 8] + length);
+      append(identity);
+    } else if (!is("tRNS")) {  // transparency of a palette's colours, which is dropped
+      append(bytes.subspan(at, length + 12));
+    }
+    if (is("IEND")) break;
+    at += length + 12;
+  }
+  return palette.empty() ? "a PNG without its palette" : "";
 }
 
 Fault bmp_fault(Bytes bytes) {

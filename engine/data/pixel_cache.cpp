@@ -27,7 +27,7 @@ using Stamp = PixelCache::Stamp;
 static_assert(std::endian::native == std::endian::little, "numbers are written as they lie");
 static_assert(sizeof(Record) == 64, "no padding between them, on any machine");
 
-constexpr std::string_view kForm = "retort pixels 1\n";
+constexpr std::string_view kForm = "retort pixels 2\n";
 
 struct Footer {
   std::uint64_t records_at = 0, records = 0, root_bytes = 0;
@@ -46,6 +46,11 @@ requires std::is_trivially_copyable_v<T> Bytes bytes_of(const T& value) {
   return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
 }
 
+template <class T>
+requires std::is_trivially_copyable_v<T> std::span<std::uint8_t> writable_bytes(T& value) {
+  return {reinterpret_cast<std::uint8_t*>(&value), sizeof value};
+}
+
 Bytes bytes_of(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
 
 std::array<char, 16> hash_of(Bytes bytes) {
@@ -59,6 +64,13 @@ std::uint64_t pixel_bytes(const Record& record) {
 }
 
 std::string path_of(std::string_view root, std::string_view name) { return (fs::path(root) / name).string(); }
+
+/// A name as the listing of a folder gives it. A file from elsewhere must not name what lies outside.
+bool is_below_a_folder(std::string_view name) {
+  const fs::path path(name);
+  return path.is_relative() && name.find('\0') == name.npos &&
+         std::ranges::none_of(path, [](const fs::path& part) { return part == "." || part == ".." || part.empty(); });
+}
 
 /// Of a file that is not there: the largest size, which no file has.
 Stamp stamp_of(const std::string& path) {
@@ -144,7 +156,7 @@ PixelCache::PixelCache(const std::string& file, const std::string& root, const s
                        const PixelCacheHooks& hooks) {
   std::string reason = "is not there yet";
   if (fs::exists(file)) {
-    map(file);
+    open(file);
     reason = staleness(root, names);
     if (reason.empty()) return;
     const std::string folder = fs::canonical(root).string();
@@ -153,46 +165,51 @@ PixelCache::PixelCache(const std::string& file, const std::string& root, const s
   }
   hooks.remark(text(file, ": ", reason, "; decoding ", names.size(), " images into it"));
   write(file, root, names, hooks);
-  map(file);
+  open(file);
 }
 
 /// Reads the file's index. Throws Error unless all of it holds.
-void PixelCache::map(const std::string& file) {
+void PixelCache::open(const std::string& file) {
   entries_.clear();
   index_of_.clear();
-  mapped_ = std::make_unique<const MappedFile>(file);
-  const Bytes bytes = mapped_->bytes();
-  check(bytes.size() >= kForm.size() && std::ranges::equal(bytes.first(kForm.size()), bytes_of(kForm)), file,
+  file_ = std::make_unique<const InputFile>(file);
+  std::array<char, 16> form{};
+  const std::uint64_t size = file_->size(), least = kForm.size() + sizeof(Footer);
+  if (size >= kForm.size()) file_->read(0, writable_bytes(form));
+  check(std::ranges::equal(form, kForm), file,
         ": is no cache of decoded images, or one of another version; give --cache another file, or remove this one");
   Footer footer;
-  const std::size_t least = kForm.size() + sizeof footer;
-  bool sound = bytes.size() >= least;
-  if (sound) std::memcpy(&footer, &bytes[bytes.size() - sizeof footer], sizeof footer);
-  const std::uint64_t end = bytes.size() - sizeof footer, records_at = footer.records_at;
+  bool sound = size >= least;
+  if (sound) file_->read(size - sizeof footer, writable_bytes(footer));
+  const std::uint64_t end = size - sizeof footer, records_at = footer.records_at;
   sound = sound && std::ranges::equal(footer.form, kForm) && records_at <= end &&
           footer.records <= (end - records_at) / sizeof(Record) && footer.root_bytes <= end;
-  sound = sound && hash_of(bytes.subspan(records_at, end - records_at)) == footer.hash;
+  if (sound) {
+    index_.resize(end - records_at);
+    file_->read(records_at, index_);
+    sound = hash_of(index_) == footer.hash;
+  }
 
-  std::uint64_t at = records_at + footer.records * sizeof(Record);
+  std::uint64_t at = footer.records * sizeof(Record);  // in the index
   const auto take = [&](std::uint64_t count) {
-    sound = sound && count <= end - at;
+    sound = sound && count <= index_.size() - at;
     if (!sound) return std::string_view();
     at += count;
-    return std::string_view(reinterpret_cast<const char*>(&bytes[at - count]), count);
+    return std::string_view(reinterpret_cast<const char*>(index_.data()) + at - count, count);
   };
   root_ = take(footer.root_bytes);
   for (std::uint64_t i = 0; sound && i < footer.records; ++i) {
     Entry entry;
-    std::memcpy(&entry.record, &bytes[records_at + i * sizeof(Record)], sizeof(Record));
+    std::memcpy(&entry.record, &index_[i * sizeof(Record)], sizeof(Record));
     entry.name = take(entry.record.name_bytes);
     const Record& record = entry.record;
-    sound = sound && (record.channels <= 1 || record.channels == 3) &&
+    sound = sound && is_below_a_folder(entry.name) && (record.channels <= 1 || record.channels == 3) &&
             std::uint64_t{record.width} * record.height <= static_cast<std::uint64_t>(kLargestImage) &&
             record.offset <= records_at && pixel_bytes(record) <= records_at - record.offset;
     index_of_.emplace(entry.name, entries_.size());
     entries_.push_back(entry);
   }
-  check(sound && at == end, file, ": is damaged or cut short; remove it to have it made again");
+  check(sound && at == index_.size(), file, ": is damaged or cut short; remove it to have it made again");
 }
 
 /// Why the cache does not serve these images any more; "" if it does.
@@ -214,9 +231,8 @@ std::string PixelCache::staleness(const std::string& root, const std::vector<std
 std::optional<Image> PixelCache::load(const std::string& name) const {
   const Record& from = record(name);
   if (from.channels == 0) return std::nullopt;
-  Image image{from.width, from.height, from.channels, {}};
-  const Bytes pixels = mapped_->bytes().subspan(from.offset, pixel_bytes(from));
-  image.pixels.assign(pixels.begin(), pixels.end());
+  Image image{from.width, from.height, from.channels, std::vector<std::uint8_t>(pixel_bytes(from))};
+  file_->read(from.offset, image.pixels);
   return image;
 }
 
@@ -226,6 +242,20 @@ std::optional<std::string> PixelCache::content_hash(const std::string& name) con
   const Record& from = record(name);
   if (from.hash == std::array<char, 16>{}) return std::nullopt;
   return std::string(from.hash.begin(), from.hash.end());
+}
+
+bool is_pixel_cache(const std::string& file) {
+  const InputFile input(file);
+  std::array<char, 16> form{};
+  if (input.size() < form.size()) return false;
+  input.read(0, writable_bytes(form));
+  return std::ranges::equal(form, kForm);
+}
+
+std::size_t cached_images(const std::string& file) {
+  PixelCache cache;
+  cache.open(file);
+  return cache.entries_.size();
 }
 
 }  // namespace retort

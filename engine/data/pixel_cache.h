@@ -1,5 +1,5 @@
-// The decoded images of a folder in one file that is mapped into memory: they are decoded once, for all epochs and all
-// runs.
+// The decoded images of a folder in one file: they are decoded once, for all epochs and all runs. The file is read, not
+// mapped: the system keeps it in memory all the same, and one that is cut short under a run is an error, no signal.
 #pragma once
 
 #include <array>
@@ -26,7 +26,7 @@ struct PixelCacheHooks {
 
 class PixelCache {
  public:
-  /// Maps `file`, which holds the images root/names[i] as decode_image gives them. They are decoded into it first where
+  /// Opens `file`, which holds the images root/names[i] as decode_image gives them. They are decoded into it first where
   /// there is no such file, and again where one is new, or one of those in it is changed or gone. An image is unchanged
   /// if its size and its times of change are what they were or, where they are not, its content hash is. What cannot be
   /// decoded is remembered without pixels.
@@ -36,7 +36,8 @@ class PixelCache {
   PixelCache(const std::string& file, const std::string& root, const std::vector<std::string>& names,
              const PixelCacheHooks& hooks);
 
-  /// Nothing for an image that could not be decoded. `name` is one of `names`, as below.
+  /// Nothing for an image that could not be decoded. `name` is one of `names`, as below. Throws Error where the file was
+  /// cut short since.
   std::optional<Image> load(const std::string& name) const;
   bool decoded(const std::string& name) const;
   /// content_hash of the image's file; nothing for one that could not be read.
@@ -58,19 +59,28 @@ class PixelCache {
   };
 
  private:
+  friend std::size_t cached_images(const std::string& file);
+  PixelCache() = default;
+
   struct Entry {
-    std::string_view name;  ///< lies in the mapped file
+    std::string_view name;  ///< lies in index_
     Record record;
   };
 
-  void map(const std::string& file);
+  void open(const std::string& file);
   std::string staleness(const std::string& root, const std::vector<std::string>& names) const;
   const Record& record(const std::string& name) const { return entries_[index_of_.at(name)].record; }
 
-  std::unique_ptr<const MappedFile> mapped_;
-  std::string_view root_;  ///< where the images were; lies in the mapped file
+  std::unique_ptr<const InputFile> file_;
+  std::vector<std::uint8_t> index_;  ///< the file from its records on
+  std::string_view root_;            ///< where the images were; lies in index_
   std::vector<Entry> entries_;
   std::unordered_map<std::string_view, std::size_t> index_of_;
 };
+
+/// Whether a file begins as a cache does.
+bool is_pixel_cache(const std::string& file);
+/// The number of images in a cache that holds together. Throws Error as PixelCache does.
+std::size_t cached_images(const std::string& file);
 
 }  // namespace retort

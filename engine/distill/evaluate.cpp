@@ -7,9 +7,10 @@
 
 namespace retort {
 
-Tensor infer(Network& network, const Tensor& images) {
+Tensor infer(Network& network, const Tensor& images, Taps* taps) {
   const NoGrad no_grad;
   ForwardContext context;
+  context.taps = taps;
   return network.forward(images.to(device_of(network)), context);
 }
 

@@ -23,8 +23,8 @@ struct EvaluateOptions {
 };
 
 /// The logits f32 [n, classes], on the network's device, of images [n, h, w, c] in evaluation mode, computed where the
-/// network lies. Nothing is recorded.
-Tensor infer(Network& network, const Tensor& images);
+/// network lies. `taps` may be null: see ForwardContext. Nothing is recorded.
+Tensor infer(Network& network, const Tensor& images, Taps* taps = nullptr);
 
 /// Centred views, no dropout, running statistics. Throws what the loader throws.
 Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,

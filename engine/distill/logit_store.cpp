@@ -7,18 +7,22 @@
 #include <unordered_set>
 
 #include "engine/core/check.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/csv.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/npy.h"
+#include "engine/io/score_table.h"
 
 namespace retort {
 namespace {
 
+using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "retort-logits";
 constexpr int kVersion = 1;
+constexpr const char* kPrevious = "previous";
 constexpr const char* kAgain = "; write the logits again with `retort logits`";
 
 std::string index_path(const std::string& path) {
@@ -76,7 +80,7 @@ ordered_json to_json(const LogitStore& store) {
 }
 
 /// Throws nlohmann's exceptions for keys that are missing or of another type.
-LogitStore from_json(const ordered_json& index) {
+LogitStore from_json(const json& index) {
   LogitStore store;
   index.at("names").get_to(store.names);
   index.at("hashes").get_to(store.hashes);
@@ -86,38 +90,60 @@ LogitStore from_json(const ordered_json& index) {
   index.at("seed").get_to(store.seed);
   index.at("combine").get_to(store.combine);
   store.augmentation = parse_augmentation(index.at("augmentation").get<std::string>());
-  for (const ordered_json& p : index.at("preprocessing"))
+  for (const json& p : index.at("preprocessing"))
     store.preprocessing.push_back({p.at("image_size").get<std::int64_t>(), p.at("channels").get<std::int64_t>(),
                                    p.at("mean").get<std::vector<double>>(), p.at("std").get<std::vector<double>>()});
   return store;
 }
 
-/// JSON text is UTF-8, file names need not be.
-void check_utf8(const std::vector<std::string>& names, const std::string& path) {
-  for (const std::string& name : names) {
-    check(is_utf8(name), path, ": cannot write the name '", name, "', which is not UTF-8; rename it");
+/// The index that goes with the logits that are there: the file's own or, where a write of the two files ended between
+/// them, the one it was to replace. None where there is none.
+std::optional<json> read_index(const std::string& path) {
+  const std::string index_file = index_path(path);
+  if (!std::filesystem::exists(index_file)) return std::nullopt;
+  const std::vector<std::uint8_t> bytes = read_file(index_file);
+  json index = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                          index_file + ": not an index of logits (it ", text(")", kAgain));
+  try {
+    check(index.at("format") == kFormat && index.at("version") == kVersion, index_file, ": format ", index.at("format"),
+          " version ", index.at("version"), ", expected ", kFormat, " version ", kVersion, kAgain);
+    const std::string hash = file_hash(path);
+    if (index.at("logits") == hash) {
+      index.erase(kPrevious);
+      return index;
+    }
+    check(index.contains(kPrevious) && index[kPrevious].at("logits") == hash, path, ": not the logits that ",
+          index_file, " was written with", kAgain);
+    if (!index[kPrevious].contains("names")) return std::nullopt;  // they had no index
+    return index[kPrevious];
+  } catch (const json::exception& error) {
+    throw Error(text(index_file, ": not an index of logits (", error.what(), ")", kAgain));
   }
 }
 
-LogitStore read_indexed(const std::string& path) {
-  const std::string index_file = index_path(path);
-  const std::vector<std::uint8_t> bytes = read_file(index_file);
+LogitStore read_indexed(const std::string& path, const json& index) {
   LogitStore store;
-  std::string hash;
   try {
-    const ordered_json index = ordered_json::parse(bytes.begin(), bytes.end());
-    check(index.at("format") == kFormat && index.at("version") == kVersion, index_file, ": format ", index.at("format"),
-          " version ", index.at("version"), ", expected ", kFormat, " version ", kVersion, kAgain);
-    index.at("logits").get_to(hash);
     store = from_json(index);
-  } catch (const ordered_json::exception& error) {
-    throw Error(text(index_file, ": not an index of logits (", error.what(), ")", kAgain));
+  } catch (const json::exception& error) {
+    throw Error(text(index_path(path), ": not an index of logits (", error.what(), ")", kAgain));
   } catch (const UsageError&) {
-    throw Error(text(index_file, ": an augmentation that is not known", kAgain));
+    throw Error(text(index_path(path), ": an augmentation that is not known", kAgain));
   }
-  check(file_hash(path) == hash, path, ": not the logits that ", index_file, " was written with", kAgain);
   store.logits = read_npy(path);
   return store;
+}
+
+/// What a new index says of the logits that are still there, so that they can be read until the new ones are in place.
+/// None where there are none, or they could not be read anyway.
+std::optional<json> previous_index(const std::string& path) {
+  try {
+    if (!std::filesystem::exists(path)) return std::nullopt;
+    std::optional<json> index = read_index(path);
+    return index ? std::move(index) : json{{"logits", file_hash(path)}};
+  } catch (const Error&) {
+    return std::nullopt;
+  }
 }
 
 /// Logits of which nothing but the names is known.
@@ -204,12 +230,9 @@ LogitStore import_pickled(const std::string& path, std::vector<std::string> clas
 LogitStore import_array(const std::string& path, const std::vector<std::string>& classes, const RowNames& row_names) {
   check(static_cast<bool>(row_names), index_path(path), ": missing, so the rows of ", path,
         " have no names; put the index beside it, or give the logits as a CSV");
-  const Tensor array = read_npy(path);
-  const Shape& shape = array.shape();
-  check((array.dtype() == DType::f32 || array.dtype() == DType::f64) && shape.rank() == 2, path, ": holds ",
-        to_string(array.dtype()), " ", shape, ", expected logits as f32 or f64 [images, classes]; save them so");
   LogitStore store;
-  store.logits = array.to(DType::f32);
+  store.logits = read_score_table(path);
+  const Shape& shape = store.logits.shape();
   store.classes = classes_or_numbers(classes, shape[1]);
   check(static_cast<std::int64_t>(store.classes.size()) == shape[1], path, ": ", shape[1], " logits a row, but ",
         store.classes.size(), " classes; give logits of these very classes, one column each, in their order");
@@ -219,14 +242,34 @@ LogitStore import_array(const std::string& path, const std::vector<std::string>&
 
 }  // namespace
 
+void check_storable(const std::vector<std::string>& names, const std::string& path) {
+  for (const std::string& name : names)
+    check(is_utf8(name), path, ": cannot write the name '", name, "', which is not UTF-8; rename it");
+}
+
+void check_store_writable(const std::string& path) {
+  check_writable(path);
+  check_writable(index_path(path));
+}
+
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv) {
   check(path.ends_with(".npy"), path, ": expected a name that ends in .npy; rename it");
   check_store(store, path);
-  check_utf8(store.names, path);
-  check_utf8(store.classes, path);
+  check_storable(store.names, path);
+  check_storable(store.classes, path);
   ordered_json index = to_json(store);
-  write_npy(path, store.logits);
-  index["logits"] = file_hash(path);
+  AtomicFile logits(path);
+  check(!logits.temporary().empty(), path, ": not a regular file, which a store of two files needs; give a path to one");
+  write_npy([&](std::span<const std::uint8_t> bytes) { logits.write(bytes); }, store.logits, path);
+  logits.sync();
+  index["logits"] = file_hash(logits.temporary());
+  if (const auto previous = previous_index(path)) {
+    // Whatever ends the program between the two renames: this index reads the logits before and after the second.
+    ordered_json both = index;
+    both[kPrevious] = *previous;
+    write_atomic(index_path(path), both.dump(1) + "\n");
+  }
+  logits.commit();
   write_atomic(index_path(path), index.dump(1) + "\n");
   if (csv.empty()) return;
   const auto samples = static_cast<std::ptrdiff_t>(store.samples());
@@ -240,10 +283,15 @@ LogitStore read_logit_store(const std::string& path, const std::vector<std::stri
                             const RowNames& row_names) {
   const std::string extension = std::filesystem::path(path).extension().string();
   check(extension == ".npy" || extension == ".csv", path, ": expected logits in a .npy or a .csv; give one of these");
-  LogitStore store = extension == ".csv"                         ? import_csv(path, classes)
-                     : is_pickled_npy(path)                      ? import_pickled(path, classes)
-                     : std::filesystem::exists(index_path(path)) ? read_indexed(path)
-                                                                 : import_array(path, classes, row_names);
+  LogitStore store;
+  if (extension == ".csv")
+    store = import_csv(path, classes);
+  else if (is_pickled_npy(path))
+    store = import_pickled(path, classes);
+  else if (const auto index = read_index(path))
+    store = read_indexed(path, *index);
+  else
+    store = import_array(path, classes, row_names);
   check_store(store, path);
   for (const std::string& name : store.classes)
     check(is_utf8(name), path, ": the class '", name, "' has a name that is not UTF-8; save the file as UTF-8");

@@ -31,9 +31,16 @@ struct LogitStore {
   std::int64_t samples() const { return static_cast<std::int64_t>(names.size()) / views; }
 };
 
+/// Throws Error for a name that an index, which is JSON and so UTF-8, cannot hold. For a command to ask before it runs
+/// a teacher.
+void check_storable(const std::vector<std::string>& names, const std::string& path);
+/// check_writable, of both files.
+void check_store_writable(const std::string& path);
+
 /// Writes FILE.npy and FILE.json (the .npy extension replaced), and the CSV if csv is not empty; a CSV has one row a
-/// name, so of several views it takes the first. Atomic each. Throws Error for logits that are not finite, before
-/// anything is written, and for a name that is not UTF-8.
+/// name, so of several views it takes the first. At any moment the two files are readable as the store before or as
+/// the new one: while logits are replaced, the index holds the one before it, too, as "previous". Throws Error for
+/// logits that are not finite, before anything is written, and for a name that is not UTF-8.
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv);
 
 /// The names of so many rows, for a .npy that has no index; throws Error for a number that it has none for.

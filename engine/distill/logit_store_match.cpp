@@ -23,6 +23,20 @@ void check_classes(const LogitStore& store, const std::string& path, const std::
                              : "; use logits of the same classes"));
 }
 
+/// Of the images that have no row, `first` and how many others.
+Error missing_rows(const std::vector<std::string_view>& names, const RowOf& row_of, const std::string& path,
+                   const Dataset& dataset, std::int64_t first) {
+  const auto missing =
+      std::ranges::count_if(names, [&](const std::string_view& name) { return !row_of.contains(name); });
+  const auto rows = static_cast<std::int64_t>(row_of.size());
+  return Error(text(dataset.name(first), ": has no logits in ", path,
+                    missing > 1 ? text(", nor have ", missing - 1, " others of the ", dataset.size(), " images") : "",
+                    "; write the logits again from these images",
+                    rows < dataset.size()
+                        ? text(" (it has ", rows, " rows: if they were written with --limit, give it here too)")
+                        : ""));
+}
+
 std::string_view without_folder(std::string_view name) { return name.substr(name.rfind('/') + 1); }
 
 /// The names under which the store may know each sample: the dataset's own or, for an import none of whose names is
@@ -58,8 +72,7 @@ std::vector<std::int64_t> match_logit_store(const LogitStore& store, const std::
   std::vector<bool> used(static_cast<std::size_t>(samples));
   for (std::int64_t i = 0; i < dataset.size(); ++i) {
     const auto found = row_of.find(names[static_cast<std::size_t>(i)]);
-    check(found != row_of.end(), dataset.name(i), ": has no logits in ", path,
-          "; write the logits again from these images");
+    if (found == row_of.end()) throw missing_rows(names, row_of, path, dataset, i);
     const auto row = static_cast<std::size_t>(found->second);
     if (!store.hashes.empty())
       check(store.hashes[row] == dataset.content_hash(i), dataset.name(i), ": its content changed since ", path,

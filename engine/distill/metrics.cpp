@@ -37,6 +37,34 @@ std::int64_t rank_of(const float* row, std::int64_t classes, std::int64_t label)
   return rank;
 }
 
+/// The area under the ROC curve by ranks (Mann and Whitney 1947): ties share the mean of their ranks.
+double area_under_curve(std::vector<std::pair<double, bool>> margins) {
+  std::ranges::sort(margins);
+  double ranks = 0, positives = 0;
+  const std::size_t n = margins.size();
+  for (std::size_t begin = 0; begin < n;) {
+    std::size_t end = begin;
+    double here = 0;
+    for (; end < n && margins[end].first == margins[begin].first; ++end) here += margins[end].second;
+    ranks += here * (static_cast<double>(begin + end + 1) / 2);
+    positives += here;
+    begin = std::max(end, begin + 1);  // a NaN equals nothing
+  }
+  const double negatives = static_cast<double>(n) - positives;
+  if (positives == 0 || negatives == 0) return 0;
+  return (ranks - positives * (positives + 1) / 2) / (positives * negatives);
+}
+
+BinaryEvaluation binary_evaluation(const std::vector<std::vector<std::int64_t>>& confusion,
+                                   const std::vector<std::pair<double, bool>>& margins) {
+  const auto share = [](std::int64_t part, std::int64_t whole) {
+    return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
+  };
+  const std::int64_t hits = confusion[1][1], false_alarms = confusion[0][1], missed = confusion[1][0];
+  return {share(hits, hits + false_alarms), share(hits, hits + missed),
+          share(2 * hits, 2 * hits + false_alarms + missed), area_under_curve(margins)};
+}
+
 void check_logits(const Tensor& logits, std::int64_t classes, const char* what) {
   check(logits.dtype() == DType::f32 && logits.shape().rank() == 2 && logits.shape()[1] == classes, "metrics: ", what,
         " logits ", logits.shape(), "; expected float32 [n, ", classes, "]");
@@ -77,6 +105,7 @@ void Metrics::add(const Tensor& logits, const Tensor& labels, const Tensor& teac
       correct_ += rank == 0;
       correct5_ += rank < 5;
       ++confusion_[label][predicted];
+      if (classes_ == 2) margins_.emplace_back(double{z[1]} - double{z[0]}, label == 1);
       const double confidence = std::exp(log_q[predicted]);
       // Bin b holds the confidences in (b / 15, (b + 1) / 15].
       const double position = std::ceil(confidence * kBins) - 1;
@@ -114,6 +143,7 @@ Evaluation Metrics::result() const {
     result.top5_accuracy = static_cast<double>(correct5_) / n;
     result.cross_entropy = cross_entropy_ / n;
     result.calibration = bins_;
+    if (classes_ == 2) result.binary = binary_evaluation(confusion_, margins_);
     // sum over bins of (count / n) * |accuracy - mean confidence|
     for (const CalibrationBin& bin : bins_)
       result.ece += std::abs(static_cast<double>(bin.correct) - bin.confidence) / n;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "engine/core/tensor.h"
@@ -14,6 +16,12 @@ struct CalibrationBin {
   double confidence = 0;  ///< their sum
 };
 
+/// Of two classes, where the second is the one looked for ("positive").
+struct BinaryEvaluation {
+  double precision = 0, recall = 0, f1 = 0;  ///< 0 where nothing is positive
+  double auc = 0;  ///< chance that a positive sample has the higher logit difference; ties count half; 0 of one class
+};
+
 struct Evaluation {
   std::int64_t samples = 0;
   // Against labels; 0 where there are none.
@@ -22,6 +30,7 @@ struct Evaluation {
   double ece = 0;  ///< expected calibration error over 15 equal bins of confidence (Guo et al. 1706.04599)
   std::vector<CalibrationBin> calibration;           ///< those 15 bins, from low confidence to high
   std::vector<std::vector<std::int64_t>> confusion;  ///< [true class][predicted class]
+  std::optional<BinaryEvaluation> binary;            ///< where there are two classes
   // Against a teacher, p = softmax(v / T), q = softmax(z / T); 0 without one.
   double soft_cross_entropy = 0;  ///< mean CE(p, q)
   double kl = 0;                  ///< mean KL(p || q): soft cross-entropy less the teacher's entropy
@@ -47,6 +56,7 @@ class Metrics {
   double cross_entropy_ = 0, soft_cross_entropy_ = 0, kl_ = 0;
   std::vector<std::vector<std::int64_t>> confusion_;
   std::vector<CalibrationBin> bins_;
+  std::vector<std::pair<double, bool>> margins_;  ///< of two classes: logit difference, whether positive
 };
 
 }  // namespace retort

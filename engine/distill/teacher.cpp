@@ -51,8 +51,22 @@ void LiveTeacher::request_inputs(std::vector<Preprocessing>& preprocessings) {
 Tensor LiveTeacher::logits(const Batch& batch, std::uint64_t) {
   std::vector<Tensor> outputs;
   for (std::size_t i = 0; i < members_.size(); ++i)
-    outputs.push_back(infer(*members_[i].network, batch.inputs.at(inputs_.at(i))));
+    outputs.push_back(infer(*members_[i].network, batch.inputs.at(inputs_.at(i)), layers_.empty() ? nullptr : &taps_));
   return combine_logits(outputs, combine_, weights_);
+}
+
+void LiveTeacher::ask_for_outputs(std::vector<std::string> layers) {
+  if (members_.size() > 1)
+    throw UsageError(text("--hint: ", members_.size(), " teachers; give one, since each has layers of its own"));
+  layers_ = std::move(layers);
+  taps_.clear();
+  for (const std::string& layer : layers_) taps_[layer] = {};
+}
+
+std::vector<Tensor> LiveTeacher::outputs() const {
+  std::vector<Tensor> outputs;
+  for (const std::string& layer : layers_) outputs.push_back(taps_.at(layer));
+  return outputs;
 }
 
 namespace {
@@ -70,6 +84,7 @@ double log_sum_exp(const float* row, std::int64_t classes) {
 Tensor combine_logits(const std::vector<Tensor>& members, Combine combine, const std::vector<double>& weights) {
   if (members.size() == 1) return members.front();
   std::vector<Tensor> logits;
+  logits.reserve(members.size());
   for (const Tensor& member : members) logits.push_back(member.to(Device::cpu));
   const std::int64_t rows = logits.front().shape()[0], classes = logits.front().shape()[1];
   check(weights.empty() || weights.size() == logits.size(), "teachers: ", weights.size(), " weights for ",

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/data/loader.h"
@@ -19,6 +20,8 @@ class Teacher {
   /// Logits f32 [n, classes] of a batch that was loaded for `view`, or for the views that it names itself, on the CPU
   /// or on the teacher's device.
   virtual Tensor logits(const Batch& batch, std::uint64_t view) = 0;
+  /// The outputs of the layers that were asked for, of the batch that logits() saw last, on the teacher's device.
+  virtual std::vector<Tensor> outputs() const { return {}; }
 };
 
 /// Looks up rows of a store.
@@ -62,9 +65,14 @@ class LiveTeacher : public Teacher {
   LiveTeacher(std::vector<Member> members, Combine combine, std::vector<double> weights = {});
   void request_inputs(std::vector<Preprocessing>& preprocessings) override;
   Tensor logits(const Batch& batch, std::uint64_t view) override;
+  /// Asks for the outputs of layers of the only member, which must have them. Throws UsageError if there are several.
+  void ask_for_outputs(std::vector<std::string> layers);
+  std::vector<Tensor> outputs() const override;
 
  private:
   std::vector<Member> members_;
+  std::vector<std::string> layers_;  ///< whose outputs are asked for
+  Taps taps_;
   std::vector<std::size_t> inputs_;  ///< index of each member's input in a batch
   Combine combine_;
   std::vector<double> weights_;

@@ -21,6 +21,14 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// The hints' regressors are trained with the network.
+std::vector<Parameter*> trained_parameters(const TrainingParts& parts) {
+  std::vector<Parameter*> all = parameters(parts.network);
+  if (parts.hints)
+    for (Parameter* parameter : parameters(*parts.hints)) all.push_back(parameter);
+  return all;
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
@@ -30,14 +38,15 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
       hooks_(std::move(hooks)),
       state_path_(std::move(state_path)),
       fingerprint_(std::move(fingerprint)),
-      optimizer_(parameters(parts.network), settings.optimizer),
+      optimizer_(trained_parameters(parts), settings.optimizer),
       step_(parts.network, optimizer_,
             {.distillation = settings.distillation,
              .label_smoothing = settings.label_smoothing,
              .dropout = settings.dropout,
              .auxiliary_weight = settings.auxiliary_weight,
              .precision = parts.precision,
-             .capture = settings.capture || device_of(parts.network) == Device::cuda}) {
+             .capture = settings.capture || device_of(parts.network) == Device::cuda,
+             .hints = parts.hints}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
   distillation_ = settings_.distillation;
   if (settings_.ema != 0) average_.emplace(parameters(parts_.network), settings_.ema);
@@ -53,8 +62,7 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
 }
 
 void Trainer::resume() {
-  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_,
-                                  average_ ? average_->state() : MoreState{});
+  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_, more_state());
   plateau_.restore(progress_.plateau_best, progress_.plateau_bad_epochs, progress_.plateau_factor);
 }
 
@@ -137,6 +145,7 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
   if (parts_.teacher) {
     const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
     inputs.teacher = parts_.teacher->logits(batch, view);
+    if (parts_.hints) inputs.teacher_outputs = parts_.teacher->outputs();
   }
   inputs.dropout_key = dropout_key(settings_.seed, static_cast<std::uint64_t>(progress_.step) << 16);
   // The middle of the step: a warm-up does not begin with a rate of 0.
@@ -175,6 +184,7 @@ void Trainer::finish_step(PendingStep step) {
   progress_.sums.loss += n * loss;
   progress_.sums.hard += n * parts.data<float>()[taught ? 1 : 0];
   if (taught) progress_.sums.soft += n * parts.data<float>()[2];
+  if (results.hints) progress_.sums.hints += n * results.hints.item();
   const std::int64_t labelled = step.labelled.value_or(logits.shape()[0]);
   progress_.sums.labelled += static_cast<double>(labelled);
   if (!step.labelled) {
@@ -250,12 +260,12 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   progress_.sums = {};
   const bool last = progress_.epoch == settings_.epochs ||
                     (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop);
+  if (hooks_.epoch_done) hooks_.epoch_done(report);
   if (last || progress_.epoch % settings_.checkpoint_every == 0) {
     if (hooks_.save_checkpoint) hooks_.save_checkpoint();
     averaged.reset();  // the state holds the weights that go on, and the average beside them
-    save_state();
+    save_state(last);
   }
-  if (hooks_.epoch_done) hooks_.epoch_done(report);
 }
 
 /// Batch norm's statistics anew, under the weights that are validated and saved; they take the place of the running
@@ -267,9 +277,17 @@ std::int64_t Trainer::recalibrate() {
   return recalibration_->run(parts_.network, parts_.precision, settings_.auxiliary_weight > 0, epoch);
 }
 
-void Trainer::save_state() {
-  save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_,
-                      average_ ? average_->state() : MoreState{});
+void Trainer::save_state(bool finished) {
+  save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_, more_state(), finished);
+}
+
+MoreState Trainer::more_state() {
+  MoreState more;
+  if (average_)
+    for (auto& [name, tensor] : average_->state()) more.emplace_back("average." + name, tensor);
+  if (parts_.hints)
+    for (Parameter* parameter : parameters(*parts_.hints)) more.emplace_back(parameter->name, parameter->value);
+  return more;
 }
 
 std::optional<EpochMetrics> Trainer::validate() {
@@ -303,7 +321,7 @@ bool Trainer::select(const EpochMetrics& val) {
 }
 
 void Trainer::check_loss(double loss, const char* name, std::int64_t step) const {
-  if (!std::isfinite(loss)) throw diverged(text(name, ": is ", loss), step);
+  if (!std::isfinite(loss)) throw diverged(text(name, std::isnan(loss) ? ": is not a number" : ": is infinite"), step);
 }
 
 /// A step may leave a weight infinite while its loss was finite: look before anything is saved over.

@@ -55,13 +55,14 @@ struct TrainingParts {
   const Dataset* val = nullptr;
   Teacher* teacher = nullptr;
   Teacher* val_teacher = nullptr;
+  Hints* hints = nullptr;        ///< the teacher's outputs() are of their layers
   DType precision = DType::f32;  ///< of activations; parameters are f32, and where they lie the run is computed
 };
 
 /// Means over an epoch's samples; hard, its gradient, accuracy and top5 over those with a label. Soft and kl are 0
-/// without a teacher; hard, accuracy and top5 are 0 without labels.
+/// without a teacher; hard, accuracy and top5 are 0 without labels; hints are in training alone.
 struct EpochMetrics {
-  double loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+  double loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0, hints = 0;
   GradientNorms gradients;  ///< with a teacher, of the training part
 };
 
@@ -81,6 +82,7 @@ struct EpochReport {
 struct TrainHooks {
   std::function<void(std::int64_t epoch, std::int64_t samples, double loss)> step_done;
   std::function<void(std::int64_t done)> validation_step_done;
+  /// Before the state of the epoch's end is saved: what is kept of an epoch must not be behind the state.
   std::function<void(const EpochReport&)> epoch_done;
   std::function<void()> save_selected;    ///< the network is now the best on validation
   std::function<void()> save_checkpoint;  ///< the network is in a good state at the end of an epoch
@@ -119,7 +121,9 @@ class Trainer {
                     const DistillationSettings& distillation);
   void finish_epoch(double images_per_second, double seconds);
   std::int64_t recalibrate();
-  void save_state();
+  void save_state(bool finished = false);
+  /// The tensors of the training state beside the network's and the optimizer's.
+  MoreState more_state();
   std::optional<EpochMetrics> validate();
   bool select(const EpochMetrics& val);
   void check_loss(double loss, const char* name, std::int64_t step) const;

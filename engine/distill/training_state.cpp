@@ -1,23 +1,19 @@
 #include "engine/distill/training_state.h"
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
 #include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "engine/io/safetensors.h"
+#include "kernels/threads.h"
 
 namespace retort {
 namespace {
 
 constexpr const char* kFormat = "retort-training-state-4";
-const std::string kModel = "model.", kOptimizer = "optimizer.", kMore = "average.";
-
-/// Empty where there is none: a flag that a run does not know is one that it leaves out.
-std::string entry_of(const Fingerprint& fingerprint, const std::string& flag) {
-  const auto found = fingerprint.find(flag);
-  return found == fingerprint.end() ? std::string() : found->second;
-}
+const std::string kModel = "model.", kOptimizer = "optimizer.", kMore = "more.";
 
 // One list for both directions, so that a field cannot be saved and not restored. JSON prints doubles so that they read
 // back to the same bits.
@@ -34,6 +30,7 @@ void visit_progress(Progress& p, Visit&& visit) {
   visit("accuracy", p.sums.accuracy);
   visit("top5", p.sums.top5);
   visit("kl", p.sums.kl);
+  visit("hints", p.sums.hints);
   visit("hard_gradient", p.sums.hard_gradient);
   visit("soft_gradient", p.sums.soft_gradient);
   visit("selected_epoch", p.selected_epoch);
@@ -55,14 +52,17 @@ const Tensor& require(const TensorFile& file, const std::string& path, const std
 }  // namespace
 
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
-                         const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more) {
+                         const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more,
+                         bool finished) {
   nlohmann::json json;
   visit_progress(progress, [&](const char* name, const auto& value) { json[name] = value; });
   TensorFile file;
   file.metadata = {{"format", kFormat},
                    {"progress", json.dump()},
                    {"fingerprint", json_text(nlohmann::json(fingerprint))},
-                   {"optimizer_steps", std::to_string(optimizer.steps())}};
+                   {"optimizer_steps", std::to_string(optimizer.steps())},
+                   {"finished", finished ? "yes" : "no"},
+                   {"threads", std::to_string(num_threads())}};
   // Memory layout is kept: nobody else reads this file, and its tensors can be written as they lie.
   for (Parameter* parameter : parameters(module))
     file.tensors.emplace_back(kModel + parameter->name, parameter->value.to(Device::cpu));
@@ -71,32 +71,80 @@ void save_training_state(const std::string& path, Module& module, Optimizer& opt
   write_safetensors(path, file);
 }
 
-TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
-                                     const Fingerprint& fingerprint, const MoreState& more) {
-  const TensorFile file = read_safetensors(path);
-  const auto metadata = [&](const char* key) {
-    const auto found = file.metadata.find(key);
-    check(found != file.metadata.end(), path, ": is not a training state; delete it to start over");
+namespace {
+
+/// A state's metadata, and what of it is JSON.
+struct Header {
+  Fingerprint fingerprint;
+  TrainingProgress progress;
+  std::int64_t optimizer_steps = 0;
+};
+
+Header read_header(const std::map<std::string, std::string>& metadata, const std::string& path) {
+  const auto entry = [&](const char* key) {
+    const auto found = metadata.find(key);
+    check(found != metadata.end(), path, ": is not a training state; delete it to start over");
     return found->second;
   };
-  check(metadata("format") == kFormat, path, ": is not a training state of this version; delete it to start over");
-  Fingerprint saved;
-  TrainingProgress progress;
+  check(entry("format") == kFormat, path, ": is not a training state of this version; delete it to start over");
+  const auto parse = [&](const char* key) {
+    return parse_json(entry(key), path + ": its metadata is damaged: " + key + " ", "; delete it to start over");
+  };
+  Header header;
   try {
-    nlohmann::json::parse(metadata("fingerprint")).get_to(saved);
-    const nlohmann::json json = nlohmann::json::parse(metadata("progress"));
-    visit_progress(progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
-    optimizer.set_steps(nlohmann::json::parse(metadata("optimizer_steps")).get<std::int64_t>());
+    parse("fingerprint").get_to(header.fingerprint);
+    const nlohmann::json json = parse("progress");
+    visit_progress(header.progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
+    header.optimizer_steps = parse("optimizer_steps").get<std::int64_t>();
   } catch (const nlohmann::json::exception&) {
     throw Error(text(path, ": its metadata is damaged; delete it to start over"));
   }
+  return header;
+}
+
+/// Empty where there is none: a flag that a run does not know is one that it leaves out.
+std::string entry_of(const Fingerprint& fingerprint, const std::string& flag) {
+  const auto found = fingerprint.find(flag);
+  return found == fingerprint.end() ? std::string() : found->second;
+}
+
+void check_same(const Fingerprint& saved, const Fingerprint& fingerprint, const std::string& path) {
   Fingerprint both = fingerprint;
   both.insert(saved.begin(), saved.end());
   for (const auto& [flag, _] : both) {
     const std::string before = entry_of(saved, flag), now = entry_of(fingerprint, flag);
+    if (flag == kLabelsEntry) {
+      check(before.empty() || before == now, path,
+            ": the images' names or labels have changed since the run was started; restore them, or begin anew with "
+            "--restart");
+      continue;
+    }
     check(before == now, path, ": the run was started with ", flag, " '", before, "', not '", now,
           "'; give the same flags, or another --out");
   }
+}
+
+}  // namespace
+
+StateSummary read_state_summary(const std::string& path) {
+  const auto metadata = read_safetensors_metadata(path);
+  const Header header = read_header(metadata, path);
+  const auto entry = [&](const char* key) {
+    const auto found = metadata.find(key);
+    return found == metadata.end() ? std::string() : found->second;
+  };
+  return {.epoch = header.progress.epoch,
+          .step = header.progress.step,
+          .finished = entry("finished") == "yes",
+          .threads = std::atoi(entry("threads").c_str())};
+}
+
+TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
+                                     const Fingerprint& fingerprint, const MoreState& more) {
+  const TensorFile file = read_safetensors(path);
+  const Header header = read_header(file.metadata, path);
+  check_same(header.fingerprint, fingerprint, path);
+  optimizer.set_steps(header.optimizer_steps);
   const auto restore = [&](const std::string& name, Tensor target) {
     const Tensor& source = require(file, path, name);
     check(source.shape() == target.shape() && source.dtype() == target.dtype(), path, ": ", name, " has shape ",
@@ -106,7 +154,7 @@ TrainingProgress load_training_state(const std::string& path, Module& module, Op
   for (Parameter* parameter : parameters(module)) restore(kModel + parameter->name, parameter->value);
   for (auto& [name, tensor] : optimizer.state()) restore(kOptimizer + name, tensor);
   for (const auto& [name, tensor] : more) restore(kMore + name, tensor);
-  return progress;
+  return header.progress;
 }
 
 }  // namespace retort

@@ -13,7 +13,7 @@ namespace retort {
 
 /// Sums over the samples of the epoch under way.
 struct EpochSums {
-  double samples = 0, labelled = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0;
+  double samples = 0, labelled = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0, hints = 0;
   double hard_gradient = 0, soft_gradient = 0;
 };
 
@@ -33,16 +33,28 @@ struct TrainingProgress {
 
 /// Settings that determine a run's bits, flag name -> value; a run resumes under the same ones only.
 using Fingerprint = std::map<std::string, std::string>;
+/// The entry that holds a hash of the samples' names and labels. States older than it are taken at their word.
+inline constexpr const char* kLabelsEntry = "labels";
 
-/// Tensors beside the module's and the optimizer's, by name: the weights' average.
+/// Tensors beside the module's and the optimizer's, by name: the weights' average, the hints' regressors.
 using MoreState = std::vector<std::pair<std::string, Tensor>>;
+
+/// What a state file says of itself.
+struct StateSummary {
+  std::int64_t epoch = 0, step = 0;  ///< that are done
+  bool finished = false;             ///< the run came to its end; states older than this entry never say so
+  int threads = 0;                   ///< of the process that wrote it; 0: not said
+};
+/// Reads the header. Throws Error for a file that is no training state of this version, or damaged.
+StateSummary read_state_summary(const std::string& path);
 
 /// Writes weights, buffers, optimizer moments and progress as one safetensors file, atomically.
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
-                         const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more = {});
+                         const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more = {},
+                         bool finished = false);
 
 /// Restores what save_training_state wrote, into `more` too. Throws Error naming the first flag whose value differs, a
-/// flag that either run alone has among them, or a tensor that does not fit.
+/// flag that either run alone has among them, other images or labels, or a tensor that does not fit.
 TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,
                                      const Fingerprint& fingerprint, const MoreState& more = {});
 

@@ -11,8 +11,10 @@ namespace retort {
 namespace {
 
 auto members(auto& inputs) {
-  return std::array{&inputs.x,       &inputs.labels,      &inputs.labels2,  &inputs.weight,
-                    &inputs.teacher, &inputs.dropout_key, &inputs.objective};
+  std::vector all{&inputs.x,       &inputs.labels,      &inputs.labels2,  &inputs.weight,
+                  &inputs.teacher, &inputs.dropout_key, &inputs.objective};
+  for (auto& output : inputs.teacher_outputs) all.push_back(&output);
+  return all;
 }
 
 StepInputs to(Device device, const StepInputs& inputs) {
@@ -24,6 +26,7 @@ StepInputs to(Device device, const StepInputs& inputs) {
 std::vector<Tensor> present(const StepResults& results) {
   std::vector<Tensor> list{results.logits, results.total, results.parts};
   if (results.teacher) list.push_back(results.teacher);
+  if (results.hints) list.push_back(results.hints);
   return list;
 }
 
@@ -50,11 +53,17 @@ DistillationLoss partly_labelled_loss(const Tensor& z, const StepInputs& inputs,
 }  // namespace
 
 PendingResults::PendingResults(const StepResults& results)
-    : has_teacher_(static_cast<bool>(results.teacher)), readback_(present(results)) {}
+    : has_teacher_(static_cast<bool>(results.teacher)),
+      has_hints_(static_cast<bool>(results.hints)),
+      readback_(present(results)) {}
 
 StepResults PendingResults::wait() {
   const std::vector<Tensor> read = readback_.wait();
-  return {.logits = read[0], .total = read[1], .parts = read[2], .teacher = has_teacher_ ? read[3] : Tensor()};
+  return {.logits = read[0],
+          .total = read[1],
+          .parts = read[2],
+          .teacher = has_teacher_ ? read[3] : Tensor(),
+          .hints = has_hints_ ? read.back() : Tensor()};
 }
 
 TrainingStep::TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings)
@@ -114,6 +123,11 @@ StepResults TrainingStep::compute(const StepInputs& inputs) {
   context.dropout_key = inputs.dropout_key;
   context.dropout = settings_.dropout;
   if (settings_.auxiliary_weight > 0) context.auxiliary = &auxiliary;
+  Taps taps;
+  if (settings_.hints) {
+    taps = settings_.hints->student_taps();
+    context.taps = &taps;
+  }
   DistillationSettings distillation = settings_.distillation;
   distillation.scalars = static_cast<const LossScalars*>(inputs.objective.raw());
   const Targets targets{inputs.labels, inputs.labels2, inputs.weight, settings_.label_smoothing};
@@ -129,9 +143,14 @@ StepResults TrainingStep::compute(const StepInputs& inputs) {
   if (auxiliary) results.total = scale(loss_of(cast(auxiliary, DType::f32)), settings_.auxiliary_weight);
   const Tensor main = loss_of(results.logits);  // last: the parts are the main head's
   results.total = results.total ? add(main, results.total) : main;
+  if (settings_.hints) {
+    results.hints = settings_.hints->loss(taps, inputs.teacher_outputs);
+    results.total = add(results.total, results.hints);
+  }
   tape.backward(results.total);
   optimizer_.apply();
-  for (Tensor* tensor : {&results.logits, &results.total, &results.parts}) *tensor = tensor->detached();
+  for (Tensor* tensor : {&results.logits, &results.total, &results.parts, &results.hints})
+    if (*tensor) *tensor = tensor->detached();
   return results;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/core/graph.h"
+#include "engine/distill/hints.h"
 #include "engine/nn/module.h"
 #include "engine/nn/optimizer.h"
 #include "engine/ops/loss.h"
@@ -19,6 +20,7 @@ struct StepSettings {
   double auxiliary_weight = 0;    ///< of the auxiliary head's loss; 0: the head is not run
   DType precision = DType::f32;   ///< of activations
   bool capture = false;           ///< make graphs of steps
+  Hints* hints = nullptr;         ///< adds their loss; must outlive the step, and lie where the network does
 };
 
 /// What a step is computed from, on the CPU or the step's device. What is not used is empty.
@@ -26,6 +28,7 @@ struct StepInputs {
   Tensor x = {};                                  ///< f32 [n, h, w, c]
   Tensor labels = {}, labels2 = {}, weight = {};  ///< as in Targets
   Tensor teacher = {};                            ///< logits f32 [n, classes]
+  std::vector<Tensor> teacher_outputs = {};       ///< of the hints' layers
   Tensor dropout_key = {};
   Tensor objective = {};  ///< f64 [2, 3], LossScalars of rows with and without a label: set by the step itself
   /// Rows with a label, the first ones, where others have none; empty where all or none have one.
@@ -35,10 +38,11 @@ struct StepInputs {
 /// What a step gives, on its device: valid until the next step.
 struct StepResults {
   Tensor logits;  ///< f32 [n, classes]
-  Tensor total;   ///< f32 [1], the auxiliary head's loss included
+  Tensor total;   ///< f32 [1], the auxiliary head's loss and the hints' included
   Tensor parts;   ///< of the main head: f32 [3] = total, hard, soft with a teacher, else f32 [1] = hard; means over
                   ///< all rows, to which one without a label adds a hard part of 0
   Tensor teacher = {};  ///< the teacher's logits, where they were computed on the step's device
+  Tensor hints = {};    ///< f32 [1], their loss, where there are some
 };
 
 /// A step's results on their way to the CPU.
@@ -49,7 +53,7 @@ class PendingResults {
   StepResults wait();
 
  private:
-  bool has_teacher_;
+  bool has_teacher_, has_hints_;
   Readback readback_;
 };
 

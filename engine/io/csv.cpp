@@ -1,6 +1,7 @@
 #include "engine/io/csv.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -13,12 +14,18 @@
 namespace retort {
 namespace {
 
-/// Splits RFC 4180 text into records; quoted fields may hold commas, quotes (doubled) and line breaks.
+/// Splits RFC 4180 text into records; quoted fields may hold separators, quotes (doubled) and line breaks. Fields are
+/// separated by commas or, where the first line has more of them, by semicolons, as spreadsheets of countries with a
+/// decimal comma write.
 class CsvReader {
  public:
   CsvReader(std::string_view text, const std::string& path) : text_(text), path_(path) {
     if (text_.starts_with("\xef\xbb\xbf")) text_.remove_prefix(3);  // the byte order mark that spreadsheets write
+    const std::string_view first = text_.substr(0, text_.find('\n'));
+    if (std::ranges::count(first, ';') > std::ranges::count(first, ',')) separator_ = ';';
   }
+
+  char separator() const { return separator_; }
 
   /// The next record, empty lines skipped; nothing at the end.
   std::optional<std::vector<std::string>> next() {
@@ -28,7 +35,7 @@ class CsvReader {
     std::vector<std::string> fields;
     do {
       fields.push_back(take_field());
-    } while (take_comma());
+    } while (take_separator());
     return fields;
   }
 
@@ -42,9 +49,9 @@ class CsvReader {
   }
 
   /// After a field: true for another one, false at the end of the record.
-  bool take_comma() {
+  bool take_separator() {
     if (text_.empty()) return false;
-    if (text_.starts_with(',')) {
+    if (text_.starts_with(separator_)) {
       text_.remove_prefix(1);
       return true;
     }
@@ -56,7 +63,7 @@ class CsvReader {
 
   std::string take_field() {
     if (!text_.starts_with('"')) {
-      std::size_t end = std::min(text_.find_first_of(",\n"), text_.size());
+      std::size_t end = std::min(text_.find_first_of(std::string{separator_, '\n'}), text_.size());
       if (end < text_.size() && text_[end] == '\n' && end > 0 && text_[end - 1] == '\r') --end;
       std::string field(text_.substr(0, end));
       text_.remove_prefix(end);
@@ -76,11 +83,27 @@ class CsvReader {
   }
 
   std::string_view text_;
+  char separator_ = ',';
   const std::string& path_;
   std::int64_t line_ = 1, next_line_ = 1;
 };
 
-float parse_float(const std::string& field, const std::string& where) {
+/// The column that holds the names: the first, or the second behind an index column as pandas writes it, without a
+/// name of its own; -1: none.
+std::ptrdiff_t name_column(const std::vector<std::string>& header) {
+  const auto is_name = [&](std::size_t column) {
+    if (column >= header.size()) return false;
+    std::string word = header[column];
+    std::ranges::transform(word, word.begin(), [](unsigned char c) { return std::tolower(c); });
+    return word == "name" || word == "filename" || word == "file" || word == "image";
+  };
+  if (is_name(0)) return 0;
+  const bool index = !header.empty() && (header[0].empty() || header[0] == "index" || header[0] == "Unnamed: 0");
+  return index && is_name(1) ? 1 : -1;
+}
+
+float parse_float(std::string field, const std::string& where, char separator) {
+  if (separator == ';') std::ranges::replace(field, ',', '.');
   std::string_view digits = field;
   while (digits.starts_with(' ')) digits.remove_prefix(1);
   while (digits.ends_with(' ')) digits.remove_suffix(1);
@@ -95,7 +118,28 @@ float parse_float(const std::string& field, const std::string& where) {
   return static_cast<float>(value);
 }
 
-std::string quoted(const std::string& field) {
+/// What makes a spreadsheet take a cell for a formula, which may run a program.
+constexpr std::string_view kFormula = "=+-@\t\r";
+
+/// A name or a class as a cell: where it begins like a formula and is no number, an apostrophe goes before it, which
+/// spreadsheets hide; and where it begins like such a cell, so that from_cell gives every name back.
+std::string as_cell(const std::string& field) {
+  const std::size_t first = field.find_first_not_of('\'');
+  if (first == field.npos || kFormula.find(field[first]) == kFormula.npos) return field;
+  double number = 0;
+  const char* const begin = field.data() + (field[0] == '+' ? 1 : 0);
+  const auto [end, error] = std::from_chars(begin, field.data() + field.size(), number);
+  return error == std::errc() && end == field.data() + field.size() ? field : "'" + field;
+}
+
+std::string from_cell(std::string field) {
+  const std::size_t first = field.find_first_not_of('\'');
+  const bool marked = first != field.npos && first > 0 && kFormula.find(field[first]) != kFormula.npos;
+  return marked ? field.substr(1) : std::move(field);
+}
+
+std::string quoted(const std::string& name) {
+  const std::string field = as_cell(name);
   const bool plain = field.find_first_of(",\"\r\n") == field.npos;
   if (plain) return field;
   std::string result = "\"";
@@ -111,25 +155,34 @@ std::string digits(float value) {
 
 }  // namespace
 
+void read_csv(const std::string& path,
+              const std::function<void(const std::vector<std::string>& fields, const std::string& where)>& row) {
+  const std::vector<std::uint8_t> bytes = read_file(path);
+  CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+  while (const auto fields = reader.next()) row(*fields, reader.where());
+}
+
 LogitTable read_logit_csv(const std::string& path) {
   const std::vector<std::uint8_t> bytes = read_file(path);
   CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
   LogitTable table;
   const auto header = reader.next();
-  check(header && header->size() >= 2 && header->front() == "name", reader.where(),
-        "expected the header name,<class>,<class>...; add it");
-  table.classes.assign(header->begin() + 1, header->end());
+  const std::ptrdiff_t name = header ? name_column(*header) : -1;
+  check(name >= 0 && std::ssize(*header) >= name + 2, reader.where(),
+        "expected the header name,<class>,<class>... (or filename, file, image for name; ; for ,); add it");
+  for (auto word = header->begin() + name + 1; word != header->end(); ++word) table.classes.push_back(from_cell(*word));
   std::unordered_set<std::string> classes, names;
-  for (const std::string& name : table.classes)
-    check(classes.insert(name).second, reader.where(), "class '", name, "' twice in the header; name each column");
+  for (const std::string& word : table.classes)
+    check(classes.insert(word).second, reader.where(), "class '", word, "' twice in the header; name each column");
 
   while (const auto row = reader.next()) {
     const std::string where = reader.where();
     check(row->size() == header->size(), where, row->size(), " fields, expected ", header->size(),
           " as in the header; complete the row");
-    check(names.insert(row->front()).second, where, "'", row->front(), "' a second time; keep one row of it");
-    table.names.push_back(row->front());
-    for (std::size_t i = 1; i < row->size(); ++i) table.values.push_back(parse_float((*row)[i], where));
+    const std::string& sample = table.names.emplace_back(from_cell((*row)[static_cast<std::size_t>(name)]));
+    check(names.insert(sample).second, where, "'", sample, "' a second time; keep one row of it");
+    for (auto field = row->begin() + name + 1; field != row->end(); ++field)
+      table.values.push_back(parse_float(*field, where, reader.separator()));
   }
   check(!table.names.empty(), path, ": no rows below the header; add one for each image");
   return table;
@@ -139,16 +192,18 @@ std::optional<PredictionTable> read_prediction_csv(const std::string& path) {
   const std::vector<std::uint8_t> bytes = read_file(path);
   CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
   const auto header = reader.next();
-  if (!header || header->size() != 2 || header->front() != "name" ||
+  const std::ptrdiff_t name = header ? name_column(*header) : -1;
+  if (name < 0 || std::ssize(*header) != name + 2 ||
       (header->back() != "class" && header->back() != "prediction" && header->back() != "label"))
     return {};
   PredictionTable table;
   std::unordered_set<std::string> names;
   while (const auto row = reader.next()) {
-    check(row->size() == 2, reader.where(), row->size(), " fields, expected a name and a class; complete the row");
-    check(names.insert(row->front()).second, reader.where(), "'", row->front(), "' a second time; keep one row of it");
-    table.names.push_back(row->front());
-    table.predictions.push_back(row->back());
+    check(row->size() == header->size(), reader.where(), row->size(),
+          " fields, expected a name and a class; complete the row");
+    const std::string& sample = table.names.emplace_back(from_cell((*row)[static_cast<std::size_t>(name)]));
+    check(names.insert(sample).second, reader.where(), "'", sample, "' a second time; keep one row of it");
+    table.predictions.push_back(from_cell(row->back()));
   }
   check(!table.names.empty(), path, ": no rows below the header; add one for each image");
   return table;

@@ -1,11 +1,20 @@
-// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting).
+// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting). A name that a
+// spreadsheet would take for a formula ("=1+1.jpg") is written with an apostrophe before it, and read without. The
+// forms that other programs write are read as well: filename, file or image for name, in any case; an index column
+// before it; semicolons between fields, and then decimal commas.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace retort {
+
+/// Calls row(fields, "FILE:LINE: ") for each record that is not empty. Throws Error for quotes that do not fit, and
+/// what `row` throws.
+void read_csv(const std::string& path,
+              const std::function<void(const std::vector<std::string>& fields, const std::string& where)>& row);
 
 struct LogitTable {
   std::vector<std::string> classes;

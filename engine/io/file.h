@@ -1,5 +1,4 @@
-// Reading files, whole, in part or mapped, and writing that is all or nothing: a temporary name beside the target,
-// fsync, rename.
+// Reading regular files, whole or in part, and writing that is all or nothing (engine/io/atomic_file.h).
 #pragma once
 
 #include <cstdint>
@@ -8,16 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/descriptor.h"
+
 namespace retort {
 
-/// A file opened for reading at any offset, for those too large to hold twice. Throws Error naming the file and the
-/// system's reason.
+/// A regular file opened for reading at any offset, for those too large to hold twice. Throws Error naming the file and
+/// the system's reason; for a pipe or a device, too, which may never end.
 class InputFile {
  public:
   explicit InputFile(const std::string& path);
-  ~InputFile();
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
 
   std::uint64_t size() const { return size_; }
   /// Fills `bytes` from `offset` on; throws Error if the file ends before.
@@ -25,41 +23,26 @@ class InputFile {
 
  private:
   std::string path_;
-  int descriptor_;
-  std::uint64_t size_;
+  std::uint64_t size_ = 0;
+  Descriptor file_;
 };
 
-/// A file's bytes as memory: the system reads them when they are touched, and all processes share them. Throws Error
-/// as InputFile does.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  std::span<const std::uint8_t> bytes() const { return bytes_; }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-};
-
-/// Throws Error naming the file and the system's reason.
+/// A regular file's bytes, as many as it has when it is opened. Throws Error naming the file and the system's reason.
 std::vector<std::uint8_t> read_file(const std::string& path);
-/// As read_file, and inflates gzip content. Throws Error on a stream cut short or corrupt.
+/// What a gzip file may inflate to, beyond a first 64 MiB: 32 times its own size. Real pictures take a fifth of that.
+inline constexpr std::uint64_t kMaxInflation = 32, kFreeInflation = 64 << 20;
+/// As read_file, and inflates gzip content. Throws Error on a stream cut short, corrupt, or beyond the bound above.
 std::vector<std::uint8_t> read_maybe_gzip(const std::string& path);
 
 /// Receives bytes in order.
 using ByteSink = std::function<void(std::span<const std::uint8_t>)>;
-/// Writes path by way of a temporary file; on any failure (full disk, folder not writable) removes that and throws
-/// Error naming the path. Creates missing parent folders. Follows symbolic links; what is neither a file nor a folder
-/// (/dev/stdout, a pipe) is written to directly.
+/// Writes path by way of an AtomicFile (engine/io/atomic_file.h). Throws what that throws, and what `writer` throws.
 void write_atomic(const std::string& path, const std::function<void(const ByteSink&)>& writer);
 void write_atomic(const std::string& path, std::span<const std::uint8_t> bytes);
 void write_atomic(const std::string& path, const std::string& text);
 
-/// Throws Error if a file could not be written at path later: its folder (created if missing) must take a file. For a
-/// command to call before hours of work.
+/// Throws Error if a file could not be written at path later: its folder (created if missing) must take a file. Removes
+/// what killed writers of this file left in the folder. For a command to call before hours of work.
 void check_writable(const std::string& path);
 
 /// XXH64 with seed 0 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md) as 16 lower-case hex digits:

@@ -1,7 +1,9 @@
-// JSON as text, whatever bytes its strings hold.
+// JSON as text, whatever bytes its strings hold, and JSON from files that anybody may have written.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 namespace retort {
 
@@ -12,6 +14,15 @@ template <class Json>
 std::string json_text(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
+
+/// How deep arrays and objects may lie within each other: no file of ours goes beyond four, and nlohmann's own functions
+/// recurse.
+inline constexpr int kMaxJsonDepth = 32;
+
+/// Parses a file's JSON in time proportional to its size (and to the logarithm of an object's), at most kMaxJsonDepth
+/// deep. Throws Error, its message beginning with `where` and ending with `hint`, for what is no JSON, goes deeper, or
+/// has a key twice, of which nlohmann would keep the last.
+nlohmann::json parse_json(std::string_view text, const std::string& where, const std::string& hint);
 
 /// Whether JSON can hold a text as it is.
 bool is_utf8(const std::string& text);

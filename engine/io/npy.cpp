@@ -50,7 +50,7 @@ Tensor read_npy(const std::string& path) {
   return wide;
 }
 
-void write_npy(const std::string& path, const Tensor& tensor) {
+void write_npy(const ByteSink& sink, const Tensor& tensor, const std::string& path) {
   const char* descr = "<i4";
   switch (tensor.dtype()) {
     case DType::f32: descr = "<f4"; break;
@@ -70,10 +70,12 @@ void write_npy(const std::string& path, const Tensor& tensor) {
   header += static_cast<char>(literal.size() & 255);
   header += static_cast<char>(literal.size() >> 8);
   header += literal;
-  write_atomic(path, [&](const ByteSink& sink) {
-    sink({reinterpret_cast<const std::uint8_t*>(header.data()), header.size()});
-    sink(bytes_of(tensor));
-  });
+  sink({reinterpret_cast<const std::uint8_t*>(header.data()), header.size()});
+  sink(bytes_of(tensor));
+}
+
+void write_npy(const std::string& path, const Tensor& tensor) {
+  write_atomic(path, [&](const ByteSink& sink) { write_npy(sink, tensor, path); });
 }
 
 bool is_pickled_npy(const std::string& path) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/core/tensor.h"
+#include "engine/io/file.h"
 
 namespace retort {
 
@@ -15,6 +16,8 @@ namespace retort {
 Tensor read_npy(const std::string& path);
 /// Atomic; version 1.0, C order.
 void write_npy(const std::string& path, const Tensor& tensor);
+/// The same bytes into `sink`; `path` is named in errors.
+void write_npy(const ByteSink& sink, const Tensor& tensor, const std::string& path);
 
 /// True if the file is a .npy holding a pickled object.
 bool is_pickled_npy(const std::string& path);

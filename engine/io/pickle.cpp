@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <unordered_map>
 
@@ -13,9 +14,11 @@
 namespace retort::pickle {
 namespace {
 
-/// An operation makes at most one value, one stack slot and one memo entry, so this bounds memory. It suffices for the
-/// arrays of a million images.
+/// It suffices for the arrays of a million images.
 constexpr std::int64_t kMaxOperations = 1 << 26;
+/// Values that one byte of a pickle can make beyond the shared ones are containers, and those of real files hold
+/// something: one value for every two bytes, and a few for small files.
+constexpr std::size_t kBytesPerValue = 2, kFreeValues = 4096;
 
 constexpr std::string_view kReconstruct = "numpy.core.multiarray._reconstruct",
                            kScalar = "numpy.core.multiarray.scalar", kFromBuffer = "numpy.core.numeric._frombuffer",
@@ -31,6 +34,11 @@ std::string_view allowed_global(std::string_view module, std::string_view name) 
     if (module == full.substr(0, dot) && name == full.substr(dot + 1)) return full;
   }
   return {};
+}
+
+bool allowed_global_name(std::string_view full) {
+  const std::size_t dot = full.rfind('.');
+  return dot != full.npos && !allowed_global(full.substr(0, dot), full.substr(dot + 1)).empty();
 }
 
 std::string opcode_name(std::uint8_t opcode) {
@@ -58,15 +66,19 @@ std::string opcode_name(std::uint8_t opcode) {
 
 class Machine {
  public:
-  Machine(std::span<const std::uint8_t> bytes, const std::string& path, Pickle& pickle)
-      : input_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+  Machine(std::span<const std::uint8_t> bytes, const std::string& path, Pickle& pickle, Dialect dialect, bool ends)
+      : torch_(dialect == Dialect::pytorch),
+        ends_(ends),
+        input_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
         path_(path),
         pickle_(pickle),
-        decoded_left_(4 * bytes.size() + 4096) {}
+        decoded_left_(4 * bytes.size() + 4096),
+        values_left_(bytes.size() / kBytesPerValue + kFreeValues) {}
 
-  void run() {
+  /// Returns the bytes that it took.
+  std::size_t run() {
     for (std::int64_t operation = 0; operation < kMaxOperations; ++operation)
-      if (!step(static_cast<std::uint8_t>(take(1)[0]))) return;
+      if (!step(static_cast<std::uint8_t>(take(1)[0]))) return at_;
     malformed("more than ", kMaxOperations, " operations");
   }
 
@@ -124,9 +136,20 @@ class Machine {
   // Values.
 
   Value* make(Kind kind) {
+    require(values_left_-- > 0, "more values than its bytes can hold");
     Value& value = pickle_.values_.emplace_back();
     value.kind = kind;
     return &value;
+  }
+
+  /// None, the booleans, small numbers and the empty tuple never change: one value of each serves all their uses.
+  void push_shared(Kind kind, std::int64_t integer = 0) {
+    Value*& value = shared_[{kind, integer}];
+    if (!value) {
+      value = make(kind);
+      value->integer = integer;
+    }
+    push(value);
   }
 
   void push(Value* value) { stack_.push_back(value); }
@@ -195,15 +218,25 @@ class Machine {
   }
 
   void get(std::uint64_t index) {
-    const auto found = memo_.find(index);
-    require(found != memo_.end(), "a reference to nothing");
+    if (index < memo_.size()) return push(memo_[index]);
+    const auto found = far_memo_.find(index);
+    require(found != far_memo_.end(), "a reference to nothing");
     push(found->second);
   }
 
-  void put(std::uint64_t index) { memo_[index] = top(); }
+  /// Writers number what they note from 0 on; what is out of order costs more, and its bytes pay for it.
+  void put(std::uint64_t index) {
+    if (index < memo_.size())
+      memo_[index] = top();
+    else if (index == memo_.size())
+      memo_.push_back(top());
+    else
+      far_memo_[index] = top();
+  }
 
   void push_global(std::string_view module, std::string_view name) {
     const std::string_view known = allowed_global(module, name);
+    if (torch_ && known.empty()) return push_decoded(Kind::global, text(module, '.', name));
     if (known.empty()) refuse(text(module, '.', name));
     push_bytes(Kind::global, known);
   }
@@ -213,6 +246,7 @@ class Machine {
   void reduce() {
     const Value* arguments = pop();
     const Value* function = pop();
+    if (torch_ && reduce_torch(*function, *arguments)) return;
     if (function->kind != Kind::global) refuse("a call (REDUCE) of what is no function");
     require(arguments->kind == Kind::tuple, "a call without a tuple of arguments");
     const std::vector<const Value*>& items = arguments->items;
@@ -239,6 +273,28 @@ class Machine {
     }
   }
 
+  /// PyTorch's records of tensors; calls of whatever else give objects without content.
+  bool reduce_torch(const Value& function, const Value& arguments) {
+    require(function.kind == Kind::global || function.kind == Kind::object, "a call of what is no function");
+    require(arguments.kind == Kind::tuple, "a call without a tuple of arguments");
+    const std::vector<const Value*>& items = arguments.items;
+    if (function.bytes == "collections.OrderedDict" && items.empty()) {
+      push_items(Kind::dict, {});
+    } else if (function.bytes == "torch._utils._rebuild_tensor_v2" ||
+               function.bytes == "torch._utils._rebuild_tensor") {
+      require(items.size() >= 4 && items[0]->kind == Kind::storage, "a tensor that cannot be rebuilt");
+      push_items(Kind::tensor, items);
+    } else if (function.bytes == "torch._utils._rebuild_parameter") {
+      require(!items.empty() && items[0]->kind == Kind::tensor, "a parameter that cannot be rebuilt");
+      push_items(Kind::tensor, items[0]->items);
+    } else if (allowed_global_name(function.bytes)) {
+      return false;
+    } else {
+      push_bytes(Kind::object, function.bytes);
+    }
+    return true;
+  }
+
   void push_scalar(const std::string& dtype, std::string_view bytes) {
     const auto as = [&]<class T>(T value) {
       require(bytes.size() == sizeof value, "a scalar of another size");
@@ -256,6 +312,7 @@ class Machine {
   void build() {
     const Value* state = pop();
     Value* object = top();
+    if (torch_ && object->kind != Kind::array && object->kind != Kind::dtype) return;
     if (object->kind != Kind::array && object->kind != Kind::dtype) refuse("the state of an object (BUILD)");
     require(state->kind == Kind::tuple, "a state that is no tuple");
     if (object->kind == Kind::array) {
@@ -278,7 +335,7 @@ class Machine {
       case 0x95: take(8); return true;  // FRAME: a hint for reading
       case '.':                         // STOP
         pickle_.root_ = pop();
-        require(at_ == input_.size(), "bytes after its end");
+        require(!ends_ || at_ == input_.size(), "bytes after its end");
         return false;
 
       case '(': marks_.push_back(stack_.size()); return true;  // MARK
@@ -289,13 +346,13 @@ class Machine {
       case 'h': get(take_integer(1)); return true;  // BINGET
       case 'j': get(take_integer(4)); return true;  // LONG_BINGET
       case 'p': put(take_number<std::uint64_t>(take_line())); return true;
-      case 'q': put(take_integer(1)); return true;  // BINPUT
-      case 'r': put(take_integer(4)); return true;  // LONG_BINPUT
-      case 0x94: put(memo_.size()); return true;    // MEMOIZE
+      case 'q': put(take_integer(1)); return true;                   // BINPUT
+      case 'r': put(take_integer(4)); return true;                   // LONG_BINPUT
+      case 0x94: put(memo_.size() + far_memo_.size()); return true;  // MEMOIZE
 
-      case 'N': push(make(Kind::none)); return true;
-      case 0x88: push_integer(1, Kind::boolean); return true;  // NEWTRUE
-      case 0x89: push_integer(0, Kind::boolean); return true;  // NEWFALSE
+      case 'N': push_shared(Kind::none); return true;
+      case 0x88: push_shared(Kind::boolean, 1); return true;  // NEWTRUE
+      case 0x89: push_shared(Kind::boolean, 0); return true;  // NEWFALSE
       case 'I': return step_int(take_line());
       case 'L': {  // LONG
         std::string_view line = take_line();
@@ -303,11 +360,11 @@ class Machine {
         push_integer(take_number<std::int64_t>(line));
         return true;
       }
-      case 'J': push_integer(static_cast<std::int32_t>(take_integer(4))); return true;  // BININT
-      case 'K': push_integer(static_cast<std::int64_t>(take_integer(1))); return true;  // BININT1
-      case 'M': push_integer(static_cast<std::int64_t>(take_integer(2))); return true;  // BININT2
-      case 0x8a: return step_long(take_integer(1));                                     // LONG1
-      case 0x8b: return step_long(take_integer(4));                                     // LONG4
+      case 'J': push_integer(static_cast<std::int32_t>(take_integer(4))); return true;                // BININT
+      case 'K': push_shared(Kind::integer, static_cast<std::int64_t>(take_integer(1))); return true;  // BININT1
+      case 'M': push_integer(static_cast<std::int64_t>(take_integer(2))); return true;                // BININT2
+      case 0x8a: return step_long(take_integer(1));                                                   // LONG1
+      case 0x8b: return step_long(take_integer(4));                                                   // LONG4
       case 'F': push_real(take_number<double>(take_line())); return true;
       case 'G': {  // BINFLOAT: big-endian
         std::string reversed(take(8));
@@ -330,7 +387,7 @@ class Machine {
       case 0x8e: push_bytes(Kind::bytes, take(take_integer(8))); return true;              // BINBYTES8
       case 0x96: push_bytes(Kind::bytes, take(take_integer(8))); return true;              // BYTEARRAY8
 
-      case ')': push_tuple(0); return true;
+      case ')': push_shared(Kind::tuple); return true;
       case 0x85: push_tuple(1); return true;
       case 0x86: push_tuple(2); return true;
       case 0x87: push_tuple(3); return true;
@@ -366,6 +423,27 @@ class Machine {
         return true;
       }
       case 'R': reduce(); return true;
+      case 'Q': {  // BINPERSID: where PyTorch names a storage
+        if (!torch_) break;
+        const Value* id = pop();
+        require(id->kind == Kind::tuple && id->items.size() >= 5, "a storage that cannot be found");
+        push_items(Kind::storage, id->items);
+        return true;
+      }
+      case 0x81: {  // NEWOBJ
+        if (!torch_) break;
+        pop();
+        push_bytes(Kind::object, pop()->bytes);
+        return true;
+      }
+      case 0x8f:  // EMPTY_SET
+        if (!torch_) break;
+        push_items(Kind::list, {});
+        return true;
+      case 0x90:  // ADDITEMS
+        if (!torch_) break;
+        append(pop_to_mark(), Kind::list);
+        return true;
       case 'b': build(); return true;
       case 'i': {
         const std::string_view module = take_line(), name = take_line();
@@ -390,17 +468,23 @@ class Machine {
     return true;
   }
 
+  bool torch_, ends_;
   std::string_view input_;
   const std::string& path_;
   Pickle& pickle_;
-  std::size_t decoded_left_;
+  std::size_t decoded_left_, values_left_;
   std::size_t at_ = 0;
   std::vector<Value*> stack_;
   std::vector<std::size_t> marks_;
-  std::unordered_map<std::uint64_t, Value*> memo_;
+  std::vector<Value*> memo_;
+  std::unordered_map<std::uint64_t, Value*> far_memo_;
+  std::map<std::pair<Kind, std::int64_t>, Value*> shared_;
 };
 
-Pickle::Pickle(std::span<const std::uint8_t> bytes, const std::string& path) { Machine(bytes, path, *this).run(); }
+Pickle::Pickle(std::span<const std::uint8_t> bytes, const std::string& path, Dialect dialect, std::size_t* read) {
+  const std::size_t taken = Machine(bytes, path, *this, dialect, read == nullptr).run();
+  if (read) *read = taken;
+}
 
 std::string dtype_name(const Value& value) {
   if (value.kind != Kind::dtype) return {};

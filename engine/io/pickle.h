@@ -25,7 +25,16 @@ enum class Kind : std::uint8_t {
   dict,     ///< items: key, value, key, value, ...
   global,   ///< bytes: one of the few names allowed
   dtype,    ///< bytes: "f4", "<f4", "O8"...; items: its state, if set
-  array     ///< items: shape, dtype, data; empty until its state is set
+  array,    ///< items: shape, dtype, data; empty until its state is set
+  storage,  ///< PyTorch's: items: "storage", its class, key, place, elements
+  tensor,   ///< PyTorch's: items: storage, offset, size, stride, ...
+  object    ///< of a class that is not known: bytes: its name; nothing else of it is kept
+};
+
+/// What a pickle may hold beside plain data.
+enum class Dialect : std::uint8_t {
+  numpy,   ///< NumPy's arrays and nothing else
+  pytorch  ///< PyTorch's tensors; what is of another class stays an object without content, of which nothing is run
 };
 
 struct Value {
@@ -37,11 +46,13 @@ struct Value {
 };
 
 /// Runs the pickle in `bytes`, which must outlive the values. Throws Error, its message beginning with `path`, for an
-/// opcode or a global beyond plain data, and for what is malformed or cut short. Memory is bounded by the size of the
-/// input.
+/// opcode or a global beyond plain data, and for what is malformed or cut short. Memory is at most 64 bytes for each of
+/// the input, and some hundred kilobytes.
 class Pickle {
  public:
-  Pickle(std::span<const std::uint8_t> bytes, const std::string& path);
+  /// Another pickle may follow only where `read` is given, which receives the bytes of this one.
+  Pickle(std::span<const std::uint8_t> bytes, const std::string& path, Dialect dialect = Dialect::numpy,
+         std::size_t* read = nullptr);
   const Value& root() const { return *root_; }
 
  private:

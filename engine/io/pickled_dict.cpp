@@ -74,7 +74,7 @@ std::vector<std::pair<std::string, std::vector<float>>> read_pickled_dict(const 
   const Value& dict = find_dict(content.root(), path);
 
   // Every entry may refer to one long vector: the file's size does not bound what it expands to, so this does.
-  std::uint64_t elements_left = 16 * bytes.size() + (1u << 20);
+  std::uint64_t elements_left = 4 * bytes.size() + (1u << 20);
   std::vector<std::pair<std::string, std::vector<float>>> entries;
   std::unordered_set<std::string> names;
   for (std::size_t i = 0; i < dict.items.size(); i += 2) {

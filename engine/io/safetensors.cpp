@@ -12,6 +12,7 @@
 #include "engine/core/check.h"
 #include "engine/io/extents.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 
 namespace retort {
 namespace {
@@ -52,24 +53,6 @@ struct Entry {
   Shape shape;
   std::uint64_t begin, end;
 };
-
-/// Parses JSON; an object that has a key twice is an error, where the library would keep the last.
-json parse_header(const std::string& text_, const std::string& path) {
-  std::vector<std::set<std::string>> keys;
-  const auto note = [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key)
-      check(keys.back().insert(value.get<std::string>()).second, path, ": the header has ", value.dump(), " twice",
-            kAgain);
-    return true;
-  };
-  try {
-    return json::parse(text_, note);
-  } catch (const json::exception&) {
-    throw Error(text(path, ": not a safetensors file: its header is not JSON", kAgain));
-  }
-}
 
 Shape parse_shape(const json& extents, const std::string& where) {
   check(extents.is_array(), where, "has no list as its shape", kAgain);
@@ -162,8 +145,15 @@ const Tensor* TensorFile::find(const std::string& name) const {
   return found == tensors.end() ? nullptr : &found->second;
 }
 
-TensorFile read_safetensors(const std::string& path) {
-  const InputFile input(path);
+namespace {
+
+/// The header as the file has it, checked as far as its place in the file goes.
+struct RawHeader {
+  std::uint64_t bytes = 0;
+  json fields;
+};
+
+RawHeader read_header(const InputFile& input, const std::string& path) {
   std::uint64_t header_bytes = 0;
   check(input.size() > sizeof header_bytes, path, ": not a safetensors file: only ", input.size(), " bytes", kAgain);
   input.read(0, {reinterpret_cast<std::uint8_t*>(&header_bytes), sizeof header_bytes});
@@ -174,17 +164,37 @@ TensorFile read_safetensors(const std::string& path) {
   std::string header(header_bytes, '\0');
   input.read(sizeof header_bytes, {reinterpret_cast<std::uint8_t*>(header.data()), header.size()});
   check(header.starts_with('{'), path, ": not a safetensors file: its header does not begin with {", kAgain);
+  return {header_bytes, parse_json(header, path + ": not a safetensors file: its header ", kAgain)};
+}
 
+std::map<std::string, std::string> parse_metadata(const json& value, const std::string& path) {
+  check(value.is_object(), path, ": ", kMetadata, " is no object", kAgain);
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, datum] : value.items()) {
+    check(datum.is_string(), path, ": ", kMetadata, " '", key, "' is no string", kAgain);
+    metadata.emplace(key, datum.get<std::string>());
+  }
+  return metadata;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> read_safetensors_metadata(const std::string& path) {
+  const InputFile input(path);
+  const RawHeader header = read_header(input, path);
+  const auto found = header.fields.find(kMetadata);
+  if (found == header.fields.end()) return {};
+  return parse_metadata(*found, path);
+}
+
+TensorFile read_safetensors(const std::string& path) {
+  const InputFile input(path);
+  const auto [header_bytes, fields] = read_header(input, path);
   TensorFile file;
   std::vector<Entry> entries;
-  const json fields = parse_header(header, path);
   for (const auto& [name, value] : fields.items()) {
     if (name == kMetadata) {
-      check(value.is_object(), path, ": ", kMetadata, " is no object", kAgain);
-      for (const auto& [key, datum] : value.items()) {
-        check(datum.is_string(), path, ": ", kMetadata, " '", key, "' is no string", kAgain);
-        file.metadata.emplace(key, datum.get<std::string>());
-      }
+      file.metadata = parse_metadata(value, path);
     } else {
       entries.push_back(parse_entry(name, value, text(path, ": tensor '", name, "' ")));
     }

@@ -23,6 +23,8 @@ struct TensorFile {
 /// Reads F32, F64, I64, and converts F16 and BF16 to f32. Throws Error naming the file for a header that is too long,
 /// not JSON, or whose entries overlap, leave gaps, overflow, or disagree with dtype and shape; and for unknown dtypes.
 TensorFile read_safetensors(const std::string& path);
+/// The header's metadata alone. Throws Error as read_safetensors does, but looks at no tensor.
+std::map<std::string, std::string> read_safetensors_metadata(const std::string& path);
 /// Atomic.
 void write_safetensors(const std::string& path, const TensorFile& file);
 

@@ -44,21 +44,28 @@ void init_bias(Tensor& bias, Init init, std::int64_t fan_in, Random& random) {
   fill_uniform(bias, -bound, bound, random.split());
 }
 
-void report(ForwardContext& context, const char* kind, const Parameter& weight, const Parameter& bias,
-            const Shape& output, std::int64_t macs) {
+std::string layer_name(const Parameter& weight) { return weight.name.substr(0, weight.name.rfind(".weight")); }
+
+bool is_tapped(const ForwardContext& context, const Parameter& weight) {
+  return context.taps && context.taps->contains(layer_name(weight));
+}
+
+/// Hands out what is asked for of a layer's output.
+void show(ForwardContext& context, const char* kind, const Parameter& weight, const Parameter& bias, const Tensor& y,
+          std::int64_t macs) {
+  if (is_tapped(context, weight)) (*context.taps)[layer_name(weight)] = y;
   if (!context.report) return;
-  const std::string name = weight.name.substr(0, weight.name.rfind(".weight"));
   const std::int64_t count = weight.value.count() + (bias.value ? bias.value.count() : 0);
-  context.report->push_back({name, kind, output, count, macs});
+  context.report->push_back({layer_name(weight), kind, y.shape(), count, macs});
 }
 
-void report(ForwardContext& context, const Conv2d& conv, const Tensor& y) {
+void show(ForwardContext& context, const Conv2d& conv, const Tensor& y) {
   const Shape& filter = conv.weight.value.shape();
-  report(context, "Conv2d", conv.weight, conv.bias, y.shape(), y.count() * filter[0] * filter[1] * filter[2]);
+  show(context, "Conv2d", conv.weight, conv.bias, y, y.count() * filter[0] * filter[1] * filter[2]);
 }
 
-void report(ForwardContext& context, const BatchNorm2d& bn, const Tensor& y) {
-  report(context, "BatchNorm2d", bn.weight, bn.bias, y.shape(), 0);
+void show(ForwardContext& context, const BatchNorm2d& bn, const Tensor& y) {
+  show(context, "BatchNorm2d", bn.weight, bn.bias, y, 0);
 }
 
 /// Frozen statistics must not move, so the batch's cannot be used either.
@@ -82,7 +89,7 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t r, std::int64_t s
 
 Tensor Conv2d::forward(const Tensor& x, ForwardContext& context) {
   Tensor y = conv2d(x, weight.value, bias.value, options);
-  report(context, *this, y);
+  show(context, *this, y);
   return y;
 }
 
@@ -106,7 +113,7 @@ Tensor BatchNorm2d::forward(const Tensor& x, ForwardContext& context, bool relu,
       .training = training, .momentum = context.momentum.value_or(momentum), .eps = eps, .relu = relu};
   Tensor y = batch_norm(x, weight.value, bias.value, running_mean.value, running_var.value, options, residual);
   if (training) ++*num_batches_tracked.value.data<std::int64_t>();
-  report(context, *this, y);
+  show(context, *this, y);
   return y;
 }
 
@@ -122,14 +129,15 @@ Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& c
                const Tensor& residual) {
   check(!conv.options.relu, "[conv_bn] the convolution rectifies before it is normalised; turn its relu off");
   const Tensor &weight = conv.weight.value, &bias = conv.bias.value, &gamma = bn.weight.value, &beta = bn.bias.value;
-  if (uses_batch_statistics(context, bn) || recording({&x, &weight, &bias, &gamma, &beta, &residual}))
+  if (uses_batch_statistics(context, bn) || recording({&x, &weight, &bias, &gamma, &beta, &residual}) ||
+      is_tapped(context, conv.weight))
     return bn.forward(conv.forward(x, context), context, relu, residual);
   Conv2dOptions options = conv.options;
   options.relu = relu;
   const RunningNorm norm = {gamma, beta, bn.running_mean.value, bn.running_var.value, bn.eps};
   Tensor y = conv2d_running_norm(x, weight, bias, options, norm, residual);
-  report(context, conv, y);
-  report(context, bn, y);
+  show(context, conv, y);
+  show(context, bn, y);
   return y;
 }
 
@@ -143,7 +151,7 @@ Linear::Linear(std::int64_t in, std::int64_t out, Init init, Random& random, con
 
 Tensor Linear::forward(const Tensor& x, ForwardContext& context, bool relu) {
   Tensor y = linear(x, weight.value, bias.value, relu);
-  report(context, "Linear", weight, bias, y.shape(), y.count() * weight.value.shape()[0]);
+  show(context, "Linear", weight, bias, y, y.count() * weight.value.shape()[0]);
   return y;
 }
 

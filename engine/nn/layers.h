@@ -54,7 +54,8 @@ class Linear : public Module {
   Parameter weight, bias;
 };
 
-/// bn.forward(conv.forward(x), relu, residual): as one kernel where running statistics serve and no gradient is wanted.
+/// bn.forward(conv.forward(x), relu, residual): as one kernel where running statistics serve and neither a gradient nor
+/// the convolution's own output is wanted.
 /// Throws Error if conv.options.relu is on.
 Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& context, bool relu,
                const Tensor& residual = {});

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,9 @@ struct LayerReport {
   std::int64_t macs = 0;  ///< multiply-adds for the whole batch
 };
 
+/// Outputs of layers, by the names that LayerReport has.
+using Taps = std::map<std::string, Tensor>;
+
 /// What a forward pass needs besides its input.
 struct ForwardContext {
   bool training = false;           ///< batch statistics and dropout are on
@@ -95,6 +99,7 @@ struct ForwardContext {
   std::optional<double> momentum;  ///< overrides every batch norm's momentum
   Tensor* auxiliary = nullptr;     ///< receives an auxiliary head's logits, if asked for and there is one
   std::vector<LayerReport>* report = nullptr;  ///< receives one entry a layer
+  Taps* taps = nullptr;                        ///< receives the outputs of the layers that are its keys
 };
 
 /// A classifier: images in, logits out.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/distill/metrics.h"
@@ -13,9 +14,14 @@ namespace retort {
 
 /// A matrix of numbers as shaded cells, the darkest the highest; NaN leaves a cell empty. values[row][column]. Throws
 /// Error if the values do not fit the labels.
+/// `contents` (one text a cell; empty: the number) and `marked` (row and column of a cell with a frame) are optional.
+struct HeatMapNotes {
+  std::vector<std::vector<std::string>> contents = {};
+  std::optional<std::pair<std::size_t, std::size_t>> marked = {};
+};
 std::string heat_map(const std::string& title, const std::string& row_name, const std::vector<std::string>& row_labels,
                      const std::string& column_name, const std::vector<std::string>& column_labels,
-                     const std::vector<std::vector<double>>& values);
+                     const std::vector<std::vector<double>>& values, const HeatMapNotes& notes = {});
 
 /// Counts by true (row) and predicted (column) class, each row shaded by its shares. Throws Error as heat_map does.
 std::string confusion_matrix(const std::string& title, const std::vector<std::string>& classes,
@@ -26,7 +32,9 @@ struct Series {
   std::vector<Point> points;  ///< in the order in which they are joined; those with a NaN are left out
 };
 
-/// Curves over a common axis. `mark` draws a dashed upright line there, with `mark_name` beside it.
+/// Curves over a common axis. Few points far off the others (a first epoch that diverged) do not squeeze the rest: the
+/// axis ends short of them, they are drawn at its edge, and the title says how many. `mark` draws a dashed upright line
+/// there, with `mark_name` beside it.
 std::string line_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& series,
                        std::optional<double> mark = std::nullopt, const std::string& mark_name = "");
 

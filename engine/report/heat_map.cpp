@@ -11,8 +11,12 @@ namespace {
 struct Cell {
   double shade;
   std::string content;
+  bool marked = false;
 };
 
+// Opacities: on the darkest cell the text still has a contrast of 4.5 (tests/pages/contrast_test.py), in both colour
+// schemes.
+constexpr double kLightest = 0.04, kDarkest = 0.5;
 constexpr std::size_t kLabelLength = 16;
 constexpr double kCharacter = 7, kRow = 26;
 
@@ -56,8 +60,9 @@ std::string draw(const std::string& title, const std::string& row_name, const st
       const double x = left + cell_width * static_cast<double>(column);
       svg.rect(x, y, cell_width, kRow, "grid");
       if (std::isnan(cell.shade)) continue;
-      svg.rect(x + 1, y + 1, cell_width - 2, kRow - 2, "cell", 0.04 + 0.96 * cell.shade, 2);
-      svg.text({x + cell_width / 2, y + 17}, cell.content, cell.shade > 0.5 ? "on" : "ink", Anchor::middle);
+      svg.rect(x + 1, y + 1, cell_width - 2, kRow - 2, "cell", kLightest + (kDarkest - kLightest) * cell.shade, 2);
+      svg.text({x + cell_width / 2, y + 17}, cell.content, cell.marked ? "head" : "ink", Anchor::middle);
+      if (cell.marked) svg.rect(x + 1, y + 1, cell_width - 2, kRow - 2, "chosen", 1, 2);
     }
   }
   return svg.str();
@@ -74,7 +79,8 @@ void check_extent(const std::vector<std::vector<Value>>& values, std::size_t row
 
 std::string heat_map(const std::string& title, const std::string& row_name, const std::vector<std::string>& row_labels,
                      const std::string& column_name, const std::vector<std::string>& column_labels,
-                     const std::vector<std::vector<double>>& values) {
+                     const std::vector<std::vector<double>>& values, const HeatMapNotes& notes) {
+  if (!notes.contents.empty()) check_extent(notes.contents, row_labels.size(), column_labels.size());
   check_extent(values, row_labels.size(), column_labels.size());
   double low = INFINITY, high = -INFINITY;
   for (const auto& row : values)
@@ -84,13 +90,14 @@ std::string heat_map(const std::string& title, const std::string& row_name, cons
         high = std::max(high, value);
       }
   std::vector<std::vector<Cell>> cells;
-  for (const auto& row : values) {
+  for (std::size_t row = 0; row < values.size(); ++row) {
     cells.emplace_back();
-    for (const double value : row)
-      cells.back().push_back({!std::isfinite(value) ? NAN
-                              : high > low          ? (value - low) / (high - low)
-                                                    : 0,
-                              number(value)});
+    for (std::size_t column = 0; column < values[row].size(); ++column) {
+      const double value = values[row][column];
+      const double shade = !std::isfinite(value) ? NAN : high > low ? (value - low) / (high - low) : 0;
+      cells.back().push_back({shade, notes.contents.empty() ? number(value) : notes.contents[row][column],
+                              notes.marked == std::pair(row, column)});
+    }
   }
   return draw(title, row_name, row_labels, column_name, column_labels, cells);
 }

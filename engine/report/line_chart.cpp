@@ -25,21 +25,43 @@ double draw_legend(Svg& svg, const std::vector<Series>& series) {
   return y;
 }
 
+struct Range {
+  double low, high;
+};
+
+/// The values but for those far beyond the middle nine tenths.
+Range robust_range(std::vector<double> values) {
+  constexpr double kOutside = 0.05, kMargin = 1.0;
+  constexpr std::size_t kFewest = 8;
+  if (values.empty()) return {INFINITY, -INFINITY};
+  std::ranges::sort(values);
+  const std::size_t n = values.size();
+  Range range{values.front(), values.back()};
+  if (n < kFewest) return range;
+  const auto cut = std::max<std::size_t>(1, static_cast<std::size_t>(kOutside * static_cast<double>(n)));
+  const double low = values[cut], high = values[n - 1 - cut], span = high - low;
+  if (span <= 0) return range;
+  if (range.high > high + kMargin * span) range.high = high + kMargin * span / 4;
+  if (range.low < low - kMargin * span) range.low = low - kMargin * span / 4;
+  return range;
+}
+
 }  // namespace
 
 std::string line_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& all,
                        std::optional<double> mark, const std::string& mark_name) {
   std::vector<Series> series = all;
-  double x_low = INFINITY, x_high = -INFINITY, y_low = INFINITY, y_high = -INFINITY;
+  double x_low = INFINITY, x_high = -INFINITY;
+  std::vector<double> heights;
   for (Series& one : series) {
     std::erase_if(one.points, [](const Point& p) { return !std::isfinite(p.x) || !std::isfinite(p.y); });
     for (const Point& p : one.points) {
       x_low = std::min(x_low, p.x);
       x_high = std::max(x_high, p.x);
-      y_low = std::min(y_low, p.y);
-      y_high = std::max(y_high, p.y);
+      heights.push_back(p.y);
     }
   }
+  const auto [y_low, y_high] = robust_range(heights);
   std::vector<double> x_ticks = ticks(x_low, x_high, 6), y_ticks = ticks(y_low, y_high, 5);
   // Epochs are whole: no tick between two of them, none beyond the data.
   std::erase_if(x_ticks, [&](double x) { return x != std::round(x) || x < x_low || x > x_high; });
@@ -47,11 +69,15 @@ std::string line_chart(const std::string& title, const std::string& x_name, cons
 
   Svg probe(kWidth, 0, "");
   const double top = draw_legend(probe, series) + 14;
-  Svg svg(kWidth, top + kPlot + kBottom, title);
+  const std::int64_t beyond =
+      std::ranges::count_if(heights, [&](double y) { return y < y_ticks.front() || y > y_ticks.back(); });
+  Svg svg(kWidth, top + kPlot + kBottom,
+          beyond > 0 ? text(title, " (", beyond, beyond == 1 ? " point" : " points", " beyond the axis)") : title);
   draw_legend(svg, series);
   const auto place = [&](const Point& p) {
     const double x = x_high > x_low ? (p.x - x_low) / x_range : 0.5;
-    return Point{kLeft + x * (kWidth - kLeft - kRight), top + kPlot * (1 - (p.y - y_ticks.front()) / y_range)};
+    const double y = std::clamp((p.y - y_ticks.front()) / y_range, 0.0, 1.0);
+    return Point{kLeft + x * (kWidth - kLeft - kRight), top + kPlot * (1 - y)};
   };
   for (const double y : y_ticks) {
     const double at = place({0, y}).y;

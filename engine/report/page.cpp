@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
@@ -16,7 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kStyle = R"(
-:root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--dim:#5b6675;--line:#dfe4ea;--student:#0b62b0;--teacher:#c2480a}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--dim:#5b6675;--line:#dfe4ea;--student:#0b62b0;--teacher:#b8430a}
 @media(prefers-color-scheme:dark){:root{--paper:#171b21;--ink:#e8edf3;--dim:#a3afbd;--line:#333b46;--student:#6db3f8;
 --teacher:#ff9d5c}}
 *{box-sizing:border-box}
@@ -29,9 +30,17 @@ td,th{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bott
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 figure{margin:0}.figures{display:flex;flex-wrap:wrap;gap:1rem}
 .figures figure{max-width:100%;overflow-x:auto}
-.figures svg{max-width:100%;height:auto;min-width:20rem}
-.slider{position:sticky;top:0;padding:.6rem 0;background:var(--paper);display:flex;gap:.7rem;align-items:center;z-index:1}
-.slider input{flex:1;max-width:24rem}
+.figures svg{max-width:100%;height:auto}.figures .scroll svg{max-width:none}
+details{margin-top:2rem;border-top:1px solid var(--line)}summary{font-size:1.15rem;font-weight:600;padding:.6rem 0;cursor:pointer}
+:focus-visible{outline:2px solid var(--student);outline-offset:2px}
+.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr));gap:.8rem;font-size:.8rem}
+.gallery div{min-width:0;overflow-wrap:anywhere}
+.gallery img{display:block;width:96px;height:96px;object-fit:contain;background:var(--line);margin-bottom:.2rem}
+.track{position:relative;flex:1;max-width:24rem}.track input{width:100%;margin:0}
+.track .at{position:absolute;top:1.3rem;width:2px;height:.5rem;background:var(--teacher);pointer-events:none}
+.track button{position:absolute;top:1.7rem;transform:translateX(-50%);font:inherit;font-size:.75rem;line-height:1;padding:.15rem .3rem;
+border:1px solid var(--line);border-radius:.2rem;background:var(--paper);color:var(--ink);cursor:pointer;white-space:nowrap}
+.slider{position:sticky;top:0;padding:.6rem 0 2rem;background:var(--paper);display:flex;gap:.7rem;align-items:center;z-index:1}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1rem}
 .card{border:1px solid var(--line);border-radius:.4rem;padding:.6rem;min-width:0}
 .card header{display:flex;gap:.6rem;font-size:.85rem;overflow-wrap:anywhere}
@@ -83,9 +92,28 @@ constexpr const char* kScript = R"(
     }
   };
   slider.addEventListener("input", draw);
+  const own = document.getElementById("temperature-own");
+  if (own) own.addEventListener("click", () => { slider.value = own.value; draw(); });
   draw();
 })();
 )";
+
+constexpr std::int64_t kThumbnail = 96;    // pixels
+constexpr double kWidestUnscrolled = 480;  // pixels: shrunk to a phone, its text can still be read
+constexpr std::size_t kColumnsOfAPhone = 3;
+constexpr double kLowestLogT = -0.5, kHighestLogT = 1.6;
+
+/// A notch at the run's temperature, and a button that goes there.
+std::string mark_of_slider(double temperature) {
+  const double at = std::clamp(std::log10(temperature), kLowestLogT, kHighestLogT);
+  const double share = (at - kLowestLogT) / (kHighestLogT - kLowestLogT);
+  constexpr double kHalfThumb = 8;  // pixels: the thumb's middle stays so far from the ends
+  const std::string left = text("calc(", 100 * share, "% + ", kHalfThumb * (1 - 2 * share), "px)");
+  return text("<span class=\"at\" style=\"left:", left,
+              "\"></span><button type=\"button\" id=\"temperature-own\" "
+              "style=\"left:",
+              left, "\" value=\"", at, "\">this run: T = ", number(temperature, 3), "</button>");
+}
 
 bool is_number(const std::string& cell) {
   return !cell.empty() && cell.find_first_not_of("0123456789.,+-%e ") == cell.npos &&
@@ -144,11 +172,27 @@ void Page::table(const std::vector<std::string>& columns, const std::vector<std:
       body_ += text("<", tag, numeric[i] ? " class=\"n\">" : ">", escape(cells[i]), "</", tag, ">");
     body_ += "</tr>\n";
   };
-  body_ += "<div class=\"wide\"><table>\n";
+  body_ += columns.size() > kColumnsOfAPhone ? "<div class=\"wide\" tabindex=\"0\"><table>\n"
+                                             : "<div class=\"wide\"><table>\n";
   if (std::any_of(columns.begin(), columns.end(), [](const std::string& name) { return !name.empty(); }))
     add("th", columns);
   for (const auto& row : rows) add("td", row);
   body_ += "</table></div>\n";
+}
+
+void Page::begin_fold(const std::string& heading) { body_ += "<details><summary>" + escape(heading) + "</summary>\n"; }
+
+void Page::end_fold() { body_ += "</details>\n"; }
+
+void Page::gallery(const std::vector<Thumbnail>& thumbnails) {
+  body_ += "<div class=\"gallery\">\n";
+  for (const Thumbnail& thumbnail : thumbnails) {
+    body_ += "<div><img alt=\"\" src=\"" + data_uri(thumbnail.image, kThumbnail) + "\">";
+    for (std::size_t i = 0; i < thumbnail.lines.size(); ++i)
+      body_ += (i > 0 ? "<br>" : "") + escape(thumbnail.lines[i]);
+    body_ += "</div>\n";
+  }
+  body_ += "</div>\n";
 }
 
 void Page::figure(const std::string& svg) {
@@ -158,28 +202,31 @@ void Page::figure(const std::string& svg) {
     body_.erase(body_.size() - end.size());
   else
     body_ += "<div class=\"figures\">\n";
-  body_ += "<figure>" + svg + "</figure>\n" + end;
+  const std::size_t width = svg.find(" width=\"");
+  const bool wide = width != svg.npos && std::atof(svg.c_str() + width + 8) > kWidestUnscrolled;
+  body_ += (wide ? "<figure class=\"scroll\" tabindex=\"0\">" : "<figure>") + svg + "</figure>\n" + end;
 }
 
 void Page::samples(const std::vector<std::string>& classes, const std::vector<PageSample>& samples,
-                   double temperature) {
+                   const std::string& student_name, std::optional<double> marked) {
   check(script_.empty(), "page: a second group of samples");
   Json json = {{"classes", classes}, {"samples", Json::array()}};
   body_ += text(
-      "<div class=\"slider\"><label for=\"temperature\">temperature</label><input id=\"temperature\" "
-      "type=\"range\" min=\"-0.5\" max=\"1.6\" step=\"0.01\" value=\"",
-      std::log10(temperature), "\"><output id=\"temperature-shown\"></output></div>\n");
+      "<div class=\"slider\"><label for=\"temperature\">temperature</label><span class=\"track\"><input "
+      "id=\"temperature\" type=\"range\" min=\"",
+      kLowestLogT, "\" max=\"", kHighestLogT, "\" step=\"0.01\" value=\"0\">", marked ? mark_of_slider(*marked) : "",
+      "</span><output id=\"temperature-shown\"></output></div>\n");
   const bool taught = std::any_of(samples.begin(), samples.end(), [](const auto& s) { return !s.teacher.empty(); });
   body_ += "<p class=\"key\">";
   if (taught) body_ += "<i class=\"teacher\"></i>teacher";
-  body_ += "<i class=\"student\"></i>student</p>\n<div class=\"cards\">\n";
+  body_ += "<i class=\"student\"></i>" + escape(student_name) + "</p>\n<div class=\"cards\">\n";
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const PageSample& sample = samples[i];
     check(
         sample.student.size() == classes.size() && (sample.teacher.empty() || sample.teacher.size() == classes.size()),
         "page: '", sample.name, "' has not one logit for each of ", classes.size(), " classes");
     body_ +=
-        text("<div class=\"card\"><header><img alt=\"\" src=\"", data_uri(sample.image, 96), "\"><div>",
+        text("<div class=\"card\"><header><img alt=\"\" src=\"", data_uri(sample.image, kThumbnail), "\"><div>",
              escape(sample.name), sample.truth.empty() ? "" : text("<br>true class: <b>", escape(sample.truth), "</b>"),
              "</div></header><div class=\"bars\" id=\"bars-", i, "\"></div></div>\n");
     json["samples"].push_back({{"truth", sample.truth}, {"student", sample.student}, {"teacher", sample.teacher}});

@@ -2,6 +2,7 @@
 // reader's light or dark setting. All text is escaped here.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,11 @@ struct PageSample {
   std::vector<float> student, teacher;  ///< logits in the order of the classes; teacher may be empty
 };
 
+struct Thumbnail {
+  Image image;
+  std::vector<std::string> lines;
+};
+
 class Page {
  public:
   explicit Page(const std::string& title);
@@ -24,11 +30,18 @@ class Page {
   void paragraph(const std::string& text);
   /// Every row has as many cells as there are columns; cells that are numbers are set to the right.
   void table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows);
-  /// A picture of engine/report/svg.h.
+  /// A picture of engine/report/svg.h. One that is wider than a phone is scrolled, not shrunk.
   void figure(const std::string& svg);
-  /// Cards with the image and both networks' distributions as bars, and a slider for their temperature, which starts
-  /// at `temperature`. One group a page. Throws Error if a sample's logits are not one for each class.
-  void samples(const std::vector<std::string>& classes, const std::vector<PageSample>& samples, double temperature);
+  /// What follows up to end_fold stays folded until a reader opens it.
+  void begin_fold(const std::string& heading);
+  void end_fold();
+  /// Small pictures with lines of text below each.
+  void gallery(const std::vector<Thumbnail>& thumbnails);
+  /// Cards with the image and the distributions of the network, called `student_name`, and its teacher as bars, and a
+  /// slider for their temperature, which starts at 1 and is marked at `marked`, the run's own (none: no mark). One
+  /// group a page. Throws Error if a sample's logits are not one for each class.
+  void samples(const std::vector<std::string>& classes, const std::vector<PageSample>& samples,
+               const std::string& student_name, std::optional<double> marked);
 
   /// The whole page.
   std::string str() const;

@@ -11,13 +11,13 @@ namespace retort {
 namespace {
 
 constexpr std::string_view kStyle = R"(
-.rt{--paper:#fff;--ink:#1c2430;--dim:#5b6675;--grid:#dfe4ea;--cell:#0b62b0;--s0:#0b62b0;--s1:#c2480a;--s2:#1a7f4b;
---s3:#8b3fa8;--s4:#a87400;--s5:#b3265e;font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
+.rt{--paper:#fff;--ink:#1c2430;--dim:#5b6675;--grid:#dfe4ea;--cell:#0b62b0;--s0:#0b62b0;--s1:#b8430a;--s2:#1a7f4b;
+--s3:#8b3fa8;--s4:#8a5f00;--s5:#b3265e;font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
 @media(prefers-color-scheme:dark){.rt{--paper:#171b21;--ink:#e8edf3;--dim:#a3afbd;--grid:#333b46;--cell:#6db3f8;
 --s0:#6db3f8;--s1:#ff9d5c;--s2:#5fd197;--s3:#d59af0;--s4:#e5bd4f;--s5:#ff8fb5}}
 .rt text{fill:var(--ink)}.rt .dim{fill:var(--dim)}.rt .on{fill:var(--paper)}.rt .head{font-weight:600}
 .rt .paper{fill:var(--paper)}.rt .grid{stroke:var(--grid);fill:none}.rt .axis{stroke:var(--dim);fill:none}
-.rt .mark{stroke:var(--dim);stroke-dasharray:4 3;fill:none}.rt .cell{fill:var(--cell)}
+.rt .mark{stroke:var(--dim);stroke-dasharray:4 3;fill:none}.rt .cell{fill:var(--cell)}.rt .chosen{fill:none;stroke:var(--s1);stroke-width:2}
 .rt .edge{stroke:var(--dim);fill:none;stroke-width:1.4}.rt .tip{fill:var(--dim)}
 .rt .box{fill:var(--paper);stroke:var(--s0);stroke-width:1.4}.rt .frame{fill:var(--grid);fill-opacity:.35;stroke:var(--grid)}
 )";

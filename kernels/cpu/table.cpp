@@ -57,6 +57,10 @@ SoftmaxKernels softmax();
 template <class T>
 LossKernels loss();
 OptimizerKernels optimizer();
+template <class T>
+ActivationKernels activation();
+template <class T>
+SpatialKernels spatial();
 
 namespace {
 
@@ -72,7 +76,9 @@ const LevelOf<typename Arithmetic::Element>& level_of(const char* name) {
                                              .dropout = dropout<T>(),
                                              .softmax = softmax<T>(),
                                              .loss = loss<T>(),
-                                             .optimizer = optimizer()},
+                                             .optimizer = optimizer(),
+                                             .activation = activation<T>(),
+                                             .spatial = spatial<T>()},
                                    .conv_algorithms = conv_algorithms<Arithmetic>()};
   return level;
 }

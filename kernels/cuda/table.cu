@@ -29,6 +29,10 @@ SoftmaxKernels softmax();
 template <class T>
 LossKernels loss();
 OptimizerKernels optimizer();
+template <class T>
+ActivationKernels activation();
+template <class T>
+SpatialKernels spatial();
 
 namespace {
 
@@ -44,7 +48,9 @@ KernelTable table(const char* name) {
           .dropout = dropout<T>(),
           .softmax = softmax<T>(),
           .loss = loss<T>(),
-          .optimizer = optimizer()};
+          .optimizer = optimizer(),
+          .activation = activation<T>(),
+          .spatial = spatial<T>()};
 }
 
 #if defined(__CUDACC__)

@@ -21,6 +21,10 @@ template <class T>
 LossKernels loss();
 template <class T>
 OptimizerKernels optimizer();
+template <class T>
+ActivationKernels activation();
+template <class T>
+SpatialKernels spatial();
 
 template <class T>
 const KernelTable& table() {
@@ -33,7 +37,9 @@ const KernelTable& table() {
                                        .dropout = dropout<T>(),
                                        .softmax = softmax<T>(),
                                        .loss = loss<T>(),
-                                       .optimizer = optimizer<T>()};
+                                       .optimizer = optimizer<T>(),
+                                       .activation = activation<T>(),
+                                       .spatial = spatial<T>()};
   return instance;
 }
 template const KernelTable& table<float>();

@@ -224,6 +224,36 @@ TEST_CASE("a file that is no cache, or a damaged one, is refused and kept") {
   }
 }
 
+TEST_CASE("a cache that names files outside its folder is refused, not followed") {
+  Folder folder;
+  folder.said();
+  const std::string sound = read_text(folder.cache());
+  for (const std::string name : {"../a.ppm", "/etc/pass", "a/./0.pp"}) {
+    std::string content = sound;
+    // The names end the index, before the footer of 56 bytes; its hash follows them.
+    constexpr std::size_t kFooter = 56;
+    const std::size_t names_at = content.find("a/000", content.size() / 2);
+    REQUIRE(names_at != std::string::npos);
+    content.replace(names_at, name.size(), name);
+    std::uint64_t records_at = 0;
+    std::memcpy(&records_at, &content[content.size() - kFooter], sizeof records_at);
+    const std::string index = content.substr(records_at, content.size() - kFooter - records_at);
+    content.replace(content.size() - 32, 16,
+                    content_hash({reinterpret_cast<const std::uint8_t*>(index.data()), index.size()}));
+    std::ofstream(folder.cache(), std::ios::binary) << content;
+    CAPTURE(name);
+    CHECK(contains(folder.refusal(), "is damaged or cut short; remove it to have it made again"));
+  }
+}
+
+TEST_CASE("a cache that is cut short while it is used is an error") {
+  Folder folder;
+  const auto dataset = open_dataset(folder.cached());
+  CHECK_NOTHROW(dataset->load(dataset->size() - 1));
+  fs::resize_file(folder.cache(), 100);
+  CHECK(contains(error_message([&] { dataset->load(dataset->size() - 1); }), "ends at byte 100 where more was expected"));
+}
+
 TEST_CASE("a cache that cannot be written leaves nothing behind") {
   Folder folder;
   put(folder.scratch, "file", "");
@@ -232,7 +262,7 @@ TEST_CASE("a cache that cannot be written leaves nothing behind") {
   CHECK(contains(error_message([&] { open_dataset(below_a_file); }), "file/pixels.cache: cannot write"));
   DatasetOptions on_a_folder = folder.cached();
   on_a_folder.cache = folder.scratch / "data";
-  CHECK(contains(error_message([&] { open_dataset(on_a_folder); }), "data: cannot read: not a regular file"));
+  CHECK(contains(error_message([&] { open_dataset(on_a_folder); }), "data: cannot read: it is a folder"));
 
   DatasetOptions given_up = folder.cached();
   given_up.cache_hooks.progress = [](std::int64_t done, std::int64_t total) {

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <zlib.h>
 
 #include <cstdlib>
 
@@ -163,6 +164,110 @@ TEST_CASE("decode names the file, what is wrong and what to do") {
   CHECK(contains(refusal(bytes_of("P5 0 1 255\n")), "a damaged header"));
   CHECK(contains(refusal(bytes_of("P5 100000 100000 255\n\x10")), "more than 2^27"));
   CHECK(contains(refusal(bytes_of(kJpegRgb).size() > 4 ? Bytes(kJpegRgb, kJpegRgb + 4) : Bytes()), "a truncated JPEG"));
+}
+
+namespace {
+
+/// Where a segment's marker stands, from `from` on.
+std::size_t segment(const Bytes& jpeg, std::uint8_t marker, std::size_t from = 2) {
+  for (std::size_t at = from; at + 1 < jpeg.size(); ++at)
+    if (jpeg[at] == 0xFF && jpeg[at + 1] == marker) return at;
+  FAIL("no such segment");
+  return 0;
+}
+
+Bytes without_segment(Bytes jpeg, std::uint8_t marker) {
+  const std::size_t at = segment(jpeg, marker), length = 2 + jpeg[at + 2] * 256u + jpeg[at + 3];
+  jpeg.erase(jpeg.begin() + static_cast<std::ptrdiff_t>(at), jpeg.begin() + static_cast<std::ptrdiff_t>(at + length));
+  return jpeg;
+}
+
+/// A PNG's chunk with its checksum.
+std::string chunk(const std::string& type, const std::string& content) {
+  const std::string body = type + content;
+  const auto big = [](std::uint32_t value) {
+    return std::string{static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
+                       static_cast<char>(value)};
+  };
+  const auto sum = crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
+  return big(static_cast<std::uint32_t>(content.size())) + body + big(static_cast<std::uint32_t>(sum));
+}
+
+std::string deflated(const std::string& plain) {
+  uLongf size = compressBound(plain.size());
+  std::string packed(size, '\0');
+  REQUIRE(compress2(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(plain.data()),
+                    plain.size(), 9) == Z_OK);
+  packed.resize(size);
+  return packed;
+}
+
+std::string png_of(const std::string& header, const std::string& palette, const std::string& rows) {
+  return "\x89PNG\r\n\x1A\n" + chunk("IHDR", header) + (palette.empty() ? "" : chunk("PLTE", palette)) +
+         chunk("IDAT", deflated(rows)) + chunk("IEND", "");
+}
+
+/// 8 bits a pixel, 2 x 1, a palette of two colours.
+std::string indexed_bitmap(char second) {
+  const std::string palette("\1\2\3\0\4\5\6\0", 8);
+  return "BM" + little(62 + 4, 4) + little(0, 4) + little(62, 4) + little(40, 4) + little(2, 4) + little(1, 4) +
+         little(1, 2) + little(8, 2) + little(0, 4) + little(4, 4) + little(0, 8) + little(2, 4) + little(0, 4) +
+         palette + std::string("\1", 1) + second + std::string(2, '\0');
+}
+
+}  // namespace
+
+TEST_CASE("decode refuses a JPEG that does not define what it uses") {
+  for (const Bytes& file : {bytes_of(kJpegRgb), bytes_of(kJpegGrey), bytes_of(kJpegProgressive)}) {
+    CHECK(contains(refusal(without_segment(file, 0xDB)), "a quantisation table that is not there"));
+    CHECK(contains(refusal(without_segment(file, 0xC4)), "Huffman table"));
+  }
+  Bytes tables = bytes_of(kJpegRgb);
+  tables[segment(tables, 0xDA) + 6] = 0x22;  // of the first component
+  CHECK(contains(refusal(tables), "a scan uses a Huffman table that is not there"));
+  Bytes stranger = bytes_of(kJpegRgb);
+  stranger[segment(stranger, 0xDA) + 5] = 99;
+  CHECK(contains(refusal(stranger), "a scan of a component that the frame lacks"));
+  Bytes scanless = bytes_of(kJpegGrey);
+  scanless.resize(segment(scanless, 0xDA));
+  scanless.insert(scanless.end(), {0xFF, 0xD9});
+  CHECK(contains(refusal(scanless), "no picture in it"));
+  Bytes partly = bytes_of(kJpegRgb);  // the scan of three components becomes one of the first
+  const std::size_t scan = segment(partly, 0xDA);
+  partly.erase(partly.begin() + static_cast<std::ptrdiff_t>(scan + 7),
+               partly.begin() + static_cast<std::ptrdiff_t>(scan + 11));
+  partly[scan + 3] = 8;
+  partly[scan + 4] = 1;
+  CHECK(contains(refusal(partly), "a component is missing"));
+  Bytes scans = bytes_of(kJpegGrey);
+  const std::size_t only = segment(scans, 0xDA);
+  const Bytes one(scans.begin() + static_cast<std::ptrdiff_t>(only), scans.end() - 2);
+  for (int i = 0; i < 200; ++i) scans.insert(scans.end() - 2, one.begin(), one.end());
+  CHECK(contains(refusal(scans), "a JPEG of more than 128 scans"));
+  Bytes sizes = bytes_of(kJpegGrey);  // a table of DC that names a size of 200 bits
+  std::size_t table = segment(sizes, 0xC4);
+  while (sizes[table + 4] >> 4 != 0) table = segment(sizes, 0xC4, table + 2);
+  sizes[table + 21] = 200;
+  CHECK(contains(refusal(sizes), "a Huffman table is wrong"));
+}
+
+TEST_CASE("decode refuses a pixel of a colour that the palette lacks") {
+  const std::string header("\0\0\0\2\0\0\0\1\x08\3\0\0\0", 13);
+  CHECK(decode(bytes_of(png_of(header, "abcdef", std::string("\0\0\1", 3)))).pixels == Pixels{'a', 'b', 'c', 'd', 'e', 'f'});
+  CHECK(contains(refusal(bytes_of(png_of(header, "abcdef", std::string("\0\0\2", 3)))),
+                 "a pixel of colour 2 where its palette has 2"));
+  CHECK(contains(refusal(bytes_of(png_of(header, "", std::string("\0\0\1", 3)))), "a PNG without its palette"));
+  CHECK(decode(bytes_of(indexed_bitmap('\0'))).pixels == Pixels{6, 5, 4, 3, 2, 1});
+  CHECK(contains(refusal(bytes_of(indexed_bitmap('\7'))), "a pixel of colour 7 where its palette has 2"));
+}
+
+TEST_CASE("decode takes no more memory than a picture of its size warrants") {
+  // 8 x 8 pixels whose data would inflate to 256 MiB.
+  const std::string small("\0\0\0\x08\0\0\0\x08\x08\2\0\0\0", 13);
+  CHECK(contains(refusal(bytes_of(png_of(small, "", std::string(256 << 20, '\0')))), "that take more than 16 MiB to decode"));
+  // 2^26 pixels of 16 bits in four channels.
+  const std::string deep("\0\0\x20\0\0\0\x20\0\x10\6\0\0\0", 13);
+  CHECK(contains(refusal(bytes_of(png_of(deep, "", "x"))), "that take more than 512 MiB to decode"));
 }
 
 TEST_CASE("decode refuses corrupt content") {

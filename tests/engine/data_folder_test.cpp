@@ -96,11 +96,12 @@ TEST_CASE("skip_bad with nothing left is an error") {
   CHECK(contains(refusal(options), "none of its images can be decoded"));
 }
 
-TEST_CASE("train and val folders are found by themselves") {
-  for (const std::string val : {"val", "validation", "test"}) {
+TEST_CASE("train and val folders are found by themselves, in any case") {
+  for (const std::string val : {"val", "valid", "validation", "Val", "VALID"}) {
     Scratch scratch;
-    put_class(scratch, "data/train/a", 3);
-    put_class(scratch, "data/train/b", 2);
+    const std::string train = val == "Val" ? "Training" : "train";
+    put_class(scratch, "data/" + train + "/a", 3);
+    put_class(scratch, "data/" + train + "/b", 2);
     put_class(scratch, "data/" + val + "/a", 1);
     put_class(scratch, "data/" + val + "/b", 1);
     DatasetOptions options = at(scratch);
@@ -111,10 +112,98 @@ TEST_CASE("train and val folders are found by themselves") {
     options.whole = true;
     const Names all = names_of(options);
     CHECK(all.size() == 7);
-    CHECK(all[0] == "train/a/000.ppm");
+    CHECK(all[0] == train + "/a/000.ppm");
     CHECK(all[5] == val + "/a/000.ppm");
     CHECK(std::set<std::string>(all.begin(), all.end()).size() == 7);
   }
+}
+
+TEST_CASE("a test part chooses nothing: a share of train validates") {
+  Scratch scratch;
+  put_class(scratch, "data/train/a", 10);
+  put_class(scratch, "data/train/b", 10);
+  put_class(scratch, "data/Test/a", 3);
+  put_class(scratch, "data/Test/b", 2);
+  DatasetOptions options = at(scratch);
+  options.val_split = 0.2;
+  const auto train = open_dataset(options);
+  CHECK(train->size() == 16);
+  REQUIRE(train->reading());
+  CHECK(train->reading()->val_split == 0.2);
+  CHECK(train->reading()->test->folder == "Test/");
+  CHECK(train->reading()->test->samples == 5);
+  CHECK(train->reading()->train->samples == 16);
+  CHECK(train->reading()->val->samples == 4);
+  CHECK_FALSE(train->reading()->undivided());
+  options.split = Split::val;
+  CHECK(open_dataset(options)->size() == 4);
+  options.split = Split::test;
+  CHECK(names_of(options) == Names{"a/000.ppm", "a/001.ppm", "a/002.ppm", "b/000.ppm", "b/001.ppm"});
+  options.whole = true;
+  CHECK(names_of(options).size() == 25);
+
+  put_class(scratch, "data/val/a", 1);
+  put_class(scratch, "data/val/b", 1);
+  options = at(scratch);
+  options.split = Split::val;
+  CHECK(names_of(options) == Names{"a/000.ppm", "b/000.ppm"});
+  put_class(scratch, "data/valid/a", 1);
+  CHECK(contains(refusal(options), "is the same part as"));
+}
+
+TEST_CASE("a flat test folder beside train/ is there to predict on") {
+  Scratch scratch;
+  put_class(scratch, "data/train/a", 2);
+  put_class(scratch, "data/train/b", 2);
+  put(scratch, "data/test/1.ppm", kPicture);
+  CHECK(open_dataset(at(scratch))->size() == 4);
+  DatasetOptions options = at(scratch);
+  options.split = Split::test;
+  CHECK(contains(refusal(options), "1 images without class folders"));
+  options.allow_unlabelled = true;
+  CHECK(names_of(options) == Names{"1.ppm"});
+  DatasetOptions none = at(scratch, "data/train");
+  none.split = Split::test;
+  CHECK(contains(refusal(none), "has no test part"));
+}
+
+TEST_CASE("what is passed over is counted, by reason") {
+  Scratch scratch;
+  put_class(scratch, "data/cat", 2);
+  put_class(scratch, "data/dog", 2);
+  put(scratch, "data/loose.ppm", kPicture);
+  put(scratch, "data/LICENSE.txt", "text");
+  put(scratch, "data/cat/a.heic", "x");
+  put(scratch, "data/cat/b.HEIC", "x");
+  put(scratch, "data/dog/c.tiff", "x");
+  put(scratch, "data/dog/._000.ppm", "x");
+  const DataReading reading = read_dataset(at(scratch));
+  CHECK(reading.passed_over.sentence() ==
+        "2 .heic and 1 .tiff, which this build does not read: convert them to JPEG or PNG; "
+        "1 picture beside the class folders, of no class (loose.ppm); 1 hidden picture (._000.ppm); "
+        "1 file that is no picture (.txt)");
+  CHECK(describe(reading) == scratch / "data: 2 classes (cat, dog); 4 pictures");
+
+  put_class(scratch, "parts/train/cat", 2);
+  put_class(scratch, "parts/train/dog", 2);
+  put_class(scratch, "parts/extra", 3);
+  CHECK(read_dataset(at(scratch, "parts")).passed_over.sentence() ==
+        "3 pictures beside the parts, in none of them (extra/000.ppm, extra/001.ppm, extra/002.ppm)");
+  put(scratch, "none/cat/1.heic", "x");
+  CHECK(contains(refusal(at(scratch, "none")), "passed over: 1 .heic, which this build does not read"));
+}
+
+TEST_CASE("folders within a class's folder are said, and a set one level down is found") {
+  Scratch scratch;
+  put_class(scratch, "data/cat/persian", 2);
+  put_class(scratch, "data/cat/siamese", 2);
+  put_class(scratch, "data/dog", 2);
+  CHECK(contains(
+      describe(read_dataset(at(scratch))),
+      "a class is a folder of the first level: cat/ holds folders itself (persian, siamese), all of class cat"));
+  put_class(scratch, "deep/photos/cat", 2);
+  put_class(scratch, "deep/photos/dog", 2);
+  CHECK(contains(refusal(at(scratch, "deep")), "if those are the classes, give --data " + (scratch / "deep/photos")));
 }
 
 TEST_CASE("train alone is split; val alone serves only --split val") {

@@ -63,6 +63,7 @@ DatasetOptions at(const Scratch& scratch, Split split = Split::train) {
   DatasetOptions options;
   options.path = scratch / "data";
   options.split = split;
+  options.val_split = 0;
   return options;
 }
 
@@ -81,10 +82,10 @@ void put_mnist(const Scratch& scratch) {
 
 }  // namespace
 
-TEST_CASE("MNIST's files: names, labels, pixels, and the test part for validation") {
+TEST_CASE("MNIST's files: names, labels, pixels, and a test part that chooses nothing") {
   Scratch scratch;
   put_mnist(scratch);
-  const auto train = open_dataset(at(scratch)), val = open_dataset(at(scratch, Split::val));
+  const auto train = open_dataset(at(scratch)), val = open_dataset(at(scratch, Split::test));
   CHECK(train->size() == 20);
   CHECK(val->size() == 10);
   CHECK(train->name(7) == "train/00007");
@@ -102,6 +103,12 @@ TEST_CASE("MNIST's files: names, labels, pixels, and the test part for validatio
   whole.whole = true;
   CHECK(open_dataset(whole)->size() == 30);
   CHECK(open_dataset(whole)->name(20) == "test/00000");
+  DatasetOptions share = at(scratch);
+  share.val_split = 0.5;
+  CHECK(open_dataset(share)->size() == 10);
+  share.split = Split::val;
+  CHECK(open_dataset(share)->name(0).starts_with("train/"));
+  CHECK(open_dataset(share)->reading()->form == "MNIST's files");
   DatasetOptions subset = at(scratch);
   subset.classes = {"8", "7"};
   CHECK(open_dataset(subset)->size() == 4);
@@ -170,7 +177,7 @@ TEST_CASE("MNIST's files: damage is named") {
     put(scratch, images + ".gz", packed.substr(0, packed.size() - 9));
     CHECK(refusal(at(scratch)).starts_with(scratch / images + ".gz"));
   }
-  CHECK(open_dataset(at(scratch, Split::val))->size() == 10);  // the other part is not read
+  CHECK(open_dataset(at(scratch, Split::test))->size() == 10);  // the other part is not read
 }
 
 TEST_CASE("MNIST's files: a missing companion is named, whichever part is asked for") {
@@ -178,7 +185,7 @@ TEST_CASE("MNIST's files: a missing companion is named, whichever part is asked 
   put_mnist(scratch);
   std::filesystem::remove(scratch / "data/train-labels-idx1-ubyte");
   CHECK(contains(refusal(at(scratch)), "train-labels-idx1-ubyte[.gz] is missing"));
-  CHECK(contains(refusal(at(scratch, Split::val)), "train-labels-idx1-ubyte[.gz] is missing"));
+  CHECK(contains(refusal(at(scratch, Split::test)), "train-labels-idx1-ubyte[.gz] is missing"));
 }
 
 TEST_CASE("CIFAR-10's files: batches in order, planes interleaved") {
@@ -186,7 +193,7 @@ TEST_CASE("CIFAR-10's files: batches in order, planes interleaved") {
   put(scratch, "data/data_batch_1.bin", records(12, 1, 10));
   put(scratch, "data/data_batch_2.bin", records(11, 1, 10));
   put(scratch, "data/test_batch.bin", records(10, 1, 10));
-  const auto train = open_dataset(at(scratch)), val = open_dataset(at(scratch, Split::val));
+  const auto train = open_dataset(at(scratch)), val = open_dataset(at(scratch, Split::test));
   CHECK(train->size() == 23);
   CHECK(val->size() == 10);
   CHECK(train->name(22) == "train/00022");

@@ -16,8 +16,9 @@ TEST_CASE("MNIST as published") {
     MESSAGE("skipped: no folder mnist in RETORT_DATA");
     return;
   }
+  options.val_split = 0;
   const auto train = open_dataset(options);
-  options.split = Split::val;
+  options.split = Split::test;
   const auto test = open_dataset(options);
   CHECK(train->size() == 60000);
   CHECK(test->size() == 10000);

@@ -62,6 +62,16 @@ TEST_CASE("floats of every size come back to the bit, names whatever they hold")
   CHECK(std::memcmp(back.values.data(), table.values.data(), table.values.size() * sizeof(float)) == 0);
 }
 
+TEST_CASE("a name that a spreadsheet takes for a formula is marked, and comes back") {
+  const Scratch scratch;
+  const std::vector<std::string> names = {"=1+1.jpg", "+cmd", "@x", "-a", "'=x", "''-1.5", "-1.5", "+2", "'plain", "-", "\t="};
+  write_logit_csv(scratch / "f.csv", {{"=SUM(A1)", "-2"}, names, std::vector<float>(2 * names.size(), 1)});
+  const LogitTable back = read_logit_csv(scratch / "f.csv");
+  CHECK(back.names == names);
+  CHECK(back.classes == std::vector<std::string>{"=SUM(A1)", "-2"});
+  CHECK(read_text(scratch / "f.csv").starts_with("name,'=SUM(A1),-2\n'=1+1.jpg,1,1\n'+cmd,1,1\n'@x,1,1\n'-a,1,1\n''=x,"));
+}
+
 TEST_CASE("the text is plain") {
   const Scratch scratch;
   write_logit_csv(scratch / "logits.csv", {{"cat", "dog"}, {"a.jpg", "b,c.jpg"}, {1, -0.5f, 0.1f, 1e-20f}});
@@ -79,7 +89,9 @@ TEST_CASE("line ends, blank lines, spaces, a byte order mark and a plus sign are
 
 TEST_CASE("a malformed table is refused with file and line") {
   for (const char* text : {"", "\n\n", "cat,dog\n", "name\n", "Name,cat\n"})
-    CHECK(refusal(text) == std::string("FILE:1") + ": expected the header name,<class>,<class>...; add it");
+    CHECK(refusal(text) ==
+          std::string("FILE:1") +
+              ": expected the header name,<class>,<class>... (or filename, file, image for name; ; for ,); add it");
   CHECK(refusal("name,cat,cat\n") == "FILE:1: class 'cat' twice in the header; name each column");
   CHECK(refusal("name,cat,dog\n") == "FILE: no rows below the header; add one for each image");
   CHECK(refusal("name,cat,dog\na,1,2\nb,1\n") == "FILE:3: 2 fields, expected 3 as in the header; complete the row");
@@ -107,4 +119,24 @@ TEST_CASE("logits that are not finite are not written") {
           write_logit_csv(path, {{"cat"}, {"a", "b"}, {1, NAN}});
         }) == path + ": the logit of 'b' for class 'cat' is nan, expected a finite number; check the teacher");
   CHECK(scratch.list().empty());
+}
+
+TEST_CASE("tables as other programs write them: other words for name, an index column, semicolons") {
+  const std::vector<float> values = {1, 2.5f};
+  for (const char* text :
+       {"filename,cat,dog\na.jpg,1,2.5\n", "File,cat,dog\na.jpg,1,2.5\n", "image,cat,dog\na.jpg,1,2.5\n",
+        ",name,cat,dog\n0,a.jpg,1,2.5\n", "Unnamed: 0,filename,cat,dog\n0,a.jpg,1,2.5\n", "name;cat;dog\na.jpg;1;2.5\n",
+        "name;cat;dog\r\na.jpg;1,0;2,5\r\n", "index;image;cat;dog\n7;a.jpg;1;2,5\n"}) {
+    CAPTURE(text);
+    const LogitTable table = read(text);
+    CHECK(table.names == std::vector<std::string>{"a.jpg"});
+    CHECK(table.classes == std::vector<std::string>{"cat", "dog"});
+    CHECK(table.values == values);
+  }
+  CHECK(read("name;cat;dog\n\"a;b,c.jpg\";1;2,5\n").names.front() == "a;b,c.jpg");
+  CHECK(refusal("name,cat,dog\na.jpg,\"1,5\",2\n").starts_with("FILE:2: '1,5' is no number"));
+  const Scratch scratch;
+  const auto predictions = read_prediction_csv(scratch.write("p.csv", "filename;prediction\na.jpg;cat\n"));
+  REQUIRE(predictions);
+  CHECK(predictions->predictions == std::vector<std::string>{"cat"});
 }

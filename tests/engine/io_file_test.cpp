@@ -3,10 +3,13 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "engine/core/check.h"
+#include "engine/io/atomic_file.h"
 #include "tests/engine/io_scratch.h"
 #include "tests/error_message.h"
 
@@ -76,7 +79,7 @@ TEST_CASE("reading what cannot be read names the file and the reason") {
         missing + ": cannot read: No such file or directory; check the path and its permissions");
   CHECK(error_message([&] { read_file(folder); }) == folder + ": cannot read: it is a folder; give a path to a file");
   CHECK(error_message([&] { InputFile file(folder); }) ==
-        folder + ": cannot read: not a regular file; give a path to a file");
+        folder + ": cannot read: it is a folder; give a path to a file");
   CHECK(error_message([&] { read_maybe_gzip(missing); }).starts_with(missing + ": cannot read"));
   CHECK(error_message([&] { file_hash(missing); }).starts_with(missing + ": cannot read"));
 }
@@ -146,16 +149,101 @@ TEST_CASE("writing follows a symbolic link, and leaves a device in its place") {
         "/dev/full: cannot write: No space left on device; free space or choose another folder");
 }
 
-TEST_CASE("a mapped file is the file's bytes") {
-  Scratch scratch;
-  const std::string path = scratch.write("bytes", std::string("a\0b", 3));
-  const MappedFile file(path);
-  CHECK(std::string(file.bytes().begin(), file.bytes().end()) == std::string("a\0b", 3));
-  std::filesystem::remove(path);  // what is mapped stays
-  CHECK(file.bytes()[2] == 'b');
-  CHECK(MappedFile(scratch.write("empty", "")).bytes().empty());
-  CHECK(error_message([&] { MappedFile{scratch / "none"}; }).starts_with(scratch / "none: cannot read: No such file"));
-  CHECK(error_message([&] { MappedFile{scratch / ""}; }).find("not a regular file") != std::string::npos);
+TEST_CASE("a device or a pipe is refused, not read for ever or waited for") {
+  const Scratch scratch;
+  const std::string pipe = scratch / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero")}) {
+    const std::string refusal = path + ": cannot read: not a regular file; give a path to a file";
+    CHECK(error_message([&] { read_file(path); }) == refusal);
+    CHECK(error_message([&] { InputFile file(path); }) == refusal);
+    CHECK(error_message([&] { read_maybe_gzip(path); }) == refusal);
+  }
+}
+
+TEST_CASE("gzip content may not inflate without bound") {
+  const Scratch scratch;
+  const std::string packed = gzip(std::string(80 << 20, '\0'));  // a thousandth of that
+  const std::string path = scratch.write("bomb.gz", packed);
+  CHECK(error_message([&] { read_maybe_gzip(path); }) ==
+        text(path, ": its ", packed.size(), " bytes inflate to more than ", 32 * packed.size() + (64 << 20),
+             "; unpack it with gunzip if it is what it should be"));
+}
+
+TEST_CASE("a file keeps the mode of the one before it, and a new one has the user's") {
+  const Scratch scratch;
+  const auto mode = [](const std::string& path) {
+    struct stat status {};
+    REQUIRE(stat(path.c_str(), &status) == 0);
+    return status.st_mode & 0777;
+  };
+  const std::string path = scratch / "file";
+  write_atomic(path, std::string("secret"));
+  const mode_t mask = umask(0);
+  umask(mask);
+  CHECK(mode(path) == (0666 & ~mask));
+  REQUIRE(chmod(path.c_str(), 0640) == 0);
+  write_atomic(path, std::string("more"));
+  CHECK(mode(path) == 0640);
+}
+
+TEST_CASE("two writers of one file do not meet: the last to finish wins, whole") {
+  const Scratch scratch;
+  const std::string path = scratch / "file";
+  AtomicFile one(path), two(path);
+  CHECK(one.temporary() != two.temporary());
+  one.write(as_bytes("one"));
+  two.write(as_bytes("two, longer"));
+  two.commit();
+  one.commit();
+  CHECK(read_text(path) == "one");
+  CHECK(scratch.list() == std::vector<std::string>{"file"});
+}
+
+TEST_CASE("what a killed writer left goes, and what a living one writes stays") {
+  const Scratch scratch;
+  const std::string path = scratch / "file";
+  scratch.write(".file.0123456789abcdef.tmp", "half");
+  scratch.write(".file.0123456789abcdef.tmp2", "another's");
+  scratch.write(".file.of.0123456789abcdef.tmp", "another's");
+  AtomicFile living(path);
+  check_writable(path);
+  CHECK(scratch.list().size() == 3);
+  living.write(as_bytes("new"));
+  living.commit();
+  CHECK(read_text(path) == "new");
+}
+
+TEST_CASE("a name of 240 bytes is written like any other") {
+  const Scratch scratch;
+  const std::string path = scratch / std::string(240, 'n');
+  write_atomic(path, std::string("x"));
+  const FileLock lock(path);
+  CHECK(read_text(path) == "x");
+}
+
+TEST_CASE("a lock keeps a second run out, and goes with the process that held it") {
+  const Scratch scratch;
+  const std::string path = scratch / "model";
+  {
+    const FileLock lock(path);
+    CHECK(error_message([&] { FileLock second(path); }) ==
+          path + ": another run is writing it, and holds " + (scratch / ".model.lock") +
+              "; wait for that one, or give another --out");
+  }
+  CHECK(std::filesystem::is_empty(scratch / ""));
+  const pid_t child = fork();
+  if (child == 0) {
+    const FileLock lock(path);
+    kill(getpid(), SIGKILL);
+  }
+  waitpid(child, nullptr, 0);
+  CHECK(std::filesystem::exists(scratch / ".model.lock"));
+  { const FileLock lock(path); }
+  CHECK(std::filesystem::is_empty(scratch / ""));
+  std::filesystem::create_symlink("elsewhere", scratch / ".model.lock");
+  CHECK(error_message([&] { FileLock lock(path); }).starts_with(path + ": cannot write: Too many levels"));
+  CHECK(!std::filesystem::exists(scratch / "elsewhere"));
 }
 
 TEST_CASE("a full disk leaves the old file, no temporary one, and says so") {

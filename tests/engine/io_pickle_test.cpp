@@ -219,6 +219,19 @@ TEST_CASE("a small pickle cannot take much memory") {
   CHECK(refusal("\x8e" + std::string(8, '\xff')).find("cut short") != std::string::npos);
 }
 
+TEST_CASE("a pickle of small values shares them, and one of empty containers is refused") {
+  const std::string nothings(1'000'000, 'N');
+  const std::vector<std::uint8_t> bytes = [&] {
+    const std::string all = "(" + nothings + "l.";
+    return std::vector<std::uint8_t>(all.begin(), all.end());
+  }();
+  const pickle::Pickle content(bytes, "FILE");
+  REQUIRE(content.root().items.size() == nothings.size());
+  CHECK(content.root().items.front() == content.root().items.back());
+  CHECK(refusal("(" + std::string(1'000'000, ']') + "l.").find("more values than its bytes can hold") !=
+        std::string::npos);
+}
+
 TEST_CASE("a list within itself, and deep nesting, are no trouble") {
   CHECK(refusal(object_array(dict_of("]q\1h\1a"))).find("a list of something else") != std::string::npos);
   std::string deep(200'000, ']');

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -127,7 +129,7 @@ TEST_CASE("a file that is too short or no safetensors is refused") {
   CHECK(refusal(content(" {}")).find("does not begin with {") != std::string::npos);
   for (const char* header : {"{", "{}}", "{\"a\":}", "{\"\xff\":1}", "{'a':1}"})
     CHECK(refusal(content(header)) == std::string("FILE: not a safetensors file: its header is not JSON") + kAgain);
-  CHECK(refusal(content("{\"a\":" + std::string(100'000, '['))).find("not JSON") != std::string::npos);
+  CHECK(refusal(content("{\"a\":" + std::string(100'000, '['))).find("is nested more than 32 deep") != std::string::npos);
   const Scratch scratch;
   CHECK(error_message([&] { read_safetensors(scratch / "none"); }).find("No such file") != std::string::npos);
 }
@@ -171,10 +173,28 @@ TEST_CASE("a header that lies is refused") {
   says(refusal(two("[0,4]", "[2,6]")), "overlapping");
   says(refusal(two("[4,8]", "[4,8]")), "leaving a gap");
   says(refusal(content("{" + entry("a", "F32", "[1]", "[0,4]") + "," + entry("a", "F32", "[1]", "[4,8]") + "}", eight)),
-       "the header has \"a\" twice");
+       "its header has \"a\" twice");
   says(refusal(content(R"({"w":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", eight)), "twice");
   says(refusal(content(R"({"__metadata__":3})")), "__metadata__ is no object");
   says(refusal(content(R"({"__metadata__":{"epoch":3}})")), "__metadata__ 'epoch' is no string");
+}
+
+TEST_CASE("a header of many keys, or of deep lists, takes no more time than its size") {
+  std::string many = "{\"__metadata__\":{\"a\":\"b\"}";
+  for (int i = 0; i < 100'000; ++i) many += ",\"" + std::to_string(i) + "\":{}";
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(refusal(content(many + "}")).find("lacks dtype, shape or data_offsets") != std::string::npos);
+  // Quadratic time, in the members of the parent at the end of each child, took half a minute.
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+  std::string deep = "{\"w\":" + std::string(75'000, '[') + std::string(75'000, ']') + "}";
+  CHECK(refusal(content(deep)).find("nested more than 32 deep") != std::string::npos);
+}
+
+TEST_CASE("the metadata is read without a look at the tensors") {
+  const Scratch scratch;
+  const std::string path = scratch.write("m", content(R"({"__metadata__":{"a":"b"},"w":{}})"));
+  CHECK(read_safetensors_metadata(path) == std::map<std::string, std::string>{{"a", "b"}});
+  CHECK(read_safetensors_metadata(scratch.write("n", content("{}"))).empty());
 }
 
 TEST_CASE("every truncation of a file is refused") {

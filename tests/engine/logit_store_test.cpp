@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -146,6 +147,51 @@ TEST_CASE("the index is JSON with documented keys, the array a plain .npy") {
   CHECK(index["preprocessing"][1]["mean"][0] == 0.1307);
   write_logit_store(scratch / "logits.npy", store_of(images()), "");
   CHECK(nlohmann::json::parse(read_text(scratch / "logits.json"))["augmentation"] == "none");
+}
+
+TEST_CASE("while a store is replaced its index reads the logits before and the logits after") {
+  for (const bool indexed : {true, false}) {  // an array alone may be what is replaced
+    const Scratch scratch;
+    LogitStore before = store_of(images()), after = store_of(images());
+    after.teacher = "another";
+    after.logits.data<float>()[0] += 1;
+    write_logit_store(scratch / "after.npy", after, "");
+    write_logit_store(scratch / "s.npy", before, "");
+    const auto last = nlohmann::json::parse(read_text(scratch / "s.json"));
+    if (!indexed) std::filesystem::remove(scratch / "s.json");
+
+    // A folder in the way of the last rename: the program ends between the two.
+    auto both = nlohmann::json::parse(read_text(scratch / "after.json"));
+    both["previous"] = indexed ? last : nlohmann::json{{"logits", last["logits"]}};
+    scratch.write("s.json", both.dump());
+    const RowNames names = [&](std::int64_t) { return before.names; };
+    const LogitStore old = read_logit_store(scratch / "s.npy", kClasses, names);
+    CHECK(same_logits(old.logits, before.logits));
+    CHECK(old.names == before.names);
+    CHECK(old.teacher == (indexed ? before.teacher : ""));
+
+    std::filesystem::copy_file(scratch / "after.npy", scratch / "s.npy",
+                               std::filesystem::copy_options::overwrite_existing);
+    const LogitStore fresh = read_logit_store(scratch / "s.npy", kClasses);
+    CHECK(same_logits(fresh.logits, after.logits));
+    CHECK(fresh.teacher == "another");
+
+    // Another write leaves nothing of it.
+    write_logit_store(scratch / "s.npy", before, "");
+    CHECK(nlohmann::json::parse(read_text(scratch / "s.json")) == last);
+  }
+}
+
+TEST_CASE("an index of many keys, or a deep one, is refused in no more time than its size") {
+  std::string many = "{";
+  for (int i = 0; i < 200'000; ++i) many += "\"" + std::to_string(i) + "\":0,";
+  const auto start = std::chrono::steady_clock::now();
+  const auto with_index = [](const std::string& index) {
+    return refusal([&](const Scratch& scratch) { scratch.write("logits.json", index); });
+  };
+  CHECK(with_index(many + "\"format\":1}").starts_with("logits.json: "));
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+  CHECK(with_index(std::string(75'000, '[')).find("nested more than 32 deep") != std::string::npos);
 }
 
 TEST_CASE("a store whose parts disagree is refused") {

@@ -71,8 +71,8 @@ TEST_CASE("report: a page escapes what it is told and refuses what does not fit"
   CHECK_THROWS_AS(page.table({"one"}, {{"1", "2"}}), Error);
   page.figure(heat_map("t", "r", {"1"}, "c", {"1"}, {{1}}));
   const Image image{2, 2, 1, {0, 50, 100, 255}};
-  CHECK_THROWS_AS(page.samples(kClasses, {{"x", "cat", image, {1, 2}, {}}}, 1), Error);
-  page.samples(kClasses, {{"</script><b>", "dog", image, {1, 2, 3}, {3, 2, 1}}}, 4);
+  CHECK_THROWS_AS(page.samples(kClasses, {{"x", "cat", image, {1, 2}, {}}}, "student", {}), Error);
+  page.samples(kClasses, {{"</script><b>", "dog", image, {1, 2, 3}, {3, 2, 1}}}, "student", 4);
   const std::string html = page.str();
   CHECK(count(html, "<h2>&lt;script&gt;</h2>") == 1);
   CHECK(count(html, "</script>") == 2);

@@ -141,6 +141,8 @@ class Workshop {
       write_image(folder_ / "heap" / (std::to_string(i) + ".ppm"), 30, 90 + 5 * i, 7 * i);
     }
     write_image(folder_ / "heap" / "more.ppm", 1, 2, 3);
+    std::ofstream(folder_ / "names.txt") << "green\nblue\nred\n";
+    std::ofstream(folder_ / "map.csv") << "teacher,student\nblue,red,2\nred,blue\ngreen,green\n";
     std::ofstream(folder_ / "broken/red/9.ppm") << "P6\n8 8\n255\n";
     for (const auto& [name, seed] : {std::pair{"a", 1}, std::pair{"b", 2}}) {
       save_teacher(path(name) + ".safetensors", seed);
@@ -179,6 +181,10 @@ class Workshop {
             {"--teacher",
              {path("b.safetensors"), path("a.safetensors"), path("b.safetensors") + "," + path("a.safetensors")}},
             {"--teacher-weights", {"1,2"}},
+            {"--hint", {"layers.0:layers.0"}},
+            {"--head", {"5,relu,dropout:0.5"}},
+            {"--class-map", {path("map.csv")}},
+            {"--class-names", {path("names.txt")}},
             {"--omit-classes", {"red"}}};
   }
 
@@ -310,7 +316,8 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
     check_rows<TrainOptions>(workshop.training("--model", "data"), texts, seen);
     check_rows<TrainOptions>(workshop.training("--model", "broken"), texts, seen, /*trains=*/false);
     Words decayed = workshop.training("--model", "data");
-    decayed.insert(decayed.end(), {"--schedule", "step", "--weight-decay", "0.1"});
+    decayed.insert(decayed.end(),
+                   {"--schedule", "step", "--weight-decay", "0.1", "--weights", workshop.path("b.safetensors")});
     check_rows<TrainOptions>(decayed, texts, seen);
   }
   SUBCASE("distill") {
@@ -320,9 +327,13 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
     check_rows<DistillOptions>(stored, texts, seen);
     check_rows<DistillOptions>(live, texts, seen);
     Words partly = workshop.training("--student", "data");
-    partly.insert(partly.end(), {"--teacher", workshop.path("a.safetensors"), "--unlabelled", workshop.path("pile"),
-                                 "--schedule", "step", "--weight-decay", "0.1"});
+    partly.insert(partly.end(),
+                  {"--teacher", workshop.path("a.safetensors"), "--unlabelled", workshop.path("pile"), "--schedule",
+                   "step", "--weight-decay", "0.1", "--weights", workshop.path("b.safetensors")});
     check_rows<DistillOptions>(partly, texts, seen);
+    Words folded = workshop.training("--student", "data");
+    folded.insert(folded.end(), {"--teacher", workshop.path("a.safetensors"), "--class-map", workshop.path("map.csv")});
+    check_rows<DistillOptions>(folded, texts, seen);
     Words broken = workshop.training("--student", "broken");
     broken.insert(broken.end(), {"--teacher", workshop.path("a.safetensors")});
     check_rows<DistillOptions>(broken, texts, seen, /*trains=*/false);

@@ -23,7 +23,7 @@ TEST_CASE("ResNets trained elsewhere know the first 1,000 test images of CIFAR-1
   std::filesystem::resize_file(folder / "test_batch.bin", 1000 * 3073);
   DatasetOptions options;
   options.path = folder / "";
-  options.split = Split::val;
+  options.split = Split::test;
   const auto dataset = open_dataset(options);
   const auto correct = [&](const std::string& architecture, const std::string& file) {
     const ModelSpec spec = spec_of(architecture, 10, 32);

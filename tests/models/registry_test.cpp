@@ -86,10 +86,14 @@ TEST_CASE("architectures are known by name") {
 
 TEST_CASE("an unknown architecture is answered with the known ones") {
   const auto message = [](const char* name) { return error_message([=] { default_preprocessing(name, 32, 3); }); };
-  CHECK(message("resnet51").starts_with("resnet51: unknown architecture: use vgg11|13|16|19[_bn], resnet18|"));
-  CHECK(
-      message("mlp:8x") ==
-      "mlp:8x: the hidden widths of an mlp are whole numbers joined by x: use mlp:800x800, or mlp: for one linear map");
+  CHECK(message("resnet51")
+            .starts_with(
+                "'resnet51' is no architecture; did you mean resnet50? There are vgg11|13|16|19[_bn], resnet18|"));
+  CHECK(message("transformer").starts_with("'transformer' is no architecture. There are vgg11"));
+  CHECK(message("mlp:8x") ==
+        "'mlp:8x' is no architecture: the hidden widths of an mlp are whole numbers joined by x: use mlp:800x800, or "
+        "mlp: "
+        "for one linear map");
   ModelSpec spec = spec_of("resnet20", 2, 32);
   spec.architecture = "resnet21";
   CHECK_THROWS_AS(make_network(spec, 0), UsageError);

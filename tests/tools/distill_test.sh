@@ -155,6 +155,19 @@ refuse "val.npy: comes from another teacher" --val-logits other-val.npy
 refuse "views-val.npy: holds augmented views" --val-logits views-val.npy
 expect_error 1 "views.npy: holds augmented views" eval --model teacher.safetensors "${part[@]}" --split train --logits views.npy --quiet
 
+# Hints: layers of a live teacher.
+hinted=(distill --student resnet8 "${part[@]}" --image-size 12 --epochs 2 --batch-size 5 --teacher)
+expect 0 "${hinted[@]}" teacher.safetensors --hint layer3.0.bn2:layer3.0.bn2 --hint fc:fc --hint-weight 0.01 --lr 0.001 --out hinted.safetensors --log hinted.jsonl
+[[ $(grep -cE '"train_hint_loss":[0-9.]+' hinted.jsonl) == 2 ]] || fail "the log lacks the hints' loss"
+expect 0 summary --model hinted.safetensors
+! grep -q hint stdout || fail "the regressors are left behind"
+expect 0 "${hinted[@]}" teacher.safetensors --lr 0.001 --out plain.safetensors
+! cmp -s hinted.safetensors plain.safetensors || fail "hints do nothing"
+expect_error 2 "--hint: a store holds no outputs" distill "${student[@]}" --logits train.npy --hint a:b --out x.safetensors
+expect_error 2 "--hint: the teacher has no layer 'layer9'" "${hinted[@]}" teacher.safetensors --hint layer9:fc --out x.safetensors --quiet
+expect_error 2 "--hint: the student has no layer 'layer9'" "${hinted[@]}" teacher.safetensors --hint fc:layer9 --out x.safetensors --quiet
+expect_error 2 "--hint: 2 teachers" "${hinted[@]}" teacher.safetensors,second.safetensors --hint fc:fc --out x.safetensors --quiet
+
 # Usage.
 expect_error 2 "--student: 'resnet51' is no architecture" distill "${student[@]}" --student resnet51 --logits train.npy --out x.safetensors
 expect_error 2 "--views: views.npy holds 3 views, not 2" distill "${student[@]}" --logits views.npy --views 2 --out x.safetensors --quiet

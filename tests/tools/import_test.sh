@@ -16,10 +16,10 @@ expect 0 "${import[@]}" --image-size 2 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --ou
 expect_json_alone
 expect_json model model.safetensors
 grep -q '"classes":\["blue","red"\]' stdout || fail "the classes are not the data's"
-expect 0 eval --model model.safetensors --data data --val-split 0.5 --json
+expect 0 eval --model model.safetensors --data data --split val --val-split 0.5 --json
 expect_json accuracy 1.0
 cp stdout imported
-expect 0 eval --model mlp: --weights torch.safetensors --data data --val-split 0.5 --image-size 2 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --json
+expect 0 eval --model mlp: --weights torch.safetensors --data data --split val --val-split 0.5 --image-size 2 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --json
 cmp -s stdout imported || fail "an imported model is another than its checkpoint"
 expect 0 logits --model model.safetensors --data data --split train --out train.npy
 expect 0 distill --student mlp:3 --data data --image-size 2 --epochs 1 --teacher model.safetensors --out student.safetensors

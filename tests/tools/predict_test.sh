@@ -22,7 +22,8 @@ expect_json_alone
 expect_json samples 7
 [[ $(json accuracy) == 0.857142857* ]] || fail "accuracy $(json accuracy)"
 grep -q '"classes":\["red","blue"\],"confusion":\[\[3,1\],\[0,3\]\]' stdout || fail "confusion"
-holds "$(json top5_accuracy)" == 1 || fail "top-5 of two classes"
+[[ -z $(json top5_accuracy) ]] || fail "a top-5 of two classes"
+holds "$(json auc)" '>' 0.8 && holds "$(json precision)" == 0.75 && [[ $(json positive_class) == blue ]] || fail "what two classes have"
 # Logits 4 and 0: -log softmax = log(1 + e^-4) for six, 4 more for the one that is wrong.
 [[ $(json cross_entropy) == 0.58957849* ]] || fail "cross-entropy $(json cross_entropy)"
 # Confidence 0.98201 in one bin, accuracy 6/7.
@@ -78,3 +79,19 @@ expect_json architecture mlp:
 expect_json parameters 26
 expect_error 1 "class 0 is 'red' where model.safetensors has 'blue'" eval --model model.safetensors --data data --classes red,blue
 expect_error 2 "--weights: goes with" eval --model model.safetensors --weights model.safetensors --data data
+
+# A table, the mistakes alone, and a picture on standard input.
+expect 0 predict "${net[@]}" --data data --classes red,blue --split val --wrong-only --csv wrong.csv --json
+[[ $(grep -o '"file"' stdout | wc -l) == 1 && $(json file) == red/4.ppm && $(json true) == red ]] || fail "the one mistake"
+[[ $(sed -n 1p wrong.csv) == "name,true,prediction,red,blue" && $(sed -n 2p wrong.csv) == red/4.ppm,red,blue,0.01798*,0.98201* && $(wc -l <wrong.csv) == 2 ]] ||
+  fail "wrong.csv: $(cat wrong.csv)"
+expect 0 predict "${net[@]}" --data data --classes red,blue --split val --wrong-only
+grep -q "^red/4.ppm .*(labelled red)$" stdout && grep -q "1 of 7 images are taken for another class" stderr || fail "what a mistake is labelled"
+"$RETORT" predict "${net[@]}" - <data/val/red/1.ppm >stdout 2>stderr || fail "a picture on standard input"
+grep -q "^-  " stdout || fail "standard input has no line"
+expect_error 1 "-: nothing on standard input" predict "${net[@]}" -
+expect_error 2 "--wrong-only: these images have no labels" predict "${net[@]}" --wrong-only data/val/red/1.ppm
+expect_error 2 "--csv: 'x.txt' is not a .csv" predict "${net[@]}" --csv x.txt data/val/red/1.ppm
+# Whoever reads the first line only gets it, and no complaint.
+for ((n = 0; n < 3000; ++n)); do echo data/val/red/1.ppm; done | xargs "$RETORT" predict "${net[@]}" --quiet 2>stderr | head -n 1 >stdout || true
+[[ $(wc -l <stdout) == 1 && ! -s stderr ]] || fail "a closed pipe behind predict"

@@ -32,7 +32,7 @@ for text in "Distillation of mlp:4" "What the teacher says" "side by side" "grad
   "Images of the validation part" "effective hard share"; do
   has live.html "$text"
 done
-[[ $(grep -c 'src="data:image/png;base64,' live.html) == 4 ]] || fail "not all 4 validation images as samples"
+[[ $(grep -c 'class="card"' live.html) == 4 ]] || fail "not all 4 validation images as samples"
 
 expect 0 logits --model teacher.safetensors --data data --val-split 0.34 --split train --out store.npy
 expect 0 distill --student mlp:4 "${part[@]}" --logits store.npy --loss dkd --out stored.safetensors --report stored.html

@@ -102,7 +102,8 @@ expect_error 1 "is not UTF-8; rename it" train --model mlp:8 --image-size 8 --da
 mkdir cifar && for label in 0 1; do bytes 1 $label && head -c 3072 /dev/zero; done >cifar/data_batch_1.bin
 expect 0 train --model mlp:8 --data cifar --val-split 0 --epochs 1 --batch-size 2 --out unvalidated.safetensors
 head -c 3000 cifar/data_batch_1.bin >cifar/test_batch.bin
-expect_error 1 "test_batch.bin" train --model mlp:8 --data cifar --val-split 0 --epochs 1 --batch-size 2 --out x.safetensors
+expect 0 train --model mlp:8 --data cifar --val-split 0 --epochs 1 --batch-size 2 --out unvalidated.safetensors  # the test part is left alone
+expect_error 1 "test_batch.bin" eval --model unvalidated.safetensors --data cifar
 cp -r data bad && head -c 40 data/red/1.ppm >bad/red/1.ppm
 expect_error 1 "red/1.ppm" train "${common[@]}" --data bad --out x.safetensors --quiet
 expect 0 train "${common[@]}" --data bad --skip-bad --epochs 1 --out skipped.safetensors

@@ -192,8 +192,7 @@ void run(Options options) {
     check_geometry(g);
     for (const auto& [pass, word] : kPasses) wanted.push_back({pass, g, 0});
   } else {
-    if (!is_architecture(options.net))
-      throw UsageError(text("--net: '", options.net, "' is no architecture; use vgg16, resnet50, inception_v3, ..."));
+    if (!is_architecture(options.net)) throw UsageError(text("--net: ", no_architecture(options.net)));
     wanted = convolutions_of(options.net, options.geometry.n);
     // Forward shapes first, then the two backward passes, each in the network's order.
     std::stable_sort(wanted.begin(), wanted.end(), [](const Noted& a, const Noted& b) { return a.pass < b.pass; });

@@ -138,8 +138,7 @@ class Steps {
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!is_architecture(options.model))
-    throw UsageError(text("--model: '", options.model, "' is no architecture; give one such as resnet50"));
+  if (!is_architecture(options.model)) throw UsageError(text("--model: ", no_architecture(options.model)));
   catch_interrupts();
   std::vector<std::unique_ptr<Steps>> steps;
   std::vector<Candidate> candidates;

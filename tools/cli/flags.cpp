@@ -120,7 +120,8 @@ void AddFlags::as_list(CLI::Option& option, const char* name, bool splits) {
   if (*name == '-' && splits) option.delimiter(',');
 }
 
-void AddFlags::finish(CLI::Option& option, const Allowed& allowed) {
+void AddFlags::finish(CLI::Option& option, const Allowed& allowed) const {
+  if (!subject_.empty()) option.group(subject_);
   option.required(allowed.required());
   option.check(allowed, kRowValidator);
 }

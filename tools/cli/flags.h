@@ -176,10 +176,33 @@ inline constexpr bool is_list<std::vector<Value>> = true;
 /// The name of the validator of every option that a row made.
 inline constexpr const char* kRowValidator = "row";
 
+/// The subject of the rows that follow while it lives, under which the help lists them, with an example of their use:
+///   const FlagSubject subject(flag, "Data", "--data photos --val-split 0.2");
+template <class Visitor>
+class FlagSubject {
+ public:
+  FlagSubject(Visitor& flag, const char* name, const char* example) : flag_(flag) {
+    if constexpr (kListed) before_ = flag.enter_subject(std::string(name) + ", as in " + example);
+  }
+  ~FlagSubject() {
+    if constexpr (kListed) flag_.enter_subject(before_);
+  }
+  FlagSubject(const FlagSubject&) = delete;
+  FlagSubject& operator=(const FlagSubject&) = delete;
+
+ private:
+  static constexpr bool kListed = requires(Visitor & v, std::string s) { v.enter_subject(s); };
+  Visitor& flag_;
+  std::string before_;
+};
+
 /// Makes the flags of a command, after --help, --version and --config, which every command has.
 class AddFlags {
  public:
   explicit AddFlags(CLI::App& command);
+
+  /// Flags are listed under `subject` from here on; returns the one before it.
+  std::string enter_subject(std::string subject) { return std::exchange(subject_, std::move(subject)); }
 
   template <class Member>
   void operator()(const char* name, Member& member, const std::string& help, const Allowed& allowed,
@@ -209,9 +232,10 @@ class AddFlags {
  private:
   static std::string with_list(std::string help, const std::string& list);
   static void as_list(CLI::Option& option, const char* name, bool splits);
-  static void finish(CLI::Option& option, const Allowed& allowed);
+  void finish(CLI::Option& option, const Allowed& allowed) const;
 
   CLI::App& command_;
+  std::string subject_;
 };
 
 /// Collects what the rows say of a run's bits.

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "engine/core/check.h"
 #include "kernels/conv2d.h"
 #include "kernels/memory.h"
 #include "kernels/threads.h"
+#include "models/checkpoint.h"
+#include "tools/cli/at_work.h"
 #include "tools/cli/progress.h"
 
 namespace retort {
@@ -29,7 +32,7 @@ void check_classes(const Model& model, const std::string& path, const Dataset& d
 
 Model build_and_load(const std::string& architecture, const std::string& weights, const DataOptions& data,
                      const Dataset* dataset, const CommonOptions& common) {
-  const TensorFile file = read_safetensors(weights);
+  const TensorFile file = read_checkpoint(weights).file;
   Model model;
   model.spec.architecture = architecture;
   model.spec.classes =
@@ -58,18 +61,36 @@ void apply_common_options(const CommonOptions& options) {
   if (options.threads) set_num_threads(*options.threads);
 }
 
-std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,
-                                   bool allow_unlabelled, bool whole) {
+namespace {
+
+DatasetOptions dataset_options(const DataOptions& options, bool allow_unlabelled) {
   DatasetOptions wanted;
   wanted.path = options.path;
-  wanted.split = split;
   wanted.val_split = options.val_split;
   wanted.classes = options.classes;
   wanted.limit = options.limit.value_or(0);
-  wanted.whole = whole;
   wanted.skip_bad = options.skip_bad;
   wanted.allow_unlabelled = allow_unlabelled;
   wanted.cache = options.cache;
+  return wanted;
+}
+
+/// A command opens a folder once for each part that it uses.
+void say_reading(const DataReading& reading, bool quiet) {
+  static std::set<std::string> said;
+  const std::string line = "data: " + describe(reading);
+  if (!said.insert(line).second) return;
+  say_at_work(quiet, line);
+  if (!reading.passed_over.empty()) say_at_work(quiet, "passed over: " + reading.passed_over.sentence());
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,
+                                   bool allow_unlabelled, bool whole) {
+  DatasetOptions wanted = dataset_options(options, allow_unlabelled);
+  wanted.split = split;
+  wanted.whole = whole;
   std::optional<Progress> bar;
   wanted.cache_hooks.remark = [&](const std::string& line) {
     say(common.quiet, line);
@@ -80,7 +101,33 @@ std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptio
     if (!bar) bar.emplace("decoding", total, common.quiet);
     bar->update(done);
   };
-  return open_dataset(wanted);
+  std::unique_ptr<Dataset> dataset = open_dataset(wanted);
+  bar.reset();
+  say_reading(*dataset->reading(), common.quiet);
+  return dataset;
+}
+
+DataReading read_data(const DataOptions& options, bool allow_unlabelled) {
+  return read_dataset(dataset_options(options, allow_unlabelled));
+}
+
+nlohmann::ordered_json data_json(const std::shared_ptr<const DataReading>& read, std::int64_t used) {
+  using Json = nlohmann::ordered_json;
+  if (!read) return nullptr;
+  const DataReading& reading = *read;
+  const auto part = [](const std::optional<DataReading::Part>& found) {
+    if (!found) return Json(nullptr);
+    return Json{{"folder", found->folder}, {"pictures", found->samples ? Json(*found->samples) : Json(nullptr)}};
+  };
+  Json json = {{"path", reading.path},         {"form", reading.form},     {"classes", reading.classes},
+               {"train", part(reading.train)}, {"val", part(reading.val)}, {"test", part(reading.test)}};
+  if (reading.val_split) json["val_split"] = *reading.val_split;
+  json["used"] = used;
+  json["passed_over"] = Json::array();
+  for (const auto& [key, files] : reading.passed_over.files())
+    json["passed_over"].push_back(
+        {{"why", to_string(key.first)}, {"what", key.second}, {"count", files.count}, {"examples", files.examples}});
+  return json;
 }
 
 Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base) {
@@ -107,21 +154,28 @@ Preprocessing preprocessing_of(const std::string& architecture, const std::strin
 }
 
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
-                 const CommonOptions& common) {
+                 const CommonOptions& common, const ClassMapOptions& classes) {
   if (!weights.empty()) {
     if (!is_architecture(model))
       throw UsageError(text("--weights: goes with --model ARCH such as resnet50, and '", model,
                             "' is no architecture; leave --weights out for a model file"));
-    Model built = build_and_load(model, weights, data, dataset, common);
+    const bool folds = !classes.path.empty();
+    Model built = build_and_load(model, weights, data, folds || !classes.names.empty() ? nullptr : dataset, common);
+    set_classes(classes, built, weights, dataset, common.quiet);
     to_device(*built.network, compute_device(common));
     return built;
   }
   if (is_architecture(model))
     throw UsageError(text("--model: ", model, " is an architecture without weights; add --weights FILE"));
-  check(std::filesystem::exists(model), model, ": neither a model file nor an architecture; check the path");
+  const bool path = model.find('/') != model.npos || model.find('.') != model.npos;
+  check(std::filesystem::exists(checkpoint_file(model)), model, ": neither a model file nor an architecture; ",
+        path ? "check the path" : no_architecture(model));
   Model loaded = load_model(model);
+  if (!data.mean.empty()) forget_advice(loaded, "--mean");
   loaded.spec.preprocessing = preprocessing_for(data, loaded.spec.preprocessing);
-  if (dataset && dataset->labelled()) check_classes(loaded, model, *dataset, data.path);
+  const bool labelled = dataset && dataset->labelled();
+  set_classes(classes, loaded, model, dataset, common.quiet);
+  if (labelled) check_classes(loaded, model, *dataset, data.path);
   to_device(*loaded.network, compute_device(common));
   return loaded;
 }

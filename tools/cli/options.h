@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,13 +13,14 @@
 #include "engine/data/transform.h"
 #include "models/registry.h"
 #include "tools/cli/flags.h"
+#include "tools/run/class_map.h"
 
 namespace retort {
 
 /// The words of --device; auto is a CUDA device if there is one, else the CPU.
 inline constexpr Word<std::optional<Device>> kDevices[] = {
     {std::nullopt, "auto"}, {Device::cpu, "cpu"}, {Device::cuda, "cuda"}, {Device::simt, "simt"}};
-inline constexpr Word<Split> kSplits[] = {{Split::train, "train"}, {Split::val, "val"}};
+inline constexpr Word<Split> kSplits[] = {{Split::train, "train"}, {Split::val, "val"}, {Split::test, "test"}};
 inline constexpr std::int64_t kMaxThreads = 1024;
 
 /// The flags of every command.
@@ -33,6 +35,7 @@ struct CommonOptions {
 
 template <class Visitor>
 void visit_flags(CommonOptions& o, Visitor&& flag) {
+  const FlagSubject subject(flag, "Machine and output", "--threads 4 --json");
   flag("--device", o.device, "{}", one_of(kDevices), no_bits("a run may go on elsewhere, in that device's rounding"));
   flag("--threads", o.threads, "CPU threads (default: all cores)", whole_number(1, kMaxThreads),
        no_bits("a run may go on with others, in their order of sums"));
@@ -74,6 +77,7 @@ struct DataFlags {
 
 template <class Visitor>
 void visit_flags(DataOptions& o, Visitor&& flag, const DataFlags& command = {}) {
+  const FlagSubject subject(flag, "Data", "--data photos --val-split 0.2 --classes cat,dog");
   flag("--data", o.path, command.data, required(anything(), command.required), bits_in("samples"));
   if (command.split) flag("--split", o.split, command.split, one_of(kSplits), no_bits("training uses both parts"));
   flag("--val-split", o.val_split, "Share kept for validation where the data has no such part", number_in("[0, 1)"),
@@ -89,10 +93,17 @@ void visit_flags(DataOptions& o, Visitor&& flag, const DataFlags& command = {}) 
   flag("--std", o.std, "Of pixels in 0..1, one for each channel", number_above(0), bits());
 }
 
-/// Opens one part, or with `whole` both together. Files that --skip-bad left out are listed on stderr. Throws
-/// Interrupted if the user asks to stop while --cache is made.
+/// Opens one part, or with `whole` all together, and says, once a folder, what was taken for what and what was passed
+/// over. Files that --skip-bad left out are listed on stderr. Throws Interrupted if the user asks to stop while --cache
+/// is made.
 std::unique_ptr<Dataset> open_data(const DataOptions& options, const CommonOptions& common, Split split,
                                    bool allow_unlabelled, bool whole = false);
+/// How the folder becomes a set, without opening it.
+DataReading read_data(const DataOptions& options, bool allow_unlabelled);
+/// The reading of a set, the samples used of it, and what was passed over, for --json's "data"; null for a set that
+/// open_data did not open.
+nlohmann::ordered_json data_json(const std::shared_ptr<const DataReading>& reading, std::int64_t used);
+inline nlohmann::ordered_json data_json(const Dataset& dataset) { return data_json(dataset.reading(), dataset.size()); }
 /// The preprocessing of a network on this data: --image-size, --mean, --std over `base` (a file's own or the default).
 /// Throws UsageError when mean or std has another length than the channels, or a std is not positive.
 Preprocessing preprocessing_for(const DataOptions& options, Preprocessing base);
@@ -106,8 +117,9 @@ Preprocessing preprocessing_of(const std::string& architecture, const std::strin
 /// its classes, size and channels; without it the classes are as many as the file's head has. Lines that loading has to
 /// say go to stderr unless quiet. Throws UsageError for a lone ARCH, or --weights beside a FILE; Error when a labelled
 /// dataset has other classes than the model.
+/// `classes`: see set_classes.
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
-                 const CommonOptions& common);
+                 const CommonOptions& common, const ClassMapOptions& classes = {});
 
 /// The class count of a checkpoint of any architecture: rows of the last linear layer's weight, auxiliary heads aside.
 /// Throws Error naming the file if it has no linear layer.

@@ -9,6 +9,12 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <utility>
+#include <vector>
+
+#include "tools/cli/at_work.h"
+
+#include "tools/cli/visible.h"
 
 namespace retort {
 namespace {
@@ -31,6 +37,12 @@ std::string duration(double seconds) {
   return text;
 }
 
+std::vector<std::string> waiting_lines;
+
+void say_waiting() {
+  for (const std::string& line : std::exchange(waiting_lines, {})) std::cerr << line << std::endl;
+}
+
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets this");
 std::atomic<bool> interrupt_flag{false};
 
@@ -43,7 +55,7 @@ Progress::Progress(std::string label, std::int64_t total, bool quiet)
       start_(std::chrono::steady_clock::now()) {}
 
 Progress::~Progress() {
-  if (active_ && first_ >= 0) std::cerr << "\r\033[K" << std::flush;
+  if (active_ && first_ >= 0) raw_stderr() << "\r\033[K" << std::flush;
 }
 
 void Progress::update(std::int64_t done, const std::string& note) {
@@ -69,20 +81,39 @@ void Progress::update(std::int64_t done, const std::string& note) {
   } else if (!note.empty()) {
     line += "  " + note;
   }
-  std::cerr << "\r\033[K" << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_width() - 1))) << std::flush;
+  raw_stderr() << "\r\033[K" << std::flush;
+  std::cerr << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_width() - 1))) << std::flush;
+}
+
+std::string duration_words(double seconds) {
+  const auto whole = [&](double unit) { return static_cast<long long>(std::llround(seconds / unit)); };
+  if (seconds < 90) return std::to_string(whole(1)) + " seconds";
+  if (seconds < 90 * 60) return std::to_string(whole(60)) + " minutes";
+  const long long minutes = whole(60), hours = minutes / 60;
+  if (hours >= 48) return std::to_string(whole(24 * 3600)) + " days";
+  return std::to_string(hours) + " h " + std::to_string(minutes % 60) + " min";
+}
+
+void say_at_work(bool quiet, const std::string& line) {
+  if (!quiet) waiting_lines.push_back(line);
 }
 
 void say(bool quiet, const std::string& line) {
-  if (!quiet) std::cerr << line << std::endl;
+  if (quiet) return;
+  say_waiting();
+  std::cerr << line << std::endl;
 }
 
 void catch_interrupts() {
+  say_waiting();
   struct sigaction action {};
   action.sa_handler = [](int) { interrupt_flag.store(true); };
   action.sa_flags = SA_RESTART | SA_RESETHAND;  // the default action is back for the second signal
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGXCPU}) sigaction(signal, &action, nullptr);
+  // nohup ignores a terminal that hangs up, and so does what it starts.
+  struct sigaction before {};
+  if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }
 
 bool interrupted() { return interrupt_flag.load(); }

@@ -24,10 +24,14 @@ class Progress {
   std::chrono::steady_clock::time_point start_, drawn_;
 };
 
+/// A time as one says it: "40 seconds", "12 minutes", "2 h 10 min", "3 days".
+std::string duration_words(double seconds);
+
 /// One line on stderr, unless quiet.
 void say(bool quiet, const std::string& line);
 
-/// Turns Ctrl-C and SIGTERM into a flag for the running command; a second one ends the program at once.
+/// Turns Ctrl-C, SIGTERM, SIGHUP (unless nohup ignores it) and SIGXCPU into a flag for the running command; a second
+/// one ends the program at once.
 void catch_interrupts();
 bool interrupted();
 

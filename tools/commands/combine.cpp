@@ -27,7 +27,7 @@ template <class Visitor>
 void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("stores", o.stores, "A.npy B.npy ...", required(anything()));
-  flag("--weights", o.weights, "One for each store (default: equal)", number_above(0));
+  flag("--teacher-weights,--weights", o.weights, "One number for each store (default: equal)", number_above(0));
   flag("--combine", o.combine, "{}", one_of(kCombines));
   flag("-o,--out", o.out, "Store to write (.npy; its index .json beside it)", required(file_name(".npy")));
   flag("--csv", o.csv, "The same logits as a table", anything());
@@ -35,7 +35,7 @@ void visit_flags(Options& o, Visitor&& flag) {
 
 void validate(const Options& options) {
   if (options.stores.size() < 2) throw UsageError("combine: needs two stores or more; give A.npy B.npy ...");
-  check_weights("--weights", options.weights, options.stores.size(), "stores");
+  check_weights("--teacher-weights", options.weights, options.stores.size(), "stores");
 }
 
 /// Rows must be of the same images, seen the same way.

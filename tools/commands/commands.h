@@ -23,7 +23,9 @@ void add_summary_command(CLI::App& app);
 void add_graph_command(CLI::App& app);
 void add_forward_command(CLI::App& app);
 void add_grad_command(CLI::App& app);
+void add_verify_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_demo_command(CLI::App& app);
+void add_help_command(CLI::App& app);
 
 }  // namespace retort

@@ -5,6 +5,7 @@
 #include "engine/data/pick.h"
 #include "engine/io/file.h"
 #include "tools/commands/commands.h"
+#include "tools/run/stock_model.h"
 #include "tools/run/teachers.h"
 
 namespace retort {
@@ -15,6 +16,8 @@ void validate(const TeacherOptions& options) {
     throw UsageError("distill: needs a teacher; give --logits FILE.npy (see `retort logits`) or --teacher FILE");
   if (!options.val_logits.empty() && options.live())
     throw UsageError("--val-logits: goes with --logits; a live teacher needs none");
+  if (!options.hints.empty() && !options.live())
+    throw UsageError("--hint: a store holds no outputs of layers; give the network itself with --teacher");
   if (!options.weights.empty() && !options.live())
     throw UsageError("--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --weights`");
   check_weights("--teacher-weights", options.weights, split_commas(options.teacher).size(), "teachers");
@@ -41,7 +44,9 @@ Pictures choose_pictures(const DistillOptions& options, std::shared_ptr<const Da
 void add_val_store(const DistillOptions& options, const LogitStore& store, const Dataset& part, Guidance& guidance) {
   const std::string &path = options.teacher.val_logits, train_path = joined(options.teacher.logits);
   const TrainingOptions& training = options.training;
-  auto [val, rows] = open_store(path, part.classes(), part, Split::val, training.data, training.common);
+  const std::optional<ClassMap> map = class_map_of(options.teacher.map);
+  auto [val, rows] =
+      open_store(path, part.classes(), part, Split::val, training.data, training.common, map ? &*map : nullptr);
   check(path != train_path || val.names == store.names, path,
         ": its rows can't be those of the training part and those of the validation part; give each its own");
   check(val.teacher == store.teacher && val.preprocessing == store.preprocessing, path,
@@ -58,11 +63,13 @@ void add_val_store(const DistillOptions& options, const LogitStore& store, const
 StoredTeacher stored_teacher(const DistillOptions& options, const Pictures& pictures) {
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
+  const std::optional<ClassMap> map = class_map_of(teacher.map);
+  const ClassMap* folded = map ? &*map : nullptr;
   if (teacher.logits.size() > 1 || !pictures.unlabelled.empty())
     return open_stores(teacher.logits, *pictures.trained_on, *pictures.opened, pictures.unlabelled, training.data,
-                       training.common);
+                       training.common, folded);
   StoredTeacher stored = open_store(teacher.logits[0], pictures.opened->classes(), *pictures.opened, Split::train,
-                                    training.data, training.common);
+                                    training.data, training.common, folded);
   if (!options.omit_classes.empty()) stored = part_of(stored, samples_without(*pictures.opened, options.omit_classes));
   return stored;
 }
@@ -81,11 +88,22 @@ Guidance stored_guidance(const DistillOptions& options, const TrainingData& data
   return guidance;
 }
 
+void ask_for_hints(const TeacherOptions& options, LiveTeacher& teacher, Guidance& guidance) {
+  std::vector<std::string> layers;
+  for (const std::string& words : options.hints) {
+    guidance.hints.push_back(parse_hint(words));
+    layers.push_back(guidance.hints.back().teacher);
+  }
+  guidance.hint_weight = options.hint_weight;
+  teacher.ask_for_outputs(std::move(layers));
+}
+
 Guidance live_guidance(const DistillOptions& options, const TrainingData& data) {
   const TeacherOptions& teacher = options.teacher;
   const TrainingOptions& training = options.training;
   Guidance guidance;
   std::vector<Model> models = load_teachers(teacher.teacher, compute_device(training.common));
+  for (Model& model : models) set_classes(teacher.map, model, teacher.teacher, data.train.get(), training.common.quiet);
   guidance.classes = models.front().spec.classes;
   if (data.train->labelled()) check_teacher_classes(models.front(), teacher.teacher, data.train->classes());
   guidance.notes["teacher"] = teacher_hashes(models);
@@ -96,23 +114,38 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
                           : guidance.views > 1 ? default_view_augmentation(*data.train)
                                                : Augmentation{};
   guidance.view_seed = training.common.seed;
-  guidance.teacher = live_teacher(std::move(models), teacher.combine, teacher.weights);
+  if (!teacher.hints.empty())
+    guidance.teacher_layers = layers_of(*models.front().network, models.front().spec.preprocessing);
+  std::unique_ptr<LiveTeacher> live = live_teacher(std::move(models), teacher.combine, teacher.weights);
+  if (!teacher.hints.empty()) ask_for_hints(teacher, *live, guidance);
+  guidance.teacher = std::move(live);
   guidance.val = guidance.teacher.get();
   return guidance;
+}
+
+std::vector<NamedFile> inputs_of(const DistillOptions& options) {
+  const TeacherOptions& teacher = options.teacher;
+  std::vector<NamedFile> inputs = {{"--weights", options.training.weights}, {"--val-logits", teacher.val_logits}};
+  for (const std::string& file : split_commas(teacher.teacher)) inputs.push_back({"--teacher", file});
+  for (const std::string& file : teacher.logits) inputs.push_back({"--logits", file});
+  return inputs;
 }
 
 }  // namespace
 
 TrainingRun make_run(const DistillOptions& options) {
-  const TrainingOptions& training = options.training;
+  TrainingOptions training = options.training;
   apply_common_options(training.common);
-  validate(options.student, training, options.objective, /*stored=*/!options.teacher.live());
+  const std::string student = network_to_train("--student", options.student, training);
+  validate(student, training, options.objective, /*stored=*/!options.teacher.live());
   validate(options.teacher);
   validate(options.unlabelled);
-  check_writable(options.run.out);
-  TrainingRun run{.architecture = options.student,
+  const RunFiles files = files_of(options.run);
+  check_outputs(files, inputs_of(options));
+  check_writable(files.model);
+  TrainingRun run{.architecture = student,
                   .options = training,
-                  .files = files_of(options.run),
+                  .files = files,
                   .resume = resume_of(options.run),
                   .data = open_training_data(training, /*allow_unlabelled=*/true)};
   const std::optional<double>& lambda = options.objective.lambda;
@@ -124,7 +157,9 @@ TrainingRun make_run(const DistillOptions& options) {
   StoredTeacher stored;
   if (!options.teacher.live()) stored = stored_teacher(options, pictures);
   run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data, stored);
+  run.guidance.teacher_files = options.teacher.teacher;
   run.guidance.unlabelled_share = options.unlabelled.share;
+  run.guidance.fingerprint["--class-map"] = fingerprint_of(options.teacher.map);
   run.guidance.fingerprint["--unlabelled"] = describe(pictures.unlabelled);
   run.guidance.fingerprint["--omit-classes"] = joined(options.omit_classes);
   if (!options.omit_classes.empty()) run.guidance.notes["omitted"] = joined(options.omit_classes);

@@ -6,9 +6,13 @@
 #include <vector>
 
 #include "engine/distill/teacher.h"
+#include "tools/run/class_map.h"
 #include "tools/run/distillation.h"
 
 namespace retort {
+
+/// A hint then weighs about a tenth of plain distillation where features are of the order of 1.
+inline constexpr double kDefaultHintWeight = 1;
 
 /// Who teaches: a store, or live networks. --teacher beside a store is checked against it.
 struct TeacherOptions {
@@ -17,12 +21,17 @@ struct TeacherOptions {
   Combine combine = Combine::logit;
   std::vector<double> weights;
   std::optional<std::int64_t> views;
+  std::vector<std::string> hints;
+  double hint_weight = kDefaultHintWeight;
+  ClassMapOptions map;
 
   bool live() const { return logits.empty(); }
 };
 
 template <class Visitor>
 void visit_flags(TeacherOptions& o, Visitor&& flag) {
+  const FlagSubject subject(flag, "Teacher",
+                            "--logits train.npy --val-logits val.npy, or --teacher teacher.safetensors");
   // A store has its own of these.
   const auto of_live = [&](std::string value) {
     return o.live() ? bits_as(std::move(value)) : no_bits("refused beside a store, or the store's own");
@@ -40,6 +49,13 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
        of_live(std::move(weights)));
   flag("--views", o.views, "A live teacher's views: epoch e sees view e mod K", whole_number(1),
        of_live(std::to_string(o.views.value_or(0))));
+  flag("--hint", o.hints,
+       "TEACHER.LAYER:STUDENT.LAYER: the student's layer learns the output of the live teacher's (FitNets); `retort "
+       "summary` lists layers",
+       anything(), bits_unless(o.hints.empty()));
+  flag("--hint-weight", o.hint_weight, "Of the sum of the hints' mean squared differences", number_above(0),
+       bits_unless(o.hint_weight == kDefaultHintWeight));
+  visit_flags(o.map, flag);
 }
 
 struct DistillOptions {
@@ -54,7 +70,8 @@ struct DistillOptions {
 
 template <class Visitor>
 void visit_flags(DistillOptions& o, Visitor&& flag) {
-  flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()), bits_in("model"));
+  flag("--student", o.student, "Architecture, e.g. inception_v3, or a file that holds a network", required(anything()),
+       bits_in("model"));
   visit_flags(o.training.common, flag);
   visit_flags(o.training.data, flag);
   visit_flags(o.run, flag);

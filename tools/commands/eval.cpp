@@ -1,7 +1,9 @@
 // retort eval: how good a model is on labelled data, and how close to a teacher's logits.
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
@@ -9,19 +11,23 @@
 #include "engine/distill/teacher.h"
 #include "engine/io/json.h"
 #include "kernels/threads.h"
+#include "tools/cli/at_work.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/run/seen_pictures.h"
 #include "tools/run/stored_teacher.h"
 
 namespace retort {
 namespace {
 
+constexpr std::size_t kTop = 5;                   // of so many classes or fewer, every answer is among the top five
 constexpr std::size_t kMaxConfusionClasses = 20;  // printed; --json always has the whole matrix
 
 struct Options {
   CommonOptions common;
   DataOptions data;
+  ClassMapOptions map;
   std::string model, weights, logits;
   double temperature = 1;
   std::int64_t batch_size = 32;
@@ -30,9 +36,10 @@ struct Options {
 template <class Visitor>
 void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.common, flag);
-  visit_flags(o.data, flag, {.split = "{} (default: val)"});
+  visit_flags(o.data, flag, {.split = "{} (default: test, else val, else all that the model was not trained on)"});
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
   flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
+  visit_flags(o.map, flag);
   flag("--logits", o.logits, "A teacher's logit store: adds soft cross-entropy, KL, agreement", anything());
   flag("--temperature", o.temperature, "T of the teacher's terms", number_above(0));
   flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
@@ -49,6 +56,51 @@ std::unique_ptr<CachedTeacher> open_teacher(const Options& options, const std::v
   return std::make_unique<CachedTeacher>(std::move(store), std::move(rows));
 }
 
+struct OpenedPart {
+  std::unique_ptr<Dataset> dataset;
+  Split split;
+};
+
+/// What --split says; without it the test part, else the validation part. A folder without parts is used whole, unless
+/// the model was trained on it: then what that training held out.
+OpenedPart open_part(const Options& options) {
+  const DataOptions& data = options.data;
+  const CommonOptions& common = options.common;
+  const bool unlabelled = !options.logits.empty();
+  const auto open = [&](const DataOptions& part, Split split, bool whole) {
+    return OpenedPart{open_data(part, common, split, unlabelled, whole), split};
+  };
+  if (data.split) return open(data, *data.split, false);
+  const DataReading reading = read_data(data, unlabelled);
+  if (reading.test) return open(data, Split::test, false);
+  if (!reading.undivided()) return open(data, Split::val, false);
+
+  std::map<std::string, std::string> notes;
+  if (options.weights.empty() && std::filesystem::exists(options.model)) notes = load_model(options.model).spec.notes;
+  OpenedPart all = open(data, Split::train, true);
+  const Recognised seen = recognise_pictures(notes, *all.dataset);
+  if (seen.found == 0) {
+    say_at_work(common.quiet, text("judged on all ", all.dataset->size(), " pictures",
+                                   seen.remembered > 0 ? ", on none of which it was trained"
+                                                       : "; whether it was trained on them its file does not say"));
+    return all;
+  }
+  DataOptions held = data;
+  // The share of the training, unless another is asked for.
+  if (notes.contains(kValSplitNote) && held.val_split == DataOptions{}.val_split)
+    held.val_split = std::stod(notes.at(kValSplitNote));
+  OpenedPart part = open(held, Split::val, false);
+  const std::int64_t leaked = recognise_pictures(notes, *part.dataset).found;
+  say_at_work(common.quiet, text("judged on the ", part.dataset->size(), " of ", all.dataset->size(),
+                                 " pictures held out: ", options.model, " was trained on the others (--val-split ",
+                                 held.val_split, ")"));
+  if (leaked > 0)
+    say_at_work(common.quiet, text("warning: it was trained on ", leaked,
+                                   " of these at least: the folder has changed since; "
+                                   "give pictures of their own to judge it by"));
+  return part;
+}
+
 /// Mean probability of the predicted class: above the accuracy, the model is surer than it is right.
 double mean_confidence(const Evaluation& result) {
   double sum = 0, count = 0;
@@ -60,11 +112,18 @@ double mean_confidence(const Evaluation& result) {
 }
 
 nlohmann::ordered_json to_json(const Evaluation& result, const std::vector<std::string>& classes, bool labelled,
-                               bool taught) {
-  nlohmann::ordered_json json = {{"samples", result.samples}};
+                               bool taught, nlohmann::ordered_json data) {
+  nlohmann::ordered_json json = {{"samples", result.samples}, {"data", std::move(data)}};
   if (labelled) {
     json["accuracy"] = result.accuracy;
-    json["top5_accuracy"] = result.top5_accuracy;
+    if (classes.size() > kTop) json["top5_accuracy"] = result.top5_accuracy;
+    if (result.binary) {
+      json["positive_class"] = classes[1];
+      json["precision"] = result.binary->precision;
+      json["recall"] = result.binary->recall;
+      json["f1"] = result.binary->f1;
+      json["auc"] = result.binary->auc;
+    }
     json["cross_entropy"] = result.cross_entropy;
     json["ece"] = result.ece;
     json["confidence"] = mean_confidence(result);
@@ -77,6 +136,14 @@ nlohmann::ordered_json to_json(const Evaluation& result, const std::vector<std::
     json["agreement"] = result.agreement;
   }
   return json;
+}
+
+void print_binary(const BinaryEvaluation& binary, const std::string& positive) {
+  std::printf("of '%s'\n", positive.c_str());
+  std::printf("%-20s %.2f%%\n", "  precision", 100 * binary.precision);
+  std::printf("%-20s %.2f%%\n", "  recall", 100 * binary.recall);
+  std::printf("%-20s %.4f\n", "  F1", binary.f1);
+  std::printf("%-20s %.4f\n", "  AUC", binary.auc);
 }
 
 void print_confusion(const Evaluation& result, const std::vector<std::string>& classes) {
@@ -99,7 +166,8 @@ void print_table(const Evaluation& result, const std::vector<std::string>& class
   std::printf("%-20s %lld\n", "samples", static_cast<long long>(result.samples));
   if (labelled) {
     std::printf("%-20s %.2f%%\n", "accuracy", 100 * result.accuracy);
-    std::printf("%-20s %.2f%%\n", "top-5 accuracy", 100 * result.top5_accuracy);
+    if (classes.size() > kTop) std::printf("%-20s %.2f%%\n", "top-5 accuracy", 100 * result.top5_accuracy);
+    if (result.binary) print_binary(*result.binary, classes[1]);
     std::printf("%-20s %.4f\n", "cross-entropy", result.cross_entropy);
     std::printf("%-20s %.4f\n", "calibration error", result.ece);
     std::printf("%-20s %.2f%%\n", "mean confidence", 100 * mean_confidence(result));
@@ -117,9 +185,9 @@ void print_table(const Evaluation& result, const std::vector<std::string>& class
 void run(const Options& options) {
   apply_common_options(options.common);
   const bool taught = !options.logits.empty();
-  const Split split = options.data.split.value_or(Split::val);
-  const auto dataset = open_data(options.data, options.common, split, /*allow_unlabelled=*/taught);
-  const Model model = open_model(options.model, options.weights, options.data, dataset.get(), options.common);
+  const auto [dataset, split] = open_part(options);
+  const Model model =
+      open_model(options.model, options.weights, options.data, dataset.get(), options.common, options.map);
   const std::vector<std::string>& classes = model.spec.classes;
   const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset, split);
 
@@ -140,7 +208,7 @@ void run(const Options& options) {
                       settings);
   }
   if (options.common.json)
-    std::cout << json_text(to_json(result, classes, dataset->labelled(), taught)) << std::endl;
+    std::cout << json_text(to_json(result, classes, dataset->labelled(), taught, data_json(*dataset))) << std::endl;
   else
     print_table(result, classes, dataset->labelled(), taught, options.temperature);
 }

@@ -37,8 +37,8 @@ void run(const Options& options) {
   Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
   const Preprocessing& input = model.spec.preprocessing;
   const NetworkOutline outline{model.spec.architecture,
-                               text(input.image_size, " x ", input.image_size, " x ", input.channels), layers_of(model),
-                               static_cast<std::int64_t>(model.spec.classes.size())};
+                               text(input.image_size, " x ", input.image_size, " x ", input.channels),
+                               layers_of(*model.network, input), static_cast<std::int64_t>(model.spec.classes.size())};
   write_atomic(options.out, network_graph(outline, options.temperature, options.lambda));
   const std::size_t blocks = blocks_of(outline.layers).size();
   say(options.common.quiet, text("saved ", options.out, ": ", outline.layers.size(), " layers in ", blocks, " blocks"));

@@ -12,6 +12,7 @@
 #include "engine/data/dustbin.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/specialists.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "kernels/threads.h"
@@ -280,10 +281,15 @@ void run(const Options& options) {
   const TrainingOptions& training = options.training;
   apply_common_options(training.common);
   validate(options.student, training, options.objective, /*stored=*/true);
+  check_outputs({.model = options.file("student.safetensors"), .log = options.run.log, .report = options.run.report},
+                {{"--model", options.model}, {"--weights", training.weights}});
+  const FileLock lock(options.file("specialists.md"));
   check_writable(options.file("specialists.md"));
   catch_interrupts();
   const TrainingData data = open_training_data(training, /*allow_unlabelled=*/false);
   if (!data.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
+  for (const Dataset* part : {data.train.get(), data.val.get()})
+    for (std::int64_t i = 0; i < part->size(); ++i) check_storable({part->name(i)}, options.run.out);
   Model generalist = load_model(options.model);
   check_teacher_classes(generalist, options.model, data.train->classes());
   const std::int64_t groups = groups_of(options, static_cast<std::int64_t>(data.train->classes().size()));

@@ -8,6 +8,7 @@
 #include "engine/io/json.h"
 #include "tools/cli/options.h"
 #include "tools/commands/commands.h"
+#include "tools/run/seen_pictures.h"
 #include "tools/run/stock_model.h"
 
 namespace retort {
@@ -30,6 +31,12 @@ void visit_flags(Options& o, Visitor&& flag) {
 std::string sample_shape(const Shape& output) {
   if (output.rank() == 4) return text(output[3], "x", output[1], "x", output[2]);
   return text(output[-1]);
+}
+
+std::vector<std::string> words(const std::vector<double>& values) {
+  std::vector<std::string> list;
+  for (const double value : values) list.push_back(plain(value));
+  return list;
 }
 
 std::string with_commas(std::int64_t value) {
@@ -56,6 +63,25 @@ void print_table(const std::vector<LayerReport>& layers, const nlohmann::ordered
   std::fflush(stdout);
 }
 
+/// What a model's file says of itself.
+void print_spec(const ModelSpec& spec) {
+  constexpr std::size_t kShownClasses = 20;
+  const auto row = [](const std::string& name, const std::string& value) {
+    std::printf("%-14s  %s\n", name.c_str(), value.c_str());
+  };
+  row("architecture", spec.architecture);
+  std::string classes = text(spec.classes.size(), ":");
+  for (std::size_t i = 0; i < std::min(kShownClasses, spec.classes.size()); ++i)
+    classes += (i > 0 ? ", " : " ") + spec.classes[i];
+  row("classes", spec.classes.size() > kShownClasses ? classes + ", ..." : classes);
+  const Preprocessing& input = spec.preprocessing;
+  row("input", text(input.image_size, " x ", input.image_size, " x ", input.channels, ", mean ",
+                    joined(words(input.mean)), ", std ", joined(words(input.std))));
+  for (const auto& [key, value] : spec.notes)
+    if (key != kSeenNote) row(key == "teacher" ? "teacher's hash" : key, value);
+  std::printf("\n");
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
   Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
@@ -63,7 +89,7 @@ void run(const Options& options) {
   std::int64_t parameter_count = 0, macs = 0;
   for (const Parameter* parameter : parameters(*model.network))
     if (!parameter->buffer) parameter_count += parameter->value.count();
-  const std::vector<LayerReport> layers = layers_of(model);
+  const std::vector<LayerReport> layers = layers_of(*model.network, model.spec.preprocessing);
   for (const LayerReport& layer : layers) macs += layer.macs;
 
   nlohmann::ordered_json json = {{"model", options.model},
@@ -75,7 +101,15 @@ void run(const Options& options) {
                                  {"trainable_parameters", parameter_count},
                                  {"macs", macs},
                                  {"layers", nlohmann::ordered_json::array()}};
+  const bool saved = !is_architecture(options.model);
+  if (saved) {
+    json["class_names"] = model.spec.classes;
+    json["notes"] = nlohmann::ordered_json::object();
+    for (const auto& [key, value] : model.spec.notes)
+      if (key != kSeenNote) json["notes"][key] = value;
+  }
   if (!options.common.json) {
+    if (saved) print_spec(model.spec);
     print_table(layers, json);
     return;
   }

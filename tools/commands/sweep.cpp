@@ -10,10 +10,13 @@
 #include "engine/core/check.h"
 #include "engine/data/pick.h"
 #include "engine/distill/evaluate.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/report/charts.h"
+#include "engine/report/page.h"
 #include "kernels/threads.h"
+#include "tools/cli/command_line.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/distillation.h"
@@ -41,10 +44,10 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()));
   visit_flags(o.training.common, flag);
   visit_flags(o.training.data, flag);
-  visit_flags(
-      o.run, flag,
-      RunFlags{
-          .folder = "Folder for the students, sweep.csv, sweep.md and sweep.svg", .resume = false, .files = false});
+  visit_flags(o.run, flag,
+              RunFlags{.folder = "Folder for the students, sweep.csv, sweep.md, sweep.svg and sweep.html",
+                       .resume = false,
+                       .files = false});
   visit_flags(o.training, flag);
   flag("--logits", o.logits, kLogitsHelp, whole_words(anything()));
   visit_flags(o.unlabelled, flag);
@@ -65,6 +68,7 @@ struct Run {
 struct Cell {
   double temperature, lambda;
   std::vector<Run> runs;
+  bool shared = false;  ///< the runs are those of another temperature, which cannot matter here
 
   double mean(double Run::*value) const {
     double sum = 0;
@@ -92,7 +96,14 @@ struct Shared {
 AskedViews asked_views(const Options& options, std::uint64_t seed) { return {{}, options.training.augment, seed}; }
 
 /// Every flag of every run is checked before the first one begins.
-void validate(const Options& options) {
+void validate(Options& options) {
+  // A value that stands twice is one.
+  for (std::vector<double>* values : {&options.temperatures, &options.lambdas}) {
+    std::vector<double> once;
+    for (const double value : *values)
+      if (std::ranges::find(once, value) == once.end()) once.push_back(value);
+    *values = std::move(once);
+  }
   if (options.logits.empty()) throw UsageError("--logits: missing; give the teacher's store, from `retort logits`");
   if (options.temperatures.empty() || options.lambdas.empty())
     throw UsageError("sweep: needs a temperature and a lambda at least");
@@ -154,7 +165,9 @@ std::string with_range(const Cell& cell, double Run::*value) {
 }
 
 /// As Markdown, lambda across and T down.
+/// The chosen cell in bold.
 std::string table(const Options& options, const std::vector<Cell>& cells, double Run::*value) {
+  const Cell& best = choose(cells);
   std::string lines = "| T \\ lambda |", rule = "|---|";
   for (const double lambda : options.lambdas) {
     lines += text(" ", lambda, " |");
@@ -164,13 +177,29 @@ std::string table(const Options& options, const std::vector<Cell>& cells, double
   auto cell = cells.begin();
   for (const double temperature : options.temperatures) {
     lines += text("| ", temperature, " |");
-    for (std::size_t i = 0; i < options.lambdas.size(); ++i) lines += " " + with_range(*cell++, value) + " |";
+    for (std::size_t i = 0; i < options.lambdas.size(); ++i, ++cell) {
+      const std::string mark = &*cell == &best ? "**" : "";
+      lines += " " + mark + with_range(*cell, value) + mark + " |";
+    }
     lines += "\n";
   }
   return lines;
 }
 
-std::string picture(const Options& options, const std::vector<Cell>& cells) {
+/// Half the spread of the seeds, beside the mean: "93.1 ±0.4".
+std::string with_spread(const Cell& cell, double Run::*value) {
+  const auto [low, high] = cell.range(value);
+  char buffer[40];
+  if (cell.runs.size() < 2)
+    std::snprintf(buffer, sizeof buffer, "%.1f", 100 * cell.mean(value));
+  else
+    std::snprintf(buffer, sizeof buffer, "%.1f ±%.1f", 100 * cell.mean(value), 50 * (high - low));
+  return buffer;
+}
+
+std::string picture(const Options& options, const std::vector<Cell>& cells, double Run::*value,
+                    const std::string& title) {
+  HeatMapNotes notes;
   std::vector<std::string> rows, columns;
   std::vector<std::vector<double>> values;
   for (const double lambda : options.lambdas) columns.push_back(text(lambda));
@@ -178,9 +207,14 @@ std::string picture(const Options& options, const std::vector<Cell>& cells) {
   for (const double temperature : options.temperatures) {
     rows.push_back(text(temperature));
     values.emplace_back();
-    for (std::size_t i = 0; i < columns.size(); ++i) values.back().push_back(100 * (cell++)->mean(&Run::held_accuracy));
+    notes.contents.emplace_back();
+    for (std::size_t i = 0; i < columns.size(); ++i, ++cell) {
+      if (&*cell == &choose(cells)) notes.marked = {values.size() - 1, i};
+      values.back().push_back(100 * cell->mean(value));
+      notes.contents.back().push_back(with_spread(*cell, value));
+    }
   }
-  return heat_map("accuracy in % on the images held out", "T", rows, "lambda", columns, values);
+  return heat_map(title, "T", rows, "lambda", columns, values, notes);
 }
 
 std::string csv(const std::vector<Cell>& cells) {
@@ -199,6 +233,38 @@ std::string page(const Options& options, const std::vector<Cell>& cells, std::in
               " images that chose nothing:\n\n", table(options, cells, &Run::test_accuracy),
               "\nChosen: T = ", best.temperature, ", lambda = ", best.lambda, ", with ",
               with_range(best, &Run::test_accuracy), " on the images that chose nothing.\n");
+}
+
+constexpr const char* kHeldTitle = "accuracy in % on the images held out";
+
+/// The same as a page.
+std::string html_page(const Options& options, const std::vector<Cell>& cells, std::int64_t held, std::int64_t test) {
+  const Cell& best = choose(cells);
+  Page html("Sweep of " + options.student);
+  html.section("Chosen");
+  html.paragraph(text("T = ", best.temperature, ", lambda = ", best.lambda, ": ", with_range(best, &Run::test_accuracy),
+                      " % accuracy on the ", test, " images that chose nothing, mean of ", options.seeds,
+                      options.seeds == 1 ? " seed." : " seeds (lowest-highest)."));
+  html.paragraph(text("The ", held,
+                      " training images held out chose: the pair with the highest mean there, framed below; "
+                      "of equal ones that with the lower cross-entropy."));
+  html.section("All pairs");
+  html.figure(picture(options, cells, &Run::held_accuracy, kHeldTitle));
+  html.figure(picture(options, cells, &Run::test_accuracy, "accuracy in % on the images that chose nothing"));
+  if (std::ranges::any_of(cells, &Cell::shared))
+    html.paragraph(
+        "Where the temperature cannot matter (lambda = 1, where the labels alone teach, or --loss mse) the students "
+        "were trained once.");
+  html.begin_fold("Every run");
+  std::vector<std::vector<std::string>> rows;
+  for (const Cell& cell : cells)
+    for (const Run& run : cell.runs)
+      rows.push_back({text(cell.temperature), text(cell.lambda), std::to_string(run.seed), percent(run.held_accuracy),
+                      number(run.held_cross_entropy), percent(run.test_accuracy)});
+  html.table({"T", "lambda", "seed", "held out, %", "cross-entropy there", "on the others, %"}, rows);
+  html.end_fold();
+  html.paragraph("The command: " + command_line());
+  return html.str();
 }
 
 Json as_json(const std::vector<Cell>& cells) {
@@ -245,11 +311,25 @@ Shared open_shared(const Options& options) {
           .unlabelled = describe(sets)};
 }
 
+/// The soft term has no temperature, or no weight.
+bool temperature_is_idle(const Options& options, double lambda) {
+  const ObjectiveOptions& objective = options.objective;
+  if (objective.loss == SoftLoss::mse && !objective.standardize_logits) return true;  // it compares logits as they are
+  return lambda == 1 && objective.convention == Convention::convex && !objective.lambda_end;
+}
+
 std::vector<Cell> train_all(const Options& options, const Shared& shared) {
   const CommonOptions& common = options.training.common;
   std::vector<Cell> cells;
   for (const double temperature : options.temperatures)
     for (const double lambda : options.lambdas) {
+      const auto same = std::ranges::find_if(
+          cells, [&](const Cell& cell) { return cell.lambda == lambda && temperature_is_idle(options, lambda); });
+      if (same != cells.end()) {
+        Cell copy{temperature, lambda, same->runs, /*shared=*/true};
+        cells.push_back(std::move(copy));
+        continue;
+      }
       Cell& cell = cells.emplace_back(Cell{temperature, lambda, {}});
       for (std::int64_t i = 0; i < options.seeds; ++i) {
         const std::uint64_t seed = common.seed + i;
@@ -261,17 +341,20 @@ std::vector<Cell> train_all(const Options& options, const Shared& shared) {
   return cells;
 }
 
-void run(const Options& options) {
+void run(Options& options) {
   apply_common_options(options.training.common);
   validate(options);
   const std::filesystem::path folder = options.run.out;
+  const FileLock lock((folder / "sweep.md").string());
   check_writable((folder / "sweep.md").string());
   const Shared shared = open_shared(options);
   const std::vector<Cell> cells = train_all(options, shared);
   write_atomic((folder / "sweep.csv").string(), csv(cells));
   const std::string result = page(options, cells, shared.data.val->size(), shared.test->size());
   write_atomic((folder / "sweep.md").string(), result);
-  write_atomic((folder / "sweep.svg").string(), picture(options, cells));
+  write_atomic((folder / "sweep.svg").string(), picture(options, cells, &Run::held_accuracy, kHeldTitle));
+  write_atomic((folder / "sweep.html").string(),
+               html_page(options, cells, shared.data.val->size(), shared.test->size()));
   std::cout << (options.training.common.json ? json_text(as_json(cells)) + "\n" : result) << std::flush;
 }
 

@@ -8,17 +8,16 @@
 namespace retort {
 
 TrainingRun make_run(const TrainOptions& options) {
-  const TrainingOptions& training = options.training;
+  TrainingOptions training = options.training;
   apply_common_options(training.common);
+  const std::string model = network_to_train("--model", options.model, training);
   validate(training);
-  if (!is_architecture(options.model))
-    throw UsageError(text("--model: '", options.model,
-                          "' is no architecture; `train` takes one such as resnet50, and "
-                          "--weights FILE to start from a file"));
-  check_writable(options.run.out);
-  TrainingRun run{.architecture = options.model,
+  const RunFiles files = files_of(options.run);
+  check_outputs(files, {{"--weights", training.weights}});
+  check_writable(files.model);
+  TrainingRun run{.architecture = model,
                   .options = training,
-                  .files = files_of(options.run),
+                  .files = files,
                   .resume = resume_of(options.run),
                   .data = open_training_data(training, /*allow_unlabelled=*/false)};
   run.guidance.augmentation = parse_augmentation(training.augment.value_or("none"));

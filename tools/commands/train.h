@@ -15,8 +15,9 @@ struct TrainOptions {
 
 template <class Visitor>
 void visit_flags(TrainOptions& o, Visitor&& flag) {
-  flag("--model", o.model, "Architecture, e.g. vgg16, resnet50, inception_v3, mlp:800x800", required(anything()),
-       bits_in("model"));
+  flag("--model", o.model,
+       "Architecture, e.g. vgg16, resnet50, inception_v3, mlp:800x800, or a file that holds a network",
+       required(anything()), bits_in("model"));
   visit_flags(o.training.common, flag);
   visit_flags(o.training.data, flag);
   visit_flags(o.run, flag);

@@ -4,6 +4,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/npy.h"
+#include "models/checkpoint.h"
 #include "tools/cli/progress.h"
 
 namespace retort {
@@ -45,7 +46,7 @@ Model open_model_for_array(const std::string& model, const std::string& weights,
                           "' is no architecture; leave --weights out for a model file"));
   Model built;
   built.spec.architecture = model;
-  built.spec.classes = numbered_classes(head_classes(read_safetensors(weights), weights));
+  built.spec.classes = numbered_classes(head_classes(read_checkpoint(weights).file, weights));
   built.spec.preprocessing = default_preprocessing(model, shape[2], shape[1]);
   check(shape[1] == built.spec.preprocessing.channels, images_path, ": has ", shape[1], " channels where ", model,
         " takes ", built.spec.preprocessing.channels, "; give an array [N, C, H, W] for this model");

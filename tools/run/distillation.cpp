@@ -57,8 +57,7 @@ bool one_score_for_all_views(const LogitStore& store, const AskedViews& asked) {
 void validate(const std::string& student, const TrainingOptions& training, const ObjectiveOptions& objective,
               bool stored) {
   validate(training);
-  if (!is_architecture(student))
-    throw UsageError(text("--student: '", student, "' is no architecture; give one such as inception_v3"));
+  if (!is_architecture(student) && student != kGraph) throw UsageError(text("--student: ", no_architecture(student)));
   const SoftLossRow& loss = row_of(objective.loss);
   const auto check_blend = [&](const char* flag, double alpha) {
     if (alpha > 0 && loss.reads_labels)

@@ -35,6 +35,7 @@ struct ObjectiveFlags {
 
 template <class Visitor>
 void visit_flags(ObjectiveOptions& o, Visitor&& flag, const ObjectiveFlags& command = {}) {
+  const FlagSubject subject(flag, "Objective", "--temperature 4 --lambda 0.1 --loss kd");
   const auto unless = [](bool is_default, double value) { return bits_as(is_default ? "" : plain(value)).noted(); };
   flag("--convention", o.convention, "{}", one_of(kConventions), bits().noted());
   flag("--loss", o.loss, "{}", one_of(kSoftLosses), bits_unless(o.loss == SoftLoss::kd).noted());

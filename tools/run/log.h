@@ -1,25 +1,26 @@
 // What a run says of its epochs: a line on stderr, a line of JSON in the log.
 #pragma once
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "engine/distill/trainer.h"
+#include "engine/io/descriptor.h"
 
 namespace retort {
 
 /// Which parts of an epoch's report mean something.
 struct Reported {
   std::int64_t epochs = 0;  ///< of the whole run
-  bool taught = true, val_taught = true, labelled = true;
+  bool taught = true, val_taught = true, hinted = false, labelled = true;
 };
 
 /// train_loss, val_loss, ... in one flat object.
 nlohmann::ordered_json report_json(const EpochReport& report, const Reported& reported);
 std::string report_line(const EpochReport& report, const Reported& reported);
 
-/// One JSON line an epoch. A resumed run keeps the lines of the epochs that it does not run again.
+/// One JSON line an epoch, on the disk when add() returns. A resumed run keeps the lines of the epochs that it does not
+/// run again.
 class Log {
  public:
   /// Nothing is written where `path` is empty. Throws Error if the file cannot be written.
@@ -28,7 +29,7 @@ class Log {
 
  private:
   std::string path_;
-  std::ofstream stream_;
+  Descriptor file_;
 };
 
 }  // namespace retort

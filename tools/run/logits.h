@@ -18,6 +18,7 @@ struct LogitsOptions {
   std::vector<double> teacher_weights;
   std::optional<std::string> augment;
   std::int64_t views = 1, batch_size = 32;
+  ClassMapOptions map;
 };
 
 /// Runs the teachers over one part of the data and writes the store. Throws Interrupted, having written nothing.

@@ -14,13 +14,17 @@
 #include "engine/report/observables.h"
 #include "engine/report/page.h"
 #include "kernels/threads.h"
+#include "tools/cli/command_line.h"
 #include "tools/cli/progress.h"
+#include "tools/commands/distill.h"
+#include "tools/run/network_cost.h"
+#include "tools/run/teachers.h"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t kTrainingImages = 2000, kSamples = 12, kMaxClasses = 20;
-constexpr std::size_t kPairs = 10;
+constexpr std::size_t kPairs = 10, kErrors = 24;
 
 /// What both networks say of some images, in evaluation mode.
 struct Seen {
@@ -29,6 +33,15 @@ struct Seen {
   std::vector<std::int64_t> indices;
   std::int64_t size() const { return static_cast<std::int64_t>(indices.size()); }
 };
+
+/// f32 [n, classes] or i64 [n]; an empty tensor stays one.
+Tensor first_rows(const Tensor& rows, std::int64_t count) {
+  if (!rows || rows.shape()[0] == count) return rows;
+  const Shape shape = rows.shape().rank() == 2 ? Shape{count, rows.shape()[1]} : Shape{count};
+  Tensor first = Tensor::empty(shape, rows.dtype());
+  std::memcpy(first.raw(), rows.raw(), static_cast<std::size_t>(first.bytes()));
+  return first;
+}
 
 Tensor stack(const std::vector<Tensor>& parts, std::int64_t rows) {
   if (parts.empty() || !parts.front()) return {};
@@ -43,7 +56,7 @@ Tensor stack(const std::vector<Tensor>& parts, std::int64_t rows) {
   return whole;
 }
 
-Seen look(const FinishedRun& run, const Dataset& dataset, Teacher* teacher, const LoaderOptions& base,
+Seen look(const FinishedRun& run, Network& network, const Dataset& dataset, Teacher* teacher, const LoaderOptions& base,
           std::int64_t max_images) {
   LoaderOptions loading = base;
   loading.batch_size = run.training.options.batch_size;
@@ -57,10 +70,12 @@ Seen look(const FinishedRun& run, const Dataset& dataset, Teacher* teacher, cons
   Progress bar("report", std::min(max_images, dataset.size()), run.training.options.common.quiet);
   for (Batch batch; seen.size() < max_images && loader.next(batch);) {
     if (interrupted()) throw Interrupted{};
-    z.push_back(infer(run.network, batch.inputs[0]).to(Device::cpu));
-    if (teacher) v.push_back(teacher->logits(batch, 0).to(Device::cpu));
-    y.push_back(batch.labels);
-    seen.indices.insert(seen.indices.end(), batch.indices.begin(), batch.indices.end());
+    // No more rows than asked for, though the last batch may have them.
+    const auto rows = std::min(max_images - seen.size(), static_cast<std::int64_t>(batch.indices.size()));
+    z.push_back(first_rows(infer(network, batch.inputs[0]).to(Device::cpu), rows));
+    if (teacher) v.push_back(first_rows(teacher->logits(batch, 0).to(Device::cpu), rows));
+    y.push_back(first_rows(batch.labels, rows));
+    seen.indices.insert(seen.indices.end(), batch.indices.begin(), batch.indices.begin() + rows);
     bar.update(seen.size());
   }
   seen.student = stack(z, seen.size());
@@ -71,25 +86,49 @@ Seen look(const FinishedRun& run, const Dataset& dataset, Teacher* teacher, cons
 
 std::string percent(double share) { return number(100 * share, 4) + "%"; }
 
-void add_settings(Page& page, const FinishedRun& run) {
-  page.section("Settings");
-  const Preprocessing& input = run.spec.preprocessing;
-  std::vector<std::vector<std::string>> rows = {
-      {"architecture", run.spec.architecture},
-      {"parameters", std::to_string(run.outcome.parameters)},
-      {"input", text(input.image_size, " x ", input.image_size, " x ", input.channels)},
-      {"file", run.training.files.model},
-      {"epochs", std::to_string(run.training.options.epochs)}};
-  // The augmentation's entry is three bits.
-  for (const auto& [name, value] : run.fingerprint)
-    if (name.starts_with("--") && name != "--augment" && !value.empty()) rows.push_back({name.substr(2), value});
-  const Augmentation& views = run.training.guidance.augmentation;
-  rows.push_back({"augmentation", format_augmentation(views)});
-  page.table({"", ""}, rows);
+/// The flags of a run as texts: what determines its bits, and its length.
+Fingerprint flags_of(TrainingOptions training, ObjectiveOptions objective, TeacherOptions teacher,
+                     UnlabelledOptions unlabelled) {
+  Fingerprint texts;
+  const PrintFlags flag{.fingerprint = texts, .finished_runs_count = true};
+  visit_flags(training.common, flag);
+  visit_flags(training.data, flag);
+  visit_flags(training, flag);
+  visit_flags(objective, flag);
+  visit_flags(teacher, flag);
+  visit_flags(unlabelled, flag);
+  return texts;
 }
 
-void add_data(Page& page, const FinishedRun& run) {
-  page.section("Data");
+void add_settings(Page& page, const FinishedRun& run) {
+  const Preprocessing& input = run.spec.preprocessing;
+  Fingerprint texts = run.fingerprint;
+  TrainingOptions options = run.training.options;
+  visit_flags(options, PrintFlags{.fingerprint = texts, .finished_runs_count = true});
+  const Fingerprint defaults = flags_of({}, {}, {}, {});
+  std::vector<std::vector<std::string>> changed = {
+      {"architecture", run.spec.architecture},
+      {"input", text(input.image_size, " x ", input.image_size, " x ", input.channels)},
+      {"augmentation", format_augmentation(run.training.guidance.augmentation)}};
+  std::vector<std::vector<std::string>> others;
+  for (const auto& [name, value] : texts) {
+    // Those that say the same as a row above, or are bits and hashes of no use to a reader.
+    if ((!name.starts_with("--") && name != "epochs") || name == "--augment" || name == "--image-size" || value.empty())
+      continue;
+    const auto found = defaults.find(name);
+    const std::vector<std::string> row = {name == "epochs" ? "--epochs" : name, value};
+    (found == defaults.end() || found->second != value ? changed : others).push_back(row);
+  }
+  page.section("Settings");
+  page.paragraph("The command: " + command_line());
+  page.paragraph("Those that differ from the defaults:");
+  page.table({"", ""}, changed);
+  page.begin_fold("Settings at their defaults");
+  page.table({"", ""}, others);
+  page.end_fold();
+}
+
+void add_data_rows(Page& page, const FinishedRun& run) {
   const Dataset& train = *run.training.data.train;
   page.paragraph(text(run.training.options.data.path, ": ", train.size(), " images to train on, ",
                       run.training.data.val ? run.training.data.val->size() : 0, " to validate."));
@@ -110,6 +149,12 @@ void add_data(Page& page, const FinishedRun& run) {
   for (std::size_t i = 0; i < training.size(); ++i)
     rows.push_back({train.classes()[i], std::to_string(training[i]), std::to_string(validating[i])});
   page.table({"class", "to train on", "to validate"}, rows);
+}
+
+void add_data(Page& page, const FinishedRun& run) {
+  page.begin_fold("Data");
+  add_data_rows(page, run);
+  page.end_fold();
 }
 
 void add_curves(Page& page, const FinishedRun& run) {
@@ -159,26 +204,112 @@ void add_curves(Page& page, const FinishedRun& run) {
                       "."));
 }
 
-void add_validation(Page& page, const FinishedRun& run, const Seen& seen) {
+/// Which weights are judged: those of the epoch that was best on validation, where there is one.
+struct Judged {
+  Network& network;
+  std::string file, epoch;  ///< "epoch 7, the best on validation"
+};
+
+void add_measures(const Evaluation& result, std::size_t classes, const std::string& positive,
+                  std::vector<std::pair<std::string, std::string>>& rows) {
+  rows.emplace_back("accuracy", percent(result.accuracy));
+  if (classes > 5) rows.emplace_back("top-5 accuracy", percent(result.top5_accuracy));
+  if (result.binary) {
+    rows.emplace_back("precision of '" + positive + "'", percent(result.binary->precision));
+    rows.emplace_back("recall of '" + positive + "'", percent(result.binary->recall));
+    rows.emplace_back("F1 of '" + positive + "'", number(result.binary->f1));
+    rows.emplace_back("AUC", number(result.binary->auc));
+  }
+  rows.emplace_back("cross-entropy", number(result.cross_entropy));
+  rows.emplace_back("expected calibration error", number(result.ece));
+}
+
+/// Student against teacher against labels, and what each of the two takes.
+void add_result(Page& page, const FinishedRun& run, const Judged& judged, const Seen& val) {
+  const TrainingRun& training = run.training;
+  const std::size_t classes = run.spec.classes.size();
+  const bool distilled = training.guidance.teacher != nullptr;
+  const std::string own = distilled ? "student" : "model";
+  const std::vector<NetworkCost> teachers = distilled ? costs_of_teachers(training) : std::vector<NetworkCost>{};
+  const bool with_teacher = distilled && (val.teacher || !teachers.empty());
+  page.section("Result");
+  std::vector<std::pair<std::string, std::string>> student, teacher;
+  if (val.labels) {
+    const double temperature = training.guidance.settings.temperature;
+    Metrics metrics(static_cast<std::int64_t>(classes), temperature);
+    metrics.add(val.student, val.labels, val.teacher);
+    const Evaluation result = metrics.result();
+    add_measures(result, classes, run.spec.classes.back(), student);
+    if (val.teacher) {
+      Metrics of_teacher(static_cast<std::int64_t>(classes));
+      of_teacher.add(val.teacher, val.labels);
+      add_measures(of_teacher.result(), classes, run.spec.classes.back(), teacher);
+      student.emplace_back("agreement with the teacher", percent(result.agreement));
+      student.emplace_back("KL(teacher || student) at T = " + number(temperature), number(result.kl));
+    }
+  }
+  add_costs(cost_of(judged.network, run.spec, judged.file), student);
+  if (!teachers.empty()) add_costs(sum_of(teachers), teacher);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [name, value] : student) {
+    const auto found = std::ranges::find(teacher, name, &std::pair<std::string, std::string>::first);
+    rows.push_back(with_teacher ? std::vector<std::string>{name, found == teacher.end() ? "" : found->second, value}
+                                : std::vector<std::string>{name, value});
+  }
+  const std::string of_teacher = teachers.size() > 1 ? text("the ", teachers.size(), " teachers") : "teacher";
+  page.table(with_teacher ? std::vector<std::string>{"", of_teacher, own} : std::vector<std::string>{"", own}, rows);
+  page.paragraph(text("Judged: ", judged.file, ", ", judged.epoch,
+                      training.data.val ? text(", on the ", training.data.val->size(),
+                                               " validation images, which chose that epoch: "
+                                               "`retort eval --split test` on others is the fairer figure")
+                                        : std::string(),
+                      "."));
+  if (distilled && teachers.empty())
+    page.paragraph("What the teacher takes is not known here: give --teacher FILE beside --logits to see it.");
+  page.paragraph(
+      text("Started ", start_date(), "; ", duration_words(seconds_running()), " until this page was written."));
+}
+
+/// What the judged network takes for something else, the surest first.
+void add_errors(Page& page, const FinishedRun& run, const Seen& seen) {
+  if (!seen.labels) return;
+  const Dataset& dataset = *run.training.data.val;
+  std::vector<std::pair<double, std::int64_t>> errors;
+  for (std::int64_t row = 0; row < seen.size(); ++row) {
+    const std::vector<double> p = softened(row_of(seen.student, row), 1);
+    const std::int64_t predicted = largest(p, 1).front();
+    if (predicted != seen.labels.data<std::int64_t>()[row]) errors.emplace_back(-p[predicted], row);
+  }
+  std::ranges::sort(errors);
+  page.section("Errors");
+  if (errors.empty()) return page.paragraph("None on the validation images.");
+  page.paragraph(text(errors.size(), " of ", seen.size(), " validation images are taken for another class",
+                      errors.size() > kErrors ? text("; the surest ", kErrors) : std::string(), ":"));
+  std::vector<Thumbnail> thumbnails;
+  for (std::size_t i = 0; i < std::min(errors.size(), kErrors); ++i) {
+    const std::int64_t row = errors[i].second, index = seen.indices[row];
+    const std::vector<double> p = softened(row_of(seen.student, row), 1);
+    std::vector<std::string> lines = {
+        text(run.spec.classes[largest(p, 1).front()], " ", number(-100 * errors[i].first, 3), "%"),
+        "labelled " + run.spec.classes[seen.labels.data<std::int64_t>()[row]]};
+    if (seen.teacher) {
+      const std::vector<double> v = softened(row_of(seen.teacher, row), 1);
+      const std::int64_t says = largest(v, 1).front();
+      lines.push_back(text("teacher: ", run.spec.classes[says], " ", number(100 * v[says], 3), "%"));
+    }
+    lines.push_back(dataset.name(index));
+    thumbnails.push_back({dataset.load(index), std::move(lines)});
+  }
+  page.gallery(thumbnails);
+}
+
+void add_confusion(Page& page, const FinishedRun& run, const Seen& seen) {
   if (!seen.labels) return;
   const auto classes = static_cast<std::int64_t>(run.spec.classes.size());
-  const double temperature = run.training.guidance.settings.temperature;
-  Metrics metrics(classes, temperature);
-  metrics.add(seen.student, seen.labels, seen.teacher);
+  Metrics metrics(classes);
+  metrics.add(seen.student, seen.labels);
   const Evaluation result = metrics.result();
-  page.section("After the last epoch, on the validation part");
-  std::vector<std::vector<std::string>> rows = {{"accuracy", percent(result.accuracy)},
-                                                {"top-5 accuracy", percent(result.top5_accuracy)},
-                                                {"cross-entropy", number(result.cross_entropy)},
-                                                {"expected calibration error", number(result.ece)}};
-  if (seen.teacher) {
-    Metrics of_teacher(classes);
-    of_teacher.add(seen.teacher, seen.labels);
-    rows.push_back({"the teacher's accuracy", percent(of_teacher.result().accuracy)});
-    rows.push_back({"agreement with the teacher", percent(result.agreement)});
-    rows.push_back({"KL(teacher || student) at T = " + number(temperature), number(result.kl)});
-  }
-  page.table({"", ""}, rows);
+  page.section("Calibration and confusion");
   page.figure(reliability_diagram("Calibration", result.calibration));
   if (classes <= kMaxClasses) page.figure(confusion_matrix("Confusion", run.spec.classes, result.confusion));
   std::vector<std::vector<double>> confusion;
@@ -186,10 +317,22 @@ void add_validation(Page& page, const FinishedRun& run, const Seen& seen) {
   std::vector<std::vector<std::string>> pairs;
   for (const ConfusedPair& pair : most_confused(confusion, kPairs))
     pairs.push_back({run.spec.classes[pair.truth], run.spec.classes[pair.other], number(pair.amount)});
-  if (!pairs.empty()) {
+  if (!pairs.empty() && classes > 2) {
     page.paragraph("What is most often taken for what:");
     page.table({"true class", "predicted", "images"}, pairs);
   }
+  if (classes <= kMaxClasses) return;
+  page.begin_fold("Each class");
+  std::vector<std::vector<std::string>> rows;
+  for (std::int64_t c = 0; c < classes; ++c) {
+    std::int64_t images = 0;
+    for (const std::int64_t count : result.confusion[c]) images += count;
+    rows.push_back(
+        {run.spec.classes[c], std::to_string(images),
+         images > 0 ? percent(static_cast<double>(result.confusion[c][c]) / static_cast<double>(images)) : "-"});
+  }
+  page.table({"class", "images", "right"}, rows);
+  page.end_fold();
 }
 
 /// Hinton et al.'s observables: how strongly each part pulls, and what the soft targets say beyond the labels.
@@ -197,7 +340,7 @@ void add_observables(Page& page, const FinishedRun& run, const Seen& seen) {
   const DistillationSettings& settings = run.training.guidance.settings;
   const double temperature = settings.temperature;
   page.section("What the teacher says");
-  page.paragraph(text("On ", seen.size(), " training images, after the last epoch, at T = ", number(temperature), "."));
+  page.paragraph(text("On ", seen.size(), " training images, at T = ", number(temperature), "."));
   Metrics metrics(static_cast<std::int64_t>(run.spec.classes.size()), temperature);
   metrics.add(seen.student, seen.labels, seen.teacher);
   const Evaluation result = metrics.result();
@@ -256,22 +399,34 @@ void add_samples(Page& page, const FinishedRun& run, const Seen& seen, const Dat
   page.paragraph(text("Images of the ", part, " part",
                       seen.teacher ? "; the first are those on which the two differ most" : "",
                       ". Predictions are made at T = 1; move the slider to see what a temperature brings out."));
-  page.samples(run.spec.classes, samples, 1);
+  const bool distilled = run.training.guidance.teacher != nullptr;
+  std::optional<double> own;
+  if (distilled) own = run.training.guidance.settings.temperature;
+  page.samples(run.spec.classes, samples, distilled ? "student" : "model", own);
 }
 
 }  // namespace
 
 void write_report(const FinishedRun& run) {
-  Page page(run.training.guidance.teacher ? "Distillation of " + run.spec.architecture
-                                          : "Training of " + run.spec.architecture);
-  add_settings(page, run);
-  add_data(page, run);
-  add_curves(page, run);
-  Seen val, train;
-  if (run.training.data.val) {
-    val = look(run, *run.training.data.val, run.training.guidance.val, {}, run.training.data.val->size());
-    add_validation(page, run, val);
+  const bool distilled = run.training.guidance.teacher != nullptr;
+  Page page((distilled ? "Distillation of " : "Training of ") + run.spec.architecture);
+  // The epoch that is best on validation, where one is: it is the file that one uses.
+  std::optional<Model> selected;
+  if (!run.outcome.selected_model.empty() && run.outcome.selected_epoch != run.outcome.epochs_done) {
+    selected = load_model(run.outcome.selected_model);
+    to_device(*selected->network, device_of(run.network));
   }
+  const Judged judged{selected ? *selected->network : run.network,
+                      run.outcome.selected_model.empty() ? run.outcome.model : run.outcome.selected_model,
+                      run.outcome.selected_model.empty()
+                          ? "after the last epoch"
+                          : text("epoch ", run.outcome.selected_epoch, ", the best on validation")};
+  Seen val, train;
+  if (run.training.data.val)
+    val =
+        look(run, judged.network, *run.training.data.val, run.training.guidance.val, {}, run.training.data.val->size());
+  add_result(page, run, judged, val);
+  if (run.training.data.val) add_errors(page, run, val);
   // The labelled pictures come first, so a teacher's rows are theirs, too.
   std::shared_ptr<const Dataset> shown = run.training.data.train;
   if (shown->labelled() && labelled_samples(*shown) < shown->size()) {
@@ -279,20 +434,24 @@ void write_report(const FinishedRun& run) {
     std::iota(labelled.begin(), labelled.end(), 0);
     shown = pick_samples(shown, std::move(labelled));
   }
-  if (run.training.guidance.teacher) {
+  if (distilled) {
     LoaderOptions loading;
     loading.shuffle = true;  // a part of all classes
     loading.augmentation = run.training.guidance.augmentation;
     loading.view_seed = run.training.guidance.view_seed;
-    train = look(run, *shown, run.training.guidance.teacher.get(), loading, kTrainingImages);
-    add_observables(page, run, train);
+    train = look(run, judged.network, *shown, run.training.guidance.teacher.get(), loading, kTrainingImages);
   }
   // The teacher's logits of the validation part are known with a live teacher or --val-logits.
-  const bool on_train = run.training.guidance.teacher && !val.teacher;
+  const bool on_train = distilled && !val.teacher;
   if (on_train)
     add_samples(page, run, train, *shown, "training");
   else if (run.training.data.val)
     add_samples(page, run, val, *run.training.data.val, "validation");
+  add_curves(page, run);
+  add_confusion(page, run, val);
+  if (distilled) add_observables(page, run, train);
+  add_settings(page, run);
+  add_data(page, run);
   write_atomic(run.training.files.report, page.str());
 }
 

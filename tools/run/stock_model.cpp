@@ -29,15 +29,14 @@ Model stock_or_saved_model(const std::string& model, std::int64_t image_size, co
   return saved;
 }
 
-std::vector<LayerReport> layers_of(Model& model) {
-  parameters(*model.network);  // names the layers
-  const Preprocessing& input = model.spec.preprocessing;
+std::vector<LayerReport> layers_of(Network& network, const Preprocessing& input) {
+  parameters(network);  // names the layers
   const NoGrad no_grad;
   std::vector<LayerReport> layers;
   ForwardContext context;
   context.report = &layers;
   const Tensor image = Tensor::zeros({1, input.image_size, input.image_size, input.channels});
-  model.network->forward(image.to(device_of(*model.network)), context);
+  network.forward(image.to(device_of(network)), context);
   return layers;
 }
 

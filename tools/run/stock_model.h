@@ -17,6 +17,6 @@ Model stock_model(const std::string& architecture, std::int64_t image_size, std:
 Model stock_or_saved_model(const std::string& model, std::int64_t image_size, const CommonOptions& common);
 
 /// The layers of a forward pass over one image.
-std::vector<LayerReport> layers_of(Model& model);
+std::vector<LayerReport> layers_of(Network& network, const Preprocessing& input);
 
 }  // namespace retort

@@ -36,15 +36,24 @@ std::vector<ImageSet> possible_sets(const Dataset& dataset, Split split, const D
   all.limit.reset();
   all.skip_bad = false;
   all.cache.clear();
-  for (const bool whole : {false, true}) {
-    ImageSet set = image_set(whole                   ? "images of both parts"
-                             : split == Split::train ? "images of the training part"
-                                                     : "images of the validation part",
-                             *open_data(all, common, split, !dataset.labelled(), whole));
+  CommonOptions quiet = common;
+  quiet.quiet = true;
+  const auto open = [&](const char* what, Split part, double val_split, bool whole) {
+    DataOptions wanted = all;
+    wanted.val_split = val_split;
+    ImageSet set = image_set(what, *open_data(wanted, quiet, part, !dataset.labelled(), whole));
     const std::unordered_set<std::string_view> names(set.names.begin(), set.names.end());
     const bool holds_all = std::ranges::all_of(sets[0].names, [&](const auto& name) { return names.contains(name); });
     if (holds_all && set.size() > sets.back().size()) sets.push_back(std::move(set));
-  }
+  };
+  open(split == Split::train ? "images of the training part"
+       : split == Split::val ? "images of the validation part"
+                             : "images of the test part",
+       split, data.val_split, false);
+  const DataReading reading = read_data(data, !dataset.labelled());
+  if (reading.val_split) open("images of both parts", Split::train, 0, false);
+  if (reading.test || (reading.val && !reading.val_split))
+    open("images of all parts", Split::train, data.val_split, true);
   return sets;
 }
 
@@ -91,10 +100,23 @@ std::string percent_right(const StoredTeacher& stored, const Dataset& dataset) {
   return digits;
 }
 
+/// The store at a path, in the classes of the student, as its own views where it has some.
+LogitStore read_store(const std::string& path, const std::vector<std::string>& classes, const RowNames& names_of,
+                      const Dataset& dataset, const ClassMap* map, bool quiet) {
+  LogitStore store = read_logit_store(path, map ? std::vector<std::string>() : classes, names_of);
+  if (map) {
+    const ClassFold fold(*map, path, store.classes, classes);
+    say(quiet, fold.remark());
+    store.logits = fold(store.logits);
+    store.classes = classes;
+  }
+  return read_as_views(std::move(store), path, dataset);
+}
+
 }  // namespace
 
 StoredTeacher open_store(const std::string& path, const std::vector<std::string>& classes, const Dataset& dataset,
-                         Split split, const DataOptions& data, const CommonOptions& common) {
+                         Split split, const DataOptions& data, const CommonOptions& common, const ClassMap* map) {
   std::string assumed;
   const auto names_of = [&](std::int64_t rows) {
     if (auto views = view_names(path, rows)) return std::move(*views);
@@ -111,9 +133,17 @@ StoredTeacher open_store(const std::string& path, const std::vector<std::string>
     throw Error(text(path, ": ", rows, " rows and no index that names them, expected one for each of ", expected,
                      ", in the data's order; save so many, or a CSV with names"));
   };
-  StoredTeacher stored{read_as_views(read_logit_store(path, classes, names_of), path, dataset), {}};
+  StoredTeacher stored{read_store(path, classes, names_of, dataset, map, common.quiet), {}};
   if (!stored.store.remark.empty()) say(common.quiet, text("warning: ", stored.store.remark));
-  stored.rows = match_logit_store(stored.store, path, dataset);
+  try {
+    stored.rows = match_logit_store(stored.store, path, dataset);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    if (!data.limit) throw;
+    throw Error(text(error.what(), "; --limit ", *data.limit,
+                     " leaves images out here: a store goes with the --limit that it was written with"));
+  }
   if (!assumed.empty() && dataset.labelled())
     assumed += text("; the label has the highest score in ", percent_right(stored, dataset),
                     "% of the images used (fewer than the teacher gets right mean another order)");
@@ -122,7 +152,8 @@ StoredTeacher open_store(const std::string& path, const std::vector<std::string>
 }
 
 StoredTeacher open_stores(const std::vector<std::string>& paths, const Dataset& images, const Dataset& labelled,
-                          const UnlabelledSets& sets, const DataOptions& data, const CommonOptions& common) {
+                          const UnlabelledSets& sets, const DataOptions& data, const CommonOptions& common,
+                          const ClassMap* map) {
   std::vector<LogitStore> stores;
   for (const std::string& path : paths) {
     const auto names_of = [&](std::int64_t rows) {
@@ -136,7 +167,7 @@ StoredTeacher open_stores(const std::vector<std::string>& paths, const Dataset& 
                              possible[0].what, " in the data's order"));
       return std::move(possible[0].names);
     };
-    stores.push_back(read_as_views(read_logit_store(path, labelled.classes(), names_of), path, images));
+    stores.push_back(read_store(path, labelled.classes(), names_of, images, map, common.quiet));
     if (!stores.back().remark.empty()) say(common.quiet, text("warning: ", stores.back().remark));
   }
   check_all_known(stores, paths, images);

@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/nn/lr_factors.h"
@@ -18,6 +20,8 @@
 #include "tools/cli/progress.h"
 #include "tools/run/log.h"
 #include "tools/run/report.h"
+#include "tools/run/seen_pictures.h"
+#include "tools/run/stock_model.h"
 
 namespace retort {
 namespace {
@@ -94,6 +98,15 @@ std::int64_t trainable_count(Network& network) {
   return count;
 }
 
+/// The layer that gives the classes as the seed draws it.
+void renew_head(Network& network, const ModelSpec& spec, const CommonOptions& common) {
+  const std::unique_ptr<Network> fresh = make_network(spec, common.seed);
+  const Head from = head_of(*fresh), to = head_of(network);
+  to.weight->value.copy_from(from.weight->value);
+  if (to.bias && from.bias) to.bias->value.copy_from(from.bias->value);
+  say(common.quiet, text("the layer of ", to.weight->name, " starts from fresh weights (--new-head)"));
+}
+
 /// The network with the weights that the run starts from, where it is computed.
 std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& spec) {
   const bool quiet = run.options.common.quiet;
@@ -105,6 +118,7 @@ std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& 
   if (!run.options.weights.empty())
     for (const std::string& line : load_weights(*network, spec, run.options.weights, /*replace_head=*/true).lines)
       say(quiet, line);
+  if (run.options.new_head) renew_head(*network, spec, run.options.common);
   freeze(*network, run.options.freeze, quiet);
   to_device(*network, compute_device(run.options.common));
   return network;
@@ -120,6 +134,7 @@ class Monitor {
         reported_{.epochs = run.options.epochs,
                   .taught = run.guidance.teacher != nullptr,
                   .val_taught = run.guidance.val != nullptr,
+                  .hinted = !run.guidance.hints.empty(),
                   .labelled = run.data.train->labelled()} {}
 
   TrainHooks hooks() {
@@ -129,12 +144,24 @@ class Monitor {
     };
     hooks.validation_step_done = [this](std::int64_t done) { show_validation(done); };
     hooks.epoch_done = [this](const EpochReport& report) { add_epoch(report); };
-    hooks.save_selected = [this] { save_model(run_.files.best(), network_, spec_); };
-    hooks.save_checkpoint = [this] { save_model(run_.files.model, network_, spec_); };
+    hooks.save_selected = [this] {
+      save_model(run_.files.best(), network_, spec_);
+      best_is_ours_ = true;
+    };
+    hooks.save_checkpoint = [this] {
+      save_model(run_.files.model, network_, spec_);
+      // An earlier run's best epoch is none of the model that has just taken its place.
+      if (!best_is_ours_) std::filesystem::remove(run_.files.best());
+      best_is_ours_ = true;
+    };
     hooks.should_stop = interrupted;
     return hooks;
   }
-  void open_log(std::int64_t first_epoch) { log_.emplace(run_.files.log, first_epoch); }
+  /// Before the first step, at the place that a resumed run has reached.
+  void begin(const TrainingProgress& progress) {
+    log_.emplace(run_.files.log, progress.epoch);
+    best_is_ours_ = progress.selected_epoch > 0;
+  }
   void clear_bar() { bar_.reset(); }
   std::vector<EpochReport> take_history() { return std::move(history_); }
 
@@ -144,6 +171,28 @@ class Monitor {
     char note[32];
     std::snprintf(note, sizeof note, "loss %.4f", loss);
     bar_->update(samples, note);
+    say_total(epoch, samples);
+  }
+  /// How long the whole run takes, once that can be told: after some steps, where it is long enough to ask.
+  void say_total(std::int64_t epoch, std::int64_t samples) {
+    constexpr double kMeasured = 10, kWorthSaying = 60;  // seconds
+    if (total_said_ || quiet_) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (!first_step_) {
+      first_step_ = now;
+      first_samples_ = samples;
+      return;
+    }
+    const double seconds = std::chrono::duration<double>(now - *first_step_).count();
+    if (seconds < kMeasured || samples <= first_samples_) return;
+    total_said_ = true;
+    const auto size = static_cast<double>(run_.data.train->size());
+    const double left = static_cast<double>(reported_.epochs - epoch) * size - static_cast<double>(samples);
+    const double total = seconds / static_cast<double>(samples - first_samples_) * left;
+    if (total < kWorthSaying) return;
+    clear_bar();
+    say(quiet_, text("about ", duration_words(total), " left for all ", reported_.epochs,
+                     " epochs at this rate, validation not counted"));
   }
   void show_validation(std::int64_t done) {
     if (done <= run_.options.batch_size) bar_.emplace("validation", run_.data.val->size(), quiet_);
@@ -154,6 +203,8 @@ class Monitor {
     history_.push_back(report);
     log_->add(report_json(report, reported_));
     say(quiet_, report_line(report, reported_));
+    if (report.selected && !std::exchange(star_said_, true))
+      say(quiet_, text("* marks the epoch that is best on validation so far, kept in ", run_.files.best()));
     if (report.recalibrated > 0 && !std::exchange(recalibration_said_, true))
       say(quiet_, text("batch norm's statistics were estimated anew over ", report.recalibrated,
                        " training pictures before validating and saving, since the running ones lag behind; "
@@ -178,13 +229,25 @@ class Monitor {
   Network& network_;
   Reported reported_;
   bool quiet_ = run_.options.common.quiet;
-  bool recalibration_said_ = false;
+  bool recalibration_said_ = false, best_is_ours_ = false, star_said_ = false, total_said_ = false;
+  std::optional<std::chrono::steady_clock::time_point> first_step_;
+  std::int64_t first_samples_ = 0;
   std::optional<Log> log_;
   std::optional<Progress> bar_;
   std::vector<EpochReport> history_;
 };
 
-TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& network) {
+/// Null without hints.
+std::unique_ptr<Hints> hints_of(const TrainingRun& run, const ModelSpec& spec, Network& network) {
+  const Guidance& guidance = run.guidance;
+  if (guidance.hints.empty()) return nullptr;
+  auto hints = std::make_unique<Hints>(guidance.hints, guidance.teacher_layers, layers_of(network, spec.preprocessing),
+                                       guidance.hint_weight, run.options.common.seed);
+  to_device(*hints, device_of(network));
+  return hints;
+}
+
+TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& network, Hints* hints) {
   return {.network = network,
           .preprocessing = spec.preprocessing,
           .classes = static_cast<std::int64_t>(spec.classes.size()),
@@ -192,29 +255,54 @@ TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& n
           .val = run.data.val.get(),
           .teacher = run.guidance.teacher.get(),
           .val_teacher = run.guidance.val,
+          .hints = hints,
           .precision = run.options.precision};
 }
 
-/// Continues the state that is there, or removes it: it must not be resumed in this run's name.
+/// The state is that of a run which did not come to its end: its epochs must not be lost without a word.
+void refuse_unfinished(const std::string& state) {
+  StateSummary summary;
+  try {
+    summary = read_state_summary(state);
+  } catch (const Error& error) {
+    throw Error(text(error.what(), ", or give --restart"));
+  }
+  check(summary.finished, state, ": the state of a run that is not finished (", summary.epoch, " epochs, ",
+        summary.step, " steps); continue that with --resume, or throw it away with --restart");
+}
+
+/// Sums over threads are rounded in another order.
+void say_if_threads_differ(const TrainingRun& run) {
+  const int before = read_state_summary(run.files.state()).threads;
+  if (before == 0 || before == num_threads()) return;
+  say(run.options.common.quiet, text("it ran with ", before, " threads and goes on with ", num_threads(),
+                                     ": sums may be rounded otherwise than in a run never interrupted; --threads ",
+                                     before, " gives the same bits"));
+}
+
+/// Continues the state that is there, or removes it where that was asked for. One of a finished run stays until this
+/// run's first checkpoint takes its place.
 void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
   const bool quiet = run.options.common.quiet;
   const std::string state = run.files.state();
-  const bool resume = run.resume == Resume::demanded || run.resume == Resume::always;
-  if (resume && std::filesystem::exists(state)) {
+  const bool there = std::filesystem::exists(state);
+  if (there && (run.resume == Resume::demanded || run.resume == Resume::always)) {
     trainer.resume();
     const TrainingProgress& progress = trainer.progress();
     say(quiet, text("resumed from ", state, " at step ", progress.step, ", epoch ", progress.epoch + 1));
+    say_if_threads_differ(run);
     return;
   }
   if (run.resume == Resume::demanded) say(quiet, text(state, ": not there; starting from the beginning"));
-  std::filesystem::remove(state);
-  std::filesystem::remove(run.files.best());
+  if (run.resume == Resume::never || run.resume == Resume::restart) std::filesystem::remove(state);
 }
 
 std::string how_to_continue(const TrainingRun& run) {
   if (run.resume == Resume::never) return "the same command starts over";
-  return text("continue with the same command", run.resume == Resume::always ? "" : " and --resume", " (state in ",
-              run.files.state(), ")");
+  const char* const how = run.resume == Resume::always    ? ""
+                          : run.resume == Resume::restart ? " and --resume in place of --restart"
+                                                          : " and --resume";
+  return text("continue with the same command", how, " (state in ", run.files.state(), ")");
 }
 
 TrainingOutcome outcome_of(const TrainingRun& run, Network& network, const TrainingProgress& progress,
@@ -222,9 +310,19 @@ TrainingOutcome outcome_of(const TrainingRun& run, Network& network, const Train
   return {.model = run.files.model,
           .selected_model = progress.selected_epoch > 0 ? run.files.best() : "",
           .parameters = trainable_count(network),
+          .data = run.data.train ? data_json(run.data.reading, run.data.train->size()) : nullptr,
           .history = std::move(history),
+          .epochs_done = progress.epoch,
           .selected_epoch = progress.selected_epoch,
           .selected_accuracy = progress.selected_accuracy};
+}
+
+void say_early_stop(const TrainingRun& run, const TrainingProgress& progress) {
+  const TrainingOptions& options = run.options;
+  if (progress.epoch >= options.epochs) return;
+  say(options.common.quiet, text("stopped after epoch ", progress.epoch, " of ", options.epochs, ": the ",
+                                 run.data.val ? "validation" : "training", " loss has not fallen for ",
+                                 progress.epochs_without_gain, " epochs, and --early-stop asks for no more"));
 }
 
 void say_saved(const TrainingRun& run, const TrainingOutcome& outcome) {
@@ -239,9 +337,52 @@ void say_saved(const TrainingRun& run, const TrainingOutcome& outcome) {
 std::string RunFiles::best() const { return with_suffix(model, ".best.safetensors"); }
 std::string RunFiles::state() const { return with_suffix(model, ".state.safetensors"); }
 
+Resume resume_of(const RunOptions& options) {
+  if (options.resume && options.restart)
+    throw UsageError("--restart: throws away what --resume continues; give one of them");
+  return options.resume ? Resume::demanded : options.restart ? Resume::restart : Resume::on_demand;
+}
+
+namespace {
+
+/// Whether both paths name one regular file, which either may not be yet.
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (std::filesystem::exists(a, error) && !std::filesystem::is_regular_file(a, error)) return false;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(a), error) ==
+         std::filesystem::weakly_canonical(std::filesystem::absolute(b), error);
+}
+
+}  // namespace
+
+void check_outputs(const std::vector<NamedFile>& written, const std::vector<NamedFile>& read) {
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    if (written[i].path.empty()) continue;
+    for (std::size_t j = 0; j < i; ++j)
+      if (!written[j].path.empty() && is_same_file(written[i].path, written[j].path))
+        throw UsageError(text(written[i].flag, ": ", written[i].path, " is the file that ", written[j].flag,
+                              " writes; give each its own"));
+    for (const NamedFile& source : read)
+      if (!source.path.empty() && is_same_file(written[i].path, source.path))
+        throw UsageError(text(source.flag, ": ", source.path, " is a file that ", written[i].flag,
+                              " writes; give another --out, or copy it first"));
+  }
+}
+
+void check_outputs(const RunFiles& files, const std::vector<NamedFile>& read) {
+  check_outputs({{"--out", files.model},
+                 {"--out", files.best()},
+                 {"--out", files.state()},
+                 {"--log", files.log},
+                 {"--report", files.report}},
+                read);
+}
+
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled) {
   TrainingData data;
   data.train = open_data(options.data, options.common, Split::train, allow_unlabelled);
+  data.reading = data.train->reading();
   // --val-split 0 trains on everything; a set with a validation part of its own still uses that.
   try {
     data.val = open_data(options.data, options.common, Split::val, allow_unlabelled);
@@ -254,20 +395,26 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 
 TrainingOutcome run_training(const TrainingRun& run) {
   const std::string& report = run.files.report;
-  if (!report.empty()) check_writable(report);
+  const FileLock lock(run.files.model);
+  for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), report})
+    if (!file.empty()) check_writable(file);
+  if (run.resume == Resume::on_demand && std::filesystem::exists(run.files.state()))
+    refuse_unfinished(run.files.state());
   const ModelSpec spec = describe(run);
   const std::unique_ptr<Network> network = start_network(run, spec);
   say_normalisation(run, spec);
   const Fingerprint fingerprint = fingerprint_of(run, spec);
 
   Monitor monitor(run, spec, *network);
-  Trainer trainer(parts_of(run, spec, *network), settings_of(run, *network), monitor.hooks(), run.files.state(),
-                  fingerprint);
+  const std::unique_ptr<Hints> hints = hints_of(run, spec, *network);
+  Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),
+                  run.files.state(), fingerprint);
   resume_or_begin(run, trainer);
-  monitor.open_log(trainer.progress().epoch);
+  monitor.begin(trainer.progress());
   catch_interrupts();
   const bool finished = trainer.run();
   monitor.clear_bar();
+  if (finished) say_early_stop(run, trainer.progress());
   if (!finished) {
     say(false, "stopped; " + how_to_continue(run));
     throw Interrupted{};
@@ -284,6 +431,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
 
 void print_outcome_json(const TrainingOutcome& outcome) {
   nlohmann::ordered_json json = {{"model", outcome.model}, {"parameters", outcome.parameters}};
+  if (!outcome.data.is_null()) json["data"] = outcome.data;
   if (!outcome.selected_model.empty())
     json["selected"] = {
         {"model", outcome.selected_model}, {"epoch", outcome.selected_epoch}, {"accuracy", outcome.selected_accuracy}};

@@ -14,19 +14,24 @@ namespace retort {
 /// The two parts of the data; val is null where there is none.
 struct TrainingData {
   std::shared_ptr<const Dataset> train, val;
+  std::shared_ptr<const DataReading> reading = {};  ///< of the folder; null for sets that no folder gave
 };
 TrainingData open_training_data(const TrainingOptions& options, bool allow_unlabelled);
 
 /// What a teacher adds to a run. With `teacher` null this is plain training on labels.
 struct Guidance {
   std::unique_ptr<Teacher> teacher, val_teacher;
-  Teacher* val = nullptr;  ///< val_teacher, or the live teacher itself
+  Teacher* val = nullptr;       ///< val_teacher, or the live teacher itself
+  std::vector<HintPair> hints;  ///< none: teacher_layers is empty, too
+  std::vector<LayerReport> teacher_layers;
+  double hint_weight = 0;
   DistillationSettings settings;
   ObjectiveSchedule schedule;
   Augmentation augmentation;
   std::int64_t views = 0;
   std::uint64_t view_seed = 0;
   std::optional<double> unlabelled_share;    ///< of a batch; none: that of the pictures
+  std::string teacher_files;                 ///< FILE[,FILE...], where they were named; for the report
   std::vector<std::string> classes;          ///< of the teacher: they name the logits of an unlabelled set
   std::map<std::string, std::string> notes;  ///< for the model's metadata
   Fingerprint fingerprint;                   ///< the entries of the teacher and of the objective
@@ -35,12 +40,14 @@ struct Guidance {
 /// What becomes of the training state that an earlier call left behind.
 enum class Resume : std::uint8_t {
   never,      ///< it is removed: the command has no --resume
-  on_demand,  ///< it is removed, and --resume would continue it
+  on_demand,  ///< of a finished run it stays until the first checkpoint replaces it; that of a stopped one stops this
+              ///< run
   demanded,   ///< --resume was given
+  restart,    ///< --restart was given: it is removed
   always      ///< the command makes many runs: what is finished is read, the rest continues
 };
-/// Of a command that has --resume.
-inline Resume resume_of(const RunOptions& options) { return options.resume ? Resume::demanded : Resume::on_demand; }
+/// Of a command that has --resume. Throws UsageError where both flags are given.
+Resume resume_of(const RunOptions& options);
 
 /// The files of one run. `model` ends in .safetensors; the others may be empty.
 struct RunFiles {
@@ -51,9 +58,19 @@ struct RunFiles {
 };
 inline RunFiles files_of(const RunOptions& options) { return {options.out, options.log, options.report}; }
 
+/// A file and the flag that names it.
+struct NamedFile {
+  std::string flag, path;
+};
+/// Throws UsageError where two of the files that a command writes are one, or one of them is a file that it reads. An
+/// empty path names none.
+void check_outputs(const std::vector<NamedFile>& written, const std::vector<NamedFile>& read);
+/// As above, for the files of a run.
+void check_outputs(const RunFiles& files, const std::vector<NamedFile>& read);
+
 /// Everything that a run needs.
 struct TrainingRun {
-  std::string architecture;
+  std::string architecture;  ///< or kGraph: of options.weights
   TrainingOptions options = {};
   RunFiles files;
   Resume resume = Resume::never;
@@ -75,7 +92,9 @@ void say_normalisation(const TrainingRun& run, const ModelSpec& spec);
 struct TrainingOutcome {
   std::string model, selected_model;  ///< files; the second is empty without validation data
   std::int64_t parameters = 0;
+  nlohmann::ordered_json data = {};  ///< what was taken for what and passed over
   std::vector<EpochReport> history;  ///< of the epochs that ran now
+  std::int64_t epochs_done = 0;
   std::int64_t selected_epoch = -1;
   double selected_accuracy = 0;
 };

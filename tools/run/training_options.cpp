@@ -1,8 +1,11 @@
 #include "tools/run/training_options.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "engine/core/check.h"
+#include "models/checkpoint.h"
+#include "models/head.h"
 
 namespace retort {
 
@@ -31,7 +34,22 @@ RecalibrationSettings recalibration_of(const TrainingOptions& options) {
   return {.when = RecalibrationSettings::When::always, .pictures = std::stoll(options.bn_recalibrate)};
 }
 
+std::string network_to_train(const char* flag, const std::string& name, TrainingOptions& options) {
+  if (is_architecture(name)) return name;
+  if (!std::filesystem::is_regular_file(checkpoint_file(name)))
+    throw UsageError(text(flag, ": ", no_architecture(name), "; a file that holds a network serves, too"));
+  if (!options.weights.empty())
+    throw UsageError(text("--weights: ", name, " has weights of its own; leave --weights out"));
+  options.weights = name;
+  const ModelSpec spec = load_spec(name);
+  if (options.head.empty()) options.head = spec.head;
+  return spec.architecture;
+}
+
 void validate(const TrainingOptions& options) {
+  if (!options.head.empty()) parse_head(options.head);
+  if (options.new_head && options.weights.empty())
+    throw UsageError("--new-head: a network that starts fresh has one in any case; leave it out, or give --weights");
   if (!options.milestones.empty() && options.schedule != ScheduleKind::step)
     throw UsageError("--milestones: go with --schedule step");
   if (options.no_norm_decay && options.weight_decay == 0)

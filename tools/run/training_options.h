@@ -34,6 +34,8 @@ struct TrainingOptions {
   CommonOptions common;
   DataOptions data;
   std::string weights;
+  bool new_head = false;
+  std::string head;
   std::int64_t epochs = 10, batch_size = 32;
   std::optional<double> lr;
   OptimizerKind optimizer = OptimizerKind::sgd;
@@ -64,6 +66,9 @@ std::string default_lrs();
 double lr_of(const TrainingOptions& options);
 /// What --bn-recalibrate says.
 RecalibrationSettings recalibration_of(const TrainingOptions& options);
+/// What `flag` asks to train: an architecture as it is, or a file's, whose weights the run then starts from. Throws
+/// UsageError for a name that is neither.
+std::string network_to_train(const char* flag, const std::string& name, TrainingOptions& options);
 /// Throws UsageError naming a flag that does not go with another.
 void validate(const TrainingOptions& options);
 
@@ -72,8 +77,13 @@ inline constexpr const char* kAugmentHelp = "none, or a list of flip, crop, jitt
 /// The rows of the training itself; `common` and `data` have their own.
 template <class Visitor>
 void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = kAugmentHelp) {
+  const FlagSubject subject(flag, "Training", "--epochs 30 --optimizer adamw --augment crop,flip");
   flag("--weights", o.weights, "Start from this file's weights; a head of another size is replaced", anything(),
        bits_in("weights"));
+  flag("--new-head", o.new_head, "The layer that gives the classes starts fresh, even if the file's would fit",
+       anything(), bits_unless(!o.new_head));
+  flag("--head", o.head, "Layers in place of the last one, e.g. 512,relu,dropout:0.3; the classes' own follows",
+       anything(), bits_unless(o.head.empty()));
   flag("--epochs", o.epochs, "Passes over the training data", whole_number(1), length("epochs"));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1), bits());
   flag("--lr", o.lr, text("Peak learning rate (default: ", default_lrs(), ")"), number_above(0),
@@ -117,7 +127,7 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
 /// Where the results of a run go, and whether it continues one that was stopped.
 struct RunOptions {
   std::string out, log, report;
-  bool resume = false;
+  bool resume = false, restart = false;
 };
 
 /// In what these flags differ where a command makes many runs.
@@ -128,11 +138,15 @@ struct RunFlags {
 
 template <class Visitor>
 void visit_flags(RunOptions& o, Visitor&& flag, const RunFlags& command = {}) {
+  const FlagSubject subject(flag, "Results", "--out student.safetensors --log run.jsonl --report run.html");
   flag("-o,--out", o.out, command.folder ? command.folder : "Model file to write (.safetensors)",
        required(command.folder ? anything() : file_name(".safetensors")), no_bits("names files"));
-  if (command.resume)
+  if (command.resume) {
     flag("--resume", o.resume, "Continue a stopped run from its training state", anything(),
          no_bits("a resumed run has the bits of one never interrupted"));
+    flag("--restart", o.restart, "Throw a stopped run's training state away and begin anew", anything(),
+         no_bits("what becomes of an earlier run's files"));
+  }
   if (!command.files) return;
   flag("--log", o.log, "JSON lines, one an epoch", anything(), no_bits("names a file"));
   flag("--report", o.report, "Page about the run to write (.html)", file_name(".html"), no_bits("names a file"));

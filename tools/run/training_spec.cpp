@@ -6,6 +6,7 @@
 #include "engine/data/measure.h"
 #include "engine/io/file.h"
 #include "tools/cli/progress.h"
+#include "tools/run/seen_pictures.h"
 #include "tools/run/training.h"
 
 namespace retort {
@@ -41,15 +42,28 @@ std::string short_list(const std::vector<double>& values) {
   return list;
 }
 
+/// Of the names and labels of all samples of both parts.
+std::string label_hash(const TrainingData& data) {
+  std::string all;
+  for (const Dataset* part : {data.train.get(), data.val.get()})
+    for (std::int64_t i = 0; part && i < part->size(); ++i)
+      all += part->name(i) + '\0' + std::to_string(part->label(i)) + '\n';
+  return content_hash({reinterpret_cast<const std::uint8_t*>(all.data()), all.size()});
+}
+
 }  // namespace
 
 ModelSpec describe(const TrainingRun& run) {
   const Dataset& train = *run.data.train;
   ModelSpec spec;
   spec.architecture = run.architecture;
+  spec.head = run.options.head;
+  if (run.architecture == kGraph) spec.graph = load_spec(run.options.weights).graph;
   spec.classes = train.labelled() ? train.classes() : run.guidance.classes;
   spec.auxiliary = run.options.auxiliary;
   spec.notes = run.guidance.notes;
+  spec.notes[kSeenNote] = remember_pictures(train);
+  if (run.data.reading && run.data.reading->val_split) spec.notes[kValSplitNote] = plain(*run.data.reading->val_split);
   spec.preprocessing = preprocessing_of(run.architecture, run.options.weights, run.options.data, &train);
   if (is_measured(run)) {
     const PixelStatistics pixels = in_channels(measure_pixels(train), spec.preprocessing.channels);
@@ -64,6 +78,7 @@ Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
   print["model"] = spec.architecture;
   print["classes"] = joined(spec.classes);
   print["samples"] = std::to_string(run.data.train->size());
+  print[kLabelsEntry] = label_hash(run.data);
   print["--image-size"] = std::to_string(spec.preprocessing.image_size);
   print["weights"] = run.options.weights.empty() ? "" : file_hash(run.options.weights);
   const Augmentation& seen = run.guidance.augmentation;

@@ -17,6 +17,7 @@ struct UnlabelledOptions {
 
 template <class Visitor>
 void visit_flags(UnlabelledOptions& o, Visitor&& flag) {
+  const FlagSubject subject(flag, "Pictures without labels", "--unlabelled more --logits more.csv");
   flag("--unlabelled", o.folders,
        "Pictures for which the teacher alone speaks, beside those of --data; all of the folder, labels unread",
        whole_words(anything()), bits_in("--unlabelled"));

@@ -29,7 +29,7 @@ struct ConvAlgorithm {
 };
 
 /// What conv2d chooses from at the present level of instructions, in the order in which they are asked: Winograd's in
-/// two dimensions, along a line, and the implicit GEMM, which serves all.
+/// two dimensions, along a line, one filter a channel, and the implicit GEMM, which serves all.
 template <class T>
 std::span<const ConvAlgorithm<T>> conv_algorithms();
 

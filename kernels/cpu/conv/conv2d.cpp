@@ -26,13 +26,15 @@ ConvAlgorithm<typename Arithmetic::Element> winograd();
 template <class Arithmetic>
 ConvAlgorithm<typename Arithmetic::Element> winograd_line();
 template <class Arithmetic>
+ConvAlgorithm<typename Arithmetic::Element> depthwise();
+template <class Arithmetic>
 ConvAlgorithm<typename Arithmetic::Element> implicit_gemm();
 
 /// In the order in which they are asked. The last one serves all.
 template <class Arithmetic>
 std::span<const ConvAlgorithm<typename Arithmetic::Element>> conv_algorithms() {
   static const ConvAlgorithm<typename Arithmetic::Element> algorithms[] = {
-      winograd<Arithmetic>(), winograd_line<Arithmetic>(), implicit_gemm<Arithmetic>()};
+      winograd<Arithmetic>(), winograd_line<Arithmetic>(), depthwise<Arithmetic>(), implicit_gemm<Arithmetic>()};
   return algorithms;
 }
 

@@ -1,0 +1,25 @@
+// Files of weights in every form that is read here, as one: what read_safetensors gives. A file is known by its
+// content, whatever it is called.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/io/safetensors.h"
+
+namespace retort {
+
+struct Checkpoint {
+  TensorFile file;
+  std::vector<std::string> said;  ///< what the reader took for granted, a line each
+};
+
+/// Reads .safetensors; .onnx (models/graph/onnx.h); .pth and .pt (models/pytorch.h), of which FILE::NAME takes the
+/// state called NAME. Throws Error for a form that is not read here, naming it and what to do, and what its reader
+/// throws.
+Checkpoint read_checkpoint(const std::string& path);
+
+/// The path without ::NAME.
+std::string checkpoint_file(const std::string& path);
+
+}  // namespace retort

@@ -1,0 +1,248 @@
+#include "models/graph/array.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/core/check.h"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
+constexpr std::size_t kMaxRank = 16;
+/// What folding may make of small things: shapes and rearranged weights stay far below.
+constexpr std::int64_t kMaxFolded = std::int64_t{1} << 28;
+
+/// An array of other dims whose element i is x's element from(i).
+template <class From>
+Array pick(const Array& x, std::vector<std::int64_t> dims, const std::string& where, const From& from) {
+  const std::int64_t count = checked_count(dims);
+  check(count >= 0 && count <= kMaxFolded && dims.size() <= kMaxRank, where,
+        ": a constant of more than 2^28 elements, expected weights or a shape; export the model again");
+  Array y{std::move(dims), x.whole, {}, {}};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(from(i));
+    if (x.whole)
+      y.integers.push_back(x.integers[at]);
+    else
+      y.reals.push_back(x.reals[at]);
+  }
+  return y;
+}
+
+/// Elements before, along and after an axis.
+struct Split {
+  std::int64_t outer = 1, along = 1, inner = 1;
+};
+
+Split split_at(const std::vector<std::int64_t>& dims, std::int64_t axis) {
+  Split split;
+  for (std::size_t i = 0; i < dims.size(); ++i)
+    (static_cast<std::int64_t>(i) < axis    ? split.outer
+     : static_cast<std::int64_t>(i) == axis ? split.along
+                                            : split.inner) *= dims[i];
+  return split;
+}
+
+}  // namespace
+
+std::int64_t checked_count(std::span<const std::int64_t> dims) {
+  std::int64_t count = 1;
+  for (const std::int64_t dim : dims) {
+    if (dim < 0 || (dim > 0 && count > kMaxCount / dim)) return -1;
+    count *= dim;
+  }
+  return count;
+}
+
+std::int64_t Array::count() const { return static_cast<std::int64_t>(whole ? integers.size() : reals.size()); }
+
+Array Array::of(std::vector<std::int64_t> values) {
+  Array array{{static_cast<std::int64_t>(values.size())}, true, {}, {}};
+  array.integers = std::move(values);
+  return array;
+}
+
+std::int64_t resolve_axis(std::int64_t axis, std::size_t rank, const std::string& where) {
+  const auto axes = static_cast<std::int64_t>(rank);
+  check(axis >= -axes && axis < axes, where, ": axis ", axis, " of a tensor of ", rank,
+        " axes; export the model again");
+  return axis < 0 ? axis + axes : axis;
+}
+
+std::vector<std::int64_t> resolve_shape(const std::vector<std::int64_t>& dims, const std::vector<std::int64_t>& wanted,
+                                        bool zero_copies, const std::string& where) {
+  std::vector<std::int64_t> shape = wanted;
+  std::int64_t known = 1, open = -1;
+  const auto refuse = [&] {
+    throw Error(text(where, ": a shape of ", checked_count(dims), " elements cannot become one of ", wanted.size(),
+                     " other extents; export the model again"));
+  };
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 0 && zero_copies) {
+      if (i >= dims.size()) refuse();
+      shape[i] = dims[i];
+    }
+    if (shape[i] == -1) {
+      if (open >= 0) refuse();
+      open = static_cast<std::int64_t>(i);
+    } else {
+      if (shape[i] < 0 || (shape[i] > 0 && known > kMaxCount / shape[i])) refuse();
+      known *= shape[i];
+    }
+  }
+  const std::int64_t count = checked_count(dims);
+  if (open >= 0) {
+    if (known == 0 || count % known != 0) refuse();
+    shape[static_cast<std::size_t>(open)] = count / known;
+  }
+  if (checked_count(shape) != count) refuse();
+  return shape;
+}
+
+Array reshape(Array x, std::vector<std::int64_t> dims, const std::string& where) {
+  check(checked_count(dims) == x.count(), where, ": a constant of ", x.count(),
+        " elements cannot have that shape; export the model again");
+  x.dims = std::move(dims);
+  return x;
+}
+
+Array transpose(const Array& x, const std::vector<std::int64_t>& order, const std::string& where) {
+  std::vector<std::int64_t> sorted = order;
+  std::ranges::sort(sorted);
+  std::vector<std::int64_t> axes(x.dims.size());
+  std::iota(axes.begin(), axes.end(), 0);
+  check(sorted == axes, where, ": its axes are no order of the tensor's; export the model again");
+  std::vector<std::int64_t> strides(x.dims.size(), 1), dims(x.dims.size());
+  for (std::size_t i = x.dims.size(); i-- > 1;) strides[i - 1] = strides[i] * x.dims[i];
+  for (std::size_t i = 0; i < order.size(); ++i) dims[i] = x.dims[static_cast<std::size_t>(order[i])];
+  return pick(x, dims, where, [&](std::int64_t index) {
+    std::int64_t at = 0;
+    for (std::size_t i = dims.size(); i-- > 0; index /= dims[i])
+      at += index % dims[i] * strides[static_cast<std::size_t>(order[i])];
+    return at;
+  });
+}
+
+Array concat(const std::vector<const Array*>& parts, std::int64_t axis, const std::string& where) {
+  Array y = *parts[0];
+  axis = resolve_axis(axis, y.dims.size(), where);
+  for (std::size_t p = 1; p < parts.size(); ++p) {
+    const Array& part = *parts[p];
+    bool joins = part.whole == y.whole && part.dims.size() == y.dims.size();
+    for (std::size_t i = 0; joins && i < part.dims.size(); ++i)
+      joins = static_cast<std::int64_t>(i) == axis || part.dims[i] == y.dims[i];
+    check(joins, where, ": constants of other shapes are joined; export the model again");
+    const Split a = split_at(y.dims, axis), b = split_at(part.dims, axis);
+    std::vector<std::int64_t> dims = y.dims;
+    dims[static_cast<std::size_t>(axis)] += part.dims[static_cast<std::size_t>(axis)];
+    check(checked_count(dims) >= 0 && checked_count(dims) <= kMaxFolded, where,
+          ": a constant of more than 2^28 elements; export the model again");
+    Array joined{dims, y.whole, {}, {}};
+    for (std::int64_t o = 0; o < a.outer; ++o) {
+      const auto append = [&](auto& to, const auto& first, const auto& second) {
+        const std::int64_t left = a.along * a.inner, right = b.along * b.inner;
+        to.insert(to.end(), first.begin() + o * left, first.begin() + (o + 1) * left);
+        to.insert(to.end(), second.begin() + o * right, second.begin() + (o + 1) * right);
+      };
+      if (y.whole)
+        append(joined.integers, y.integers, part.integers);
+      else
+        append(joined.reals, y.reals, part.reals);
+    }
+    y = std::move(joined);
+  }
+  return y;
+}
+
+Array gather(const Array& x, const Array& indices, std::int64_t axis, const std::string& where) {
+  axis = resolve_axis(axis, x.dims.size(), where);
+  check(indices.whole, where, ": indices that are no whole numbers; export the model again");
+  const Split split = split_at(x.dims, axis);
+  std::vector<std::int64_t> dims(x.dims.begin(), x.dims.begin() + axis);
+  dims.insert(dims.end(), indices.dims.begin(), indices.dims.end());
+  dims.insert(dims.end(), x.dims.begin() + axis + 1, x.dims.end());
+  for (const std::int64_t index : indices.integers)
+    check(index >= -split.along && index < split.along, where, ": index ", index, " of ", split.along,
+          "; export the model again");
+  const std::int64_t count = indices.count();
+  return pick(x, std::move(dims), where, [&](std::int64_t i) {
+    const std::int64_t inner = i % split.inner, which = i / split.inner % count, outer = i / split.inner / count;
+    const std::int64_t index = indices.integers[static_cast<std::size_t>(which)];
+    return (outer * split.along + (index < 0 ? index + split.along : index)) * split.inner + inner;
+  });
+}
+
+Array slice(const Array& x, std::int64_t axis, std::int64_t begin, std::int64_t end, std::int64_t step,
+            const std::string& where) {
+  axis = resolve_axis(axis, x.dims.size(), where);
+  check(step != 0, where, ": a slice of step 0; export the model again");
+  const std::int64_t extent = x.dims[static_cast<std::size_t>(axis)];
+  const auto bounded = [&](std::int64_t at, std::int64_t low, std::int64_t high) {
+    if (at < 0) at = at < -extent ? -1 : at + extent;
+    return std::clamp(at, low, high);
+  };
+  if (step > 0) {
+    begin = begin < -extent ? 0 : bounded(begin, 0, extent);
+    end = end < -extent ? 0 : bounded(end, 0, extent);
+  } else {
+    begin = bounded(begin, -1, extent - 1);
+    end = end < -extent ? -1 : bounded(end, -1, extent - 1);
+  }
+  const std::int64_t span = step > 0 ? end - begin : begin - end;
+  const std::int64_t size = step > 0 ? step : step < -extent ? extent + 1 : -step;
+  std::vector<std::int64_t> dims = x.dims;
+  dims[static_cast<std::size_t>(axis)] = span <= 0 ? 0 : 1 + (span - 1) / size;
+  const Split split = split_at(x.dims, axis);
+  const std::int64_t taken = dims[static_cast<std::size_t>(axis)];
+  return pick(x, dims, where, [&](std::int64_t i) {
+    const std::int64_t inner = i % split.inner, which = i / split.inner % taken, outer = i / split.inner / taken;
+    return (outer * split.along + begin + (step > 0 ? which * size : -which * size)) * split.inner + inner;
+  });
+}
+
+Array arithmetic(char op, const Array& a, const Array& b, const std::string& where) {
+  const std::size_t rank = std::max(a.dims.size(), b.dims.size());
+  const auto dim = [&](const Array& x, std::size_t i) {
+    const std::size_t missing = rank - x.dims.size();
+    return i < missing ? 1 : x.dims[i - missing];
+  };
+  std::vector<std::int64_t> dims(rank);
+  for (std::size_t i = 0; i < rank; ++i) {
+    const std::int64_t left = dim(a, i), right = dim(b, i);
+    check(left == right || left == 1 || right == 1, where, ": constants of other shapes meet; export the model again");
+    dims[i] = left == 1 ? right : left;
+  }
+  const std::int64_t count = checked_count(dims);
+  check(count >= 0 && count <= kMaxFolded, where, ": a constant of more than 2^28 elements; export the model again");
+  const auto at = [&](const Array& x, std::int64_t index) {
+    std::int64_t place = 0, stride = 1;
+    for (std::size_t i = rank; i-- > 0; index /= dims[i]) {
+      place += dim(x, i) == 1 ? 0 : index % dims[i] * stride;
+      stride *= dim(x, i);
+    }
+    return x.at(place);
+  };
+  Array y{dims, a.whole && b.whole, {}, {}};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double l = at(a, i), r = at(b, i);
+    check(op != '/' || !y.whole || r != 0, where, ": a division by 0; export the model again");
+    const double value = op == '+' ? l + r : op == '-' ? l - r : op == '*' ? l * r : l / r;
+    if (y.whole)
+      y.integers.push_back(static_cast<std::int64_t>(std::clamp(std::trunc(value), -9e18, 9e18)));
+    else
+      y.reals.push_back(static_cast<float>(value));
+  }
+  return y;
+}
+
+float half_to_float(std::uint16_t bits) {
+  const int sign = bits >> 15, exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  const float magnitude = exponent == 31  ? (mantissa ? NAN : INFINITY)
+                          : exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
+                                          : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
+  return sign ? -magnitude : magnitude;
+}
+
+}  // namespace retort

@@ -1,0 +1,342 @@
+#include "models/graph/network.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "engine/core/tape.h"
+#include "engine/ops/activation.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/pool.h"
+#include "engine/ops/spatial.h"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t kMaxStep = 1 << 12;  // of strides, filters and borders
+
+void check_elements(const GraphNode& node, std::initializer_list<std::int64_t> extents) {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : extents) {
+    check(extent >= 1 && count <= kMaxGraphElements / extent, "node ", node.name, " (", node.op,
+          "): its weights would have more than ", kMaxGraphElements, " elements; export the model again");
+    count *= extent;
+  }
+}
+
+/// An op that is a function of its inputs.
+class FunctionLayer : public GraphLayer {
+ public:
+  using Function = std::function<Tensor(const std::vector<Tensor>&)>;
+  explicit FunctionLayer(Function function) : function_(std::move(function)) {}
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext&) override { return function_(inputs); }
+
+ private:
+  Function function_;
+};
+
+Conv2dOptions conv_options(const GraphNode& node) {
+  return {.stride_h = node.integer("stride_h", 1, kMaxStep, 1),
+          .stride_w = node.integer("stride_w", 1, kMaxStep, 1),
+          .pad_h = node.integer("pad_h", 0, kMaxStep, 0),
+          .pad_w = node.integer("pad_w", 0, kMaxStep, 0),
+          .dilation_h = node.integer("dilation_h", 1, kMaxStep, 1),
+          .dilation_w = node.integer("dilation_w", 1, kMaxStep, 1),
+          .groups = node.integer("groups", 1, kMaxGraphExtent, 1),
+          .relu = node.integer("relu", 0, 1, 0) == 1};
+}
+
+class ConvLayer : public GraphLayer {
+ public:
+  static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random& random) {
+    const std::int64_t in = node.integer("in", 1, kMaxGraphExtent), out = node.integer("out", 1, kMaxGraphExtent),
+                       r = node.integer("r", 1, kMaxStep), s = node.integer("s", 1, kMaxStep);
+    const Conv2dOptions options = conv_options(node);
+    check(in % options.groups == 0 && out % options.groups == 0, "node ", node.name, " (conv): ", in, " and ", out,
+          " channels are no multiples of its ", options.groups, " groups; export the model again");
+    check_elements(node, {r, s, in / options.groups, out});
+    return std::make_unique<ConvLayer>(
+        Conv2d(in, out, r, s, options, node.integer("bias", 0, 1, 1) == 1, Init::kaiming_normal_fan_out, random));
+  }
+  explicit ConvLayer(Conv2d conv) : conv_(std::move(conv)) {}
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
+    return conv_.forward(inputs[0], context);
+  }
+  void visit(Visitor& visitor) override { conv_.visit(visitor); }
+
+ private:
+  Conv2d conv_;
+};
+
+class LinearLayer : public GraphLayer {
+ public:
+  static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random& random) {
+    const std::int64_t in = node.integer("in", 1, kMaxGraphElements), out = node.integer("out", 1, kMaxGraphExtent);
+    check_elements(node, {in, out});
+    Shape image;
+    if (node.attributes.contains("h")) {
+      image = {node.integer("h", 1, kMaxGraphExtent), node.integer("w", 1, kMaxGraphExtent),
+               node.integer("c", 1, kMaxGraphExtent)};
+      check_elements(node, {image[0], image[1], image[2]});
+      check(image.count() == in, "node ", node.name, " (linear): an image of ", image, " is not its ", in,
+            " inputs; export the model again");
+    }
+    return std::make_unique<LinearLayer>(Linear(in, out, Init::kaiming_uniform_default, random, image));
+  }
+  explicit LinearLayer(Linear linear) : linear_(std::move(linear)) {}
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
+    return linear_.forward(inputs[0], context);
+  }
+  void visit(Visitor& visitor) override { linear_.visit(visitor); }
+
+ private:
+  Linear linear_;
+};
+
+class BatchNormLayer : public GraphLayer {
+ public:
+  static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random&) {
+    return std::make_unique<BatchNormLayer>(
+        BatchNorm2d(node.integer("channels", 1, kMaxGraphExtent), node.number("eps", 1e-5)));
+  }
+  explicit BatchNormLayer(BatchNorm2d bn) : bn_(std::move(bn)) {}
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
+    return bn_.forward(inputs[0], context, /*relu=*/false);
+  }
+  void visit(Visitor& visitor) override { bn_.visit(visitor); }
+
+ private:
+  BatchNorm2d bn_;
+};
+
+/// y = weight x + bias, one of each a channel: batch norm's op with a mean of 0 and a variance of 1, which are no
+/// parameters.
+class AffineLayer : public GraphLayer {
+ public:
+  static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random&) {
+    return std::make_unique<AffineLayer>(node.integer("channels", 1, kMaxGraphExtent));
+  }
+  explicit AffineLayer(std::int64_t channels) : mean_(Tensor::zeros({channels})), var_(Tensor::full({channels}, 1)) {
+    weight_.value = Tensor::full({channels}, 1).require_grad();
+    bias_.value = Tensor::zeros({channels}).require_grad();
+  }
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext&) override {
+    const Device device = weight_.value.device();
+    if (mean_.device() != device) {
+      mean_ = mean_.to(device);
+      var_ = var_.to(device);
+    }
+    return batch_norm(inputs[0], weight_.value, bias_.value, mean_, var_, {.training = false, .eps = 0});
+  }
+  void visit(Visitor& visitor) override {
+    visitor("weight", weight_);
+    visitor("bias", bias_);
+  }
+
+ private:
+  Parameter weight_, bias_;
+  Tensor mean_, var_;
+};
+
+class DropoutLayer : public GraphLayer {
+ public:
+  static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random&) {
+    const double p = node.number("p");
+    check(p >= 0 && p < 1, "node ", node.name, " (dropout): p is ", p, ", expected [0, 1); export the model again");
+    return std::make_unique<DropoutLayer>(p);
+  }
+  explicit DropoutLayer(double p) : p_(p) {}
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
+    return dropout_layer(inputs[0], p_, context);
+  }
+
+ private:
+  double p_;
+};
+
+std::unique_ptr<GraphLayer> function(FunctionLayer::Function f) {
+  return std::make_unique<FunctionLayer>(std::move(f));
+}
+
+std::unique_ptr<GraphLayer> make_activation(const GraphNode& node, ActivationKind kind) {
+  const Activation f{kind, node.number("alpha", 0), node.number("beta", 0)};
+  return function([f](const std::vector<Tensor>& x) { return activate(x[0], f); });
+}
+
+PoolOptions pool_options(const GraphNode& node) {
+  return {.kernel = node.integer("kernel", 1, kMaxStep),
+          .stride = node.integer("stride", 1, kMaxStep, 1),
+          .pad = node.integer("pad", 0, kMaxStep, 0),
+          .ceil_mode = node.integer("ceil", 0, 1, 0) == 1,
+          .count_include_pad = node.integer("count_include_pad", 0, 1, 0) == 1};
+}
+
+std::unique_ptr<GraphLayer> make_pad(const GraphNode& node, Random&) {
+  const Border border{node.integer("top", -kMaxStep, kMaxStep, 0), node.integer("left", -kMaxStep, kMaxStep, 0),
+                      node.integer("bottom", -kMaxStep, kMaxStep, 0), node.integer("right", -kMaxStep, kMaxStep, 0),
+                      node.number("fill", 0)};
+  return function([border](const std::vector<Tensor>& x) { return pad(x[0], border); });
+}
+
+/// Channel i of the result is channel order[i]: `groups` groups side by side become interleaved.
+Tensor shuffle_channels(const Tensor& x, std::int64_t groups) {
+  const std::int64_t each = x.shape()[-1] / groups;
+  check(x.shape()[-1] % groups == 0, "[shuffle] ", x.shape(), " has no ", groups, " groups of channels");
+  std::vector<Tensor> parts;
+  for (std::int64_t i = 0; i < each; ++i)
+    for (std::int64_t g = 0; g < groups; ++g) parts.push_back(take_channels(x, g * each + i, 1));
+  return concat(parts);
+}
+
+using Make = std::function<std::unique_ptr<GraphLayer>(const GraphNode&, Random&)>;
+struct OpRow {
+  const char* word;
+  std::size_t least, most;  ///< inputs
+  Make make;
+};
+
+Make activation_of(ActivationKind kind) {
+  return [kind](const GraphNode& node, Random&) { return make_activation(node, kind); };
+}
+Make plain(FunctionLayer::Function f) {
+  return [f](const GraphNode&, Random&) { return function(f); };
+}
+
+const std::vector<OpRow>& op_rows() {
+  constexpr std::size_t kMany = 1 << 12;
+  static const std::vector<OpRow> rows = {
+      {"conv", 1, 1, ConvLayer::make},
+      {"linear", 1, 1, LinearLayer::make},
+      {"batch_norm", 1, 1, BatchNormLayer::make},
+      {"channel_affine", 1, 1, AffineLayer::make},
+      {"dropout", 1, 1, DropoutLayer::make},
+      {"relu", 1, 1, plain([](const std::vector<Tensor>& x) { return relu(x[0]); })},
+      {"affine", 1, 1, activation_of(ActivationKind::affine)},
+      {"clip", 1, 1, activation_of(ActivationKind::clip)},
+      {"sigmoid", 1, 1, activation_of(ActivationKind::sigmoid)},
+      {"silu", 1, 1, activation_of(ActivationKind::silu)},
+      {"hard_sigmoid", 1, 1, activation_of(ActivationKind::hard_sigmoid)},
+      {"hard_swish", 1, 1, activation_of(ActivationKind::hard_swish)},
+      {"leaky_relu", 1, 1, activation_of(ActivationKind::leaky_relu)},
+      {"gelu", 1, 1, activation_of(ActivationKind::gelu)},
+      {"gelu_tanh", 1, 1, activation_of(ActivationKind::gelu_tanh)},
+      {"erf", 1, 1, activation_of(ActivationKind::erf)},
+      {"tanh", 1, 1, activation_of(ActivationKind::tanh)},
+      {"add", 2, 2, plain([](const std::vector<Tensor>& x) { return add(x[0], x[1]); })},
+      {"multiply", 2, 2, plain([](const std::vector<Tensor>& x) { return multiply(x[0], x[1]); })},
+      {"concat", 1, kMany, plain([](const std::vector<Tensor>& x) { return concat(x); })},
+      {"flatten", 1, 1, plain([](const std::vector<Tensor>& x) { return flatten(x[0]); })},
+      {"global_average_pool", 1, 1,
+       plain([](const std::vector<Tensor>& x) { return adaptive_average_pool(x[0], 1, 1); })},
+      {"pad", 1, 1, make_pad},
+      {"max_pool", 1, 1,
+       [](const GraphNode& node, Random&) {
+         return function([o = pool_options(node)](const std::vector<Tensor>& x) { return max_pool(x[0], o); });
+       }},
+      {"average_pool", 1, 1,
+       [](const GraphNode& node, Random&) {
+         return function([o = pool_options(node)](const std::vector<Tensor>& x) { return average_pool(x[0], o); });
+       }},
+      {"channels", 1, 1,
+       [](const GraphNode& node, Random&) {
+         const std::int64_t begin = node.integer("begin", 0, kMaxGraphExtent),
+                            count = node.integer("count", 1, kMaxGraphExtent);
+         return function([=](const std::vector<Tensor>& x) { return take_channels(x[0], begin, count); });
+       }},
+      {"shuffle", 1, 1,
+       [](const GraphNode& node, Random&) {
+         const std::int64_t groups = node.integer("groups", 1, kMaxGraphExtent);
+         return function([=](const std::vector<Tensor>& x) { return shuffle_channels(x[0], groups); });
+       }},
+  };
+  return rows;
+}
+
+const OpRow& row_of(const GraphNode& node) {
+  for (const OpRow& row : op_rows())
+    if (node.op == row.word) return row;
+  throw Error(text("node ", node.name, ": the op '", node.op, "' is not known here; expected ",
+                   alternatives(graph_ops()), ": take a newer Retort, or export the model without it"));
+}
+
+/// The last node that has weights.
+const GraphNode& head_node(const GraphSpec& spec) {
+  for (auto node = spec.nodes.rbegin(); node != spec.nodes.rend(); ++node) {
+    if (node->op == "conv" || node->op == "linear") return *node;
+    check(
+        node->op != "batch_norm" && node->op != "channel_affine", "node ", node->name, " (", node->op,
+        "): it comes after the layer that gives the classes, whose number is then fixed; export the model without it");
+  }
+  throw Error("the graph has no layer that gives classes; export a classifier");
+}
+
+}  // namespace
+
+std::vector<std::string> graph_ops() {
+  std::vector<std::string> words;
+  for (const OpRow& row : op_rows()) words.emplace_back(row.word);
+  return words;
+}
+
+std::int64_t elements_of(const GraphSpec& spec) {
+  double all = 0;
+  for (const GraphNode& node : spec.nodes) {
+    double count = 0;
+    if (node.op == "conv")
+      count = node.number("in") * node.number("out") * node.number("r") * node.number("s") / node.number("groups", 1);
+    if (node.op == "linear") count = node.number("in") * node.number("out");
+    if (node.op == "batch_norm" || node.op == "channel_affine") count = node.number("channels");
+    all += count > 0 ? count : 0;
+  }
+  return static_cast<std::int64_t>(std::min(all, 0x1p40));
+}
+
+std::int64_t classes_of(const GraphSpec& spec) { return head_node(spec).integer("out", 1, kMaxGraphExtent); }
+
+void set_classes(GraphSpec& spec, std::int64_t classes) {
+  const std::string name = head_node(spec).name;
+  for (GraphNode& node : spec.nodes)
+    if (node.name == name) node.attributes["out"] = {static_cast<double>(classes)};
+}
+
+GraphNetwork::GraphNetwork(GraphSpec spec, Random& random) : spec_(std::move(spec)) {
+  last_use_.assign(spec_.nodes.size() + 1, 0);
+  for (std::size_t i = 0; i < spec_.nodes.size(); ++i) {
+    const GraphNode& node = spec_.nodes[i];
+    const OpRow& row = row_of(node);
+    check(node.inputs.size() >= row.least && node.inputs.size() <= row.most, "node ", node.name, " (", node.op,
+          "): ", node.inputs.size(), " inputs, expected ", row.least, "; export the model again");
+    for (const std::int64_t input : node.inputs) {
+      check(input >= 0 && input <= static_cast<std::int64_t>(i), "node ", node.name, " (", node.op,
+            "): it reads what comes after it; export the model again");
+      last_use_[static_cast<std::size_t>(input)] = i;
+    }
+    layers_.push_back(row.make(node, random));
+  }
+  last_use_.back() = spec_.nodes.size();
+}
+
+Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context) {
+  std::vector<Tensor> values(layers_.size() + 1);
+  values[0] = x;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const GraphNode& node = spec_.nodes[i];
+    std::vector<Tensor> inputs;
+    for (const std::int64_t input : node.inputs) inputs.push_back(values[static_cast<std::size_t>(input)]);
+    // What nobody reads any more goes before the op runs, so that its memory is there again after it.
+    for (const std::int64_t input : node.inputs)
+      if (last_use_[static_cast<std::size_t>(input)] == i) values[static_cast<std::size_t>(input)] = {};
+    try {
+      values[i + 1] = layers_[i]->forward(inputs, context);
+    } catch (const Error& error) {
+      throw Error(text("node ", node.name, " (", node.op, "): ", error.what()));
+    }
+  }
+  const Tensor& y = values.back();
+  return y.shape().rank() == 4 ? flatten(y) : y;
+}
+
+void GraphNetwork::visit(Visitor& visitor) {
+  for (std::size_t i = 0; i < layers_.size(); ++i) visitor(spec_.nodes[i].name, *layers_[i]);
+}
+
+}  // namespace retort

@@ -1,0 +1,303 @@
+#include "models/graph/onnx.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/check.h"
+#include "engine/io/json.h"
+#include "models/graph/network.h"
+#include "models/graph/onnx_import.h"
+
+namespace retort {
+namespace {
+
+constexpr std::int64_t kDefaultImageSize = 224, kMaxImageExtent = 1 << 15;
+
+/// Ops after the logits: they change no order of the classes.
+bool ends_a_classifier(const OnnxNode& node) {
+  return node.op == "Softmax" || node.op == "LogSoftmax" || node.op == "Sigmoid";
+}
+
+bool is_alias(const OnnxNode& node) { return node.op == "Identity" || node.op == "Dropout" || node.op == "Cast"; }
+
+}  // namespace
+
+std::string OnnxImport::where(const OnnxNode& node) const {
+  return text(file_.path, ": node ", node.name.substr(0, 100), " (", node.op.substr(0, 40), ")");
+}
+
+void OnnxImport::refuse(const OnnxNode& node, const std::string& reason) const {
+  throw Error(text(where(node), ": ", reason));
+}
+
+const OnnxOperand& OnnxImport::operand(const OnnxNode& node, std::size_t index) const {
+  if (!has(node, index)) refuse(node, text("its input ", index, " is missing; export the model again"));
+  const auto found = operands_.find(node.inputs[index]);
+  if (found == operands_.end())
+    refuse(node, text("it needs ", node.inputs[index].substr(0, 80),
+                      ", which no node before it gives (a cycle, or a part is missing); export the model again"));
+  return found->second;
+}
+
+bool OnnxImport::has(const OnnxNode& node, std::size_t index) const {
+  return index < node.inputs.size() && !node.inputs[index].empty();
+}
+
+const Array& OnnxImport::constant(const OnnxNode& node, std::size_t index, const char* what) const {
+  const OnnxOperand& found = operand(node, index);
+  if (!found.constant) refuse(node, text("its ", what, " is computed from the image, expected a constant"));
+  return found.array;
+}
+
+const OnnxOperand& OnnxImport::data(const OnnxNode& node, std::size_t index) const {
+  const OnnxOperand& found = operand(node, index);
+  if (found.constant) refuse(node, text("its input ", index, " is a constant, expected what the network computes"));
+  if (found.groups > 0) refuse(node, "an op between the two reshapes of a channel shuffle is not known here");
+  return found;
+}
+
+const OnnxOperand& OnnxImport::image(const OnnxNode& node, std::size_t index) const {
+  const OnnxOperand& found = data(node, index);
+  if (found.dims.size() != 4 || !found.is_image)
+    refuse(node, text("its input has ", found.dims.size(), " axes in the file, expected a batch of maps"));
+  return found;
+}
+
+std::int64_t OnnxImport::integer(const OnnxNode& node, const char* key, std::int64_t otherwise) const {
+  const auto found = node.attributes.find(key);
+  if (found == node.attributes.end()) return otherwise;
+  if (found->second.kind != OnnxAttribute::Kind::integer) refuse(node, text("its ", key, " is no whole number"));
+  return found->second.integer;
+}
+
+double OnnxImport::real(const OnnxNode& node, const char* key, double otherwise) const {
+  const auto found = node.attributes.find(key);
+  if (found == node.attributes.end()) return otherwise;
+  if (found->second.kind != OnnxAttribute::Kind::real) refuse(node, text("its ", key, " is no number"));
+  return found->second.real;
+}
+
+std::vector<std::int64_t> OnnxImport::integers(const OnnxNode& node, const char* key, Dims otherwise) const {
+  const auto found = node.attributes.find(key);
+  if (found == node.attributes.end()) return otherwise;
+  if (found->second.kind != OnnxAttribute::Kind::integers) refuse(node, text("its ", key, " is no list"));
+  return found->second.integers;
+}
+
+std::string OnnxImport::word(const OnnxNode& node, const char* key, const char* otherwise) const {
+  const auto found = node.attributes.find(key);
+  return found == node.attributes.end() ? otherwise : found->second.text;
+}
+
+std::optional<std::vector<std::int64_t>> OnnxImport::list(const OnnxNode& node, const char* key,
+                                                          std::size_t index) const {
+  if (node.attributes.contains(key)) return integers(node, key, {});
+  if (!has(node, index)) return std::nullopt;
+  const Array& array = constant(node, index, key);
+  if (!array.whole || array.dims.size() > 1) refuse(node, text("its ", key, " are no list of whole numbers"));
+  return array.integers;
+}
+
+void OnnxImport::set(const OnnxNode& node, OnnxOperand result, std::size_t output) {
+  if (output >= node.outputs.size()) refuse(node, "it has no output; export the model again");
+  operands_[node.outputs[output]] = std::move(result);
+}
+
+void OnnxImport::set_constant(const OnnxNode& node, Array array) {
+  OnnxOperand result;
+  result.constant = true;
+  result.dims = array.dims;
+  result.array = std::move(array);
+  set(node, std::move(result));
+}
+
+OnnxOperand OnnxImport::add(const std::string& name, const char* op, const std::vector<const OnnxOperand*>& inputs,
+                            const Attributes& attributes) {
+  GraphNode node{unique_name(name), op, {}, attributes};
+  for (const OnnxOperand* input : inputs) node.inputs.push_back(input->node);
+  OnnxOperand result = *inputs[0];
+  spec_.nodes.push_back(std::move(node));
+  result.node = static_cast<std::int64_t>(spec_.nodes.size());
+  return result;
+}
+
+std::string OnnxImport::unique_name(const std::string& wanted) {
+  std::string name;
+  for (const char c : wanted) {
+    const bool plain =
+        (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
+    name += plain ? c : '.';
+  }
+  while (name.starts_with('.')) name.erase(0, 1);
+  while (name.ends_with('.')) name.pop_back();
+  if (name.empty()) name = "node";
+  std::string free = name;
+  for (int i = 2; !names_.insert(free).second; ++i) free = text(name, "_", i);
+  return free;
+}
+
+std::string OnnxImport::layer_name(const OnnxNode& node, std::size_t weight) {
+  constexpr std::string_view kWeight = ".weight";
+  const std::string& name = node.inputs[weight];
+  return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : node.name;
+}
+
+void OnnxImport::add_weight(const std::string& name, const Dims& dims, const std::vector<float>& values,
+                            const OnnxNode& node) {
+  const std::int64_t count = checked_count(dims);
+  if (count < 1 || count > kMaxGraphElements || count != static_cast<std::int64_t>(values.size()))
+    refuse(node, text("its weights have ", values.size(), " elements, expected ", count, "; export the model again"));
+  const auto shape = [&]() -> Shape {
+    switch (dims.size()) {
+      case 1: return {dims[0]};
+      case 2: return {dims[0], dims[1]};
+      default: return {dims[0], dims[1], dims[2], dims[3]};
+    }
+  }();
+  tensors_.emplace_back(name, Tensor::from<float>(shape, std::span<const float>(values)));
+}
+
+bool OnnxImport::read_once(const OnnxNode& node, std::size_t index) const {
+  const auto found = reads_.find(node.inputs[index]);
+  return found != reads_.end() && found->second == 1 && node.inputs[index] != output_;
+}
+
+/// The classes' values before a last softmax, and the nodes that they need.
+void OnnxImport::choose_output() {
+  for (std::size_t i = 0; i < file_.nodes.size(); ++i)
+    for (const std::string& output : file_.nodes[i].outputs)
+      if (!output.empty() && !producers_.emplace(output, i).second)
+        refuse(file_.nodes[i], text("another node gives ", output.substr(0, 80), ", too; export the model again"));
+  check(!file_.outputs.empty(), file_.path, ": has no output, expected logits; export the model again");
+  output_ = file_.outputs[0].name;
+  if (file_.outputs.size() > 1)
+    said_.push_back(text(file_.path, ": has ", file_.outputs.size(), " outputs; the first, ", output_, ", is taken"));
+  for (std::size_t steps = 0; steps < file_.nodes.size(); ++steps) {
+    const auto found = producers_.find(output_);
+    if (found == producers_.end()) break;
+    const OnnxNode& node = file_.nodes[found->second];
+    if ((!ends_a_classifier(node) && !is_alias(node)) || node.inputs.empty()) break;
+    if (ends_a_classifier(node))
+      said_.push_back(text(file_.path, ": its last op, ", node.op, ", is left out: logits come before it"));
+    output_ = node.inputs[0];
+  }
+  needed_.assign(file_.nodes.size(), false);
+  std::vector<std::string> open = {output_};
+  while (!open.empty()) {
+    const auto found = producers_.find(open.back());
+    open.pop_back();
+    if (found == producers_.end() || needed_[found->second]) continue;
+    needed_[found->second] = true;
+    for (const std::string& input : file_.nodes[found->second].inputs) {
+      ++reads_[input];
+      if (!input.empty()) open.push_back(input);
+    }
+  }
+}
+
+void OnnxImport::add_input() {
+  std::vector<const OnnxValue*> inputs;
+  for (const OnnxValue& value : file_.inputs)
+    if (!file_.constants.contains(value.name)) inputs.push_back(&value);
+  check(inputs.size() == 1, file_.path, ": has ", inputs.size(),
+        " inputs, expected one batch of images; export the classifier alone");
+  OnnxOperand image;
+  image.node = 0;
+  image.dims = inputs[0]->dims;
+  const auto refuse_shape = [&](const char* what) {
+    throw Error(text(file_.path, ": its input ", inputs[0]->name.substr(0, 80), " ", what,
+                     ", expected images [n, c, h, w] or [n, h, w, c]; export the classifier alone"));
+  };
+  if (image.dims.size() != 4) refuse_shape("has another number of axes than four");
+  image.channels_last = image.dims[1] != 1 && image.dims[1] != 3 && (image.dims[3] == 1 || image.dims[3] == 3);
+  if (image.dims[0] > 0) batch_ = image.dims[0];
+  image.dims[0] = batch_;
+  std::int64_t &rows = image.dims[image.row_axis()], &columns = image.dims[image.row_axis() + 1];
+  if (rows < 0 && columns < 0) rows = columns = kDefaultImageSize;
+  if (rows < 0) rows = columns;
+  if (columns < 0) columns = rows;
+  if (rows != columns) refuse_shape("is not square");
+  if (image.channels() != 1 && image.channels() != 3) refuse_shape("has neither one channel nor three");
+  if (rows > kMaxImageExtent) refuse_shape("is too large");
+  image_size_ = rows;
+  channels_ = image.channels();
+  operands_[inputs[0]->name] = image;
+}
+
+void OnnxImport::visit(const OnnxNode& node) {
+  if (!node.domain.empty() && node.domain != "ai.onnx")
+    refuse(node, text("an op of the domain ", node.domain.substr(0, 60),
+                      " is not known here; export the model with ONNX's own ops"));
+  if (node.op == "Shape") return shape_of(node);
+  if (fold(node)) return;
+  if (is_alias(node)) return set(node, data(node, 0));
+  if (layer(node) || elements(node)) return;
+  refuse(node,
+         "this op is not known here; export the model without it, or make a store of its scores elsewhere "
+         "(docs/guide/black-box.md)");
+}
+
+Checkpoint OnnxImport::run() {
+  choose_output();
+  for (auto& [name, array] : file_.constants) {
+    OnnxOperand constant;
+    constant.constant = true;
+    constant.dims = array.dims;
+    constant.array = std::move(array);
+    operands_[name] = std::move(constant);
+  }
+  add_input();
+  for (std::size_t i = 0; i < file_.nodes.size(); ++i)
+    if (needed_[i]) visit(file_.nodes[i]);
+  Checkpoint result;
+  finish(result);
+  return result;
+}
+
+void OnnxImport::finish(Checkpoint& result) {
+  const auto found = operands_.find(output_);
+  const bool computed = found != operands_.end() && !found->second.constant && found->second.node > 0;
+  check(computed && found->second.node == static_cast<std::int64_t>(spec_.nodes.size()), file_.path, ": its output ",
+        output_.substr(0, 80), " is not what its last node computes, expected logits; export the model again");
+  const OnnxOperand& logits = found->second;
+  const bool flat = logits.dims.size() == 2 || (logits.dims.size() == 4 && logits.rows() == 1 && logits.columns() == 1);
+  check(flat && logits.flattened.rank() == 0, file_.path, ": its output has ", logits.dims.size(),
+        " axes, expected [n, classes]; export a classifier");
+  const std::int64_t classes = classes_of(spec_);
+  check(classes == logits.channels(), file_.path, ": its last layer gives ", classes, " values and its output ",
+        logits.channels(), ", expected one each class; export a classifier");
+
+  TensorFile& file = result.file;
+  file.tensors = std::move(tensors_);
+  auto& metadata = file.metadata;
+  metadata["architecture"] = "graph";
+  metadata["graph"] = to_json(spec_);
+  metadata["image_size"] = std::to_string(image_size_);
+  metadata["channels"] = std::to_string(channels_);
+  for (const char* key : {"classes", "mean", "std"})
+    if (const auto own = file_.metadata.find(key); own != file_.metadata.end()) metadata[key] = own->second;
+  state_defaults(metadata, classes);
+  result.said = std::move(said_);
+}
+
+/// What the file leaves open, and every model file has.
+void OnnxImport::state_defaults(std::map<std::string, std::string>& metadata, std::int64_t classes) {
+  if (!metadata.contains("classes")) {
+    nlohmann::json names = nlohmann::json::array();
+    for (std::int64_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
+    metadata["classes"] = names.dump();
+    said_.push_back(text(file_.path, ": does not name its classes: they are 0 to ", classes - 1,
+                         " (--class-names FILE names them)"));
+  }
+  if (metadata.contains("mean") && metadata.contains("std")) return;
+  const bool colour = channels_ == 3;
+  metadata["mean"] = colour ? "[0.485,0.456,0.406]" : "[0.449]";
+  metadata["std"] = colour ? "[0.229,0.224,0.225]" : "[0.226]";
+  said_.push_back(text(file_.path, ": does not say how it takes pixels: they are normalised by ImageNet's mean ",
+                       metadata["mean"], " and deviation ", metadata["std"],
+                       " (`retort import --mean --std` makes a model file that says otherwise)"));
+}
+
+Checkpoint import_onnx(const std::string& path) { return OnnxImport(path).run(); }
+
+}  // namespace retort

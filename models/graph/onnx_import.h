@@ -1,0 +1,126 @@
+// How import_onnx works: nodes are visited in the file's order; each either computes a constant or adds nodes to the
+// graph. Not for others to include.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/core/tensor.h"
+#include "models/graph/onnx.h"
+#include "models/graph/onnx_file.h"
+#include "models/graph/spec.h"
+
+namespace retort {
+
+/// What a name of the file stands for: a constant, or the result of a node of the graph with the extents that the file
+/// sees. Memory is NHWC whatever these are.
+struct OnnxOperand {
+  bool constant = false;
+  Array array;
+  std::int64_t node = -1;
+  std::vector<std::int64_t> dims;
+  bool channels_last = false;  ///< rank 4: the file sees [n, h, w, c]
+  bool is_image = true;        ///< memory has four axes; else it is [n, features]
+  Shape flattened;             ///< [h, w, c] of the image that features are, where the file's order is c, h, w
+  std::int64_t groups = 0;     ///< rank 5: the channels apart in groups, [n, groups, c / groups, h, w]
+  bool shuffled = false;       ///< rank 5: [n, c / groups, groups, h, w]
+
+  std::size_t channel_axis() const { return dims.size() == 4 && channels_last ? 3 : 1; }
+  std::size_t row_axis() const { return channels_last ? 1 : 2; }
+  std::int64_t channels() const { return dims[channel_axis()]; }
+  std::int64_t rows() const { return dims[row_axis()]; }
+  std::int64_t columns() const { return dims[row_axis() + 1]; }
+};
+
+class OnnxImport {
+ public:
+  explicit OnnxImport(const std::string& path) : file_(read_onnx(path)) {}
+  Checkpoint run();
+
+ private:
+  using Dims = std::vector<std::int64_t>;
+  using Attributes = std::map<std::string, std::vector<double>>;
+
+  // onnx.cpp: the walk.
+  void choose_output();
+  void add_input();
+  void visit(const OnnxNode& node);
+  void finish(Checkpoint& result);
+  void state_defaults(std::map<std::string, std::string>& metadata, std::int64_t classes);
+  [[noreturn]] void refuse(const OnnxNode& node, const std::string& reason) const;
+  std::string where(const OnnxNode& node) const;
+
+  // Operands and attributes of a node.
+  const OnnxOperand& operand(const OnnxNode& node, std::size_t index) const;
+  bool has(const OnnxNode& node, std::size_t index) const;
+  const Array& constant(const OnnxNode& node, std::size_t index, const char* what) const;
+  /// What the graph computes; a constant is refused.
+  const OnnxOperand& data(const OnnxNode& node, std::size_t index) const;
+  /// Of four axes.
+  const OnnxOperand& image(const OnnxNode& node, std::size_t index) const;
+  std::int64_t integer(const OnnxNode& node, const char* key, std::int64_t otherwise) const;
+  double real(const OnnxNode& node, const char* key, double otherwise) const;
+  Dims integers(const OnnxNode& node, const char* key, Dims otherwise) const;
+  std::string word(const OnnxNode& node, const char* key, const char* otherwise) const;
+  /// Axes that are an attribute in older opsets and an input in newer ones.
+  std::optional<Dims> list(const OnnxNode& node, const char* key, std::size_t index) const;
+
+  // Results.
+  void set(const OnnxNode& node, OnnxOperand result, std::size_t output = 0);
+  void set_constant(const OnnxNode& node, Array array);
+  /// Adds a node of the graph; its result has the dims of `like`.
+  OnnxOperand add(const std::string& name, const char* op, const std::vector<const OnnxOperand*>& inputs,
+                  const Attributes& attributes = {});
+  std::string unique_name(const std::string& wanted);
+  /// The name of the layer that a weight belongs to.
+  std::string layer_name(const OnnxNode& node, std::size_t weight);
+  void add_weight(const std::string& name, const Dims& dims, const std::vector<float>& values, const OnnxNode& node);
+  GraphNode& graph_node(const OnnxOperand& operand) { return spec_.nodes[static_cast<std::size_t>(operand.node - 1)]; }
+  /// Whether nobody else reads an operand, so that the node that computes it may be changed.
+  bool read_once(const OnnxNode& node, std::size_t index) const;
+  OnnxOperand as_features(const OnnxNode& node, const OnnxOperand& x);
+
+  // onnx_constants.cpp
+  bool fold(const OnnxNode& node);
+  void shape_of(const OnnxNode& node);
+
+  // onnx_layers.cpp
+  void convolution(const OnnxNode& node);
+  void linear(const OnnxNode& node);
+  void batch_norm(const OnnxNode& node);
+  void pool(const OnnxNode& node);
+  void mean(const OnnxNode& node);
+  void pad(const OnnxNode& node);
+  bool layer(const OnnxNode& node);
+
+  // onnx_elements.cpp
+  bool elements(const OnnxNode& node);
+  void activation(const OnnxNode& node);
+  void clip(const OnnxNode& node);
+  void sum_or_product(const OnnxNode& node);
+  void with_constant(const OnnxNode& node, const OnnxOperand& x, const Array& c, bool constant_first);
+  void reshape(const OnnxNode& node, Dims dims);
+  void transpose(const OnnxNode& node);
+  void concat(const OnnxNode& node);
+  void split(const OnnxNode& node);
+  void slice(const OnnxNode& node);
+  /// A constant with one value a channel of x, or one for all; none of another form.
+  std::optional<std::vector<float>> channel_values(const OnnxOperand& x, const Array& c) const;
+
+  OnnxFile file_;
+  GraphSpec spec_;
+  std::vector<std::pair<std::string, Tensor>> tensors_;
+  std::map<std::string, OnnxOperand> operands_;
+  std::map<std::string, std::size_t> producers_;  ///< of a value, its node
+  std::map<std::string, int> reads_;
+  std::set<std::string> names_;
+  std::vector<bool> needed_;  ///< of the file's nodes, those that the output needs
+  std::string output_;
+  std::int64_t batch_ = 1, image_size_ = 224, channels_ = 3;
+  std::vector<std::string> said_;
+};
+
+}  // namespace retort

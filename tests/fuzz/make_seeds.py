@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Writes the seeds of tests/fuzz/corpus: one small file of each kind, and those that once did harm. Run from the root.
+
+JPEGs come from tests/engine/data_fixtures.h, which Pillow made."""
+import gzip
+import json
+import pickle
+import re
+import struct
+import zlib
+from pathlib import Path
+
+ROOT = Path("tests/fuzz/corpus")
+
+
+def put(name, content):
+    path = ROOT / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def fixtures():
+    text = Path("tests/engine/data_fixtures.h").read_text()
+    return {name: bytes(int(number, 0) for number in re.findall(r"0x[0-9a-fA-F]+|\b\d+\b", body))
+            for name, body in re.findall(r"uint8_t k(\w+)\[\] = \{([^}]*)\}", text)}
+
+
+def safetensors(header, data=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width, height, depth, colour, rows, palette=b"", interlaced=0):
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + (chunk(b"PLTE", palette) if palette else b"")
+            + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+
+
+def bmp(bits, palette, row):
+    offset = 54 + len(palette)
+    return (b"BM" + struct.pack("<IIIIiiHHIIIIII", offset + len(row), 0, offset, 40, 2, 1, 1, bits, 0, len(row), 0, 0,
+                                len(palette) // 4, 0) + palette + row)
+
+
+def segment(jpeg, marker):
+    at = jpeg.index(bytes((0xFF, marker)))
+    return at, at + 2 + struct.unpack(">H", jpeg[at + 2:at + 4])[0]
+
+
+def without(jpeg, marker):
+    begin, end = segment(jpeg, marker)
+    return jpeg[:begin] + jpeg[end:]
+
+
+def images():
+    files = fixtures()
+    for name, content in files.items():
+        put(f"image/{name}", content)
+    rgb = files["JpegRgb"]
+    put("image/jpeg-no-quantisation", without(rgb, 0xDB))
+    put("image/jpeg-no-huffman", without(rgb, 0xC4))
+    begin, _ = segment(rgb, 0xDA)
+    put("image/jpeg-other-huffman", rgb[:begin + 6] + b"\x22" + rgb[begin + 7:])
+    put("image/jpeg-no-scan", rgb[:begin] + b"\xff\xd9")
+    frame, _ = segment(rgb, 0xC0)
+    put("image/jpeg-large", rgb[:frame + 5] + b"\xff\xff\x07\xd0" + rgb[frame + 9:])
+    grey = files["JpegGrey"]
+    begin, _ = segment(grey, 0xDA)
+    put("image/jpeg-scans", grey[:-2] + grey[begin:-2] * 200 + b"\xff\xd9")
+    put("image/png-palette-beyond", png(2, 1, 8, 3, b"\0\0\5", b"abcdef"))
+    put("image/png-palette-4", png(4, 1, 4, 3, b"\0\x01\x10", b"abcdef"))
+    put("image/png-interlaced", png(2, 2, 8, 2, b"\0abc\0def\0ghijkl", interlaced=1))
+    put("image/png-deep", png(2, 1, 16, 6, b"\0" + bytes(range(16))))
+    put("image/png-bomb", png(8, 8, 8, 2, bytes(20 << 20)))
+    put("image/png-large", png(8192, 8192, 16, 6, b"x"))
+    put("image/bmp-24", bmp(24, b"", b"abcdef\0\0"))
+    for bits, row in ((8, b"\1\0\0\0"), (4, b"\x10\0\0\0"), (1, b"\x80\0\0\0"), (8, b"\1\7\0\0")):
+        put(f"image/bmp-{bits}-{row[1]}", bmp(bits, b"abc\0def\0", row))
+    put("image/ppm", b"P6 2 1 255\nabcdef")
+    put("image/pgm-plain", b"P2 # grey\n2 1 15 0 15")
+
+
+def readers():
+    one = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    put("safetensors/one", safetensors({"__metadata__": {"a": "b"}, "w": one}, b"abcd"))
+    put("safetensors/half", safetensors({"w": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]}}, b"abcd"))
+    put("safetensors/deep", safetensors(b'{"w":' + b"[" * 5000 + b"]" * 5000 + b"}"))
+    put("safetensors/keys", safetensors({str(i): {} for i in range(2000)}))
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    put("npy/f4", b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + b"abcdefgh")
+    for protocol in range(6):
+        content = {"a": [1.5, 2], "b": (True, None, "text", b"bytes", -7, 2**40)}
+        put(f"pickle/protocol-{protocol}", pickle.dumps(content, protocol))
+    put("pickle/nothings", b"(" + b"N" * 5000 + b"l.")
+    put("pickle/lists", b"(" + b"]" * 20000 + b"l.")
+    objects = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"
+    objects += b" " * (117 - len(objects)) + b"\n"
+    start = b"\x93NUMPY\1\0" + struct.pack("<H", len(objects)) + objects
+    text = Path("tests/golden/pickled_dicts_numpy2.h").read_text()
+    body = text[text.index("{\n", text.index("[6]")) + 2:]
+    for i, dump in enumerate(body.split(",\n")[:6]):
+        put(f"pickled_dict/numpy-{i}", bytes.fromhex("".join(re.findall(r'"([0-9a-f]*)"', dump))))
+    put("pickled_dict/plain", start + pickle.dumps({"a": [1.5]}, 2))
+    put("csv/logits", b"name,cat,\"a \"\"dog\"\"\"\r\ncat/1.jpg,1.5,-2e-3\r\n'=x,+1,nan\n")
+    put("csv/predictions", b"name,class\na,cat\nb,dog\n")
+    image = struct.pack(">IIII", 0x0803, 1, 2, 2) + b"abcd"
+    put("idx/images.gz", gzip.compress(image, mtime=0))
+    put("idx/images", image)
+    put("idx/bomb.gz", gzip.compress(image + bytes(80 << 20), mtime=0))
+    index = {"format": "retort-logits", "version": 1, "classes": ["a", "b"], "teacher": "", "preprocessing": [
+        {"image_size": 8, "channels": 3, "mean": [0.5], "std": [0.5]}], "views": 1, "augmentation": "flip", "seed": 0,
+        "combine": "", "names": ["x", "y"], "hashes": [], "logits": "?"}
+    put("store_index/index", json.dumps(index).encode())
+    put("store_index/previous", json.dumps({**index, "previous": index}).encode())
+    put("store_index/keys", json.dumps({str(i): i for i in range(2000)}).encode())
+    put("store_index/deep", b"[" * 5000)
+    form = b"retort pixels 1\n"
+    put("cache/empty", form + struct.pack("<QQQ", 16, 0, 0) + b"ef46db3751d8e999" + form)
+    put("cache/short", form)
+
+
+images()
+readers()

@@ -1,0 +1,39 @@
+// Gives every file of tests/fuzz/corpus to its reader: seeds, and what fuzzing found once.
+//   fuzz_replay CORPUS
+#include <cstdio>
+#include <filesystem>
+#include <chrono>
+#include <new>
+
+#include "engine/core/check.h"
+#include "engine/io/file.h"
+#include "tests/fuzz/readers.h"
+
+int main(int argc, char** argv) {
+  using namespace retort;
+  if (argc != 2) return std::fprintf(stderr, "fuzz_replay: give the folder of the corpus\n"), 2;
+  int files = 0, refused = 0, slow = 0;
+  for (const fuzz::Reader& reader : fuzz::readers()) {
+    int mine = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(argv[1]) / reader.name)) {
+      const std::vector<std::uint8_t> bytes = read_file(entry.path().string());
+      const auto start = std::chrono::steady_clock::now();
+      try {
+        reader.read(bytes);
+      } catch (const Error& error) {
+        ++refused;
+      } catch (const std::bad_alloc&) {
+        ++refused;
+      }
+      if (std::chrono::steady_clock::now() - start > std::chrono::seconds(20)) {  // 1 s, on a busy machine
+        std::fprintf(stderr, "fuzz_replay: %s: too slow\n", entry.path().c_str());
+        ++slow;
+      }
+      ++mine;
+    }
+    if (mine == 0) return std::fprintf(stderr, "fuzz_replay: no corpus for %s\n", reader.name), 1;
+    files += mine;
+  }
+  std::printf("%d files read, %d of them refused\n", files, refused);
+  return slow > 0;
+}

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# What must not be lost: an unfinished run, a user's own files, a store that is being replaced; and what a run must say.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+mkdir -p data/blue data/red
+for i in 1 2 3 4 5 6 7 8 9; do
+  ppm 8 $((150 + 10 * i)) $((20 * i)) 30 >data/red/$i.ppm
+  ppm 8 30 $((20 * i)) $((150 + 10 * i)) >data/blue/$i.ppm
+done
+net=(train --model mlp:8 --image-size 8 --data data --val-split 0.2 --batch-size 4 --lr 0.01 --threads 1)
+
+# Starts a run of many epochs in the background and waits until its log has lines: begin <name> <flags>...
+begin() {
+  local name=$1
+  shift
+  set -m
+  "$RETORT" "${net[@]}" --epochs 100000 --out $name.safetensors --log $name.jsonl "$@" 2>$name.said &
+  pid=$!
+  trap 'kill -KILL $pid 2>/dev/null || true; rm -rf "$scratch"' EXIT
+  set +m
+  for ((i = 0; i < 4000; ++i)); do
+    [[ -f $name.jsonl && $(wc -l <$name.jsonl) -ge 3 ]] && return
+    sleep 0.005
+  done
+  fail "$name: no log after twenty seconds"
+}
+# Ends it by a signal; its status goes to `status`.
+finish() {
+  status=0
+  kill -$1 $pid
+  wait $pid 2>/dev/null || status=$?
+}
+
+# An unfinished run's epochs stay until the user says otherwise; a finished one's files are replaced as ever.
+begin run
+finish KILL
+cp run.state.safetensors state.safetensors && cp run.jsonl log.jsonl && cp run.best.safetensors best.safetensors
+expect_error 1 "run.state.safetensors: the state of a run that is not finished" "${net[@]}" --epochs 2 --out run.safetensors --log run.jsonl
+grep -q -- "continue that with --resume, or throw it away with --restart" stderr || fail "no way out is offered"
+for pair in run.state.safetensors:state.safetensors run.jsonl:log.jsonl run.best.safetensors:best.safetensors; do
+  cmp -s ${pair%:*} ${pair#*:} || fail "${pair%:*} changed though the run was refused"
+done
+expect_error 2 "--restart: throws away what --resume continues" "${net[@]}" --epochs 2 --out run.safetensors --resume --restart
+expect 0 "${net[@]}" --epochs 2 --out run.safetensors --restart
+expect 0 "${net[@]}" --epochs 3 --out run.safetensors
+expect 0 "${net[@]}" --epochs 4 --out run.safetensors --resume
+grep -q "resumed from" stderr || fail "--resume does not continue a run"
+printf 'nonsense' >odd.state.safetensors
+expect_error 1 "or give --restart" "${net[@]}" --epochs 1 --out odd.safetensors
+[[ $(cat odd.state.safetensors) == nonsense ]] || fail "a file that is no state was overwritten"
+
+# An earlier run's best epoch does not stand beside a model that it is not of.
+cp best.safetensors alone.best.safetensors
+expect 0 train --model mlp:8 --image-size 8 --data data --val-split 0 --epochs 1 --out alone.safetensors
+[[ ! -e alone.best.safetensors ]] || fail "the best epoch of another run stands beside the model"
+
+# What a run reads is never what it writes.
+expect 0 logits --model run.safetensors --data data --out store.npy
+for flags in "--weights run.best.safetensors" "--weights run.safetensors" "--weights ./run.state.safetensors"; do
+  cp run.best.safetensors before.safetensors
+  expect_error 2 "is a file that --out writes" "${net[@]}" $flags --epochs 1 --lr 1e30 --out run.safetensors
+  cmp -s run.best.safetensors before.safetensors || fail "$flags: the file is another"
+done
+student=(distill --student mlp:4 --image-size 8 --data data --val-split 0 --epochs 1)
+expect_error 2 "--teacher: run.best.safetensors is a file that --out writes" "${student[@]}" --teacher run.best.safetensors --out run.safetensors
+expect_error 2 "--report: run.safetensors.html is the file that --log writes" "${net[@]}" --out x.safetensors \
+  --report run.safetensors.html --log run.safetensors.html
+expect_error 2 "--csv: ./store.npy is the file that --out writes" logits --model run.safetensors --data data --out store.npy --csv ./store.npy
+expect_error 2 "--csv: store.json is the file that --out writes" logits --model run.safetensors --data data --out store.npy --csv store.json
+expect_error 2 "--model: run.safetensors is a file that --csv writes" logits --model run.safetensors --data data --out store.npy --csv run.safetensors
+
+# Two runs do not share an --out; a killed one leaves no lock, and its half-written files go.
+begin two
+expect_error 1 "two.safetensors: another run is writing it" "${net[@]}" --epochs 1 --out two.safetensors --restart
+finish KILL
+printf half >.two.safetensors.0123456789abcdef.tmp
+expect 0 "${net[@]}" --epochs 1 --out two.safetensors --restart
+[[ -z $(find . -name '.two*') ]] || fail "left behind: $(find . -name '.two*')"
+
+# A terminal that hangs up, and a limit on processor time, are no reason to lose an epoch.
+for signal in HUP XCPU TERM; do
+  begin signal-$signal
+  finish $signal
+  [[ $status == 130 ]] || fail "SIG$signal: status $status"
+  grep -q "stopped; continue with the same command and --resume" signal-$signal.said || fail "SIG$signal: $(cat signal-$signal.said)"
+done
+
+# Other labels, or other names, are another run's.
+cp -r data relabelled
+net[6]=relabelled
+begin labels
+finish TERM
+mv relabelled/red/9.ppm relabelled/blue/10.ppm
+mv relabelled/blue/9.ppm relabelled/red/10.ppm
+expect_error 1 "the images' names or labels have changed" "${net[@]}" --epochs 100000 --out labels.safetensors --resume --quiet
+net[6]=data
+
+# Threads round sums in another order: that is said.
+begin threads
+finish TERM
+"$RETORT" "${net[@]}" --epochs 100000 --out threads.safetensors --resume --threads 2 2>threads.said &
+pid=$!
+for ((i = 0; i < 4000; ++i)); do
+  grep -q "it ran with 1 threads and goes on with 2" threads.said && break
+  sleep 0.005
+done
+finish TERM
+grep -q "it ran with 1 threads and goes on with 2" threads.said || fail "another number of threads is not said"
+
+# Numbers that are none: said, not measured.
+cp run.safetensors nan.safetensors
+printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(wc -c <nan.safetensors) - 4)) conv=notrunc status=none
+expect_error 1 "nan.safetensors: tensor layers.1.bias holds nan" eval --model nan.safetensors --data data
+expect_error 1 "holds nan" predict --model nan.safetensors data/red/1.ppm
+
+# A name that the store's index cannot hold is refused before the teacher runs.
+cp -r data latin && cp data/red/1.ppm latin/red/$'\xe9'.ppm
+expect_error 1 "is not UTF-8; rename it" logits --model run.safetensors --data latin --out latin.npy --quiet
+[[ ! -e latin.npy ]] || fail "a store of a name that is not UTF-8"
+
+# What steers a terminal is shown, in names and in errors; and no error goes on for ever.
+mkdir odd && cp -r data/red odd/$'a\e[31m\xc2\x9b5m' && cp -r data/blue odd/plain
+expect 0 train --model mlp:4 --image-size 8 --data odd --epochs 1 --out odd-names.safetensors --restart
+expect 0 predict --model odd-names.safetensors data/red/1.ppm
+! grep -q $'\e' stdout || fail "an escape sequence reaches the terminal"
+! grep -q $'\xc2\x9b' stdout || fail "a control character reaches the terminal"
+grep -qF 'a\u001b[31m\u009b5m' stdout || fail "the class is not shown"
+expect_error 1 'no\u001b[2Jfile: ' predict --model odd-names.safetensors $'no\e[2Jfile'
+long=$(printf '%*s' 100000 '' | tr ' ' x)
+expect_error 2 "[...]" train --model "$long" --data data --out x.safetensors
+(($(wc -c <stderr) < 3000)) || fail "an error of $(wc -c <stderr) bytes"
+
+# Cells that a spreadsheet would take for formulas.
+mkdir sheet && cp -r data/red "sheet/=1+1" && cp -r data/blue sheet/plain
+expect 0 train --model mlp:4 --image-size 8 --data sheet --epochs 1 --out sheet.safetensors
+expect 0 logits --model sheet.safetensors --data sheet --out sheet.npy --csv sheet.csv
+[[ $(head -n 1 sheet.csv) == "name,'=1+1,plain" ]] || fail "the header is $(head -n 1 sheet.csv)"
+expect 0 eval --model sheet.safetensors --data sheet --split train --logits sheet.csv
+
+# A few bytes that name a large network.
+safetensors '{"__metadata__":{"architecture":"mlp:40000x40000","classes":"[\"a\",\"b\"]","image_size":"8","channels":"3","mean":"[0,0,0]","std":"[1,1,1]"}}' </dev/null >huge.safetensors
+(ulimit -v 2000000; expect_error 1 "huge.safetensors: it names mlp:40000x40000" eval --model huge.safetensors --data data)
