@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 #include "engine/core/check.h"
@@ -81,6 +82,36 @@ std::unique_ptr<Dataset> open_photos(const Options& options, const std::string& 
   return open_dataset(wanted);
 }
 
+std::vector<Image> decode_all(const Dataset& photos) {
+  std::vector<Image> decoded;
+  for (std::int64_t i = 0; i < photos.size(); ++i) decoded.push_back(photos.load(i));
+  return decoded;
+}
+
+double bytes_of(const std::vector<Image>& images) {
+  double bytes = 0;
+  for (const Image& image : images) bytes += static_cast<double>(image.pixels.size());
+  return bytes;
+}
+
+LoaderOptions loading_to(const Preprocessing& to) {
+  LoaderOptions loading;
+  loading.preprocessings = {to};
+  loading.augmentation = kAugmentation;
+  loading.workers = num_threads();
+  loading.cache_bytes = 0;
+  return loading;
+}
+
+/// All batches of an epoch; the loader must outlive it.
+std::function<void()> epoch_of(Loader& loader) {
+  return [&loader] {
+    loader.start(0, 0);
+    for (Batch batch; loader.next(batch);) {
+    }
+  };
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
   catch_interrupts();
@@ -88,10 +119,8 @@ void run(const Options& options) {
   if (options.data.empty()) write_photos(scratch / "photos", options.images, options.common);
   const auto photos = open_photos(options, options.data.empty() ? scratch / "photos" : options.data, "");
   const std::int64_t count = photos->size();
-  std::vector<Image> decoded;
-  double pixel_bytes = 0;
-  for (std::int64_t i = 0; i < count; ++i)
-    pixel_bytes += static_cast<double>(decoded.emplace_back(photos->load(i)).pixels.size());
+  const std::vector<Image> decoded = decode_all(*photos);
+  const double pixel_bytes = bytes_of(decoded);
 
   Preprocessing to = default_preprocessing("resnet50", 0, 3);
   to.image_size = options.image_size;
@@ -102,12 +131,7 @@ void run(const Options& options) {
     const View view = augmented ? draw_view(image, kAugmentation, 0, 0, photos->name(i)) : centre_view(image);
     render(image, view, to, inputs.data<float>() + i * rendered);
   };
-  LoaderOptions loading;
-  loading.preprocessings = {to};
-  loading.augmentation = kAugmentation;
-  loading.workers = num_threads();
-  loading.cache_bytes = 0;
-  Loader loader(*photos, loading);
+  Loader loader(*photos, loading_to(to));
 
   const std::string shape = text(count, " photos to ", to.image_size);
   std::vector<Candidate> candidates;
@@ -128,20 +152,13 @@ void run(const Options& options) {
       each([&](std::int64_t i) { draw(i, photos->load(i), false); }));
   add("data.decode+resize crop,flip", 2 * pixel_bytes + rendered_bytes,
       each([&](std::int64_t i) { draw(i, photos->load(i), true); }));
-  const auto epoch = [](Loader& of) {
-    return [&of] {
-      of.start(0, 0);
-      for (Batch batch; of.next(batch);) {
-      }
-    };
-  };
-  add("data.loader crop,flip", 2 * pixel_bytes + rendered_bytes, epoch(loader));
+  add("data.loader crop,flip", 2 * pixel_bytes + rendered_bytes, epoch_of(loader));
   std::unique_ptr<Dataset> cached;
   std::optional<Loader> of_cached;
   if (options.data.empty()) {  // a folder's cache would hold all of it
     cached = open_photos(options, scratch / "photos", scratch / "pixels");
-    of_cached.emplace(*cached, loading);
-    add("data.loader crop,flip --cache", pixel_bytes + rendered_bytes, epoch(*of_cached));
+    of_cached.emplace(*cached, loading_to(to));
+    add("data.loader crop,flip --cache", pixel_bytes + rendered_bytes, epoch_of(*of_cached));
   }
   measure(candidates, options.repeats, results);
   print_results(options, results, /*totals=*/false);
