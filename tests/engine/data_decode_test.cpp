@@ -244,6 +244,12 @@ TEST_CASE("decode refuses a JPEG that does not define what it uses") {
   const Bytes one(scans.begin() + static_cast<std::ptrdiff_t>(only), scans.end() - 2);
   for (int i = 0; i < 200; ++i) scans.insert(scans.end() - 2, one.begin(), one.end());
   CHECK(contains(refusal(scans), "a JPEG of more than 128 scans"));
+  Bytes large = bytes_of(kJpegGrey);  // 131 million pixels in some hundred bytes
+  const std::size_t frame = segment(large, 0xC0);
+  large[frame + 5] = large[frame + 6] = 0xFF;
+  large[frame + 7] = 0x07;
+  large[frame + 8] = 0xD0;
+  CHECK(contains(refusal(large), "a truncated JPEG"));
   Bytes sizes = bytes_of(kJpegGrey);  // a table of DC that names a size of 200 bits
   std::size_t table = segment(sizes, 0xC4);
   while (sizes[table + 4] >> 4 != 0) table = segment(sizes, 0xC4, table + 2);
