@@ -23,8 +23,8 @@ inline constexpr std::size_t kMaxDecodeBytes = std::size_t{512} << 20;
 /// Decodes JPEG, PNG, BMP, PPM/PGM and GIF (its first frame), by content whatever the file's name says. Samples of 16
 /// bits are rounded to 8; palettes are looked up, alpha is dropped; grey stays one channel; Adobe's CMYK and YCCK
 /// become RGB. EXIF orientation is ignored, as torchvision's ImageFolder does. Throws Error naming `file` for empty,
-/// truncated, corrupt or unknown content, CMYK without Adobe's marker, images of more than 2^27 pixels, and such as take
-/// more than kMaxDecodeBytes beside the result. A call holds no more than that and the image.
+/// truncated, corrupt or unknown content, CMYK without Adobe's marker, images of more than 2^27 pixels, and such as
+/// take more than kMaxDecodeBytes beside the result. A call holds no more than that and the image.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& file);
 
 /// A rectangle in an image, in pixels; may be fractional.

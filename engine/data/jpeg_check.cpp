@@ -131,8 +131,7 @@ class JpegWalk {
       const bool uses_dc = !progressive_ || (first == 0 && refinement == 0), uses_ac = !progressive_ || first > 0;
       if ((uses_dc && (dc > 3 || !huffman_[0][dc])) || (uses_ac && (ac > 3 || !huffman_[1][ac])))
         return corrupt("a scan uses a Huffman table that is not there");
-      if (!quantisation_[component->quantisation])
-        return corrupt("a scan uses a quantisation table that is not there");
+      if (!quantisation_[component->quantisation]) return corrupt("a scan uses a quantisation table that is not there");
       if (uses_dc) component->scanned = true;
     }
     return "";

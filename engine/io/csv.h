@@ -1,5 +1,5 @@
-// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting). A name that a spreadsheet
-// would take for a formula ("=1+1.jpg") is written with an apostrophe before it, and read without.
+// CSV tables of logits: header `name,<class>,<class>...`, one row a sample (RFC 4180 quoting). A name that a
+// spreadsheet would take for a formula ("=1+1.jpg") is written with an apostrophe before it, and read without.
 #pragma once
 
 #include <optional>

@@ -313,8 +313,8 @@ class Machine {
       case 'h': get(take_integer(1)); return true;  // BINGET
       case 'j': get(take_integer(4)); return true;  // LONG_BINGET
       case 'p': put(take_number<std::uint64_t>(take_line())); return true;
-      case 'q': put(take_integer(1)); return true;  // BINPUT
-      case 'r': put(take_integer(4)); return true;  // LONG_BINPUT
+      case 'q': put(take_integer(1)); return true;                   // BINPUT
+      case 'r': put(take_integer(4)); return true;                   // LONG_BINPUT
       case 0x94: put(memo_.size() + far_memo_.size()); return true;  // MEMOIZE
 
       case 'N': push_shared(Kind::none); return true;
@@ -327,11 +327,11 @@ class Machine {
         push_integer(take_number<std::int64_t>(line));
         return true;
       }
-      case 'J': push_integer(static_cast<std::int32_t>(take_integer(4))); return true;  // BININT
+      case 'J': push_integer(static_cast<std::int32_t>(take_integer(4))); return true;                // BININT
       case 'K': push_shared(Kind::integer, static_cast<std::int64_t>(take_integer(1))); return true;  // BININT1
-      case 'M': push_integer(static_cast<std::int64_t>(take_integer(2))); return true;  // BININT2
-      case 0x8a: return step_long(take_integer(1));                                     // LONG1
-      case 0x8b: return step_long(take_integer(4));                                     // LONG4
+      case 'M': push_integer(static_cast<std::int64_t>(take_integer(2))); return true;                // BININT2
+      case 0x8a: return step_long(take_integer(1));                                                   // LONG1
+      case 0x8b: return step_long(take_integer(4));                                                   // LONG4
       case 'F': push_real(take_number<double>(take_line())); return true;
       case 'G': {  // BINFLOAT: big-endian
         std::string reversed(take(8));

@@ -259,7 +259,8 @@ TEST_CASE("decode refuses a JPEG that does not define what it uses") {
 
 TEST_CASE("decode refuses a pixel of a colour that the palette lacks") {
   const std::string header("\0\0\0\2\0\0\0\1\x08\3\0\0\0", 13);
-  CHECK(decode(bytes_of(png_of(header, "abcdef", std::string("\0\0\1", 3)))).pixels == Pixels{'a', 'b', 'c', 'd', 'e', 'f'});
+  CHECK(decode(bytes_of(png_of(header, "abcdef", std::string("\0\0\1", 3)))).pixels ==
+        Pixels{'a', 'b', 'c', 'd', 'e', 'f'});
   CHECK(contains(refusal(bytes_of(png_of(header, "abcdef", std::string("\0\0\2", 3)))),
                  "a pixel of colour 2 where its palette has 2"));
   CHECK(contains(refusal(bytes_of(png_of(header, "", std::string("\0\0\1", 3)))), "a PNG without its palette"));
@@ -270,7 +271,8 @@ TEST_CASE("decode refuses a pixel of a colour that the palette lacks") {
 TEST_CASE("decode takes no more memory than a picture of its size warrants") {
   // 8 x 8 pixels whose data would inflate to 256 MiB.
   const std::string small("\0\0\0\x08\0\0\0\x08\x08\2\0\0\0", 13);
-  CHECK(contains(refusal(bytes_of(png_of(small, "", std::string(256 << 20, '\0')))), "that take more than 16 MiB to decode"));
+  CHECK(contains(refusal(bytes_of(png_of(small, "", std::string(256 << 20, '\0')))),
+                 "that take more than 16 MiB to decode"));
   // 2^26 pixels of 16 bits in four channels.
   const std::string deep("\0\0\x20\0\0\0\x20\0\x10\6\0\0\0", 13);
   CHECK(contains(refusal(bytes_of(png_of(deep, "", "x"))), "that take more than 512 MiB to decode"));

@@ -252,8 +252,7 @@ std::string how_to_continue(const TrainingRun& run) {
   const char* const how = run.resume == Resume::always    ? ""
                           : run.resume == Resume::restart ? " and --resume in place of --restart"
                                                           : " and --resume";
-  return text("continue with the same command", how, " (state in ",
-              run.files.state(), ")");
+  return text("continue with the same command", how, " (state in ", run.files.state(), ")");
 }
 
 TrainingOutcome outcome_of(const TrainingRun& run, Network& network, const TrainingProgress& progress,

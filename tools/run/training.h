@@ -35,7 +35,8 @@ struct Guidance {
 /// What becomes of the training state that an earlier call left behind.
 enum class Resume : std::uint8_t {
   never,      ///< it is removed: the command has no --resume
-  on_demand,  ///< of a finished run it stays until the first checkpoint replaces it; that of a stopped one stops this run
+  on_demand,  ///< of a finished run it stays until the first checkpoint replaces it; that of a stopped one stops this
+              ///< run
   demanded,   ///< --resume was given
   restart,    ///< --restart was given: it is removed
   always      ///< the command makes many runs: what is finished is read, the rest continues
