@@ -112,8 +112,8 @@ Fault decode_by_stb(Bytes bytes, Form form, Image& image) {
 Fault look_up(Image& image, Bytes palette) {
   for (std::size_t i = 0; i < image.pixels.size(); i += 3) {
     const std::size_t colour = 3 * std::size_t{image.pixels[i]};
-    if (colour >= palette.size()) return text("a pixel of colour ", colour / 3, " where its palette has ",
-                                              palette.size() / 3);
+    if (colour >= palette.size())
+      return text("a pixel of colour ", colour / 3, " where its palette has ", palette.size() / 3);
     std::memcpy(&image.pixels[i], &palette[colour], 3);
   }
   return "";

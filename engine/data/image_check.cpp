@@ -49,7 +49,8 @@ Fault index_png(Bytes bytes, std::vector<std::uint8_t>& indexed, std::vector<std
     const std::size_t length = big_endian(bytes, at, 4);
     const auto is = [&](const char* type) { return std::memcmp(&bytes[at + 4], type, 4) == 0; };
     if (is("PLTE")) {
-      if (!palette.empty() || length % 3 != 0 || length < 3 || length > 768) return "a corrupt PNG (its palette is wrong)";
+      if (!palette.empty() || length % 3 != 0 || length < 3 || length > 768)
+        return "a corrupt PNG (its palette is wrong)";
       palette.assign(&bytes[at + 8], &bytes[at + 8] + length);
       append(identity);
     } else if (!is("tRNS")) {  // transparency of a palette's colours, which is dropped

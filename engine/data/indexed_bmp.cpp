@@ -46,8 +46,7 @@ bool is_indexed_bmp(Bytes bytes) {
 
 Fault decode_indexed_bmp(Bytes bytes, Image& image) {
   const Header header = read_header(bytes);
-  if (header.width < 1 || header.height == 0 || header.palette_at > header.pixels_at ||
-      header.pixels_at > bytes.size())
+  if (header.width < 1 || header.height == 0 || header.palette_at > header.pixels_at || header.pixels_at > bytes.size())
     return "a corrupt BMP";
   const std::int64_t height = std::abs(header.height);
   if (header.width * height > kLargestImage) return text(header.width, " x ", height, " pixels, more than 2^27");

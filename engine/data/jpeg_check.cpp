@@ -106,6 +106,7 @@ class JpegWalk {
       return corrupt("its frame is wrong");
     progressive_ = marker == 0xC2;
     count_ = body[5];
+    pixels_ = (std::size_t{body[1]} << 8 | body[2]) * (std::size_t{body[3]} << 8 | body[4]);
     for (int i = 0; i < count_; ++i) {
       components_[i] = {.id = body[6 + 3 * i], .quantisation = body[8 + 3 * i]};
       if (components_[i].quantisation > 3) return corrupt("its frame is wrong");
@@ -130,8 +131,7 @@ class JpegWalk {
       const bool uses_dc = !progressive_ || (first == 0 && refinement == 0), uses_ac = !progressive_ || first > 0;
       if ((uses_dc && (dc > 3 || !huffman_[0][dc])) || (uses_ac && (ac > 3 || !huffman_[1][ac])))
         return corrupt("a scan uses a Huffman table that is not there");
-      if (!quantisation_[component->quantisation])
-        return corrupt("a scan uses a quantisation table that is not there");
+      if (!quantisation_[component->quantisation]) return corrupt("a scan uses a quantisation table that is not there");
       if (uses_dc) component->scanned = true;
     }
     return "";
@@ -139,6 +139,8 @@ class JpegWalk {
 
   Fault at_the_end() const {
     if (count_ == 0 || scans_ == 0) return corrupt("no picture in it");
+    // A block of 8 x 8 pixels takes a bit at least, of which a few hundred bytes must not make millions.
+    if (bytes_.size() * 8 < pixels_ / 64) return kTruncated;
     for (int i = 0; i < count_; ++i)
       if (!components_[i].scanned) return corrupt("a component is missing");
     if (count_ == 4 && (!adobe_ || adobe_transform_ == 1)) return "a CMYK JPEG without Adobe's marker";
@@ -150,6 +152,7 @@ class JpegWalk {
   std::array<std::array<bool, 4>, 2> huffman_{};  ///< of DC, of AC
   std::array<Component, 4> components_{};
   int count_ = 0, scans_ = 0;
+  std::size_t pixels_ = 0;
   bool progressive_ = false, any_huffman_ = false, adobe_ = false;
   std::uint8_t adobe_transform_ = 0;
 };

@@ -26,18 +26,18 @@ struct PixelCacheHooks {
 
 class PixelCache {
  public:
-  /// Opens `file`, which holds the images root/names[i] as decode_image gives them. They are decoded into it first where
-  /// there is no such file, and again where one is new, or one of those in it is changed or gone. An image is unchanged
-  /// if its size and its times of change are what they were or, where they are not, its content hash is. What cannot be
-  /// decoded is remembered without pixels.
+  /// Opens `file`, which holds the images root/names[i] as decode_image gives them. They are decoded into it first
+  /// where there is no such file, and again where one is new, or one of those in it is changed or gone. An image is
+  /// unchanged if its size and its times of change are what they were or, where they are not, its content hash is. What
+  /// cannot be decoded is remembered without pixels.
   ///
   /// Throws Error naming `file` where it is something else, is damaged, holds other images of another folder, or cannot
   /// be written.
   PixelCache(const std::string& file, const std::string& root, const std::vector<std::string>& names,
              const PixelCacheHooks& hooks);
 
-  /// Nothing for an image that could not be decoded. `name` is one of `names`, as below. Throws Error where the file was
-  /// cut short since.
+  /// Nothing for an image that could not be decoded. `name` is one of `names`, as below. Throws Error where the file
+  /// was cut short since.
   std::optional<Image> load(const std::string& name) const;
   bool decoded(const std::string& name) const;
   /// content_hash of the image's file; nothing for one that could not be read.

@@ -259,7 +259,8 @@ void write_logit_store(const std::string& path, const LogitStore& store, const s
   check_storable(store.classes, path);
   ordered_json index = to_json(store);
   AtomicFile logits(path);
-  check(!logits.temporary().empty(), path, ": not a regular file, which a store of two files needs; give a path to one");
+  check(!logits.temporary().empty(), path,
+        ": not a regular file, which a store of two files needs; give a path to one");
   write_npy([&](std::span<const std::uint8_t> bytes) { logits.write(bytes); }, store.logits, path);
   logits.sync();
   index["logits"] = file_hash(logits.temporary());

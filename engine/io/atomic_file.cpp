@@ -46,9 +46,7 @@ bool is_special(const fs::path& target) {
 }
 
 /// Hidden, so that no data loader takes it, and in the target's folder, so that a rename stays within one file system.
-std::string hidden_stem(const fs::path& target) {
-  return "." + target.filename().string().substr(0, kMaxStem) + ".";
-}
+std::string hidden_stem(const fs::path& target) { return "." + target.filename().string().substr(0, kMaxStem) + "."; }
 
 std::string random_digits(const std::string& path) {
   std::uint64_t bits = 0;
@@ -64,11 +62,14 @@ bool names_temporary(const std::string& name, const std::string& stem) {
          name.find_first_not_of("0123456789abcdef", stem.size()) == stem.size() + kRandomDigits;
 }
 
-bool lock_now(int descriptor) { return retried([&] { return ::flock(descriptor, LOCK_EX | LOCK_NB); }) == 0; }
+bool lock_now(int descriptor) {
+  return retried([&] { return ::flock(descriptor, LOCK_EX | LOCK_NB); }) == 0;
+}
 
 /// Whether the descriptor's file is still the one of that name.
 bool is_at(int descriptor, const std::string& name) {
-  struct stat opened {}, named {};
+  struct stat opened {
+  }, named{};
   return ::fstat(descriptor, &opened) == 0 && ::lstat(name.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
          opened.st_dev == named.st_dev;
 }
@@ -76,8 +77,7 @@ bool is_at(int descriptor, const std::string& name) {
 /// Creates the temporary file and takes its lock. A remover of leftovers may come between: then there is another name.
 Descriptor create_temporary(const fs::path& target, const std::string& path, std::string& temporary) {
   while (true) {
-    temporary =
-        (target.parent_path() / (hidden_stem(target) + random_digits(path) + std::string(kTemporary))).string();
+    temporary = (target.parent_path() / (hidden_stem(target) + random_digits(path) + std::string(kTemporary))).string();
     Descriptor file(open_file(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (file.get() < 0 && errno == EEXIST) continue;
     check_write(file.get() >= 0, path);

@@ -15,8 +15,8 @@ namespace retort {
 ///
 /// The temporary name holds 64 random bits and is created anew, never through a link, so that neither another run nor
 /// anybody who can write to the folder can have it first. Its writer holds a lock on it: one without is what a killed
-/// writer left, and the next writer of the same file takes it away. Missing parent folders are created. Symbolic links are followed;
-/// what is neither a file nor a folder (/dev/stdout, a pipe) is written to directly.
+/// writer left, and the next writer of the same file takes it away. Missing parent folders are created. Symbolic links
+/// are followed; what is neither a file nor a folder (/dev/stdout, a pipe) is written to directly.
 ///
 /// All throw Error naming the path and the system's reason (full disk, folder not writable).
 class AtomicFile {

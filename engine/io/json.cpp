@@ -10,8 +10,8 @@ namespace {
 
 using nlohmann::json;
 
-/// Builds the value from the parser's events. nlohmann's own builder looks through all members of the parent whenever an
-/// object in it ends, if a callback is given, and knows no bound on depth.
+/// Builds the value from the parser's events. nlohmann's own builder looks through all members of the parent whenever
+/// an object in it ends, if a callback is given, and knows no bound on depth.
 class Builder {
  public:
   explicit Builder(json& root) : root_(root) {}

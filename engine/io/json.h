@@ -15,8 +15,8 @@ std::string json_text(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 
-/// How deep arrays and objects may lie within each other: no file of ours goes beyond four, and nlohmann's own functions
-/// recurse.
+/// How deep arrays and objects may lie within each other: no file of ours goes beyond four, and nlohmann's own
+/// functions recurse.
 inline constexpr int kMaxJsonDepth = 32;
 
 /// Parses a file's JSON in time proportional to its size (and to the logarithm of an object's), at most kMaxJsonDepth

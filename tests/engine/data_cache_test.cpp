@@ -251,7 +251,8 @@ TEST_CASE("a cache that is cut short while it is used is an error") {
   const auto dataset = open_dataset(folder.cached());
   CHECK_NOTHROW(dataset->load(dataset->size() - 1));
   fs::resize_file(folder.cache(), 100);
-  CHECK(contains(error_message([&] { dataset->load(dataset->size() - 1); }), "ends at byte 100 where more was expected"));
+  CHECK(
+      contains(error_message([&] { dataset->load(dataset->size() - 1); }), "ends at byte 100 where more was expected"));
 }
 
 TEST_CASE("a cache that cannot be written leaves nothing behind") {

@@ -244,6 +244,12 @@ TEST_CASE("decode refuses a JPEG that does not define what it uses") {
   const Bytes one(scans.begin() + static_cast<std::ptrdiff_t>(only), scans.end() - 2);
   for (int i = 0; i < 200; ++i) scans.insert(scans.end() - 2, one.begin(), one.end());
   CHECK(contains(refusal(scans), "a JPEG of more than 128 scans"));
+  Bytes large = bytes_of(kJpegGrey);  // 131 million pixels in some hundred bytes
+  const std::size_t frame = segment(large, 0xC0);
+  large[frame + 5] = large[frame + 6] = 0xFF;
+  large[frame + 7] = 0x07;
+  large[frame + 8] = 0xD0;
+  CHECK(contains(refusal(large), "a truncated JPEG"));
   Bytes sizes = bytes_of(kJpegGrey);  // a table of DC that names a size of 200 bits
   std::size_t table = segment(sizes, 0xC4);
   while (sizes[table + 4] >> 4 != 0) table = segment(sizes, 0xC4, table + 2);
@@ -253,7 +259,8 @@ TEST_CASE("decode refuses a JPEG that does not define what it uses") {
 
 TEST_CASE("decode refuses a pixel of a colour that the palette lacks") {
   const std::string header("\0\0\0\2\0\0\0\1\x08\3\0\0\0", 13);
-  CHECK(decode(bytes_of(png_of(header, "abcdef", std::string("\0\0\1", 3)))).pixels == Pixels{'a', 'b', 'c', 'd', 'e', 'f'});
+  CHECK(decode(bytes_of(png_of(header, "abcdef", std::string("\0\0\1", 3)))).pixels ==
+        Pixels{'a', 'b', 'c', 'd', 'e', 'f'});
   CHECK(contains(refusal(bytes_of(png_of(header, "abcdef", std::string("\0\0\2", 3)))),
                  "a pixel of colour 2 where its palette has 2"));
   CHECK(contains(refusal(bytes_of(png_of(header, "", std::string("\0\0\1", 3)))), "a PNG without its palette"));
@@ -264,7 +271,8 @@ TEST_CASE("decode refuses a pixel of a colour that the palette lacks") {
 TEST_CASE("decode takes no more memory than a picture of its size warrants") {
   // 8 x 8 pixels whose data would inflate to 256 MiB.
   const std::string small("\0\0\0\x08\0\0\0\x08\x08\2\0\0\0", 13);
-  CHECK(contains(refusal(bytes_of(png_of(small, "", std::string(256 << 20, '\0')))), "that take more than 16 MiB to decode"));
+  CHECK(contains(refusal(bytes_of(png_of(small, "", std::string(256 << 20, '\0')))),
+                 "that take more than 16 MiB to decode"));
   // 2^26 pixels of 16 bits in four channels.
   const std::string deep("\0\0\x20\0\0\0\x20\0\x10\6\0\0\0", 13);
   CHECK(contains(refusal(bytes_of(png_of(deep, "", "x"))), "that take more than 512 MiB to decode"));

@@ -64,12 +64,14 @@ TEST_CASE("floats of every size come back to the bit, names whatever they hold")
 
 TEST_CASE("a name that a spreadsheet takes for a formula is marked, and comes back") {
   const Scratch scratch;
-  const std::vector<std::string> names = {"=1+1.jpg", "+cmd", "@x", "-a", "'=x", "''-1.5", "-1.5", "+2", "'plain", "-", "\t="};
+  const std::vector<std::string> names = {"=1+1.jpg", "+cmd", "@x",     "-a", "'=x", "''-1.5",
+                                          "-1.5",     "+2",   "'plain", "-",  "\t="};
   write_logit_csv(scratch / "f.csv", {{"=SUM(A1)", "-2"}, names, std::vector<float>(2 * names.size(), 1)});
   const LogitTable back = read_logit_csv(scratch / "f.csv");
   CHECK(back.names == names);
   CHECK(back.classes == std::vector<std::string>{"=SUM(A1)", "-2"});
-  CHECK(read_text(scratch / "f.csv").starts_with("name,'=SUM(A1),-2\n'=1+1.jpg,1,1\n'+cmd,1,1\n'@x,1,1\n'-a,1,1\n''=x,"));
+  CHECK(
+      read_text(scratch / "f.csv").starts_with("name,'=SUM(A1),-2\n'=1+1.jpg,1,1\n'+cmd,1,1\n'@x,1,1\n'-a,1,1\n''=x,"));
 }
 
 TEST_CASE("the text is plain") {

@@ -227,9 +227,9 @@ TEST_CASE("a lock keeps a second run out, and goes with the process that held it
   const std::string path = scratch / "model";
   {
     const FileLock lock(path);
-    CHECK(error_message([&] { FileLock second(path); }) ==
-          path + ": another run is writing it, and holds " + (scratch / ".model.lock") +
-              "; wait for that one, or give another --out");
+    CHECK(error_message([&] { FileLock second(path); }) == path + ": another run is writing it, and holds " +
+                                                               (scratch / ".model.lock") +
+                                                               "; wait for that one, or give another --out");
   }
   CHECK(std::filesystem::is_empty(scratch / ""));
   const pid_t child = fork();

@@ -129,7 +129,8 @@ TEST_CASE("a file that is too short or no safetensors is refused") {
   CHECK(refusal(content(" {}")).find("does not begin with {") != std::string::npos);
   for (const char* header : {"{", "{}}", "{\"a\":}", "{\"\xff\":1}", "{'a':1}"})
     CHECK(refusal(content(header)) == std::string("FILE: not a safetensors file: its header is not JSON") + kAgain);
-  CHECK(refusal(content("{\"a\":" + std::string(100'000, '['))).find("is nested more than 32 deep") != std::string::npos);
+  CHECK(refusal(content("{\"a\":" + std::string(100'000, '['))).find("is nested more than 32 deep") !=
+        std::string::npos);
   const Scratch scratch;
   CHECK(error_message([&] { read_safetensors(scratch / "none"); }).find("No such file") != std::string::npos);
 }

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   }();
   try {
     reader->read({bytes, size});
-  } catch (const retort::Error&) {  // refused, with a message
+  } catch (const retort::Error&) {   // refused, with a message
   } catch (const std::bad_alloc&) {  // refused, too: "out of memory"
   }
   return 0;

@@ -1,8 +1,8 @@
 // Gives every file of tests/fuzz/corpus to its reader: seeds, and what fuzzing found once.
 //   fuzz_replay CORPUS
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <chrono>
 #include <new>
 
 #include "engine/core/check.h"

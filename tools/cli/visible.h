@@ -43,8 +43,8 @@ class VisibleOutput {
 /// stderr as it is, for what steers the terminal on purpose.
 std::ostream& raw_stderr();
 
-/// A message of at most some two thousand bytes: the middle of a longer one is left out, since it begins with what is at
-/// fault and ends with what to do.
+/// A message of at most some two thousand bytes: the middle of a longer one is left out, since it begins with what is
+/// at fault and ends with what to do.
 std::string shortened(const std::string& message);
 
 }  // namespace retort

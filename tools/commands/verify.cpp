@@ -1,4 +1,5 @@
-// retort verify: reads files as the commands would, to the end, and says of each in one line what it is or what is wrong.
+// retort verify: reads files as the commands would, to the end, and says of each in one line what it is or what is
+// wrong.
 #include <filesystem>
 #include <fstream>
 #include <iostream>

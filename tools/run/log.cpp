@@ -97,8 +97,7 @@ void Log::add(const Json& json) {
   std::size_t written = 0;
   bool ok = true;
   while (ok && written < line.size()) {
-    const ssize_t count =
-        retried([&] { return ::write(file_.get(), line.data() + written, line.size() - written); });
+    const ssize_t count = retried([&] { return ::write(file_.get(), line.data() + written, line.size() - written); });
     ok = count > 0;
     written += ok ? static_cast<std::size_t>(count) : 0;
   }
