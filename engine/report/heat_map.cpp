@@ -18,7 +18,7 @@ struct Cell {
 // schemes.
 constexpr double kLightest = 0.04, kDarkest = 0.5;
 constexpr std::size_t kLabelLength = 16;
-constexpr double kCharacter = 7, kRow = 26;
+constexpr double kCharacter = 7, kTitleCharacter = 8, kRow = 26;
 
 double widest(const std::vector<std::string>& labels) {
   std::size_t length = 1;
@@ -39,7 +39,7 @@ std::string draw(const std::string& title, const std::string& row_name, const st
   const double left = 34 + widest(row_labels), top = 50 + (turned ? label_width : 14);
   const double width = left + cell_width * static_cast<double>(column_labels.size()) + 14;
   const double height = top + kRow * static_cast<double>(row_labels.size()) + 14;
-  const double least = kCharacter * static_cast<double>(title.size()) + 40;
+  const double least = kTitleCharacter * static_cast<double>(title.size()) + 24;
   Svg svg(std::max({width, least, left + kCharacter * static_cast<double>(column_name.size()) + 10}), height, title);
 
   svg.text({left, 40}, column_name, "dim");

@@ -24,7 +24,7 @@ constexpr const char* kStyle = R"(
 body{margin:0 auto;padding:1rem;max-width:64rem;background:var(--paper);color:var(--ink);line-height:1.45;
 font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid var(--line)}
-p{max-width:46rem}.wide{overflow-x:auto}
+p{max-width:46rem;overflow-wrap:anywhere}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem}
 td,th{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
@@ -48,7 +48,7 @@ border:1px solid var(--line);border-radius:.2rem;background:var(--paper);color:v
 .bars{display:grid;grid-template-columns:minmax(3rem,7rem) 1fr 3.4rem;gap:0 .4rem;font-size:.8rem;margin-top:.5rem;align-items:center}
 .bars span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .bars i{display:block;height:.5rem;border-radius:2px;min-width:1px}
-.bars b{font-weight:400;text-align:right;font-variant-numeric:tabular-nums;font-size:.75rem;line-height:1.1}
+.bars b{font-weight:400;min-width:0;overflow:hidden;text-align:right;font-variant-numeric:tabular-nums;font-size:.75rem;line-height:1.1}
 .student{background:var(--student)}.teacher{background:var(--teacher)}
 .key i{display:inline-block;width:.8rem;height:.6rem;border-radius:2px;margin:0 .3rem 0 .8rem}
 )";
@@ -87,7 +87,7 @@ constexpr const char* kScript = R"(
       const p = nets.map(net => softmax(sample[net], t));
       for (const {c, parts, text} of cells) {
         parts.forEach((part, k) => part.style.width = 100 * p[k][c] + "%");
-        text.innerHTML = p.map(q => (100 * q[c]).toPrecision(q[c] >= 0.9995 ? 4 : 3) + "%").join("<br>");
+        text.innerHTML = p.map(q => q[c] < 0.0005 ? "&lt;0.1%" : (100 * q[c]).toPrecision(q[c] >= 0.9995 ? 4 : 3) + "%").join("<br>");
       }
     }
   };

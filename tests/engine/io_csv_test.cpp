@@ -90,7 +90,7 @@ TEST_CASE("line ends, blank lines, spaces, a byte order mark and a plus sign are
 }
 
 TEST_CASE("a malformed table is refused with file and line") {
-  for (const char* text : {"", "\n\n", "cat,dog\n", "name\n", "Name,cat\n"})
+  for (const char* text : {"", "\n\n", "cat,dog\n", "name\n", "names,cat\n", ";name\n", "0,name,cat\n"})
     CHECK(refusal(text) ==
           std::string("FILE:1") +
               ": expected the header name,<class>,<class>... (or filename, file, image for name; ; for ,); add it");

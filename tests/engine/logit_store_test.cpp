@@ -295,10 +295,9 @@ TEST_CASE("an array alone takes its names from whoever knows the images, its col
   };
   CHECK(refused(Tensor::zeros({3, 3})) ==
         ": 3 logits a row, but 2 classes; give logits of these very classes, one column each, in their order");
-  CHECK(refused(Tensor::zeros({6})) ==
-        ": holds f32 [6], expected logits as f32 or f64 [images, classes]; save them so");
+  CHECK(refused(Tensor::zeros({6})) == ": holds an array of shape [6], expected scores as [images, classes]");
   CHECK(refused(Tensor::zeros({3, 2}, DType::i64)) ==
-        ": holds i64 [3, 2], expected logits as f32 or f64 [images, classes]; save them so");
+        ": dtype '<i8', expected scores as float16, float32 or float64; save x.astype('<f4')");
   CHECK(refused(Tensor::full({3, 2}, NAN)) == ": a logit of 'a' is nan, expected finite numbers; check the teacher");
   CHECK(refused(Tensor::full({3, 2}, 1e300, DType::f64)) ==
         ": a logit of 'a' is inf, expected finite numbers; check the teacher");

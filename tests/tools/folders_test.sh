@@ -115,5 +115,5 @@ expect 0 eval --model m.safetensors --data other --json
 expect_json samples 20
 said "judged on all 20 pictures, on none of which it was trained"
 cp -r elsewhere grown && for ((n = 10; n < 60; ++n)); do cp picture.ppm grown/cat/$n.ppm; done
-expect 0 eval --model m.safetensors --data grown
+expect 0 eval --model m.safetensors --data grown --val-split 0.9
 grep -q "warning: it was trained on [0-9]* of these at least" stderr || fail "a folder that grew judges in silence"

@@ -44,10 +44,10 @@ for command in $commands "bench conv" "bench gemm" "bench step"; do
     flags=$((flags + 1))
     [[ " $bash_words " == *" $flag "* ]] || fail "bash does not complete $command $flag"
     # The line of each that speaks of the flag.
-    zsh_line=${zsh_section#*"'$flag:"} fish_line=${fish_section#*" -l ${flag#--} "} man_lines=${section#*"$flag"$'\n'}
+    zsh_line=${zsh_section#*"'$flag:"} fish_line=${fish_section#*" -l ${flag#--} "} man_lines=${section#*".B $flag"[$',\n']}
     [[ $zsh_line != "$zsh_section" ]] || fail "zsh does not complete $command $flag"
     [[ $fish_line != "$fish_section" ]] || fail "fish does not complete $command $flag"
-    [[ $man_lines != "$section" || $section == *"$flag, -"* ]] || fail "the man page has no $command $flag"
+    [[ $man_lines != "$section" ]] || fail "the man page has no $command $flag"
     [[ -z $default ]] && continue
     [[ ${zsh_line%%$'\n'*} == *"[default\: $default]"* || ${zsh_line%%$'\n'*} == *"[default: $default]"* ]] || fail "zsh: $command $flag without its default $default"
     [[ ${man_lines%%$'\n.'*} == *"(default: $default)"* ]] || fail "man page: $command $flag without its default $default"

@@ -77,7 +77,7 @@ refuse "4 images used or 16 images of both parts" --logits train.npy --val-logit
 for ((i = 0; i < 12; ++i)); do floats 1 2 3; done | npy '<f4' '(12, 3)' >columns.npy
 refuse "columns.npy: 3 logits a row, but 2 classes" --logits columns.npy
 bytes 8 0 1 0 1 0 1 0 1 0 1 0 1 | npy '<i8' '(12,)' >labels.npy
-refuse "labels.npy: holds i64 [12], expected logits as f32 or f64 [images, classes]" --logits labels.npy
+refuse "labels.npy: dtype '<i8', expected scores as float16, float32 or float64" --logits labels.npy
 lead 8 1 2 | npy '<f4' '(8, 2)' >half.npy
 refuse "half.npy: its rows can't be those of the training part and those of the validation part" \
   --val-split 0.5 --logits half.npy --val-logits half.npy

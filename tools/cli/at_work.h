@@ -5,8 +5,8 @@
 
 namespace retort {
 
-/// One line on stderr, unless quiet, before the first line of say() (tools/cli/progress.h) or when catch_interrupts() is
-/// called.
+/// One line on stderr, unless quiet, before the first line of say() (tools/cli/progress.h) or when catch_interrupts()
+/// is called.
 void say_at_work(bool quiet, const std::string& line);
 
 }  // namespace retort
