@@ -270,8 +270,8 @@ void read_zip(const std::string& path, const std::string& state, Checkpoint& che
 
 /// Magic, version, the machine's sizes, the object, the keys of its storages, and these one after the other.
 void read_legacy(const std::string& path, const std::string& state, Checkpoint& checkpoint) {
-  const MappedFile mapped(path);
-  Bytes left = mapped.bytes().subspan(kLegacyMagic.size());
+  const std::vector<std::uint8_t> content = read_file(path);
+  Bytes left = Bytes(content).subspan(kLegacyMagic.size());
   const auto next = [&] {
     std::size_t taken = 0;
     auto pickle = std::make_unique<pickle::Pickle>(left, path, pickle::Dialect::pytorch, &taken);
@@ -313,7 +313,7 @@ void read_legacy(const std::string& path, const std::string& state, Checkpoint& 
     const auto found = storages.find(key);
     return found == storages.end() ? std::nullopt : std::optional(found->second);
   };
-  read_tensors(chosen, path, find, 4 * mapped.bytes().size(), checkpoint);
+  read_tensors(chosen, path, find, 4 * content.size(), checkpoint);
 }
 
 }  // namespace

@@ -80,8 +80,8 @@ Wide wide_fields(const Numbers& in, std::uint64_t extra, std::uint64_t bytes) {
 
 }  // namespace
 
-ZipFile::ZipFile(const std::string& path) : path_(path), mapped_(path) {
-  const Numbers in(mapped_.bytes(), path_);
+ZipFile::ZipFile(const std::string& path) : path_(path), bytes_(read_file(path)) {
+  const Numbers in(bytes_, path_);
   const Directory directory = find_directory(in, path_);
   std::set<std::string> names;
   std::uint64_t at = directory.offset;
@@ -122,7 +122,8 @@ const ZipFile::Member* ZipFile::find(std::string_view name) const {
 
 std::span<const std::uint8_t> ZipFile::content(const Member& member) const {
   check(member.stored, path_, ": its member ", member.name, " is compressed, expected it as it is; save it again");
-  return mapped_.bytes().subspan(static_cast<std::size_t>(member.offset), static_cast<std::size_t>(member.bytes));
+  return std::span<const std::uint8_t>(bytes_).subspan(static_cast<std::size_t>(member.offset),
+                                                       static_cast<std::size_t>(member.bytes));
 }
 
 }  // namespace retort

@@ -19,7 +19,7 @@ class ZipFile {
     std::uint64_t offset = 0, bytes = 0;  ///< of its content
     bool stored = true;                   ///< not compressed
   };
-  /// Maps the file. Throws Error naming it: no directory, members that overlap or reach beyond the file, a name twice,
+  /// Reads the file. Throws Error naming it: no directory, members that overlap or reach beyond the file, a name twice,
   /// more than 2^20 of them, encryption.
   explicit ZipFile(const std::string& path);
 
@@ -31,7 +31,7 @@ class ZipFile {
 
  private:
   std::string path_;
-  MappedFile mapped_;
+  std::vector<std::uint8_t> bytes_;
   std::vector<Member> members_;
 };
 

@@ -89,11 +89,11 @@ float bf16_to_float(std::uint16_t bits) {
 
 class Reader {
  public:
-  explicit Reader(const std::string& path) : mapped_(path) { file_.path = path; }
+  explicit Reader(const std::string& path) : bytes_(read_file(path)) { file_.path = path; }
 
   OnnxFile read() {
     const std::string where = file_.path;
-    ProtoReader model(mapped_.bytes(), where);
+    ProtoReader model(bytes_, where);
     Bytes graph;
     bool has_graph = false;
     for (ProtoField field; model.next(field);) {
@@ -385,7 +385,7 @@ class Reader {
     return content;
   }
 
-  MappedFile mapped_;
+  std::vector<std::uint8_t> bytes_;
   OnnxFile file_;
 };
 
