@@ -75,8 +75,8 @@ struct GradientCheck {
 
 /// The worst distance between the gradient of sum(u * function(inputs)), u random, and its central difference, as a
 /// multiple of what is allowed: step^2 / 6 * third derivative (truncation) + roundings * epsilon / step * sum |u y|.
-/// Fine if <= 1. Infinite where a gradient is missing or backward changed the u it was given. inputs are f64 and are not
-/// changed.
+/// Fine if <= 1. Infinite where a gradient is missing or backward changed the u it was given. inputs are f64 and are
+/// not changed.
 inline double gradient_error(const Function& function, const std::vector<Tensor>& inputs,
                              const GradientCheck& check = {}) {
   std::vector<Tensor> leaves;

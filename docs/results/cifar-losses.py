@@ -27,7 +27,7 @@ JOBS = pages.setting("JOBS", 2)
 COMMON = (f"--data WORK/train --val-split 0 --limit {IMAGES} --image-size {SIZE} --epochs {EPOCHS} --batch-size 64"
           " --optimizer sgd --momentum 0.9 --nesterov --lr 0.05 --weight-decay 0.0005 --max-norm 5 --warmup-epochs 0.5"
           " --schedule cosine --checkpoint-every 1000 --threads 1 --quiet --seed SEED")
-EVAL = "--data WORK/test --split val"
+EVAL = "--data WORK/test --split test"
 ADDITIVE = "--convention additive --lambda 1"
 
 

@@ -18,7 +18,7 @@ import pages
 MEMBERS, EPOCHS, VIEWS, STUDENT_EPOCHS = 10, 24, 12, 48
 MEMBER_SEEDS = [str(100 + member) for member in range(MEMBERS)]
 SEEDS = ["0", "1", "2"]
-COMMON = ("--data DATA --mean 0 --std 0.5 --optimizer sgd --momentum 0.9 --lr 0.1 --max-norm 1 --batch-size 128"
+COMMON = ("--data DATA --val-split 0 --mean 0 --std 0.5 --optimizer sgd --momentum 0.9 --lr 0.1 --max-norm 1 --batch-size 128"
           " --schedule cosine --checkpoint-every 1000 --quiet --seed SEED")
 FILES = ",".join(f"WORK/member-{seed}.safetensors" for seed in MEMBER_SEEDS)
 
@@ -47,7 +47,7 @@ def train(runs, row):
     counts = []
     for seed in row.seeds:
         runs.make(f"{row.name}.safetensors", row.command, seed)
-        counts.append(pages.wrong(runs.evaluate(row.name, "--data DATA --split val", seed)))
+        counts.append(pages.wrong(runs.evaluate(row.name, "--data DATA --split test", seed)))
     return counts
 
 
@@ -66,9 +66,9 @@ def ensemble_errors(runs):
 def measure(runs):
     members, alone, ensemble, students = ROWS
     counts = {"member": train(runs, members)}
-    logits = f"logits --model {FILES} --data DATA --combine geometric --quiet"
+    logits = f"logits --model {FILES} --data DATA --val-split 0 --combine geometric --quiet"
     runs.make("train.npy", f"{logits} --split train --views {VIEWS} --augment jitter --batch-size 256")
-    runs.make("val.npy", f"{logits} --split val --csv WORK/val.csv")
+    runs.make("val.npy", f"{logits} --split test --csv WORK/val.csv")
     counts["student"], counts["alone"] = train(runs, students), train(runs, alone)
     wrong = ensemble_errors(runs)
     member, lone, student = (sum(counts[name]) / len(counts[name]) for name in ("member", "alone", "student"))

@@ -18,15 +18,15 @@ TEACHER_EPOCHS, LABEL_EPOCHS, SOFT_EPOCHS, SAME_EPOCHS, TOGETHER_EPOCHS = 80, 20
 SMALL_EPOCHS, NO3_EPOCHS, PAIR_EPOCHS = 20, 15, 80
 TEMPERATURES, SEEDS, VIEWS = [1, 2, 4, 8, 20], ["0", "1", "2"], 25
 # Pixels from 0 to 2, paper white at 0: shifted images are then filled with what they are surrounded by.
-COMMON = ("--data DATA --mean 0 --std 0.5 --optimizer sgd --momentum 0.9 --max-norm 1 --schedule cosine"
+COMMON = ("--data DATA --val-split 0 --mean 0 --std 0.5 --optimizer sgd --momentum 0.9 --max-norm 1 --schedule cosine"
           " --checkpoint-every 1000 --quiet --seed SEED")
 SMALL_BATCHES = "--batch-size 128 --lr 0.1"
 LARGE_BATCHES = "--batch-size 256 --lr 0.2 --precision bf16"
 SOFT = f"distill {COMMON} --lambda 0"
-LOGITS = "logits --model WORK/teacher-SEED.safetensors --data DATA --split train --batch-size 256 --quiet"
+LOGITS = "logits --model WORK/teacher-SEED.safetensors --data DATA --val-split 0 --split train --batch-size 256 --quiet"
 TRANSFER = f"{SOFT} {SMALL_BATCHES} --student mlp:800x800 --logits WORK/train-SEED.npy --temperature 20"
 SHIFTED = f"{SOFT} {LARGE_BATCHES} --student mlp:800x800 --temperature 4"
-BIAS = "--data DATA --split train --limit 5000 --quiet"
+BIAS = "--data DATA --val-split 0 --split train --limit 5000 --quiet"
 
 
 class Row(NamedTuple):
@@ -80,7 +80,7 @@ def measure(runs):
         for row in ROWS:
             if row.command:
                 runs.make(f"{row.name}.safetensors", row.command, seed)
-            found = runs.evaluate(row.name, "--data DATA --split val --batch-size 256", seed)
+            found = runs.evaluate(row.name, "--data DATA --split test --batch-size 256", seed)
             errors[row.label].append(pages.wrong(found, row.classes))
     return {label: pages.mean_and_range(counts, 1, 0) for label, counts in errors.items()}
 

@@ -16,7 +16,7 @@ import pages
 TEACHER_EPOCHS = pages.setting("TEACHER_EPOCHS", 30)
 STUDENT_EPOCHS = pages.setting("STUDENT_EPOCHS", 20)
 SEEDS = ["0", "1", "2"]
-COMMON = ("--data DATA --optimizer sgd --momentum 0.9 --lr 0.03 --batch-size 128 --schedule cosine --max-norm 1 --quiet"
+COMMON = ("--data DATA --val-split 0 --optimizer sgd --momentum 0.9 --lr 0.03 --batch-size 128 --schedule cosine --max-norm 1 --quiet"
           " --log WORK/NAME.jsonl")
 STUDENT = f"{COMMON} --epochs {STUDENT_EPOCHS} --seed SEED"
 
@@ -46,9 +46,9 @@ def measure(runs):
         counts = []
         for seed in row.seeds:
             runs.make(f"{row.name}.safetensors", row.command, seed)
-            counts.append(pages.wrong(runs.evaluate(row.name, "--data DATA --split val", seed)))
+            counts.append(pages.wrong(runs.evaluate(row.name, "--data DATA --split test", seed)))
         if row.name == "teacher":
-            runs.make("train.npy", "logits --model WORK/teacher.safetensors --data DATA --split train --quiet")
+            runs.make("train.npy", "logits --model WORK/teacher.safetensors --data DATA --val-split 0 --split train --quiet")
         errors[row.name] = " ".join(map(str, counts))
     return errors
 

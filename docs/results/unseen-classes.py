@@ -17,8 +17,8 @@ import pages
 TEACHER_EPOCHS, EPOCHS, PAIR_EPOCHS = (pages.setting("TEACHER_EPOCHS", 30), pages.setting("EPOCHS", 20),
                                        pages.setting("PAIR_EPOCHS", 100))
 SEEDS = pages.setting("SEEDS", "0 1 2").split()
-COMMON = "--data DATA --optimizer sgd --momentum 0.9 --lr 0.03 --batch-size 128 --schedule cosine --max-norm 1 --quiet"
-EVAL = "--data DATA --split val"
+COMMON = "--data DATA --val-split 0 --optimizer sgd --momentum 0.9 --lr 0.03 --batch-size 128 --schedule cosine --max-norm 1 --quiet"
+EVAL = "--data DATA --split test"
 TEACHER = f"train --model mlp:1200x1200 {COMMON} --epochs {TEACHER_EPOCHS} --augment jitter --dropout 0.3"
 
 
@@ -35,7 +35,7 @@ class Row(NamedTuple):
                 f" --temperature 20 --lambda 0 --omit-classes {','.join(map(str, self.omitted))}")
 
     def bias(self):
-        return (f"bias --model WORK/{self.name}-SEED.safetensors --data DATA --split train --limit 5000"
+        return (f"bias --model WORK/{self.name}-SEED.safetensors --data DATA --val-split 0 --split train --limit 5000"
                 f" --shift {self.shifted} --out WORK/{self.name}-SEED-shifted.safetensors")
 
 
@@ -53,7 +53,7 @@ def errors(evaluation, classes=()):
 
 def measure(runs):
     runs.make("teacher.safetensors", TEACHER)
-    runs.make("train.npy", "logits --model WORK/teacher.safetensors --data DATA --split train --quiet")
+    runs.make("train.npy", "logits --model WORK/teacher.safetensors --data DATA --val-split 0 --split train --quiet")
     facts = {"teacher": errors(runs.evaluate("teacher", EVAL))}
     for row in ROWS:
         for seed in SEEDS:

@@ -46,7 +46,9 @@ bool is_special(const fs::path& target) {
 }
 
 /// Hidden, so that no data loader takes it, and in the target's folder, so that a rename stays within one file system.
-std::string hidden_stem(const fs::path& target) { return "." + target.filename().string().substr(0, kMaxStem) + "."; }
+std::string hidden_stem(const fs::path& target) {
+  return text(".", target.filename().string().substr(0, kMaxStem), ".");
+}
 
 std::string random_digits(const std::string& path) {
   std::uint64_t bits = 0;

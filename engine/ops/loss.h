@@ -27,8 +27,8 @@ struct DistillationLoss {
 };
 
 /// student and teacher logits [n, classes]. Saves the student's gradient. Throws Error as above, on T <= 0, and on
-/// lambda outside [0, 1], a soft weight below 0, and mixup beside a loss that reads labels (SoftLossRow). With lambda = 0
-/// labels may be empty, unless the loss reads them. No gradient reaches the teacher.
+/// lambda outside [0, 1], a soft weight below 0, and mixup beside a loss that reads labels (SoftLossRow). With lambda =
+/// 0 labels may be empty, unless the loss reads them. No gradient reaches the teacher.
 DistillationLoss distillation_loss(const Tensor& student, const Tensor& teacher, const Targets& targets,
                                    const DistillationSettings& settings);
 
