@@ -121,6 +121,11 @@ int run(int argc, char** argv) {
 }  // namespace retort
 
 int main(int argc, char** argv) {
-  const retort::VisibleOutput visible;
-  return retort::run(argc, argv);
+  try {
+    const retort::VisibleOutput visible;
+    return retort::run(argc, argv);
+  } catch (const std::bad_alloc&) {  // before the command was known
+    std::fputs("retort: out of memory; free some\n", stderr);
+    return retort::kFailed;
+  }
 }

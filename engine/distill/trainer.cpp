@@ -232,6 +232,7 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
                   .accuracy = sums.accuracy / labelled,
                   .top5 = sums.top5 / labelled,
                   .kl = sums.kl / n,
+                  .hints = sums.hints / n,
                   .gradients = {.hard = sums.hard_gradient / labelled, .soft = sums.soft_gradient / n}};
   if (parts_.teacher) report.distillation = distillation_;
   report.images_per_second = images_per_second;

@@ -157,8 +157,8 @@ TEST_CASE("decode refuses every file that was cut short") {
 
 TEST_CASE("decode names the file, what is wrong and what to do") {
   CHECK(refusal({}) == "cat/1.jpg: can't be decoded: an empty file; replace or remove the file, or pass --skip-bad");
-  CHECK(contains(refusal(bytes_of("<html>not found</html>")), "no JPEG, PNG, BMP, PPM, PGM or GIF content"));
-  CHECK(contains(refusal(bytes_of("RIFF1234WEBPVP8 ")), "no JPEG, PNG, BMP, PPM, PGM or GIF content"));
+  CHECK(contains(refusal(bytes_of("<html>not found</html>")), "no JPEG, PNG, BMP, PPM, PGM, GIF or WebP content"));
+  CHECK(contains(refusal(bytes_of("RIFF1234WAVEfmt ")), "no JPEG, PNG, BMP, PPM, PGM, GIF or WebP content"));
   CHECK(contains(refusal(bytes_of("P4 8 1\n\x01")), "PBM"));
   CHECK(contains(refusal(bytes_of("P5 1 1 15\n\x10")), "a sample of 16 where the largest is 15"));
   CHECK(contains(refusal(bytes_of("P5 0 1 255\n")), "a damaged header"));

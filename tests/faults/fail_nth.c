@@ -5,6 +5,7 @@
                    kill (SIGKILL in place of the call), killed-after (SIGKILL right after it)
      FAULT_UNDER   only files whose path begins so, or is relative, count; a descriptor counts by the path that it was opened with
      FAULT_REPORT  a file that receives one byte when the call was reached
+   Calls count from main on: what fails in a global's initialiser, no program can answer for.
    EINTR fails the one call; all others fail that call and, for write and fsync, every later one too, as a full or broken
    disk does. */
 #define _GNU_SOURCE
@@ -24,7 +25,7 @@
 
 static const char *call_name, *under;
 static long nth, how;
-static int lasting;
+static int lasting, begun;
 static atomic_long seen;
 enum { SHORT = -1, KILL = -2, KILL_AFTER = -3 };
 
@@ -54,13 +55,28 @@ __attribute__((constructor)) static void begin(void) {
 
 /* 1: this call fails (errno is set), or does half; 0: it goes on. */
 static int strikes(const char *name) {
-  if (!call_name || strcmp(call_name, name)) return 0;
+  if (!begun || !call_name || strcmp(call_name, name)) return 0;
   const long mine = atomic_fetch_add(&seen, 1) + 1;
   if (mine != nth && !(lasting && mine > nth)) return 0;
   if (mine == nth) report();
   if (how == KILL) syscall(SYS_kill, getpid(), SIGKILL);
   if (how > 0) errno = (int)how;
   return 1;
+}
+
+typedef int (*main_function)(int, char **, char **);
+static main_function program;
+static int begin_main(int argc, char **argv, char **environment) {
+  begun = 1;
+  return program(argc, argv, environment);
+}
+
+int __libc_start_main(main_function main, int argc, char **argv, void (*init)(void), void (*fini)(void),
+                      void (*loader_fini)(void), void *stack_end) {
+  typedef int (*start_function)(main_function, int, char **, void (*)(void), void (*)(void), void (*)(void), void *);
+  const start_function start = (start_function)dlsym(RTLD_NEXT, "__libc_start_main");
+  program = main;
+  return start(begin_main, argc, argv, init, fini, loader_fini, stack_end);
 }
 
 /* A relative path is the user's. */

@@ -36,7 +36,8 @@ RecalibrationSettings recalibration_of(const TrainingOptions& options) {
 
 std::string network_to_train(const char* flag, const std::string& name, TrainingOptions& options) {
   if (is_architecture(name)) return name;
-  if (!std::filesystem::is_regular_file(checkpoint_file(name)))
+  std::error_code no_such_name;
+  if (!std::filesystem::is_regular_file(checkpoint_file(name), no_such_name))
     throw UsageError(text(flag, ": ", no_architecture(name), "; a file that holds a network serves, too"));
   if (!options.weights.empty())
     throw UsageError(text("--weights: ", name, " has weights of its own; leave --weights out"));
