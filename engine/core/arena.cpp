@@ -157,7 +157,10 @@ void Arena::release(void* pointer) noexcept {
   blocks_.erase(found);
   if (device_ == Device::cpu) poison(pointer, block.bytes);
   statistics_.used_bytes -= block.bytes;
-  add_free(static_cast<std::byte*>(pointer), block);
+  try {
+    add_free(static_cast<std::byte*>(pointer), block);
+  } catch (const std::bad_alloc&) {  // no memory to note that it is free: it stays out of use
+  }
 }
 
 void Arena::add_free(std::byte* address, Block block) {

@@ -5,6 +5,7 @@
 
 #include "engine/core/check.h"
 #include "engine/data/webp.h"
+#include "engine/io/folder.h"
 
 namespace retort {
 namespace {
@@ -71,16 +72,20 @@ const std::string& picture_kinds() {
 bool names_picture(const fs::path& path) { return std::ranges::find(read_kinds(), ending(path)) != read_kinds().end(); }
 
 std::vector<fs::directory_entry> visible_entries(const fs::path& folder, PassedOver* passed) {
-  std::error_code error;
   std::vector<fs::directory_entry> entries;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with('.'))
-      entries.push_back(*it);
-    else if (passed != nullptr && names_picture(it->path()))
-      passed->add(Unused::hidden, ending(it->path()), name);
+  try {
+    for (const std::string& name : names_in(folder)) {
+      fs::directory_entry entry;
+      std::error_code broken_link;
+      entry.assign(folder / name, broken_link);
+      if (!name.starts_with('.'))
+        entries.push_back(entry);
+      else if (passed != nullptr && names_picture(entry.path()))
+        passed->add(Unused::hidden, ending(entry.path()), name);
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw Error(text(folder.string(), ": can't be listed (", error.code().message(), "); check its permissions"));
   }
-  check(!error, folder.string(), ": can't be listed (", error.message(), "); check its permissions");
   std::ranges::sort(entries);
   return entries;
 }

@@ -9,6 +9,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
+#include "engine/io/folder.h"
 
 namespace retort {
 namespace {
@@ -99,12 +100,15 @@ void sync_folder(const fs::path& folder, const std::string& path) {
 /// Removes the temporary files of writers of the target that are no more.
 void remove_leftovers(const fs::path& target) {
   const std::string stem = hidden_stem(target);
-  std::error_code error;
   const fs::path folder = target.parent_path().empty() ? "." : target.parent_path();
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (!names_temporary(it->path().filename().string(), stem)) continue;
-    const Descriptor file(open_file(it->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (file.get() >= 0 && lock_now(file.get())) ::unlink(it->path().c_str());
+  try {
+    for (const std::string& name : names_in(folder)) {
+      if (!names_temporary(name, stem)) continue;
+      const fs::path leftover = folder / name;
+      const Descriptor file(open_file(leftover.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      if (file.get() >= 0 && lock_now(file.get())) ::unlink(leftover.c_str());
+    }
+  } catch (const fs::filesystem_error&) {  // what can't be listed is left to the next writer
   }
 }
 
