@@ -84,7 +84,6 @@ class Runs:
         """The JSON that a command prints, run once."""
         return self.run(name, f"{command} --json --quiet", seed)
 
-
     def evaluate(self, name, flags, seed=""):
         """What `retort eval` says of the model WORK/NAME.safetensors."""
         return self.report(f"{name}-eval", f"eval --model WORK/{name}.safetensors {flags}", seed)

@@ -178,17 +178,17 @@ class Monitor {
     constexpr double kMeasured = 10, kWorthSaying = 60;  // seconds
     if (total_said_ || quiet_) return;
     const auto now = std::chrono::steady_clock::now();
+    const std::int64_t size = run_.data.train->size(), seen = epoch * size + samples;
     if (!first_step_) {
       first_step_ = now;
-      first_samples_ = samples;
+      first_seen_ = seen;
       return;
     }
     const double seconds = std::chrono::duration<double>(now - *first_step_).count();
-    if (seconds < kMeasured || samples <= first_samples_) return;
+    if (seconds < kMeasured || seen <= first_seen_) return;
     total_said_ = true;
-    const auto size = static_cast<double>(run_.data.train->size());
-    const double left = static_cast<double>(reported_.epochs - epoch) * size - static_cast<double>(samples);
-    const double total = seconds / static_cast<double>(samples - first_samples_) * left;
+    const auto left = static_cast<double>(reported_.epochs * size - seen);
+    const double total = seconds / static_cast<double>(seen - first_seen_) * left;
     if (total < kWorthSaying) return;
     clear_bar();
     say(quiet_, text("about ", duration_words(total), " left for all ", reported_.epochs,
@@ -231,7 +231,7 @@ class Monitor {
   bool quiet_ = run_.options.common.quiet;
   bool recalibration_said_ = false, best_is_ours_ = false, star_said_ = false, total_said_ = false;
   std::optional<std::chrono::steady_clock::time_point> first_step_;
-  std::int64_t first_samples_ = 0;
+  std::int64_t first_seen_ = 0;
   std::optional<Log> log_;
   std::optional<Progress> bar_;
   std::vector<EpochReport> history_;
