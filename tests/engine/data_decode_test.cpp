@@ -33,7 +33,7 @@ std::string refusal(const Bytes& bytes) {
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-std::string little(std::uint32_t value, int count) {
+std::string little(std::uint64_t value, int count) {
   std::string out;
   for (int i = 0; i < count; ++i) out += static_cast<char>(value >> 8 * i);
   return out;
