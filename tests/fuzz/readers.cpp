@@ -38,14 +38,26 @@ class MemoryFile {
 };
 
 /// A folder that lives as long as the process.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() : path_((std::filesystem::temp_directory_path() / "retort-fuzz-XXXXXX").string()) {
+    if (!mkdtemp(path_.data())) std::abort();
+  }
+  ~TemporaryFolder() {
+    std::error_code left_behind;
+    std::filesystem::remove_all(path_, left_behind);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 const std::string& folder() {
-  static const std::string path = [] {
-    std::string name = (std::filesystem::temp_directory_path() / "retort-fuzz-XXXXXX").string();
-    if (!mkdtemp(name.data())) std::abort();
-    std::atexit([] { std::filesystem::remove_all(folder()); });
-    return name;
-  }();
-  return path;
+  static const TemporaryFolder temporary;
+  return temporary.path();
 }
 
 void put(const std::string& name, Bytes bytes) {
