@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/bench/backends.h"
@@ -57,6 +58,17 @@ void visit_flags(BenchOptions& o, Visitor&& flag) {
 
 /// What --backend and --precision name; throws as find_backends does.
 std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject);
+
+/// The results of measure(shape, backends, options) for each shape in turn, on the backends that the options choose.
+template <class Shape, class Options, class Measure>
+std::vector<BenchResult> measure_each(const std::vector<Shape>& shapes, const Options& options, Subject subject,
+                                      const Measure& measure) {
+  const std::vector<Backend> backends = chosen_backends(options, subject);
+  std::vector<BenchResult> results;
+  for (const Shape& shape : shapes)
+    for (BenchResult& result : measure(shape, backends, options)) results.push_back(std::move(result));
+  return results;
+}
 
 /// Something to time, and the device that has to be waited for.
 struct Candidate {

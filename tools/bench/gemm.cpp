@@ -1,7 +1,4 @@
 // retort bench gemm: C[m, n] = A[m, k] B[k, n].
-#include <algorithm>
-#include <iterator>
-
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "tests/cases/gemm_shapes.h"
@@ -61,11 +58,7 @@ void run(const Options& options) {
     for (const test::GemmShape& shape : test::kGemmShapes) shapes.push_back({shape.m, shape.n, shape.k});
     for (const test::GemmShape& shape : test::kGemmBlocks) shapes.push_back({shape.m, shape.n, shape.k});
   }
-  const std::vector<Backend> backends = chosen_backends(options, Subject::gemm);
-  std::vector<BenchResult> results;
-  for (const GemmGeometry& shape : shapes)
-    std::ranges::move(measure_gemm(shape, backends, options), std::back_inserter(results));
-  print_results(options, results, /*totals=*/false);
+  print_results(options, measure_each(shapes, options, Subject::gemm, measure_gemm), /*totals=*/false);
 }
 
 }  // namespace

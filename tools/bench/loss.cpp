@@ -1,13 +1,9 @@
 // retort bench loss: a distillation loss with its gradient; beside plain kd, cross-entropy.
-#include <algorithm>
-#include <cmath>
-#include <iterator>
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "engine/distill/objective.h"
-#include "tests/cases/rows_shapes.h"
-#include "tools/bench/bench.h"
+#include "tools/bench/rows.h"
 #include "tools/cli/progress.h"
 
 namespace retort {
@@ -27,9 +23,7 @@ double flops_per_logit(SoftLoss loss) {
   }
 }
 
-struct Options : BenchOptions {
-  std::int64_t rows = 256, classes = 1000;
-  bool cases = false;
+struct Options : RowsOptions {
   double temperature = 4;
   SoftLoss loss = SoftLoss::kd;
 };
@@ -100,15 +94,7 @@ std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& bac
 void run(const Options& options) {
   apply_common_options(options.common);
   catch_interrupts();
-  std::vector<Rows> shapes = {{options.rows, options.classes}};
-  if (options.cases) {
-    shapes.clear();
-    for (const test::RowsShape& shape : test::kRowsShapes) shapes.push_back(shape.rows);
-  }
-  const std::vector<Backend> backends = chosen_backends(options, Subject::loss);
-  std::vector<BenchResult> results;
-  for (const Rows rows : shapes) std::ranges::move(measure_loss(rows, backends, options), std::back_inserter(results));
-  print_results(options, results, /*totals=*/false);
+  print_results(options, measure_each(shapes_of(options), options, Subject::loss, measure_loss), /*totals=*/false);
 }
 
 }  // namespace

@@ -1,12 +1,8 @@
 // retort bench softmax: softmax over rows, and its gradient.
-#include <algorithm>
-#include <cmath>
-#include <iterator>
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
-#include "tests/cases/rows_shapes.h"
-#include "tools/bench/bench.h"
+#include "tools/bench/rows.h"
 #include "tools/cli/progress.h"
 
 namespace retort {
@@ -16,9 +12,7 @@ namespace {
 // sum, and its three terms.
 constexpr double kForwardFlops = 5, kBackwardFlops = 5;
 
-struct Options : BenchOptions {
-  std::int64_t rows = 256, classes = 1000;
-  bool cases = false;
+struct Options : RowsOptions {
   double temperature = 1;
 };
 
@@ -71,16 +65,8 @@ std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& 
 void run(const Options& options) {
   apply_common_options(options.common);
   catch_interrupts();
-  std::vector<Rows> shapes = {{options.rows, options.classes}};
-  if (options.cases) {
-    shapes.clear();
-    for (const test::RowsShape& shape : test::kRowsShapes) shapes.push_back(shape.rows);
-  }
-  const std::vector<Backend> backends = chosen_backends(options, Subject::softmax);
-  std::vector<BenchResult> results;
-  for (const Rows rows : shapes)
-    std::ranges::move(measure_softmax(rows, backends, options), std::back_inserter(results));
-  print_results(options, results, /*totals=*/false);
+  print_results(options, measure_each(shapes_of(options), options, Subject::softmax, measure_softmax),
+                /*totals=*/false);
 }
 
 }  // namespace
