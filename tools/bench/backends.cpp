@@ -149,6 +149,7 @@ DeviceLimits measure_cuda([[maybe_unused]] const std::string& precision) {
 std::vector<Backend> find_backends(const std::vector<std::string>& names, const std::string& precision,
                                    Subject subject) {
   std::vector<Backend> backends;
+  backends.reserve(names.size());
   for (const std::string& name : names) backends.push_back(find_backend(name, precision, subject));
   return backends;
 }
@@ -161,7 +162,7 @@ Tensor random_tensor(const Shape& shape, DType dtype, Device device, double std,
   block = block.to(device);
   if (dtype != DType::f32) block = block.to(dtype);
   if (block.count() == shape.count()) return block.reshaped(shape);
-  const Tensor result = Tensor::empty(shape, dtype, device);
+  Tensor result = Tensor::empty(shape, dtype, device);
   const DeviceMemory& memory = memory_of(device);
   auto* const bytes = static_cast<char*>(result.raw());
   memory.copy({}, bytes, block.raw(), block.bytes());

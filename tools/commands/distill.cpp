@@ -19,7 +19,8 @@ void validate(const TeacherOptions& options) {
   if (!options.hints.empty() && !options.live())
     throw UsageError("--hint: a store holds no outputs of layers; give the network itself with --teacher");
   if (!options.weights.empty() && !options.live())
-    throw UsageError("--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --teacher-weights`");
+    throw UsageError(
+        "--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --teacher-weights`");
   check_weights("--teacher-weights", options.weights, split_commas(options.teacher).size(), "teachers");
 }
 
