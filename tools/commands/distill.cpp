@@ -31,7 +31,7 @@ struct Pictures {
 };
 
 /// The classes stay where pictures of some are left out.
-Pictures choose_pictures(const DistillOptions& options, std::shared_ptr<const Dataset> opened) {
+Pictures choose_pictures(const DistillOptions& options, const std::shared_ptr<const Dataset>& opened) {
   const TrainingOptions& training = options.training;
   Pictures pictures{opened, opened, open_unlabelled(options.unlabelled, training.data, training.common)};
   if (!options.omit_classes.empty())
