@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -89,8 +90,10 @@ Options parse(Words line) {
   Options options;
   CLI::App app;
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  visit_flags(options, AddFlags(app));
+  AddFlags flags(app, "command", "");
+  visit_flags(options, flags);
   std::ranges::reverse(line);
+  line.push_back("command");
   app.parse(std::move(line));
   return options;
 }

@@ -1,6 +1,7 @@
 // retort bench: kernels and whole steps, measured.
 #include "tools/bench/bench.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -4,7 +4,6 @@
 // enough for the clock in each turn. The median and the spread are reported.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
 #include <utility>

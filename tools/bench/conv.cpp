@@ -216,10 +216,7 @@ void run(Options options) {
 }  // namespace
 
 void add_bench_conv(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = bench.add_subcommand("conv", "A convolution, or all of a network's");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(bench, "conv", "A convolution, or all of a network's", run);
 }
 
 }  // namespace retort

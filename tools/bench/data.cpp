@@ -167,11 +167,9 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_data(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
-  options->repeats = 5;
-  CLI::App* command = bench.add_subcommand("data", "Photos: decoding, resizing, whole batches");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  Options defaults;
+  defaults.repeats = 5;
+  add_command<Options>(bench, "data", "Photos: decoding, resizing, whole batches", run, defaults);
 }
 
 }  // namespace retort

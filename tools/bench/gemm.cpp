@@ -63,11 +63,6 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_bench_gemm(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = bench.add_subcommand("gemm", "A matrix product");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
-}
+void add_bench_gemm(CLI::App& bench) { add_command<Options>(bench, "gemm", "A matrix product", run); }
 
 }  // namespace retort

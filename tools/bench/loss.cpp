@@ -100,10 +100,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_loss(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = bench.add_subcommand("loss", "A distillation loss with its gradient");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(bench, "loss", "A distillation loss with its gradient", run);
 }
 
 }  // namespace retort

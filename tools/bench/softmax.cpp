@@ -72,10 +72,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_softmax(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = bench.add_subcommand("softmax", "Softmax over rows, and its gradient");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(bench, "softmax", "Softmax over rows, and its gradient", run);
 }
 
 }  // namespace retort

@@ -166,11 +166,9 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_step(CLI::App& bench) {
-  auto options = std::make_shared<Options>();
-  options->repeats = 5;
-  CLI::App* command = bench.add_subcommand("step", "A training step, or a forward pass, of a whole network");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  Options defaults;
+  defaults.repeats = 5;
+  add_command<Options>(bench, "step", "A training step, or a forward pass, of a whole network", run, defaults);
 }
 
 }  // namespace retort

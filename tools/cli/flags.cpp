@@ -1,5 +1,6 @@
 #include "tools/cli/flags.h"
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -18,12 +19,21 @@ Allowed number_that(std::string expected, Rule holds) {
   });
 }
 
-}  // namespace
-
-Allowed::operator CLI::Validator() const {
-  return CLI::Validator([refusal = refusal_](std::string& word) { return refusal ? refusal(word) : std::string(); },
-                        "");
+void as_list(CLI::Option& option, const char* name, bool splits) {
+  option.multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  if (*name == '-')
+    option.allow_extra_args(false);  // not the arguments that follow
+  else
+    option.configurable(false);  // the arguments themselves
+  if (*name == '-' && splits) option.delimiter(',');
 }
+
+std::string with_list(std::string help, const std::string& list) {
+  const std::size_t place = help.find("{}");
+  return place == std::string::npos ? help : help.replace(place, 2, list);
+}
+
+}  // namespace
 
 Allowed anything() { return Allowed({}); }
 
@@ -89,12 +99,13 @@ std::string flag_text(const std::vector<double>& value) {
   return value.empty() ? "" : nlohmann::ordered_json(value).dump();
 }
 
-AddFlags::AddFlags(CLI::App& command) : command_(command) {
-  command.set_version_flag("--version", "retort " RETORT_VERSION);
+AddFlags::AddFlags(CLI::App& parent, const char* name, const char* description)
+    : command_(*parent.add_subcommand(name, description)) {
+  command_.set_version_flag("--version", "retort " RETORT_VERSION);
   // The application reads the file once it knows the command: hand the path up to it as soon as it is seen.
-  CLI::App* app = &command;
+  CLI::App* app = &parent;
   while (app->get_parent() != nullptr) app = app->get_parent();
-  command
+  command_
       .add_option_function<std::string>(
           "--config",
           [app](const std::string& path) {
@@ -106,24 +117,52 @@ AddFlags::AddFlags(CLI::App& command) : command_(command) {
       ->type_name("FILE");
 }
 
-std::string AddFlags::with_list(std::string help, const std::string& list) {
-  const std::size_t place = help.find("{}");
-  return place == std::string::npos ? help : help.replace(place, 2, list);
+template <class Member>
+void AddFlags::operator()(const char* name, Member& member, const std::string& help, const Allowed& allowed,
+                          const Bits&) const {
+  if constexpr (std::is_same_v<Member, bool>) {
+    finish(*command_.add_flag(name, member, help), allowed);
+  } else {
+    CLI::Option& option = *command_.add_option(name, member, help);
+    if constexpr (is_list<Member>) as_list(option, name, allowed.splits());
+    bool shown = !is_optional<Member>;
+    if constexpr (is_list<Member> || std::is_same_v<Member, std::string>) shown = !member.empty();
+    if (shown) option.capture_default_str();
+    finish(option, allowed);
+  }
 }
 
-void AddFlags::as_list(CLI::Option& option, const char* name, bool splits) {
-  option.multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  if (*name == '-')
-    option.allow_extra_args(false);  // not the arguments that follow
-  else
-    option.configurable(false);  // the arguments themselves
-  if (*name == '-' && splits) option.delimiter(',');
+#define RETORT_MEMBER(...) \
+  template void AddFlags::operator()(const char*, __VA_ARGS__&, const std::string&, const Allowed&, const Bits&) const;
+RETORT_MEMBER(bool)
+RETORT_MEMBER(int)
+RETORT_MEMBER(std::int64_t)
+RETORT_MEMBER(std::uint64_t)
+RETORT_MEMBER(double)
+RETORT_MEMBER(std::string)
+RETORT_MEMBER(std::optional<int>)
+RETORT_MEMBER(std::optional<std::int64_t>)
+RETORT_MEMBER(std::optional<double>)
+RETORT_MEMBER(std::optional<std::string>)
+RETORT_MEMBER(std::vector<std::int64_t>)
+RETORT_MEMBER(std::vector<std::uint64_t>)
+RETORT_MEMBER(std::vector<double>)
+RETORT_MEMBER(std::vector<std::string>)
+#undef RETORT_MEMBER
+
+void AddFlags::on_run(std::function<void()> run) const { command_.callback(std::move(run)); }
+
+void AddFlags::add_choice(const char* name, std::function<void(const std::string&)> take, const std::string& help,
+                          const std::string& list, const std::string& shown, const Allowed& allowed) const {
+  CLI::Option& option = *command_.add_option_function<std::string>(name, take, with_list(help, list));
+  if (!shown.empty()) option.default_str(shown);
+  finish(option, allowed);
 }
 
 void AddFlags::finish(CLI::Option& option, const Allowed& allowed) const {
   if (!subject_.empty()) option.group(subject_);
   option.required(allowed.required());
-  option.check(allowed, kRowValidator);
+  option.check(CLI::Validator([allowed](std::string& word) { return allowed.refusal(word); }, ""), kRowValidator);
 }
 
 }  // namespace retort

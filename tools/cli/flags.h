@@ -13,11 +13,11 @@
 // not compile with one that does not.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -25,6 +25,11 @@
 #include <vector>
 
 #include "engine/core/check.h"
+
+namespace CLI {  // CLI11, which flags.cpp alone and what reads the application's list of flags include
+class App;
+class Option;
+}  // namespace CLI
 
 namespace retort {
 
@@ -38,7 +43,6 @@ class Allowed {
   bool required() const { return required_; }
   /// Of a list: whether one word of the command line gives several values, at its commas.
   bool splits() const { return splits_; }
-  operator CLI::Validator() const;
 
  protected:
   friend Allowed required(Allowed allowed, bool yes);
@@ -196,47 +200,48 @@ class FlagSubject {
   std::string before_;
 };
 
-/// Makes the flags of a command, after --help, --version and --config, which every command has.
+/// Makes a command, its --help, --version and --config, and a flag of each row.
 class AddFlags {
  public:
-  explicit AddFlags(CLI::App& command);
+  AddFlags(CLI::App& parent, const char* name, const char* description);
 
   /// Flags are listed under `subject` from here on; returns the one before it.
   std::string enter_subject(std::string subject) { return std::exchange(subject_, std::move(subject)); }
 
+  /// For the types of members that flags.cpp lists.
   template <class Member>
   void operator()(const char* name, Member& member, const std::string& help, const Allowed& allowed,
-                  const Bits& = {}) const {
-    if constexpr (std::is_same_v<Member, bool>) {
-      finish(*command_.add_flag(name, member, help), allowed);
-    } else {
-      CLI::Option& option = *command_.add_option(name, member, help);
-      if constexpr (is_list<Member>) as_list(option, name, allowed.splits());
-      bool shown = !is_optional<Member>;
-      if constexpr (is_list<Member> || std::is_same_v<Member, std::string>) shown = !member.empty();
-      if (shown) option.capture_default_str();
-      finish(option, allowed);
-    }
-  }
+                  const Bits& = {}) const;
 
   template <class Member, class Value>
   void operator()(const char* name, Member& member, const std::string& help, const Choice<Value>& choice,
                   const Bits& = {}) const {
-    CLI::Option& option = *command_.add_option_function<std::string>(
-        name, [&member, choice](const std::string& word) { member = choice.value_of(word); },
-        with_list(help, choice.listed()));
-    if (const std::string word = choice.word_of(member); !word.empty()) option.default_str(word);
-    finish(option, choice);
+    add_choice(
+        name, [&member, choice](const std::string& word) { member = choice.value_of(word); }, help, choice.listed(),
+        choice.word_of(member), choice);
   }
 
+  /// What the command does once its flags are read.
+  void on_run(std::function<void()> run) const;
+
  private:
-  static std::string with_list(std::string help, const std::string& list);
-  static void as_list(CLI::Option& option, const char* name, bool splits);
+  void add_choice(const char* name, std::function<void(const std::string&)> take, const std::string& help,
+                  const std::string& list, const std::string& shown, const Allowed& allowed) const;
   void finish(CLI::Option& option, const Allowed& allowed) const;
 
   CLI::App& command_;
   std::string subject_;
 };
+
+/// Adds a command whose rows are those of visit_flags(Options&, visitor), and which calls run(options).
+template <class Options>
+void add_command(CLI::App& parent, const char* name, const char* description, std::function<void(Options&)> run,
+                 Options defaults = {}) {
+  const auto options = std::make_shared<Options>(std::move(defaults));
+  AddFlags flags(parent, name, description);
+  visit_flags(*options, flags);
+  flags.on_run([options, run] { run(*options); });
+}
 
 /// Collects what the rows say of a run's bits.
 struct PrintFlags {

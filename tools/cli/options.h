@@ -1,7 +1,6 @@
 // Flags that several commands share, and what they turn into.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>

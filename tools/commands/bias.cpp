@@ -89,10 +89,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bias_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("bias", "Shifts the bias of classes that a student never saw");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "bias", "Shifts the bias of classes that a student never saw", run);
 }
 
 }  // namespace retort

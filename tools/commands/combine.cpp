@@ -86,10 +86,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_combine_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("combine", "The store of an ensemble from its members' stores");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "combine", "The store of an ensemble from its members' stores", run);
 }
 
 }  // namespace retort

@@ -1,5 +1,6 @@
 #include "tools/commands/commands.h"
 
+#include <CLI/CLI.hpp>
 #include <string>
 #include <utility>
 

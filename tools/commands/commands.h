@@ -1,7 +1,9 @@
 // The commands of the program. Each adds itself, its flags and its callback to the application; one file per command.
 #pragma once
 
-#include <CLI/CLI.hpp>
+namespace CLI {
+class App;
+}
 
 namespace retort {
 

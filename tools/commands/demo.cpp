@@ -300,12 +300,9 @@ class Demo {
 }  // namespace
 
 void add_demo_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("demo", "The whole pipeline on pictures that it draws itself");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] {
-    apply_common_options(options->common);
-    Demo(*options).run();
+  add_command<Options>(app, "demo", "The whole pipeline on pictures that it draws itself", [](const Options& options) {
+    apply_common_options(options.common);
+    Demo(options).run();
   });
 }
 

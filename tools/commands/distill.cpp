@@ -174,13 +174,11 @@ TrainingRun make_run(const DistillOptions& options) {
 }
 
 void add_distill_command(CLI::App& app) {
-  auto options = std::make_shared<DistillOptions>();
-  CLI::App* command = app.add_subcommand("distill", "Trains a student on soft and hard targets");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] {
-    const TrainingOutcome outcome = run_training(make_run(*options));
-    if (options->training.common.json) print_outcome_json(outcome);
-  });
+  add_command<DistillOptions>(app, "distill", "Trains a student on soft and hard targets",
+                              [](const DistillOptions& options) {
+                                const TrainingOutcome outcome = run_training(make_run(options));
+                                if (options.training.common.json) print_outcome_json(outcome);
+                              });
 }
 
 }  // namespace retort

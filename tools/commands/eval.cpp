@@ -216,10 +216,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_eval_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("eval", "Accuracy, top-5, cross-entropy, calibration error, confusion matrix");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "eval", "Accuracy, top-5, cross-entropy, calibration error, confusion matrix", run);
 }
 
 }  // namespace retort

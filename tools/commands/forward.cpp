@@ -62,10 +62,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_forward_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("forward", "Runs a model in evaluation mode on an array");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "forward", "Runs a model in evaluation mode on an array", run);
 }
 
 }  // namespace retort

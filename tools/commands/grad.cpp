@@ -137,10 +137,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_grad_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("grad", "Loss and every parameter's gradient for one batch");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "grad", "Loss and every parameter's gradient for one batch", run);
 }
 
 }  // namespace retort

@@ -51,10 +51,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_graph_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("graph", "Draws a network, alone and with the head it is distilled by");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "graph", "Draws a network, alone and with the head it is distilled by", run);
 }
 
 }  // namespace retort

@@ -26,9 +26,9 @@ void visit_flags(Options& o, Visitor&& flag) {
 
 void add_help_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("help", "The help of a command, shell completions, the man page");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options, &app] {
+  AddFlags flags(app, "help", "The help of a command, shell completions, the man page");
+  visit_flags(*options, flags);
+  flags.on_run([options, &app] {
     if (options->man)
       std::cout << man_page(app);
     else if (!options->completions.empty())

@@ -62,10 +62,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_import_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("import", "Makes a model file of a checkpoint from elsewhere");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "import", "Makes a model file of a checkpoint from elsewhere", run);
 }
 
 }  // namespace retort

@@ -17,7 +17,6 @@
 #include "tools/run/training.h"
 
 namespace retort {
-namespace {
 
 template <class Visitor>
 void visit_flags(LogitsOptions& o, Visitor&& flag) {
@@ -34,6 +33,8 @@ void visit_flags(LogitsOptions& o, Visitor&& flag) {
   flag("-o,--out", o.out, "Store to write (.npy; its index .json beside it)", required(file_name(".npy")));
   flag("--csv", o.csv, "The same logits as a table", anything());
 }
+
+namespace {
 
 LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const std::vector<Model>& models) {
   LogitStore store;
@@ -120,10 +121,7 @@ void run_logits(const LogitsOptions& options) {
 }
 
 void add_logits_command(CLI::App& app) {
-  auto options = std::make_shared<LogitsOptions>();
-  CLI::App* command = app.add_subcommand("logits", "Writes the logit store of one model, or of several combined");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run_logits(*options); });
+  add_command<LogitsOptions>(app, "logits", "Writes the logit store of one model, or of several combined", run_logits);
 }
 
 }  // namespace retort

@@ -287,10 +287,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_predict_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("predict", "Classes and probabilities of images, at T = 1");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "predict", "Classes and probabilities of images, at T = 1", run);
 }
 
 }  // namespace retort

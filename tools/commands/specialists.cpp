@@ -322,11 +322,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_specialists_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("specialists", "Specialists for confusable classes, distilled into one student");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "specialists", "Specialists for confusable classes, distilled into one student", run);
 }
 
 }  // namespace retort

@@ -125,10 +125,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_summary_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("summary", "Layers, output shapes, parameters, multiply-adds");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "summary", "Layers, output shapes, parameters, multiply-adds", run);
 }
 
 }  // namespace retort

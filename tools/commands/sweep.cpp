@@ -361,10 +361,7 @@ void run(Options& options) {
 }  // namespace
 
 void add_sweep_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("sweep", "Distils over temperatures, lambdas and seeds, and chooses");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "sweep", "Distils over temperatures, lambdas and seeds, and chooses", run);
 }
 
 }  // namespace retort

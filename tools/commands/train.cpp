@@ -28,12 +28,9 @@ TrainingRun make_run(const TrainOptions& options) {
 }
 
 void add_train_command(CLI::App& app) {
-  auto options = std::make_shared<TrainOptions>();
-  CLI::App* command = app.add_subcommand("train", "Trains a model on labels");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] {
-    const TrainingOutcome outcome = run_training(make_run(*options));
-    if (options->training.common.json) print_outcome_json(outcome);
+  add_command<TrainOptions>(app, "train", "Trains a model on labels", [](const TrainOptions& options) {
+    const TrainingOutcome outcome = run_training(make_run(options));
+    if (options.training.common.json) print_outcome_json(outcome);
   });
 }
 

@@ -139,10 +139,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_verify_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("verify", "Reads files to the end and says what is wrong with them");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "verify", "Reads files to the end and says what is wrong with them", run);
 }
 
 }  // namespace retort

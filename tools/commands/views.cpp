@@ -163,11 +163,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_views_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("views", "Writes the pictures that training will draw, for a teacher elsewhere");
-  visit_flags(*options, AddFlags(*command));
-  command->callback([options] { run(*options); });
+  add_command<Options>(app, "views", "Writes the pictures that training will draw, for a teacher elsewhere", run);
 }
 
 }  // namespace retort
