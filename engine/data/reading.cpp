@@ -21,9 +21,11 @@ std::string enumeration(const std::vector<std::string>& words) {
   return list;
 }
 
+/// A name with a comma of its own is quoted.
 std::string listed(const std::vector<std::string>& words, std::size_t limit) {
   std::string list;
-  for (std::size_t i = 0; i < std::min(words.size(), limit); ++i) list += (i == 0 ? "" : ", ") + words[i];
+  for (std::size_t i = 0; i < std::min(words.size(), limit); ++i)
+    list += (i == 0 ? "" : ", ") + (words[i].find(',') == std::string::npos ? words[i] : "'" + words[i] + "'");
   return words.size() > limit ? list + ", ..." : list;
 }
 

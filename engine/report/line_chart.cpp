@@ -71,8 +71,7 @@ std::string line_chart(const std::string& title, const std::string& x_name, cons
   const double top = draw_legend(probe, series) + 14;
   const std::int64_t beyond =
       std::ranges::count_if(heights, [&](double y) { return y < y_ticks.front() || y > y_ticks.back(); });
-  Svg svg(kWidth, top + kPlot + kBottom,
-          beyond > 0 ? text(title, " (", beyond, beyond == 1 ? " point" : " points", " beyond the axis)") : title);
+  Svg svg(kWidth, top + kPlot + kBottom, title);
   draw_legend(svg, series);
   const auto place = [&](const Point& p) {
     const double x = x_high > x_low ? (p.x - x_low) / x_range : 0.5;
@@ -85,7 +84,10 @@ std::string line_chart(const std::string& title, const std::string& x_name, cons
     svg.text({kLeft - 6, at + 4}, number(y), "dim", Anchor::end, 11);
   }
   for (const double x : x_ticks) svg.text({place({x, 0}).x, top + kPlot + 16}, number(x), "dim", Anchor::middle, 11);
-  svg.text({(kLeft + kWidth - kRight) / 2, top + kPlot + 32}, x_name, "dim", Anchor::middle, 11);
+  svg.text(
+      {(kLeft + kWidth - kRight) / 2, top + kPlot + 32},
+      beyond > 0 ? text(x_name, "; ", beyond, beyond == 1 ? " point lies" : " points lie", " beyond the axis") : x_name,
+      "dim", Anchor::middle, 11);
   if (mark && *mark >= x_low && *mark <= x_high) {
     const double x = place({*mark, 0}).x;
     const bool right_half = x > kWidth / 2;

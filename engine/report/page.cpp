@@ -24,7 +24,8 @@ constexpr const char* kStyle = R"(
 body{margin:0 auto;padding:1rem;max-width:64rem;background:var(--paper);color:var(--ink);line-height:1.45;
 font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid var(--line)}
-p{max-width:46rem;overflow-wrap:anywhere}.wide{overflow-x:auto}
+p{max-width:46rem;overflow-wrap:anywhere}code{display:inline-block;max-width:100%;font-size:.9rem}
+.wide{overflow-x:auto;margin:1rem 0}
 table{border-collapse:collapse;font-size:.9rem}
 td,th{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
@@ -160,11 +161,21 @@ void Page::section(const std::string& heading) { body_ += "<h2>" + escape(headin
 
 void Page::paragraph(const std::string& text) { body_ += "<p>" + escape(text) + "</p>\n"; }
 
+void Page::command(const std::string& line) {
+  body_ += "<p>The command:";
+  for (std::size_t at = 0; at < line.size();) {
+    const std::size_t end = std::min(line.find(' ', at), line.size());
+    body_ += " <code>" + escape(line.substr(at, end - at)) + "</code>";
+    at = end + 1;
+  }
+  body_ += "</p>\n";
+}
+
 void Page::table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows) {
   std::vector<bool> numeric(columns.size(), true);
   for (const auto& row : rows) {
     check(row.size() == columns.size(), "page: ", row.size(), " cells in a row of ", columns.size(), " columns");
-    for (std::size_t i = 0; i < row.size(); ++i) numeric[i] = numeric[i] && is_number(row[i]);
+    for (std::size_t i = 0; i < row.size(); ++i) numeric[i] = numeric[i] && (row[i].empty() || is_number(row[i]));
   }
   const auto add = [&](const char* tag, const std::vector<std::string>& cells) {
     body_ += "<tr>";
@@ -211,8 +222,9 @@ void Page::samples(const std::vector<std::string>& classes, const std::vector<Pa
                    const std::string& student_name, std::optional<double> marked) {
   check(script_.empty(), "page: a second group of samples");
   Json json = {{"classes", classes}, {"samples", Json::array()}};
+  // The slider sticks to the window's top as far as the cards go: to the end of the element around both.
   body_ += text(
-      "<div class=\"slider\"><label for=\"temperature\">temperature</label><span class=\"track\"><input "
+      "<div><div class=\"slider\"><label for=\"temperature\">temperature</label><span class=\"track\"><input "
       "id=\"temperature\" type=\"range\" min=\"",
       kLowestLogT, "\" max=\"", kHighestLogT, "\" step=\"0.01\" value=\"0\">", marked ? mark_of_slider(*marked) : "",
       "</span><output id=\"temperature-shown\"></output></div>\n");
@@ -231,7 +243,7 @@ void Page::samples(const std::vector<std::string>& classes, const std::vector<Pa
              "</div></header><div class=\"bars\" id=\"bars-", i, "\"></div></div>\n");
     json["samples"].push_back({{"truth", sample.truth}, {"student", sample.student}, {"teacher", sample.teacher}});
   }
-  body_ += "</div>\n<noscript><p>The bars need JavaScript.</p></noscript>\n";
+  body_ += "</div></div>\n<noscript><p>The bars need JavaScript.</p></noscript>\n";
   script_ = "<script type=\"application/json\" id=\"samples\">" + script_json(json) + "</script>\n<script>" + kScript +
             "</script>\n";
 }

@@ -28,7 +28,9 @@ class Page {
 
   void section(const std::string& heading);
   void paragraph(const std::string& text);
-  /// Every row has as many cells as there are columns; cells that are numbers are set to the right.
+  /// "The command: ...", broken between its words alone: "--image-size" has hyphens, too.
+  void command(const std::string& line);
+  /// Every row has as many cells as there are columns; a column of numbers and empty cells is set to the right.
   void table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows);
   /// A picture of engine/report/svg.h. One that is wider than a phone is scrolled, not shrunk.
   void figure(const std::string& svg);

@@ -11,7 +11,7 @@ namespace retort {
 namespace {
 
 constexpr std::string_view kStyle = R"(
-.rt{--paper:#fff;--ink:#1c2430;--dim:#5b6675;--grid:#dfe4ea;--cell:#0b62b0;--s0:#0b62b0;--s1:#b8430a;--s2:#1a7f4b;
+.rt{background:var(--paper);--paper:#fff;--ink:#1c2430;--dim:#5b6675;--grid:#dfe4ea;--cell:#0b62b0;--s0:#0b62b0;--s1:#b8430a;--s2:#1a7f4b;
 --s3:#8b3fa8;--s4:#8a5f00;--s5:#b3265e;font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
 @media(prefers-color-scheme:dark){.rt{--paper:#171b21;--ink:#e8edf3;--dim:#a3afbd;--grid:#333b46;--cell:#6db3f8;
 --s0:#6db3f8;--s1:#ff9d5c;--s2:#5fd197;--s3:#d59af0;--s4:#e5bd4f;--s5:#ff8fb5}}
@@ -67,14 +67,12 @@ std::string escape(std::string_view raw) {
 
 std::string shorten(const std::string& text, std::size_t characters) {
   const auto starts_character = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; };
-  std::size_t count = 0, keep = text.size();
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (!starts_character(text[i])) continue;
-    if (count == characters - 1) keep = i;
-    if (count == characters) return text.substr(0, keep) + "\u2026";
-    ++count;
-  }
-  return text;
+  std::vector<std::size_t> starts;
+  for (std::size_t i = 0; i < text.size(); ++i)
+    if (starts_character(text[i])) starts.push_back(i);
+  if (starts.size() <= characters) return text;
+  const std::size_t tail = (characters - 1) / 3, head = characters - 1 - tail;
+  return text.substr(0, starts[head]) + "\u2026" + text.substr(starts[starts.size() - tail]);
 }
 
 std::string number(double value, int digits) {

@@ -19,7 +19,8 @@ inline constexpr int kSeriesColours = 6;
 /// bytes that are not UTF-8 become U+FFFD.
 std::string escape(std::string_view text);
 
-/// At most so many characters; a longer text ends in an ellipsis.
+/// At most so many characters; a longer text has an ellipsis after its first two thirds: what tells names apart is
+/// often their end.
 std::string shorten(const std::string& text, std::size_t characters);
 
 /// A number as a reader wants it: up to `digits` significant digits, no trailing zeros; "-" for NaN.

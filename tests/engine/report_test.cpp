@@ -28,7 +28,8 @@ const std::vector<std::string> kClasses = {"cat", "dog", "<b>owl</b>"};
 TEST_CASE("report: text is escaped, shortened by characters, numbers are short") {
   CHECK(escape("a<b>&\"'") == "a&lt;b&gt;&amp;&quot;&#39;");
   CHECK(escape("\xff\x01x") == "\xef\xbf\xbdx");
-  CHECK(shorten("caf\u00e9 au lait", 5) == "caf\u00e9\u2026");
+  CHECK(shorten("caf\u00e9 au lait", 5) == "caf\u2026t");
+  CHECK(shorten("na\u00efve caf\u00e9", 7) == "na\u00efv\u2026f\u00e9");
   CHECK(shorten("short", 5) == "short");
   CHECK(number(0.25) == "0.25");
   CHECK(number(1234567, 3) == "1.23e+06");

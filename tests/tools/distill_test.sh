@@ -42,7 +42,9 @@ done
 cmp -s cached-bf16.safetensors live-bf16.safetensors || fail "cached and live teacher give other bits in bf16"
 
 # Augmented views too.
-expect 0 logits --model teacher.safetensors "${part[@]}" --views 3 --augment flip,jitter --out views.npy
+expect 0 logits --model teacher.safetensors "${part[@]}" --views 3 --augment flip,jitter --out views.npy --csv views.csv
+grep -qxF "saved 42 rows of 2 logits (3 views of 14 images) in views.npy; of the first view 14 rows in views.csv" stderr || fail "which views are where"
+[[ $(wc -l <views.csv) == 15 ]] || fail "views.csv"
 expect 0 distill "${student[@]}" --logits views.npy --out cached.safetensors
 expect 0 distill "${student[@]}" --teacher teacher.safetensors --views 3 --augment flip,jitter --out live.safetensors
 cmp -s cached.safetensors live.safetensors || fail "cached and live views give other bits"
@@ -149,6 +151,14 @@ refuse "train.npy" --teacher second.safetensors
 head -c 200 train.npy >short.npy && cp train.json short.json
 expect_error 1 "short.npy" distill "${student[@]}" --logits short.npy --out x.safetensors --quiet
 expect_error 1 "missing.npy" distill "${student[@]}" --logits missing.npy --out x.safetensors --quiet
+
+# A store that does not fit because of --limit names it.
+expect 0 logits --model teacher.safetensors "${part[@]}" --limit 6 --split train --out limited.npy
+expect_error 1 "others of the 14 images; write the logits again from these images (it has 6 rows: if they were written with --limit, give it here too)" \
+  distill "${student[@]}" --logits limited.npy --out x.safetensors --quiet
+expect_error 1 "--limit 8 leaves images out here: a store goes with the --limit that it was written with" \
+  distill "${student[@]}" --logits limited.npy --limit 8 --out x.safetensors --quiet
+expect 0 distill "${student[@]}" --logits limited.npy --limit 6 --out limited.safetensors
 
 # Stores that do not fit what is asked.
 refuse "val.npy: comes from another teacher" --val-logits other-val.npy

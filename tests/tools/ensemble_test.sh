@@ -30,6 +30,11 @@ expect 0 combine store1.npy store1.npy --weights 3,1 --out same.npy
 cmp -s same.npy store1.npy || fail "a store combined with itself is another"
 expect 0 logits --model teacher1.safetensors,teacher2.safetensors --teacher-weights 3,1 "${part[@]}" --split train --out live.npy
 cmp -s live.npy weighted.npy || fail "weighted: stores and live teachers give other bits"
+expect 0 combine store1.npy store2.npy --teacher-weights 3,1 --out named.npy
+cmp -s named.npy weighted.npy || fail "--teacher-weights of stores"
+# --weights is a file where networks are trained: help offers numbers under the other name alone.
+expect 0 combine --help
+grep -q -- "--teacher-weights" stdout && ! grep -q -- " --weights" stdout || fail "combine offers --weights"
 expect_error 2 "--teacher-weights" combine store1.npy store2.npy --weights 1 --out x.npy
 expect_error 2 "--teacher-weights" combine store1.npy store2.npy --weights 1,0 --out x.npy
 expect_error 2 "two stores" combine store1.npy --out x.npy

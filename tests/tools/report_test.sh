@@ -48,6 +48,34 @@ check_page flat.html
 expect 0 distill --student mlp:4 "${part[@]}" --logits store.npy --loss dkd --out stored.safetensors --report stored.html --resume
 has stored.html "no curves"
 
+# What the student saves beside its teacher, or beside the ensemble and the largest of its networks.
+row() { grep -oE "<tr><t[dh][^>]*>$2</t[dh]>.*" "$1" | sed -E 's/<\/t[dh]><t[dh][^>]*>/ | /g; s/<[^>]*>//g'; }
+has live.html "beside the teacher"
+[[ $(row live.html parameters) == "parameters | 1.56 thousand | 782 | 2.0 times fewer" ]] || fail "parameters: $(row live.html parameters)"
+[[ $(row live.html "multiply-adds a photo") == "multiply-adds a photo | 1.55 thousand | 776 | 2.0 times fewer" ]] || fail "multiply-adds"
+[[ $(row live.html file) =~ ^"file | "[0-9.]+" kB | "[0-9.]+" kB | "[0-9.]+" times smaller"$ ]] || fail "file: $(row live.html file)"
+[[ $(row live.html "milliseconds a photo") =~ (" times "(faster|slower)|"the same")$ ]] || fail "milliseconds"
+expect 0 train --model mlp:16 "${part[@]}" --out second.safetensors
+expect 0 distill --student mlp:4 "${part[@]}" --teacher teacher.safetensors,second.safetensors --out both.safetensors --report both.html
+has both.html "beside the ensemble"
+grep -q "largest of 2 teachers</th>.*ensemble</th>.*student</th>" both.html || fail "no columns of the ensemble"
+[[ $(row both.html parameters) == "parameters | 3.12 thousand | 4.68 thousand | 782 | 6.0 times fewer" ]] || fail "ensemble: $(row both.html parameters)"
+has stored.html "What the teacher takes is not known here"
+
+# Up to 2,000 training images are looked at, though batches do not end there.
+mkdir -p "many/red" many/green
+for ((i = 0; i < 1050; ++i)); do cp "data/red & <blue>/1.ppm" many/red/$i.ppm; cp data/green/1.ppm many/green/$i.ppm; done
+expect 0 distill --student mlp: --data many --val-split 0.01 --image-size 2 --batch-size 64 --epochs 1 --teacher "$(
+  "$RETORT" train --model mlp: --data many --val-split 0.01 --image-size 2 --batch-size 64 --epochs 1 --out many.safetensors --quiet && echo many.safetensors)" \
+  --out x.safetensors --report many.html
+has many.html "On 2000 training images, at T = 4."
+
+# Settings: what was typed and differs is open, defaults are folded, hashes are nowhere.
+[[ $(row live.html --seed) == "--seed | 3" && $(row live.html --lambda) == "--lambda | 0.25" ]] || fail "settings: $(row live.html --seed) $(row live.html --lambda)"
+[[ $(sed -n '/Those that differ/,/Settings at their defaults/p' both.html | grep -c -- "<td>--lambda</td>\|<td>--lr</td>\|<td>--teacher</td>") == 0 ]] ||
+  fail "a default, or a hash, among the settings that differ"
+has live.html "<code>--temperature</code> <code>5</code>"
+
 expect 0 graph --model resnet20 --out graph.svg --temperature 7 --json
 expect_json blocks 11
 has graph.svg "layer3.2"

@@ -22,3 +22,19 @@ expect_json macs 163250816  # four times the pixels of 32 px but for the classif
 expect 0 summary --model mlp:
 grep -qE '^total +7,850 +7,840$' stdout || fail "the table's last line"
 expect_error 2 "too small" summary --model inception_v3 --image-size 32
+
+# What a model's file says of itself: classes, input, and of a student T, lambda and teacher.
+mkdir -p data/red data/blue
+for i in 1 2 3 4; do ppm 4 200 $i 30 >data/red/$i.ppm; ppm 4 30 $i 200 >data/blue/$i.ppm; done
+part=(--data data --val-split 0 --image-size 4 --batch-size 4 --epochs 1 --threads 1)
+expect 0 train --model mlp:4 "${part[@]}" --out teacher.safetensors
+expect 0 distill --student mlp:2 "${part[@]}" --teacher teacher.safetensors --temperature 3 --lambda 0.25 --out student.safetensors
+expect 0 summary --model student.safetensors
+for row in "architecture +mlp:2" "classes +2: blue, red" "input +4 x 4 x 3, mean .*" "temperature +3" "lambda +0.25" "teacher's hash +[0-9a-f]+"; do
+  grep -qE "^$row\$" stdout || fail "summary of a student has no row '$row'"
+done
+hash=$(sed -nE "s/^teacher's hash +//p" stdout)
+expect 0 summary --model student.safetensors --json
+expect_json temperature 3
+expect_json teacher "$hash"
+grep -qF '"class_names":["blue","red"]' stdout || fail "class_names"

@@ -38,6 +38,8 @@ other_weights one/T1-lambda0.1-seed0.safetensors one/T4-lambda0.1-seed0.safetens
 [[ $(grep -c '^[14],1,0' one/sweep.csv) == 2 && $(grep '^[14],1,0' one/sweep.csv | cut -d, -f4- | sort -u | wc -l) == 1 ]] ||
   fail "the temperature counts at lambda 1"
 
+[[ $(ls one/T*-lambda1-seed?.safetensors | wc -l) == 2 ]] || fail "lambda 1 is not trained once a seed"
+
 # The same command finds everything done; a sweep that was begun smaller ends with the same numbers.
 cp one/sweep.csv first.csv
 expect 0 "${sweep[@]}" --temperature 1,4 --lambda 0.1,1 --seeds 2 --out one
@@ -60,6 +62,7 @@ expect 0 "${trap_sweep[@]}" --loss dist --out dist
 [[ $(grep -c "warning: --loss dist: with two classes" stderr) == 1 ]] || fail "the binary trap is not named once"
 expect 0 "${trap_sweep[@]}" --loss mse --out mse
 grep -q "warning" stderr && fail "mse: a warning without a reason"
+[[ $(ls mse/T*-seed?.safetensors | wc -l) == 1 ]] || fail "--loss mse, which has no temperature, is trained twice"
 expect_error 2 "--standardize-logits: two" "${trap_sweep[@]}" --standardize-logits --out x
 
 expect_error 2 "--logits: missing" sweep --student mlp:4 "${part[@]}" --out x

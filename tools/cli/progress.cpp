@@ -87,7 +87,7 @@ void Progress::update(std::int64_t done, const std::string& note) {
 
 std::string duration_words(double seconds) {
   const auto whole = [&](double unit) { return static_cast<long long>(std::llround(seconds / unit)); };
-  if (seconds < 90) return std::to_string(whole(1)) + " seconds";
+  if (seconds < 90) return std::to_string(whole(1)) + (whole(1) == 1 ? " second" : " seconds");
   if (seconds < 90 * 60) return std::to_string(whole(60)) + " minutes";
   const long long minutes = whole(60), hours = minutes / 60;
   if (hours >= 48) return std::to_string(whole(24 * 3600)) + " days";

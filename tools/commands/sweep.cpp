@@ -242,9 +242,9 @@ std::string html_page(const Options& options, const std::vector<Cell>& cells, st
   const Cell& best = choose(cells);
   Page html("Sweep of " + options.student);
   html.section("Chosen");
-  html.paragraph(text("T = ", best.temperature, ", lambda = ", best.lambda, ": ", with_range(best, &Run::test_accuracy),
-                      " % accuracy on the ", test, " images that chose nothing, mean of ", options.seeds,
-                      options.seeds == 1 ? " seed." : " seeds (lowest-highest)."));
+  html.paragraph(text("T = ", best.temperature, ", lambda = ", best.lambda, ". Accuracy in % on the ", test,
+                      " images that chose nothing: ", with_range(best, &Run::test_accuracy), ", the mean of ",
+                      options.seeds, options.seeds == 1 ? " seed." : " seeds (lowest-highest)."));
   html.paragraph(text("The ", held,
                       " training images held out chose: the pair with the highest mean there, framed below; "
                       "of equal ones that with the lower cross-entropy."));
@@ -263,7 +263,7 @@ std::string html_page(const Options& options, const std::vector<Cell>& cells, st
                       number(run.held_cross_entropy), percent(run.test_accuracy)});
   html.table({"T", "lambda", "seed", "held out, %", "cross-entropy there", "on the others, %"}, rows);
   html.end_fold();
-  html.paragraph("The command: " + command_line());
+  html.command(command_line());
   return html.str();
 }
 

@@ -1,9 +1,11 @@
 #include "tools/run/log.h"
 
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
@@ -52,26 +54,42 @@ Json report_json(const EpochReport& report, const Reported& reported) {
 }
 
 std::string report_line(const EpochReport& report, const Reported& reported) {
-  char buffer[160];
-  std::string line;
-  const auto append = [&](const char* format, auto... values) {
-    std::snprintf(buffer, sizeof buffer, format, values...);
-    line += buffer;
+  /// What there is no room for is left to the log, the higher ranks first.
+  struct Piece {
+    int rank;
+    std::string words;
   };
-  // A line has at most 100 columns: the parts of validation's loss are in the log.
-  append("epoch %lld/%lld  lr %.3g", static_cast<long long>(report.epoch), static_cast<long long>(reported.epochs),
+  std::vector<Piece> pieces;
+  const auto append = [&](int rank, const char* format, auto... values) {
+    char buffer[160];
+    std::snprintf(buffer, sizeof buffer, format, values...);
+    pieces.push_back({rank, buffer});
+  };
+  const auto append_loss = [&](const char* name, double loss) {
+    append(0, std::abs(loss) < 1000 ? "  %s %.4f" : "  %s %.3g", name, loss);
+  };
+  append(0, "epoch %lld/%lld  lr %.3g", static_cast<long long>(report.epoch), static_cast<long long>(reported.epochs),
          report.lr);
-  append("  train %.4f", report.train.loss);
-  if (reported.taught && reported.labelled) append(" (hard %.3f soft %.3f)", report.train.hard, report.train.soft);
-  if (reported.hinted) append(" hint %.3f", report.train.hints);
-  if (reported.labelled) append(" %.2f%%", 100 * report.train.accuracy);
+  append_loss("train", report.train.loss);
+  if (reported.taught && reported.labelled) append(1, " (hard %.3g soft %.3g)", report.train.hard, report.train.soft);
+  if (reported.hinted) append(2, " hint %.3g", report.train.hints);
+  if (reported.labelled) append(0, " %.2f%%", 100 * report.train.accuracy);
   if (report.val) {
-    append("  val %.4f", report.val->loss);
-    if (reported.val_taught) append(" kl %.3f", report.val->kl);
-    if (reported.labelled) append(" %.2f%%", 100 * report.val->accuracy);
+    append_loss("val", report.val->loss);
+    if (reported.val_taught) append(3, " kl %.3g", report.val->kl);
+    if (reported.labelled) append(0, " %.2f%%", 100 * report.val->accuracy);
   }
-  append("%s  %.0f/s %.0f s", report.selected ? " *" : "", report.images_per_second, report.seconds);
-  return line;
+  append(0, "%s", report.selected ? " *" : "");
+  append(4, "  %.0f/s", report.images_per_second);
+  append(0, " %.0f s", report.seconds);
+
+  constexpr std::size_t kColumns = 100;
+  for (int kept = 4;; --kept) {
+    std::string line;
+    for (const Piece& piece : pieces)
+      if (piece.rank <= kept) line += piece.words;
+    if (line.size() <= kColumns || kept == 0) return line;
+  }
 }
 
 Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {

@@ -17,6 +17,7 @@ struct Reported {
 
 /// train_loss, val_loss, ... in one flat object.
 nlohmann::ordered_json report_json(const EpochReport& report, const Reported& reported);
+/// For a terminal: at most 100 columns. What does not fit is in the JSON.
 std::string report_line(const EpochReport& report, const Reported& reported);
 
 /// One JSON line an epoch, on the disk when add() returns. A resumed run keeps the lines of the epochs that it does not

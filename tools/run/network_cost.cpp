@@ -44,6 +44,17 @@ std::string scaled(double value, const char* thousand, const char* million, cons
   return with(value, "");
 }
 
+/// "12 times smaller", or "-" where one of them is not known.
+std::string ratio_words(double value, double reference, const char* less, const char* more) {
+  if (value <= 0 || reference <= 0) return "-";
+  const double ratio = std::max(value, reference) / std::min(value, reference);
+  constexpr double kSame = 1.05;
+  if (ratio < kSame) return "the same";
+  char digits[40];
+  std::snprintf(digits, sizeof digits, ratio < 9.95 ? "%.1f" : "%.0f", ratio);
+  return text(digits, " times ", value < reference ? less : more);
+}
+
 }  // namespace
 
 NetworkCost cost_of(Network& network, const ModelSpec& spec, const std::string& file) {
@@ -79,13 +90,25 @@ NetworkCost sum_of(const std::vector<NetworkCost>& costs) {
   return sum;
 }
 
-void add_costs(const NetworkCost& cost, std::vector<std::pair<std::string, std::string>>& rows) {
-  const auto add = [&](const char* name, std::string value) { rows.emplace_back(name, std::move(value)); };
-  if (cost.bytes > 0)
-    add("file", scaled(static_cast<double>(cost.bytes), " kB", " MB", " GB") + (cost.bytes < 1000 ? " bytes" : ""));
-  add("parameters", scaled(static_cast<double>(cost.parameters), " thousand", " million", " billion"));
-  add("multiply-adds a photo", scaled(static_cast<double>(cost.macs), " thousand", " million", " billion"));
-  add("milliseconds a photo", scaled(cost.milliseconds, " thousand", " million", " billion"));
+std::vector<std::vector<std::string>> cost_rows(const std::vector<NetworkCost>& costs) {
+  std::vector<std::vector<std::string>> rows;
+  // Nothing is compared with a network of which it is not known.
+  const auto add = [&](const char* name, const auto& value, const auto& as_text, const char* less, const char* more) {
+    std::vector<std::string> row = {name};
+    for (const NetworkCost& cost : costs) row.push_back(value(cost) > 0 ? as_text(value(cost)) : "-");
+    if (costs.size() > 1) row.push_back(ratio_words(value(costs.back()), value(costs[costs.size() - 2]), less, more));
+    rows.push_back(std::move(row));
+  };
+  const auto count = [](double value) { return scaled(value, " thousand", " million", " billion"); };
+  const auto bytes = [](double value) { return scaled(value, " kB", " MB", " GB") + (value < 999.5 ? " bytes" : ""); };
+  const auto of = [](auto NetworkCost::*member) {
+    return [member](const NetworkCost& cost) { return static_cast<double>(cost.*member); };
+  };
+  add("file", of(&NetworkCost::bytes), bytes, "smaller", "larger");
+  add("parameters", of(&NetworkCost::parameters), count, "fewer", "more");
+  add("multiply-adds a photo", of(&NetworkCost::macs), count, "fewer", "more");
+  add("milliseconds a photo", of(&NetworkCost::milliseconds), count, "faster", "slower");
+  return rows;
 }
 
 }  // namespace retort

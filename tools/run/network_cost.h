@@ -24,7 +24,8 @@ std::vector<NetworkCost> costs_of_teachers(const TrainingRun& run);
 /// An ensemble takes what its members take together.
 NetworkCost sum_of(const std::vector<NetworkCost>& costs);
 
-/// As rows: "parameters" -> "11.2 million".
-void add_costs(const NetworkCost& cost, std::vector<std::pair<std::string, std::string>>& rows);
+/// A row a cost: its name, "11.2 million" of each network, and, of several, what the last one saves beside the one
+/// before it: "12 times fewer". What is not known is "-".
+std::vector<std::vector<std::string>> cost_rows(const std::vector<NetworkCost>& costs);
 
 }  // namespace retort

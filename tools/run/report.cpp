@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <set>
 
 #include "engine/core/check.h"
 #include "engine/data/joined.h"
@@ -100,12 +101,24 @@ Fingerprint flags_of(TrainingOptions training, ObjectiveOptions objective, Teach
   return texts;
 }
 
+/// The defaults as the run's optimizer and data make them.
+Fingerprint defaults_beside(const FinishedRun& run) {
+  Fingerprint defaults = flags_of({}, {}, {}, {});
+  TrainingOptions same_optimizer;
+  same_optimizer.optimizer = run.training.options.optimizer;
+  ObjectiveOptions resolved;
+  resolved.lambda = run.training.data.train->labelled() ? kDefaultLambda : 0;
+  const Fingerprint dependent = flags_of(same_optimizer, resolved, {}, {});
+  for (const char* flag : {"--lr", "--lambda"}) defaults[flag] = dependent.at(flag);
+  return defaults;
+}
+
 void add_settings(Page& page, const FinishedRun& run) {
   const Preprocessing& input = run.spec.preprocessing;
   Fingerprint texts = run.fingerprint;
   TrainingOptions options = run.training.options;
   visit_flags(options, PrintFlags{.fingerprint = texts, .finished_runs_count = true});
-  const Fingerprint defaults = flags_of({}, {}, {}, {});
+  const Fingerprint defaults = defaults_beside(run);
   std::vector<std::vector<std::string>> changed = {
       {"architecture", run.spec.architecture},
       {"input", text(input.image_size, " x ", input.image_size, " x ", input.channels)},
@@ -113,14 +126,15 @@ void add_settings(Page& page, const FinishedRun& run) {
   std::vector<std::vector<std::string>> others;
   for (const auto& [name, value] : texts) {
     // Those that say the same as a row above, or are bits and hashes of no use to a reader.
-    if ((!name.starts_with("--") && name != "epochs") || name == "--augment" || name == "--image-size" || value.empty())
-      continue;
+    static const std::set<std::string> kUnshown = {"--augment", "--image-size", "--teacher", "--logits",
+                                                   "--val-logits"};
+    if ((!name.starts_with("--") && name != "epochs") || kUnshown.contains(name) || value.empty()) continue;
     const auto found = defaults.find(name);
     const std::vector<std::string> row = {name == "epochs" ? "--epochs" : name, value};
     (found == defaults.end() || found->second != value ? changed : others).push_back(row);
   }
   page.section("Settings");
-  page.paragraph("The command: " + command_line());
+  page.command(command_line());
   page.paragraph("Those that differ from the defaults:");
   page.table({"", ""}, changed);
   page.begin_fold("Settings at their defaults");
@@ -224,14 +238,33 @@ void add_measures(const Evaluation& result, std::size_t classes, const std::stri
   rows.emplace_back("expected calibration error", number(result.ece));
 }
 
-/// Student against teacher against labels, and what each of the two takes.
+/// What the teacher, or the ensemble and the largest of its networks, and the network judged take.
+void add_what_it_takes(Page& page, const FinishedRun& run, const Judged& judged, const std::string& own) {
+  std::vector<std::string> columns = {""};
+  std::vector<NetworkCost> costs;
+  const bool distilled = run.training.guidance.teacher != nullptr;
+  if (distilled) costs = costs_of_teachers(run.training);
+  if (costs.size() > 1) {
+    columns.push_back(text("largest of ", costs.size(), " teachers"));
+    columns.emplace_back("ensemble");
+    costs = {*std::ranges::max_element(costs, {}, &NetworkCost::macs), sum_of(costs)};
+  } else if (!costs.empty()) {
+    columns.emplace_back("teacher");
+  }
+  columns.push_back(own);
+  if (!costs.empty()) columns.push_back("beside the " + columns[costs.size()]);
+  costs.push_back(cost_of(judged.network, run.spec, judged.file));
+  page.table(columns, cost_rows(costs));
+  if (distilled && costs.size() == 1)
+    page.paragraph("What the teacher takes is not known here: give --teacher FILE beside --logits to see it.");
+}
+
+/// Student against teacher against labels, and what each of them takes.
 void add_result(Page& page, const FinishedRun& run, const Judged& judged, const Seen& val) {
   const TrainingRun& training = run.training;
   const std::size_t classes = run.spec.classes.size();
   const bool distilled = training.guidance.teacher != nullptr;
   const std::string own = distilled ? "student" : "model";
-  const std::vector<NetworkCost> teachers = distilled ? costs_of_teachers(training) : std::vector<NetworkCost>{};
-  const bool with_teacher = distilled && (val.teacher || !teachers.empty());
   page.section("Result");
   std::vector<std::pair<std::string, std::string>> student, teacher;
   if (val.labels) {
@@ -248,24 +281,24 @@ void add_result(Page& page, const FinishedRun& run, const Judged& judged, const 
       student.emplace_back("KL(teacher || student) at T = " + number(temperature), number(result.kl));
     }
   }
-  add_costs(cost_of(judged.network, run.spec, judged.file), student);
-  if (!teachers.empty()) add_costs(sum_of(teachers), teacher);
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, value] : student) {
     const auto found = std::ranges::find(teacher, name, &std::pair<std::string, std::string>::first);
-    rows.push_back(with_teacher ? std::vector<std::string>{name, found == teacher.end() ? "" : found->second, value}
-                                : std::vector<std::string>{name, value});
+    rows.push_back(val.teacher ? std::vector<std::string>{name, found == teacher.end() ? "" : found->second, value}
+                               : std::vector<std::string>{name, value});
   }
-  const std::string of_teacher = teachers.size() > 1 ? text("the ", teachers.size(), " teachers") : "teacher";
-  page.table(with_teacher ? std::vector<std::string>{"", of_teacher, own} : std::vector<std::string>{"", own}, rows);
+  const bool ensemble = split_commas(training.guidance.teacher_files).size() > 1;
+  if (!rows.empty())
+    page.table(val.teacher ? std::vector<std::string>{"", ensemble ? "ensemble" : "teacher", own}
+                           : std::vector<std::string>{"", own},
+               rows);
+  add_what_it_takes(page, run, judged, own);
   page.paragraph(text("Judged: ", judged.file, ", ", judged.epoch,
                       training.data.val ? text(", on the ", training.data.val->size(),
                                                " validation images, which chose that epoch: "
                                                "`retort eval --split test` on others is the fairer figure")
                                         : std::string(),
                       "."));
-  if (distilled && teachers.empty())
-    page.paragraph("What the teacher takes is not known here: give --teacher FILE beside --logits to see it.");
   page.paragraph(
       text("Started ", start_date(), "; ", duration_words(seconds_running()), " until this page was written."));
 }
@@ -290,12 +323,12 @@ void add_errors(Page& page, const FinishedRun& run, const Seen& seen) {
     const std::int64_t row = errors[i].second, index = seen.indices[row];
     const std::vector<double> p = softened(row_of(seen.student, row), 1);
     std::vector<std::string> lines = {
-        text(run.spec.classes[largest(p, 1).front()], " ", number(-100 * errors[i].first, 3), "%"),
+        text("taken for ", run.spec.classes[largest(p, 1).front()], ", ", number(-100 * errors[i].first, 3), "%"),
         "labelled " + run.spec.classes[seen.labels.data<std::int64_t>()[row]]};
     if (seen.teacher) {
       const std::vector<double> v = softened(row_of(seen.teacher, row), 1);
       const std::int64_t says = largest(v, 1).front();
-      lines.push_back(text("teacher: ", run.spec.classes[says], " ", number(100 * v[says], 3), "%"));
+      lines.push_back(text("teacher: ", run.spec.classes[says], ", ", number(100 * v[says], 3), "%"));
     }
     lines.push_back(dataset.name(index));
     thumbnails.push_back({dataset.load(index), std::move(lines)});
