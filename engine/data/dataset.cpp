@@ -134,6 +134,7 @@ void skip_bad(Subset& subset, std::vector<std::string>* skipped) {
         if (!subset.decoded(i)) subset.load(i);
       } catch (const std::exception& error) {
         faults[i] = error.what();
+        faults[i].erase(std::min(faults[i].rfind("; "), faults[i].size()));  // its advice is being followed
       }
   };
   {

@@ -31,12 +31,6 @@ const std::vector<std::string>& read_kinds() {
   return kinds;
 }
 
-void pass_over_file(const fs::path& path, const std::string& name, PassedOver& passed) {
-  const std::string kind = ending(path);
-  const bool picture = std::ranges::find(kUnreadKinds, kind) != std::end(kUnreadKinds);
-  passed.add(picture ? Unused::unread_kind : Unused::no_picture, kind.empty() ? path.filename().string() : kind, name);
-}
-
 /// Appends the pictures at any depth below `folder`, each as prefix + its path from there. `above` holds the real paths
 /// of the folders on the way here, because a link back to one of them would never end.
 void find_pictures(const fs::path& folder, const std::string& prefix, std::vector<fs::path>& above,
@@ -80,6 +74,8 @@ std::vector<fs::directory_entry> visible_entries(const fs::path& folder, PassedO
       entry.assign(folder / name, broken_link);
       if (!name.starts_with('.'))
         entries.push_back(entry);
+      else if (passed != nullptr && entry.is_directory(broken_link))
+        passed->add(Unused::hidden_folder, name, name);
       else if (passed != nullptr && names_picture(entry.path()))
         passed->add(Unused::hidden, ending(entry.path()), name);
     }
@@ -88,6 +84,12 @@ std::vector<fs::directory_entry> visible_entries(const fs::path& folder, PassedO
   }
   std::ranges::sort(entries);
   return entries;
+}
+
+void pass_over_file(const fs::path& path, const std::string& name, PassedOver& passed) {
+  const std::string kind = ending(path);
+  const bool picture = std::ranges::find(kUnreadKinds, kind) != std::end(kUnreadKinds);
+  passed.add(picture ? Unused::unread_kind : Unused::no_picture, kind.empty() ? path.filename().string() : kind, name);
 }
 
 FolderListing list_folder(const fs::path& folder) {

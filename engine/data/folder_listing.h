@@ -15,8 +15,8 @@ const std::string& picture_kinds();
 /// Whether a file's ending is one of them, in any case.
 bool names_picture(const std::filesystem::path& path);
 
-/// The visible entries of a folder, sorted by name; hidden pictures are counted in `passed`, which may be null. Throws
-/// Error if it can't be listed.
+/// The visible entries of a folder, sorted by name; hidden pictures and folders are counted in `passed`, which may be
+/// null. Throws Error if it can't be listed.
 std::vector<std::filesystem::directory_entry> visible_entries(const std::filesystem::path& folder, PassedOver* passed);
 
 /// What a folder holds: pictures by class, or directly.
@@ -32,6 +32,10 @@ struct FolderListing {
 
 /// Links are followed. Throws Error for a folder that can't be listed or links to one that contains it.
 FolderListing list_folder(const std::filesystem::path& folder);
+
+/// Counts a file that is no picture, or of a kind that is not decoded, as passed over; `name` is an example of its
+/// kind.
+void pass_over_file(const std::filesystem::path& path, const std::string& name, PassedOver& passed);
 
 /// Counts the pictures at any depth below `folder`, which is no part of the set, as passed over.
 void pass_over_folder(const std::filesystem::path& folder, PassedOver& passed);

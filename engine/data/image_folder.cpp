@@ -175,9 +175,8 @@ Parts find_parts(const fs::path& root, const std::vector<fs::directory_entry>& e
   return parts;
 }
 
-/// The pictures beside the parts, in none of them.
-PassedOver beside(const std::vector<fs::directory_entry>& entries, const Parts& parts) {
-  PassedOver passed;
+/// Adds what lies beside the parts, in none of them.
+PassedOver beside(const std::vector<fs::directory_entry>& entries, const Parts& parts, PassedOver passed) {
   for (const fs::directory_entry& entry : entries) {
     const std::vector<const Part*> all = parts.all();
     std::error_code broken_link;
@@ -186,6 +185,8 @@ PassedOver beside(const std::vector<fs::directory_entry>& entries, const Parts& 
       pass_over_folder(entry.path(), passed);
     else if (names_picture(entry.path()))
       passed.add(Unused::beside_parts, ".", entry.path().filename().string());
+    else
+      pass_over_file(entry.path(), entry.path().filename().string(), passed);
   }
   return passed;
 }
@@ -274,9 +275,10 @@ SplitOpeners divided_folder(const fs::path& root, Parts& parts, const PassedOver
 SplitOpeners recognise_image_folder(const DatasetOptions& options) {
   const fs::path root(options.path);
   const auto cache = std::make_shared<std::unique_ptr<const PixelCache>>();
-  const std::vector<fs::directory_entry> entries = visible_entries(root, nullptr);
+  PassedOver hidden;
+  const std::vector<fs::directory_entry> entries = visible_entries(root, &hidden);
   Parts parts = find_parts(root, entries);
-  SplitOpeners openers = parts.any() ? divided_folder(root, parts, beside(entries, parts), options, cache)
+  SplitOpeners openers = parts.any() ? divided_folder(root, parts, beside(entries, parts, hidden), options, cache)
                                      : undivided_folder(root, options, cache);
   openers.open_cache = [=, file = options.cache, images = openers.images](const PixelCacheHooks& hooks) {
     *cache = std::make_unique<const PixelCache>(file, root.string(), images, hooks);

@@ -43,6 +43,7 @@ const char* to_string(Unused why) {
     case Unused::unread_kind: return "unread_kind";
     case Unused::no_picture: return "no_picture";
     case Unused::hidden: return "hidden";
+    case Unused::hidden_folder: return "hidden_folder";
     case Unused::loose: return "beside_class_folders";
     case Unused::beside_parts: return "beside_parts";
   }
@@ -105,6 +106,8 @@ std::string PassedOver::sentence() const {
                 names_of(Unused::beside_parts, false), ")"));
   if (const std::int64_t n = count(Unused::hidden))
     append(text(counted(n, "hidden picture", "hidden pictures"), " (", names_of(Unused::hidden, false), ")"));
+  if (const std::int64_t n = count(Unused::hidden_folder))
+    append(text(counted(n, "hidden folder", "hidden folders"), " (", names_of(Unused::hidden_folder, false), ")"));
   if (const std::int64_t n = count(Unused::no_picture))
     append(text(counted(n, "file that is no picture", "files that are no pictures"), " (",
                 names_of(Unused::no_picture, true), ")"));

@@ -13,11 +13,12 @@ namespace retort {
 
 /// Why files of a folder are not among its samples.
 enum class Unused : std::uint8_t {
-  unread_kind,   ///< pictures of a kind that this build does not decode
-  no_picture,    ///< files of another kind
-  hidden,        ///< pictures whose name begins with a dot
-  loose,         ///< pictures beside class folders
-  beside_parts,  ///< pictures beside train/, or in a folder beside it that is no part
+  unread_kind,    ///< pictures of a kind that this build does not decode
+  no_picture,     ///< files of another kind
+  hidden,         ///< pictures whose name begins with a dot
+  hidden_folder,  ///< folders whose name begins with a dot, counted and not searched
+  loose,          ///< pictures beside class folders
+  beside_parts,   ///< pictures beside train/, or in a folder beside it that is no part
 };
 
 /// Files passed over, counted by the reason and by what names them: an ending (".heic"), or a folder.

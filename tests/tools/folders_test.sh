@@ -59,11 +59,12 @@ expect_error 1 "if those are the classes, give --data deep/pets" "${train[@]}" -
 pictures mixed/cat 4; pictures mixed/dog 4
 touch mixed/cat/{a,b,c}.heic mixed/dog/x.TIFF mixed/LICENSE.txt mixed/dog/._0.ppm
 cp picture.ppm mixed/loose.ppm
+pictures mixed/cat/.thumbnails 2; mkdir mixed/.git
 expect 0 "${train[@]}" --data mixed
-said "passed over: 3 .heic and 1 .tiff, which this build does not read: convert them to JPEG or PNG; 1 picture beside the class folders, of no class (loose.ppm); 1 hidden picture (._0.ppm); 1 file that is no picture (.txt)"
-pictures tv/extra 2
+said "passed over: 3 .heic and 1 .tiff, which this build does not read: convert them to JPEG or PNG; 1 picture beside the class folders, of no class (loose.ppm); 1 hidden picture (._0.ppm); 2 hidden folders (.git, .thumbnails); 1 file that is no picture (.txt)"
+pictures tv/extra 2; mkdir tv/.cache; touch tv/{cover.heic,notes.txt}
 expect 0 "${train[@]}" --data tv
-said "passed over: 2 pictures beside the parts, in none of them (extra/0.ppm, extra/1.ppm)"
+said "passed over: 1 .heic, which this build does not read: convert them to JPEG or PNG; 2 pictures beside the parts, in none of them (extra/0.ppm, extra/1.ppm); 1 hidden folder (.cache); 1 file that is no picture (.txt)"
 expect 0 "${train[@]}" --data tv --quiet
 [[ ! -s stderr ]] || fail "--quiet speaks"
 # .webp and .tiff among .jpg: WebP is read where libwebp was there when the program was built, else counted.
