@@ -12,16 +12,17 @@
 // That is `kd`. Other losses put another soft term in its place; the convention then says no more than the weights:
 //   loss = lambda * hard + w * soft,   w = soft_weight * (1 - lambda) under convex, soft_weight under additive.
 // Per row, with s = softmax(z), y = the row's label, C classes, and hats for what remains when class y is taken out and
-// the rest made to add up to 1:  p^_i = p_i / (1 - p_y),  q^_i = q_i / (1 - q_y),  i != y.
+// the rest made to add up to 1 (k, in three of them, is the loss's constant: soft_loss.h):  p^_i = p_i / (1 - p_y),
+// q^_i = q_i / (1 - q_y),  i != y.
 //   mse    1 / (2 C) sum_i (z_i - v_i)^2                                     d/dz_i = (z_i - v_i) / C
 //          The limit of T^2 KL(p || q) for T -> infinity and zero-mean logits (Ba & Caruana, 1312.6184); no T.
-//   dkd    T^2 [KL(b_v || b_z) + 8 KL(p^ || q^)],  b_v = (p_y, 1 - p_y),  b_z = (q_y, 1 - q_y)  (Zhao, 2203.08679)
-//          d/dz_y = T (q_y - p_y)     d/dz_i = T [8 (q^_i - p^_i) - (q_y - p_y) q^_i]
-//   nkd    -s'_y log s_y - 1.5 T^2 sum_{i != y} p^_i log q^_i,  s' = softmax(v)  (Yang, 2303.13005)
-//          d/dz_y = s'_y (s_y - 1)    d/dz_i = s'_y s_i + 1.5 T (q^_i - p^_i)
+//   dkd    T^2 [KL(b_v || b_z) + k KL(p^ || q^)],  b_v = (p_y, 1 - p_y),  b_z = (q_y, 1 - q_y)  (Zhao, 2203.08679)
+//          d/dz_y = T (q_y - p_y)     d/dz_i = T [k (q^_i - p^_i) - (q_y - p_y) q^_i]
+//   nkd    -s'_y log s_y - k T^2 sum_{i != y} p^_i log q^_i,  s' = softmax(v)  (Yang, 2303.13005)
+//          d/dz_y = s'_y (s_y - 1)    d/dz_i = s'_y s_i + k T (q^_i - p^_i)
 //   ttm    KL(p || s): a temperature for the teacher alone (Zheng & Yang, 2402.11148)      d/dz_i = s_i - p_i
 //   wttm   U KL(p || s),  U = sum_k softmax(v)_k^(1 / T), large where the teacher is unsure (the same paper)
-//   dist   (1 - mean over rows of r(p, q)) + (1 - mean over classes of r(P_j, Q_j)),  P_j, Q_j class j's columns
+//   dist   (1 - mean over rows of r(p, q)) + k (1 - mean over classes of r(P_j, Q_j)),  P_j, Q_j class j's columns
 //          over the batch (Huang, 2205.10536); r is Pearson's correlation: with a, b less their means,
 //          r = a.b / sqrt((a.a + e)(b.b + e)),  dr/db_i = a_i / sqrt((a.a + e)(b.b + e)) - r b_i / (b.b + e),
 //          where e = 1e-8 keeps a constant row harmless;  d/dz_i = q_i (g_i - sum_j q_j g_j) / T for g = d/dq.
@@ -47,7 +48,7 @@ struct HardTargets {
 };
 
 /// Constants of the formulas above, as their papers have them.
-inline constexpr double kDkdOthers = 8, kNkdOthers = 1.5, kPearsonFloor = 1e-8, kStandardFloor = 1e-7;
+inline constexpr double kPearsonFloor = 1e-8, kStandardFloor = 1e-7;
 
 struct LossKernels {
   /// Bytes of workspace for either entry and every loss.

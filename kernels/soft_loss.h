@@ -3,12 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 namespace retort {
 
 enum class Convention : std::uint8_t { convex, additive };
 
 enum class SoftLoss : std::uint8_t { kd, mse, dkd, nkd, dist, ttm, wttm };
+
+/// The constant of a soft loss's formula that can be set; most have none.
+struct LossConstant {
+  const char* flag = nullptr;  ///< on the command line
+  const char* what = "";       ///< what it weighs
+  double value = 1;            ///< of the paper
+};
 
 /// What is known of a soft loss beside its formula.
 struct SoftLossRow {
@@ -17,6 +25,7 @@ struct SoftLossRow {
   bool reads_labels = false;  ///< the soft term itself does, lambda aside; it then takes one class a row: mixup has two
   /// What a row of two classes takes from it; empty: nothing.
   const char* with_two_classes = "";
+  LossConstant constant = {};
 };
 
 /// All soft losses, in the order in which they are listed to the user. A new one is a word in the enum above and a row
@@ -24,9 +33,21 @@ struct SoftLossRow {
 inline constexpr SoftLossRow kSoftLosses[] = {
     {SoftLoss::kd, "kd"},
     {SoftLoss::mse, "mse"},
-    {SoftLoss::dkd, "dkd", true, "its non-target term is 0, and what is left is kd's"},
-    {SoftLoss::nkd, "nkd", true, "its non-target term is 0, and only the labels' part is left"},
-    {SoftLoss::dist, "dist", false, "every row correlates fully, so only the part within classes is left"},
+    {SoftLoss::dkd,
+     "dkd",
+     true,
+     "its non-target term is 0, and what is left is kd's",
+     {"--dkd-beta", "Weighs dkd's term of the other classes", 8}},
+    {SoftLoss::nkd,
+     "nkd",
+     true,
+     "its non-target term is 0, and only the labels' part is left",
+     {"--nkd-gamma", "Weighs nkd's term of the other classes", 1.5}},
+    {SoftLoss::dist,
+     "dist",
+     false,
+     "every row correlates fully, so only the part within classes is left",
+     {"--dist-gamma", "Weighs dist's part within classes", 1}},
     {SoftLoss::ttm, "ttm"},
     {SoftLoss::wttm, "wttm"},
 };
@@ -49,6 +70,7 @@ struct DistillationSettings {
   SoftLoss loss = SoftLoss::kd;
   bool standardize = false;
   double soft_weight = 1;
+  std::optional<double> constant = {};  ///< of the loss's formula; none: the paper's
   /// Null, or in the backend's memory: read when the kernel runs, in place of the three numbers of the same names. So a
   /// step that was captured as a graph follows a schedule.
   const LossScalars* scalars = nullptr;
@@ -67,6 +89,11 @@ struct DistillationSettings {
 /// Hinton's loss itself: what has kernels of its own everywhere.
 constexpr bool is_plain_kd(const DistillationSettings& settings) {
   return settings.loss == SoftLoss::kd && !settings.standardize;
+}
+
+/// The constant of the loss's formula.
+constexpr double constant_of(const DistillationSettings& settings) {
+  return settings.constant ? *settings.constant : row_of(settings.loss).constant.value;
 }
 
 /// What multiplies the soft term.

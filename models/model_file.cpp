@@ -159,6 +159,29 @@ bool is_head_of_other_size(const Parameter& parameter, const Tensor& tensor, con
   return found.rank() == 1 || found[1] == expected[1];
 }
 
+/// Classes 0, 1, 2 ... are numbered, not named.
+bool is_named(const std::vector<std::string>& classes) {
+  for (std::size_t i = 0; i < classes.size(); ++i)
+    if (classes[i] != std::to_string(i)) return true;
+  return false;
+}
+
+/// The first few names, for a message.
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 3;
+  std::string list;
+  for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i) list += (i ? ", " : "") + names[i];
+  return names.size() > kShown ? list + ", ..." : list;
+}
+
+/// What the file's head says its classes are, where they are other things than the network's: its rows would then start
+/// as wrong answers. Empty where they agree, or one of them names none.
+std::string other_classes(const TensorFile& file, const ModelSpec& spec, const std::string& path) {
+  if (!file.metadata.contains("classes") || !is_named(spec.classes)) return {};
+  const std::vector<std::string> found = to_spec(path, file).classes;
+  return is_named(found) && found != spec.classes ? some_of(found) : std::string();
+}
+
 /// What to do about tensors missing or left over: often the other kind of shortcut was saved.
 std::string advice(const ModelSpec& spec, const std::string& tensor) {
   const std::string& name = spec.architecture;
@@ -213,6 +236,12 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     check(own_names.contains(name) || (name.starts_with(kAuxiliary) && !own_auxiliary), path, ": tensor ", name,
           " is not part of ", spec.architecture, ": ", advice(spec, name));
   std::set<std::string> replaced;
+  const std::string others = replace_head ? other_classes(file, spec, path) : "";
+  const auto starts_fresh = [&](const std::string& layer, const std::string& why) {
+    if (replaced.insert(layer).second)
+      report.lines.push_back(
+          text(path, ": its head `", layer, "` ", why, ": it is replaced and starts from fresh weights"));
+  };
   for (Parameter* parameter : own) {
     const std::string& name = parameter->name;
     const Tensor* tensor = file.find(name);
@@ -227,11 +256,14 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
     const std::string auxiliary_head = std::string(kAuxiliary) + "fc";
     bool fresh = false;
     for (const std::string& layer : {head, auxiliary_head}) {
-      if (!replace_head || !is_head_of_other_size(*parameter, *tensor, layer)) continue;
+      if (!replace_head || !name.starts_with(layer + ".")) continue;
+      if (is_head_of_other_size(*parameter, *tensor, layer))
+        starts_fresh(layer, text("has ", tensor->shape()[0], " classes, not ", file_shape(*parameter)[0]));
+      else if (!others.empty())
+        starts_fresh(layer, text("gives ", others, ", not ", some_of(spec.classes)));
+      else
+        continue;
       fresh = true;
-      if (replaced.insert(layer).second)
-        report.lines.push_back(text(path, ": its head `", layer, "` has ", tensor->shape()[0], " classes, not ",
-                                    file_shape(*parameter)[0], ": it is replaced and starts from fresh weights"));
     }
     if (fresh) continue;
     try {
@@ -294,6 +326,34 @@ LoadReport load_weights(Network& network, const ModelSpec& spec, const std::stri
   LoadReport report = copy_weights(network, spec, path, checkpoint.file, replace_head);
   report.lines.insert(report.lines.begin(), checkpoint.said.begin(), checkpoint.said.end());
   return report;
+}
+
+LoadReport load_fitting_weights(Network& network, const ModelSpec& spec, const std::string& path) {
+  TensorFile file = read_checkpoint(path).file;
+  const std::vector<Parameter*> own = parameters(network);
+  const std::string head = head_name(own, spec), others = other_classes(file, spec, path);
+  std::vector<std::string> fresh;
+  std::size_t taken = 0, trainable = 0;
+  for (Parameter* parameter : own) {
+    const std::string& name = parameter->name;
+    const Tensor* tensor = file.find(name);
+    const bool fits =
+        tensor && tensor->shape() == file_shape(*parameter) && (others.empty() || !name.starts_with(head + "."));
+    if (fits) {
+      from_file_layout(*tensor, *parameter);
+      check_finite(*parameter, path);
+    }
+    if (parameter->buffer) continue;
+    ++trainable;
+    if (fits)
+      ++taken;
+    else
+      fresh.push_back(name);
+  }
+  check(taken > 0, path, ": none of its ", file.tensors.size(), " tensors has the name and the shape of one of ",
+        spec.architecture, "'s, such as ", own.front()->name, " of ", file_shape(*own.front()), ": give another file");
+  return {{text(path, ": ", taken, " of ", trainable, " parameters fit and are taken",
+                fresh.empty() ? "" : "; fresh: " + some_of(fresh))}};
 }
 
 std::optional<Preprocessing> saved_preprocessing(const std::string& path) {

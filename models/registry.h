@@ -69,9 +69,14 @@ Model load_model(const std::string& path);
 /// What a file says of its network, without building it; throws as load_model does.
 ModelSpec load_spec(const std::string& path);
 /// Copies the file's tensors into a network. Tolerates: num_batches_tracked missing; a head named linear, classifier or
-/// fc (said); with replace_head a head of another class count keeps its fresh weights (said); a file with or without
+/// fc (said); with replace_head a head of another class count, or of classes with other names,
+/// keeps its fresh weights (said); a file with or without
 /// AuxLogits (said). Throws Error: a file whose metadata names another architecture, and else as load_model.
 LoadReport load_weights(Network& network, const ModelSpec& spec, const std::string& path, bool replace_head);
+/// Copies those of the file's tensors whose names and shapes the network has, whatever network the file is of; the rest
+/// keeps its fresh weights. Says how many fit and names what starts fresh. A head of classes with other names starts
+/// fresh, too. Throws Error where no tensor fits, and for a file that can't be read.
+LoadReport load_fitting_weights(Network& network, const ModelSpec& spec, const std::string& path);
 /// Whether a file holds InceptionV3's auxiliary head.
 bool has_auxiliary_head(const TensorFile& file);
 /// What the file's metadata says of its input, where it says it; none for a file from elsewhere. Throws Error for

@@ -59,4 +59,13 @@ std::map<std::string, double> learning_rate_factors(Module& module, const LrFact
   return factors;
 }
 
+std::map<std::string, std::int64_t> unfreezing_steps(Module& module, std::int64_t steps) {
+  std::map<std::string, std::int64_t> first;
+  const std::vector<std::vector<std::string>> blocks = parameter_blocks(module);
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    for (const std::string& name : blocks[i])
+      first[name] = 1 + static_cast<std::int64_t>(blocks.size() - 1 - i) * steps;
+  return first;
+}
+
 }  // namespace retort

@@ -1,6 +1,7 @@
 // Learning rates that differ by layer: what fine-tuning a network that knows something already is done with.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -23,5 +24,9 @@ std::vector<std::vector<std::string>> parameter_blocks(Module& module);
 /// OptimizerSettings::lr_factors: block i of n gets layer_decay^(n - 1 - i), the last one that times `head`. Throws
 /// UsageError for a head's factor below 0 or a decay outside (0, 1].
 std::map<std::string, double> learning_rate_factors(Module& module, const LrFactorSettings& settings);
+
+/// OptimizerSettings::first_steps of gradual unfreezing (Howard & Ruder, 1801.06146): the last block trains from the
+/// first step on, and each block joins `steps` after the one behind it.
+std::map<std::string, std::int64_t> unfreezing_steps(Module& module, std::int64_t steps);
 
 }  // namespace retort

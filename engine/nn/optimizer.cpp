@@ -7,6 +7,16 @@
 #include "kernels/memory.h"
 
 namespace retort {
+namespace {
+
+/// A parameter's own value; 1 where it has none.
+template <class Value>
+Value named(const std::map<std::string, Value>& values, const std::string& name) {
+  const auto own = values.find(name);
+  return own == values.end() ? 1 : own->second;
+}
+
+}  // namespace
 
 Optimizer::Optimizer(std::vector<Parameter*> parameters, const OptimizerSettings& settings) : settings_(settings) {
   const bool adam = settings.kind != OptimizerKind::sgd;
@@ -29,14 +39,15 @@ Optimizer::Optimizer(std::vector<Parameter*> parameters, const OptimizerSettings
 void Optimizer::make_groups() {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Parameter& parameter = *slots_[i].parameter;
-    const auto named = settings_.lr_factors.find(parameter.name);
     const bool decays = settings_.decay_vectors || parameter.value.shape().rank() > 1;
     const Group like{parameter.value.dtype(),
-                     named == settings_.lr_factors.end() ? 1 : named->second,
+                     named(settings_.lr_factors, parameter.name),
                      decays ? settings_.weight_decay : 0,
+                     named(settings_.first_steps, parameter.name),
                      {}};
     const auto same = [&](const Group& group) {
-      return group.dtype == like.dtype && group.lr_factor == like.lr_factor && group.weight_decay == like.weight_decay;
+      return group.dtype == like.dtype && group.lr_factor == like.lr_factor &&
+             group.weight_decay == like.weight_decay && group.first_step == like.first_step;
     };
     auto group = std::ranges::find_if(groups_, same);
     if (group == groups_.end()) group = groups_.insert(group, like);
@@ -52,7 +63,8 @@ void Optimizer::step(double lr) {
 void Optimizer::prepare(double lr) {
   ++steps_;
   std::vector<StepScalars> scalars;
-  for (const Group& group : groups_) scalars.push_back({.lr = lr * group.lr_factor, .grad_scale = 1, .step = steps_});
+  for (const Group& group : groups_)
+    scalars.push_back({.lr = steps_ < group.first_step ? 0 : lr * group.lr_factor, .grad_scale = 1, .step = steps_});
   if (scalars.empty()) return;
   memory_of(scalars_.device()).upload({}, scalars_.raw(), scalars.data(), scalars.size() * sizeof(StepScalars));
 }

@@ -23,6 +23,9 @@ struct OptimizerSettings {
   bool decay_vectors = true;  ///< false: parameters of rank 0 or 1, which are biases and norms, do not decay
   /// What the learning rate is multiplied by, by parameter name; 1 for those that are not named.
   std::map<std::string, double> lr_factors = {};
+  /// The step, from 1, at which a parameter begins to move, by name; 1 for those that are not named. Their moments are
+  /// gathered before.
+  std::map<std::string, std::int64_t> first_steps = {};
   double max_norm = 0;  ///< clip the global gradient norm to this; 0: no clipping
 };
 
@@ -54,10 +57,11 @@ class Optimizer {
   };
   std::vector<Slot> slots_;
   OptimizerSettings settings_;
-  /// Parameters that one launch takes: of one dtype, learning rate and weight decay.
+  /// Parameters that one launch takes: of one dtype, learning rate, weight decay and first step.
   struct Group {
     DType dtype;
     double lr_factor, weight_decay;
+    std::int64_t first_step;
     std::vector<std::size_t> slots;
   };
   void make_groups();

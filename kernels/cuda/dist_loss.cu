@@ -92,8 +92,8 @@ __global__ void __launch_bounds__(kFinishThreads)
 }
 
 __global__ void __launch_bounds__(kFinishThreads)
-    finish_correlations(std::int64_t classes, int chunks, const ColumnTriple* partial, ClassCorrelation* correlations,
-                        float* losses) {
+    finish_correlations(std::int64_t classes, double weight, int chunks, const ColumnTriple* partial,
+                        ClassCorrelation* correlations, float* losses) {
   ColumnFinish finish;
   const std::int64_t j = finish.channel();
   const double aa = finish.sum(chunks, classes, [&](int i) { return double{partial[i * classes + j].first}; });
@@ -101,8 +101,8 @@ __global__ void __launch_bounds__(kFinishThreads)
   const double bb = finish.sum(chunks, classes, [&](int i) { return double{partial[i * classes + j].third}; });
   if (!finish.writes(classes)) return;
   const Correlation correlation(aa, ab, bb);
-  correlations[j].across = static_cast<float>(correlation.across / static_cast<double>(classes));
-  correlations[j].along = static_cast<float>(correlation.along / static_cast<double>(classes));
+  correlations[j].across = static_cast<float>(weight * correlation.across / static_cast<double>(classes));
+  correlations[j].along = static_cast<float>(weight * correlation.along / static_cast<double>(classes));
   losses[j] = static_cast<float>(1 - correlation.r);
 }
 
@@ -250,8 +250,8 @@ void distillation(Stream stream, Rows rows, const DistillationSettings& settings
   auto* const triples = static_cast<ColumnTriple*>(at(layout.partial));
   column_sums<kPack<T>>("dist_products", stream, rows.rows, classes, wide, Products<T>{z, v, softmaxes, correlations},
                         triples);
-  dev::launch("dist_products_finish", finish_correlations, finish_grid(classes), stream, classes, chunks, triples,
-              correlations, class_losses);
+  dev::launch("dist_products_finish", finish_correlations, finish_grid(classes), stream, classes, constant_of(settings),
+              chunks, triples, correlations, class_losses);
 
   if (dz) over_rows(correlations);
   launch_mean_losses(stream, rows.rows, settings, losses, loss, 3, {class_losses, static_cast<int>(classes)});

@@ -15,6 +15,7 @@ namespace {
 struct Terms {
   float hard_weight = 1, soft_weight = 0, temperature = 1;
   bool convex = true;
+  float constant = 1;  ///< of the loss's formula
 
   __host__ __device__ bool hard() const { return hard_weight != 0; }
   __host__ __device__ bool soft() const { return soft_weight != 0; }
@@ -60,20 +61,20 @@ struct RowTarget {
 };
 
 /// The terms of kernels/loss.h.
-__host__ __device__ inline Terms terms_of(const LossScalars& numbers, bool convex) {
+__host__ __device__ inline Terms terms_of(const LossScalars& numbers, bool convex, float constant) {
   const float lambda = static_cast<float>(numbers.lambda), weight = static_cast<float>(numbers.soft_weight);
-  return {lambda, convex ? weight * (1 - lambda) : weight, static_cast<float>(numbers.temperature), convex};
+  return {lambda, convex ? weight * (1 - lambda) : weight, static_cast<float>(numbers.temperature), convex, constant};
 }
 inline Terms terms_of(const DistillationSettings& settings) {
   return terms_of({settings.temperature, settings.lambda, settings.soft_weight},
-                  settings.convention == Convention::convex);
+                  settings.convention == Convention::convex, static_cast<float>(constant_of(settings)));
 }
 
 /// The terms of a launch: the settings' own, or made from what lies in the device's memory when the kernel runs.
 class TermSource {
  public:
   explicit TermSource(const DistillationSettings& settings) : own_(terms_of(settings)), scalars_(settings.scalars) {}
-  __device__ Terms now() const { return scalars_ ? terms_of(*scalars_, own_.convex) : own_; }
+  __device__ Terms now() const { return scalars_ ? terms_of(*scalars_, own_.convex, own_.constant) : own_; }
 
  private:
   Terms own_;
@@ -103,7 +104,8 @@ __global__ void mean_losses(std::int64_t rows, TermSource source, const RowLoss*
   if (terms.soft())
     for (int i = t; i < of_classes.classes; i += kRowThreads) of_class += double{of_classes.values[i]};
   shared.hard[t] = hard;
-  shared.soft[t] = soft / static_cast<double>(rows) + (of_classes.classes > 0 ? of_class / of_classes.classes : 0);
+  shared.soft[t] = soft / static_cast<double>(rows) +
+                   (of_classes.classes > 0 ? double{terms.constant} * of_class / of_classes.classes : 0);
   dev::syncthreads();
   if (t != 0) return;
   hard = soft = 0;

@@ -127,6 +127,7 @@ class LabelApart {
       : nkd_(row.loss == SoftLoss::nkd),
         label_(row.label),
         temperature_(row.terms.temperature),
+        constant_(row.terms.constant),
         top_z_(row.top_z),
         top_v_(row.top_v),
         label_z_(row.z_label - row.top_z),
@@ -153,26 +154,24 @@ class LabelApart {
     const float log_q = logf(sum_q), one_over_p = dev::reciprocal(sum_p);
     const float cross = group.sum(cross_) * one_over_p + log_q;
     if (nkd_) {
-      constexpr float kOthers = static_cast<float>(kNkdOthers);
       const float sum_s = group.sum(sum_s_);
       const Logistic student(label_z_ * one_z_ - logf(sum_s));
       const float sure = Logistic(label_v_ * one_v_ - logf(group.sum(sum_one_))).p;
       at_label_ = -sure * student.rest;
       share_s_ = sure * student.rest * dev::reciprocal(sum_s);
-      share_q_ = kOthers * t * dev::reciprocal(sum_q);
-      share_p_ = kOthers * t * one_over_p;
-      return -sure * student.log_p + kOthers * t * t * cross;
+      share_q_ = constant_ * t * dev::reciprocal(sum_q);
+      share_p_ = constant_ * t * one_over_p;
+      return -sure * student.log_p + constant_ * t * t * cross;
     }
-    constexpr float kOthers = static_cast<float>(kDkdOthers);
     const float log_p = logf(sum_p), z = label_z_ * inverse_q_ - log_q, v = label_v_ * inverse_p_ - log_p;
     const Logistic student(z), teacher(v);
     const float gap = z + v > 0 ? teacher.rest - student.rest : student.p - teacher.p;  // from the smaller sides
     at_label_ = t * gap;
-    share_q_ = t * (kOthers - gap) * dev::reciprocal(sum_q);
-    share_p_ = t * kOthers * one_over_p;
+    share_q_ = t * (constant_ - gap) * dev::reciprocal(sum_q);
+    share_p_ = t * constant_ * one_over_p;
     const float binary =
         teacher.p * (teacher.log_p - student.log_p) + teacher.rest * (teacher.log_rest - student.log_rest);
-    return t * t * (binary + kOthers * (cross - log_p));
+    return t * t * (binary + constant_ * (cross - log_p));
   }
   __device__ __forceinline__ float gradient(int i, float a, float b) const {
     if (i == label_) return at_label_;
@@ -184,7 +183,7 @@ class LabelApart {
  private:
   bool nkd_;
   int label_;
-  float temperature_, top_z_, top_v_;
+  float temperature_, constant_, top_z_, top_v_;
   float label_z_, label_v_;                      ///< the label's logits less the largest of the rest
   float one_z_, one_v_, inverse_q_, inverse_p_;  ///< of logits' differences, at T = 1 and at T
   float sum_q_ = 0, sum_p_ = 0, cross_ = 0, sum_s_ = 0, sum_one_ = 0;  ///< over the rest

@@ -84,7 +84,7 @@ Loss mse(const Vector& z, const Vector& v) {
   return loss;
 }
 
-Loss dkd(const Vector& z, const Vector& v, double temperature, std::size_t y) {
+Loss dkd(const Vector& z, const Vector& v, double temperature, double weight_of_others, std::size_t y) {
   const Vector p = exp(log_softmax(v, temperature)), q = exp(log_softmax(z, temperature));
   const double log_py = log_softmax(v, temperature)[y], log_qy = log_softmax(z, temperature)[y];
   const double other_p = sum(without(p, y)), other_q = sum(without(q, y));
@@ -105,11 +105,11 @@ Loss dkd(const Vector& z, const Vector& v, double temperature, std::size_t y) {
   others.dz = non_target_backward(q_hat, dlog_q_hat, temperature, y);
   Loss total;
   add(total, loss, temperature * temperature);
-  add(total, others, temperature * temperature * kDkdOthers);
+  add(total, others, temperature * temperature * weight_of_others);
   return total;
 }
 
-Loss nkd(const Vector& z, const Vector& v, double temperature, std::size_t y) {
+Loss nkd(const Vector& z, const Vector& v, double temperature, double weight_of_others, std::size_t y) {
   const Vector log_s = log_softmax(z, 1);
   const double sure = std::exp(log_softmax(v, 1)[y]);
   Vector dlog_s(z.size(), 0);
@@ -124,7 +124,7 @@ Loss nkd(const Vector& z, const Vector& v, double temperature, std::size_t y) {
     dlog_q_hat.push_back(-std::exp(p_hat[i]));
   }
   others.dz = non_target_backward(q_hat, dlog_q_hat, temperature, y);
-  add(loss, others, kNkdOthers * temperature * temperature);
+  add(loss, others, weight_of_others * temperature * temperature);
   return loss;
 }
 
@@ -133,8 +133,8 @@ Loss row_loss(const DistillationSettings& settings, const Vector& z, const Vecto
   Loss loss;
   switch (settings.loss) {
     case SoftLoss::mse: return mse(z, v);
-    case SoftLoss::dkd: return dkd(z, v, t, y);
-    case SoftLoss::nkd: return nkd(z, v, t, y);
+    case SoftLoss::dkd: return dkd(z, v, t, constant_of(settings), y);
+    case SoftLoss::nkd: return nkd(z, v, t, constant_of(settings), y);
     case SoftLoss::ttm: return divergence(log_softmax(v, t), log_softmax(z, 1), 1);
     case SoftLoss::wttm: {
       double weight = 0;
@@ -180,7 +180,7 @@ Vector line(const Vector& x, Rows rows, std::int64_t at, bool column) {
   return result;
 }
 
-double dist(Rows rows, double temperature, const Vector& z, const Vector& v, Vector& dz) {
+double dist(Rows rows, double temperature, double weight_of_classes, const Vector& z, const Vector& v, Vector& dz) {
   Vector p, q, dq(z.size(), 0);
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     for (const double value : exp(log_softmax(line(v, rows, row, false), temperature))) p.push_back(value);
@@ -189,12 +189,13 @@ double dist(Rows rows, double temperature, const Vector& z, const Vector& v, Vec
   double loss = 0;
   for (const bool column : {false, true}) {
     const std::int64_t lines = column ? rows.classes : rows.rows;
+    const double share = (column ? weight_of_classes : 1) / static_cast<double>(lines);
     for (std::int64_t at = 0; at < lines; ++at) {
       const Loss part = decorrelation(line(p, rows, at, column), line(q, rows, at, column));
-      loss += part.value / static_cast<double>(lines);
+      loss += part.value * share;
       for (std::size_t i = 0; i < part.dz.size(); ++i) {
         const auto k = static_cast<std::int64_t>(i);
-        dq[column ? k * rows.classes + at : at * rows.classes + k] += part.dz[i] / static_cast<double>(lines);
+        dq[column ? k * rows.classes + at : at * rows.classes + k] += part.dz[i] * share;
       }
     }
   }
@@ -254,7 +255,7 @@ double soft_loss(Rows rows, const DistillationSettings& settings, const std::int
     });
   double loss = 0;
   if (settings.loss == SoftLoss::dist)
-    loss = dist(rows, settings.temperature, z, v, dz);
+    loss = dist(rows, settings.temperature, constant_of(settings), z, v, dz);
   else
     each_row([&](std::int64_t row, std::int64_t at) {
       const Loss part = row_loss(settings, line(z, rows, row, false), line(v, rows, row, false),

@@ -55,7 +55,7 @@ inline Seen see(const Backend& backend, const Logits& logits, bool standardize) 
 /// DIST in double: what divides by what. Rounding p and q by a relative eta moves a correlation by eta (|p| / |p -
 /// mean| + |q| / |q - mean|), norms over the row or the column, and its gradient by as much of the gradient's own
 /// largest element, 1 / |q - mean|.
-inline Bounds dist_bounds(Rows rows, double temperature, const Seen& seen, double eta) {
+inline Bounds dist_bounds(Rows rows, double temperature, double weight_of_classes, const Seen& seen, double eta) {
   std::vector<double> p(seen.z.size()), q(seen.z.size());
   oracle().softmax.forward({}, rows, temperature, seen.v.data(), p.data());
   oracle().softmax.forward({}, rows, temperature, seen.z.data(), q.data());
@@ -84,9 +84,9 @@ inline Bounds dist_bounds(Rows rows, double temperature, const Seen& seen, doubl
   for (std::int64_t i = 0; i < rows.rows; ++i) of_rows.push_back(line(i * rows.classes, 1, rows.classes));
   for (std::int64_t j = 0; j < rows.classes; ++j) of_classes.push_back(line(j, rows.classes, rows.rows));
   for (const Line& row : of_rows) bounds.loss += row.loss / n;
-  for (const Line& column : of_classes) bounds.loss += column.loss / classes;
+  for (const Line& column : of_classes) bounds.loss += weight_of_classes * column.loss / classes;
   double steepest = 0;
-  for (const Line& column : of_classes) steepest = std::max(steepest, column.slope / classes);
+  for (const Line& column : of_classes) steepest = std::max(steepest, weight_of_classes * column.slope / classes);
   // q_i (g_i - sum_j q_j g_j) / T: the error of both g, and of q twice.
   for (std::int64_t k = 0; k < rows.rows * rows.classes; ++k)
     bounds.dz[k] = 4 * q[k] * (of_rows[k / rows.classes].slope / n + steepest) / temperature;
@@ -120,17 +120,17 @@ inline Bounds bounds(const Backend& backend, const Logits& logits, const Distill
       gradient = (2 * epsilon32 * spread + 2 * seen.lost) / classes;
       break;
     case SoftLoss::dkd:
-      loss = (1 + kDkdOthers) * t * t * kl;
-      gradient = (1 + kDkdOthers) * t * 2 * noise;
+      loss = (1 + constant_of(s)) * t * t * kl;
+      gradient = (1 + constant_of(s)) * t * 2 * noise;
       break;
     case SoftLoss::nkd:
-      loss = kl_of_1 + kNkdOthers * t * t * kl;
-      gradient = 2 * noise_of_1 + kNkdOthers * t * 2 * noise;
+      loss = kl_of_1 + constant_of(s) * t * t * kl;
+      gradient = 2 * noise_of_1 + constant_of(s) * t * 2 * noise;
       break;
     case SoftLoss::dist: {
       // Centring leaves a part of the probabilities, their rounding all of it: a hundredth in columns of few rows.
       const double most = 100 * noise;
-      Bounds dist = dist_bounds(rows, t, seen, noise);
+      Bounds dist = dist_bounds(rows, t, constant_of(s), seen, noise);
       dist.loss = std::min(dist.loss, most);
       for (double& bound : dist.dz) bound = seen.back * std::min(bound, most / static_cast<double>(rows.rows));
       return dist;
@@ -224,6 +224,7 @@ inline void every_temperature(const Backend& backend) {
     for (const double temperature : {0.5, 1.0, 3.0, 20.0})
       for (const bool standardize : {false, true})
         settings.push_back({.temperature = temperature, .lambda = 0.2, .standardize = standardize});
+    settings.push_back({.temperature = 2, .constant = 0.25});
     check<float>(backend, table.loss, logits<float>({5, 19}, 6), of_all_losses({5, 19}, settings), Work::usual);
     for (const std::int64_t rows : {1, 2, 8, 9, 64, 65, 129, 300})
       check<float>(

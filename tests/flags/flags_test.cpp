@@ -173,6 +173,7 @@ class Workshop {
             {"--log", {path("log.jsonl")}},
             {"--report", {path("report.html")}},
             {"--weights", {path("a.safetensors")}},
+            {"--warm-start", {path("b.safetensors")}},
             {"--augment", {"flip", "none", "randaugment"}},
             {"--milestones", {"1"}},
             {"--bn-recalibrate", {"off", "7"}},
@@ -335,6 +336,12 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
                   {"--teacher", workshop.path("a.safetensors"), "--unlabelled", workshop.path("pile"), "--schedule",
                    "step", "--weight-decay", "0.1", "--weights", workshop.path("b.safetensors")});
     check_rows<DistillOptions>(partly, texts, seen);
+    for (const SoftLossRow& row : kSoftLosses)
+      if (row.constant.flag) {
+        Words of_its_loss = live;
+        of_its_loss.insert(of_its_loss.end(), {"--loss", row.word});
+        check_rows<DistillOptions>(of_its_loss, texts, seen);
+      }
     Words folded = workshop.training("--student", "data");
     folded.insert(folded.end(), {"--teacher", workshop.path("a.safetensors"), "--class-map", workshop.path("map.csv")});
     check_rows<DistillOptions>(folded, texts, seen);

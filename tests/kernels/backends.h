@@ -1,5 +1,5 @@
-// The CPU's backends under test: the fast one at every instruction set with 1, 2 and 3 threads, and the reference in
-// float.
+// The CPU's backends under test: the fast one at every instruction set with each number of threads, and the reference
+// in float.
 #pragma once
 
 #include "tests/cases/backend.h"
@@ -26,14 +26,14 @@ inline const Arithmetic kReferenceArithmetic = {
     .softmax_in_loss = [](std::int64_t classes,
                           double argument) { return (static_cast<double>(classes) + 2 * argument + 8) * epsilon64; }};
 
-/// The fast backend at one instruction set, whose tables it has, with 1, 2 and 3 threads.
+/// The fast backend at one instruction set, whose tables it has, with each number of threads.
 inline Backend cpu_backend(SimdLevel level) {
   const bool slow = level == SimdLevel::plain;
   const auto with_threads = [level, slow](const std::function<void(const Mode&)>& check) {
     const SimdLevel level_before = simd_level();
     const int threads_before = num_threads();
     set_simd_level(level);
-    for (int threads = 1; threads <= 3; ++threads) {
+    for (const int threads : kThreads) {
       set_num_threads(threads);
       check({.name = std::to_string(threads) + " threads", .work = slow && threads != 2 ? Work::usual : Work::much});
     }

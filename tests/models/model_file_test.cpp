@@ -136,6 +136,28 @@ TEST_CASE("a head of another number of classes is replaced if asked for, and sai
   CHECK(refused.starts_with(saved.path + ": tensor fc.weight: found shape [3, 64], expected [5, 64]"));
 }
 
+TEST_CASE("a head of classes with other names is replaced if asked for, and said; numbers are no names") {
+  SavedModel saved("resnet20");
+  ModelSpec others = spec_of("resnet20", 3, 8);
+  const auto start = [&](std::vector<std::string> in_file, std::vector<std::string> wanted) {
+    saved.spec.classes = std::move(in_file);
+    save_model(saved.path, *saved.network, saved.spec);
+    others.classes = std::move(wanted);
+    const auto network = make_network(others, 1);
+    const std::vector<std::string> lines = load_weights(*network, others, saved.path, true).lines;
+    CHECK(same_bits(head_of(*network).weight->value, head_of(*saved.network).weight->value) == lines.empty());
+    return lines;
+  };
+  CHECK(start({"lion", "tiger", "lynx"}, {"lion", "tiger", "lynx"}).empty());
+  CHECK(start({"lion", "tiger", "lynx"}, {"0", "1", "2"}).empty());
+  CHECK(start({"0", "1", "2"}, {"bear", "camel", "yak"}).empty());
+  CHECK(start({"lion", "tiger", "lynx"}, {"bear", "camel", "yak"}) ==
+        std::vector<std::string>{saved.path +
+                                 ": its head `fc` gives lion, tiger, lynx, not bear, camel, yak: it is replaced and "
+                                 "starts from fresh weights"});
+  CHECK(start({"lion", "tiger", "lynx"}, {"tiger", "lion", "lynx"}).size() == 1);
+}
+
 TEST_CASE("a weight of another shape is named with what was found and expected") {
   SavedModel saved("mlp:20");
   const std::string message = saved.weights_error(spec_of("mlp:20", 3, 9), true);

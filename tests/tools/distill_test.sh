@@ -54,6 +54,32 @@ expect 0 distill "${student[@]}" --teacher teacher.safetensors --convention addi
 grep -q "hard 64.28[0-9]*%, soft 35.7" stderr || fail "the effective share under additive"
 expect 0 distill "${student[@]}" --teacher teacher.safetensors --augment flip --mixup 0.4 --out mixup.safetensors
 
+# Itself as a teacher: what a run on the labels with the same flags ends with.
+expect 0 distill "${student[@]}" --teacher self --out own.safetensors
+grep -q "^--teacher self: mlp:6 first learns from the labels alone, in own.self.safetensors" stderr || fail "self is not explained"
+expect 0 train --model mlp:6 --data data "${net[@]:2}" --out first.safetensors
+cmp -s <(weights own.self.safetensors) <(weights first.safetensors) || fail "the first generation is another run"
+expect 0 distill "${student[@]}" --teacher first.safetensors --out second.safetensors
+cmp -s <(weights own.safetensors) <(weights second.safetensors) || fail "the second generation is another run"
+
+# A formula's constant: the paper's is the default, and it belongs to one loss.
+mkdir many
+for class in a b c; do
+  mkdir many/$class
+  for i in 1 2 3 4; do ppm 8 $((20 * i)) $((RANDOM % 200)) $((60 * ${#class})) >many/$class/$i.ppm; done
+done
+expect 0 train --model mlp:6 --data many --val-split 0 --image-size 8 --epochs 1 --out wise.safetensors
+three=(distill --student mlp:6 --data many --val-split 0 --image-size 8 --epochs 2 --teacher wise.safetensors)
+for constant in "dkd --dkd-beta 8 2" "nkd --nkd-gamma 1.5 0.5" "dist --dist-gamma 1 3"; do
+  read -r loss flag paper other <<<"$constant"
+  expect 0 "${three[@]}" --loss $loss --out papers.safetensors
+  expect 0 "${three[@]}" --loss $loss $flag $paper --out same.safetensors
+  expect 0 "${three[@]}" --loss $loss $flag $other --out other.safetensors
+  cmp -s <(weights papers.safetensors) <(weights same.safetensors) || fail "$flag $paper is not the default"
+  other_weights papers.safetensors other.safetensors "$flag does nothing"
+  expect_error 2 "$flag: is of --loss $loss, not of kd" "${three[@]}" $flag $other --out x.safetensors
+done
+
 # Every loss; what two classes take from it is said by name.
 all=$(losses) trapped=""
 for loss in $all; do

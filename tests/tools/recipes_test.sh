@@ -29,6 +29,24 @@ differs --ema 0.9
 differs --cutmix 1
 differs --head-lr 0.3
 differs --layer-decay 0.5
+# Of three epochs the first moves the classifier alone.
+expect 0 "${net[@]}" --unfreeze-every 1 --epochs 1 --schedule constant --out first.safetensors
+expect 0 "${net[@]}" --lr 1e-30 --epochs 1 --schedule constant --out still.safetensors
+cmp -s <(tensor first.safetensors layer3.0.conv2.weight) <(tensor still.safetensors layer3.0.conv2.weight) || fail "a frozen block moved"
+cmp -s <(tensor first.safetensors fc.weight) <(tensor still.safetensors fc.weight) && fail "the classifier stood still"
+expect 0 "${net[@]}" --unfreeze-every 1 --schedule constant --out later.safetensors
+cmp -s <(tensor later.safetensors layer3.0.conv2.weight) <(tensor still.safetensors layer3.0.conv2.weight) && fail "a block never thawed"
+cmp -s <(tensor later.safetensors conv1.weight) <(tensor still.safetensors conv1.weight) || fail "the stem thawed in three epochs"
+expect_error 1 "--unfreeze-every" "${net[@]}" --resume --epochs 4 --schedule constant --out later.safetensors --quiet
+# What fits of another network.
+expect 0 train --model resnet14 --data data --val-split 0.25 --image-size 16 --batch-size 5 --epochs 1 --out deeper.safetensors
+expect 0 "${net[@]}" --warm-start deeper.safetensors --lr 1e-30 --bn-recalibrate off --out warm.safetensors
+grep -q "^deeper.safetensors: 29 of 29 parameters fit and are taken$" stderr || fail "what fits is not said"
+cmp -s <(tensor warm.safetensors layer2.0.conv1.weight) <(tensor deeper.safetensors layer2.0.conv1.weight) || fail "what fits is not taken"
+expect 0 train --model resnet14 --data data --val-split 0.25 --image-size 16 --batch-size 5 --epochs 1 --warm-start base.safetensors --out deep.safetensors
+grep -q "^base.safetensors: 29 of 47 parameters fit and are taken; fresh: layer1.1.conv1.weight, layer1.1.bn1.weight, layer1.1.bn1.bias, ...$" stderr || fail "what starts fresh is not named"
+expect_error 1 "base.safetensors: none of its " train --model mlp:6 --data data --val-split 0.25 --image-size 16 --epochs 1 --warm-start base.safetensors --out y.safetensors --quiet
+expect_error 2 "--warm-start: --weights gives every tensor" "${net[@]}" --weights base.safetensors --warm-start base.safetensors --out y.safetensors --quiet
 for words in erase randaugment flip,erase; do differs --augment $words; done
 differs --milestones 1,2.5 --schedule step
 [[ $(sed -E 's/.*"lr":([^,]*),.*/\1/' changed.jsonl | awk '{ printf "%.4g ", $1 }') == "0.02 0.002 0.0002 " ]] || fail "milestones: the rates"

@@ -11,7 +11,9 @@ namespace {
 constexpr std::pair<const char*, const char*> kExamples[] = {
     {"train", "retort train --model resnet50 --data photos --epochs 30 --augment crop,flip --out teacher.safetensors"},
     {"import", "retort import --model resnet50 --weights resnet50.safetensors --data photos --out teacher.safetensors"},
-    {"logits", "retort logits --model teacher.safetensors --data photos --split train --out train.npy --csv train.csv"},
+    {"logits",
+     "retort logits --model teacher.best.safetensors --data photos --split train --views 8 --augment crop,flip --out "
+     "train.npy"},
     {"views", "retort views --data photos --views 4 --augment crop,flip --out views"},
     {"combine", "retort combine a.npy b.npy --teacher-weights 2,1 --out both.npy"},
     {"distill",

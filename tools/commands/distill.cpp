@@ -1,10 +1,14 @@
 // retort distill: trains a student on a teacher's soft targets and the true labels.
 #include "tools/commands/distill.h"
 
+#include <filesystem>
+
 #include "engine/core/check.h"
 #include "engine/data/pick.h"
 #include "engine/io/file.h"
+#include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/commands/train.h"
 #include "tools/run/stock_model.h"
 #include "tools/run/teachers.h"
 
@@ -126,10 +130,28 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
 
 std::vector<NamedFile> inputs_of(const DistillOptions& options) {
   const TeacherOptions& teacher = options.teacher;
-  std::vector<NamedFile> inputs = {{"--weights", options.training.weights}, {"--val-logits", teacher.val_logits}};
+  std::vector<NamedFile> inputs = {{"--weights", options.training.weights},
+                                   {"--warm-start", options.training.warm_start},
+                                   {"--val-logits", teacher.val_logits}};
   for (const std::string& file : split_commas(teacher.teacher)) inputs.push_back({"--teacher", file});
   for (const std::string& file : teacher.logits) inputs.push_back({"--logits", file});
   return inputs;
+}
+
+constexpr const char* kSelf = "self";
+
+/// The file of the teacher of --teacher self: the student's own network, taught by the labels alone under the same
+/// flags (born-again networks, Furlanello et al., 1805.04770). A run of it that is finished is read, a stopped one goes
+/// on.
+std::string first_generation(const DistillOptions& options) {
+  TrainOptions first{.model = options.student, .training = options.training, .run = {}};
+  first.run.out = std::filesystem::path(options.run.out).replace_extension(".self.safetensors").string();
+  say(options.training.common.quiet,
+      text("--teacher self: ", options.student, " first learns from the labels alone, in ", first.run.out,
+           ", and teaches itself then"));
+  TrainingRun run = make_run(first);
+  run.resume = options.run.restart ? Resume::restart : Resume::always;
+  return run_training(run).model;
 }
 
 }  // namespace
@@ -174,11 +196,12 @@ TrainingRun make_run(const DistillOptions& options) {
 }
 
 void add_distill_command(CLI::App& app) {
-  add_command<DistillOptions>(app, "distill", "Trains a student on soft and hard targets",
-                              [](const DistillOptions& options) {
-                                const TrainingOutcome outcome = run_training(make_run(options));
-                                if (options.training.common.json) print_outcome_json(outcome);
-                              });
+  add_command<DistillOptions>(app, "distill", "Trains a student on soft and hard targets", [](DistillOptions& options) {
+    std::string& teacher = options.teacher.teacher;
+    if (teacher == kSelf && options.teacher.live()) teacher = first_generation(options);
+    const TrainingOutcome outcome = run_training(make_run(options));
+    if (options.training.common.json) print_outcome_json(outcome);
+  });
 }
 
 }  // namespace retort

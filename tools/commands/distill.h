@@ -41,8 +41,8 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
   flag("--logits", o.logits, kLogitsHelp, whole_words(anything()), bits_in("--logits"));
   flag("--val-logits", o.val_logits, "Store of the validation part", anything(),
        no_bits("what is measured; under --schedule plateau an entry of its own"));
-  flag("--teacher", o.teacher, "Live teacher: FILE[,FILE...]", anything(),
-       o.live() ? bits_in("--teacher") : no_bits("checked against the store"));
+  flag("--teacher", o.teacher, "Live teacher: FILE[,FILE...]; or self: the student itself, first trained on the labels",
+       anything(), o.live() ? bits_in("--teacher") : no_bits("checked against the store"));
   flag("--combine", o.combine, "Of several teachers: {}", one_of(kCombines),
        of_live(one_of(kCombines).word_of(o.combine)));
   flag("--teacher-weights", o.weights, "One for each teacher (default: equal)", number_above(0),

@@ -282,7 +282,7 @@ void run(const Options& options) {
   apply_common_options(training.common);
   validate(options.student, training, options.objective, /*stored=*/true);
   check_outputs({.model = options.file("student.safetensors"), .log = options.run.log, .report = options.run.report},
-                {{"--model", options.model}, {"--weights", training.weights}});
+                {{"--model", options.model}, {"--weights", training.weights}, {"--warm-start", training.warm_start}});
   const FileLock lock(options.file("specialists.md"));
   check_writable(options.file("specialists.md"));
   catch_interrupts();

@@ -66,6 +66,9 @@ void validate(const std::string& student, const TrainingOptions& training, const
       throw UsageError(
           text(flag, ": a store has no logits for blended images; leave it out, or distil from a live --teacher"));
   };
+  for (std::size_t i = 0; i < objective.constants.size(); ++i)
+    if (const SoftLossRow& row = kSoftLosses[i]; objective.constants[i] && row.value != objective.loss)
+      throw UsageError(text(row.constant.flag, ": is of --loss ", row.word, ", not of ", loss.word, "; leave one out"));
   check_blend("--mixup", training.mixup);
   check_blend("--cutmix", training.cutmix);
 }
@@ -127,6 +130,8 @@ void set_objective(const ObjectiveOptions& asked, const TrainingOptions& trainin
   guidance.settings.loss = options.loss;
   guidance.settings.standardize = options.standardize_logits;
   guidance.settings.soft_weight = options.soft_weight;
+  for (const std::optional<double>& constant : options.constants)
+    if (constant) guidance.settings.constant = constant;  // the loss's own: validate
   guidance.schedule = {options.soft_ramp_epochs, options.temperature_end, options.lambda_end};
   if (!train.labelled() && options.lambda_end.value_or(0) != 0)
     throw UsageError(

@@ -1,6 +1,8 @@
 // What the commands that distil share: the flags of the loss and of the teacher, and what a run is told of both.
 #pragma once
 
+#include <array>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +23,7 @@ struct ObjectiveOptions {
   Convention convention = Convention::convex;
   SoftLoss loss = SoftLoss::kd;
   bool standardize_logits = false;
+  std::array<std::optional<double>, std::size(kSoftLosses)> constants;  ///< of the losses' formulas; none: the papers'
   double soft_weight = 1, soft_ramp_epochs = 0;
   std::optional<double> temperature_end, lambda_end;
   double temperature = 4;
@@ -39,6 +42,10 @@ void visit_flags(ObjectiveOptions& o, Visitor&& flag, const ObjectiveFlags& comm
   const auto unless = [](bool is_default, double value) { return bits_as(is_default ? "" : plain(value)).noted(); };
   flag("--convention", o.convention, "{}", one_of(kConventions), bits().noted());
   flag("--loss", o.loss, "{}", one_of(kSoftLosses), bits_unless(o.loss == SoftLoss::kd).noted());
+  for (std::size_t i = 0; i < o.constants.size(); ++i)
+    if (const LossConstant& constant = kSoftLosses[i].constant; constant.flag)
+      flag(constant.flag, o.constants[i], text(constant.what, " (default: ", constant.value, ")"), number_above(0),
+           unless(!o.constants[i], o.constants[i].value_or(0)));
   flag("--standardize-logits", o.standardize_logits, "Standardise both networks' logits in the soft term", anything(),
        bits_unless(!o.standardize_logits).noted());
   flag("--soft-weight", o.soft_weight, "Multiplies the soft term", number_above(0),

@@ -46,6 +46,11 @@ TrainSettings settings_of(const TrainingRun& run, Network& network) {
     settings.optimizer.lr_factors = learning_rate_factors(
         network,
         {.head = options.head_lr.value_or(lr_of(options)) / lr_of(options), .layer_decay = options.layer_decay});
+  if (options.unfreeze_every > 0) {
+    const double steps_per_epoch =
+        std::ceil(static_cast<double>(run.data.train->size()) / static_cast<double>(options.batch_size));
+    settings.optimizer.first_steps = unfreezing_steps(network, std::llround(options.unfreeze_every * steps_per_epoch));
+  }
   settings.optimizer.max_norm = options.max_norm;
   settings.schedule.kind = options.schedule;
   settings.schedule.lr = lr_of(options);
@@ -118,6 +123,8 @@ std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& 
   if (!run.options.weights.empty())
     for (const std::string& line : load_weights(*network, spec, run.options.weights, /*replace_head=*/true).lines)
       say(quiet, line);
+  if (!run.options.warm_start.empty())
+    for (const std::string& line : load_fitting_weights(*network, spec, run.options.warm_start).lines) say(quiet, line);
   if (run.options.new_head) renew_head(*network, spec, run.options.common);
   freeze(*network, run.options.freeze, quiet);
   to_device(*network, compute_device(run.options.common));

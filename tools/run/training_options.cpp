@@ -51,6 +51,8 @@ void validate(const TrainingOptions& options) {
   if (!options.head.empty()) parse_head(options.head);
   if (options.new_head && options.weights.empty())
     throw UsageError("--new-head: a network that starts fresh has one in any case; leave it out, or give --weights");
+  if (!options.warm_start.empty() && !options.weights.empty())
+    throw UsageError("--warm-start: --weights gives every tensor already; leave one of them out");
   if (!options.milestones.empty() && options.schedule != ScheduleKind::step)
     throw UsageError("--milestones: go with --schedule step");
   if (options.no_norm_decay && options.weight_decay == 0)

@@ -33,7 +33,7 @@ Allowed recalibration_words();
 struct TrainingOptions {
   CommonOptions common;
   DataOptions data;
-  std::string weights;
+  std::string weights, warm_start;
   bool new_head = false;
   std::string head;
   std::int64_t epochs = 10, batch_size = 32;
@@ -46,6 +46,7 @@ struct TrainingOptions {
   std::vector<double> milestones;
   std::optional<double> head_lr;
   double layer_decay = 1;
+  double unfreeze_every = 0;  ///< epochs; 0: all train from the start
   bool no_norm_decay = false;
   double warmup_epochs = 0, label_smoothing = 0;
   std::optional<std::string> augment;
@@ -80,6 +81,8 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
   const FlagSubject subject(flag, "Training", "--epochs 30 --optimizer adamw --augment crop,flip");
   flag("--weights", o.weights, "Start from this file's weights; a head of another size is replaced", anything(),
        bits_in("weights"));
+  flag("--warm-start", o.warm_start, "Take from this file, of any network, the tensors that fit; the rest starts fresh",
+       anything(), bits_in("warm start"));
   flag("--new-head", o.new_head, "The layer that gives the classes starts fresh, even if the file's would fit",
        anything(), bits_unless(!o.new_head));
   flag("--head", o.head, "Layers in place of the last one, e.g. 512,relu,dropout:0.3; the classes' own follows",
@@ -98,6 +101,9 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
        bits_unless(!o.head_lr));
   flag("--layer-decay", o.layer_decay, "Factor on the learning rate from each block to the one before it",
        number_in("(0, 1]"), bits_unless(o.layer_decay == 1));
+  flag("--unfreeze-every", o.unfreeze_every,
+       "The classifier trains at once, each block before it N epochs after the one behind; 0: all at once",
+       number_from(0), bits_unless(o.unfreeze_every == 0));
   flag("--schedule", o.schedule, "{}", one_of(kSchedules), bits());
   flag("--milestones", o.milestones, "Epochs after which --schedule step divides by ten (default: the run's thirds)",
        number_above(0), bits_unless(o.milestones.empty()));

@@ -81,6 +81,7 @@ Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
   print[kLabelsEntry] = label_hash(run.data);
   print["--image-size"] = std::to_string(spec.preprocessing.image_size);
   print["weights"] = run.options.weights.empty() ? "" : file_hash(run.options.weights);
+  print["warm start"] = run.options.warm_start.empty() ? "" : file_hash(run.options.warm_start);
   const Augmentation& seen = run.guidance.augmentation;
   print["--augment"] = text(seen.flip, seen.crop, seen.jitter, seen.erase ? "e" : "", seen.randaugment ? "r" : "");
   print["pixels"] =

@@ -120,7 +120,7 @@ void dist_columns(const DistBatch& batch, std::int64_t begin, std::int64_t end) 
       lanes.store(d, sum_ab, ab + j);
       lanes.store(d, sum_aa, aa + j);
     });
-  const double share = 1 / static_cast<double>(classes);
+  const double share = constant_of(batch.settings) / static_cast<double>(classes);
   for (std::int64_t j = begin; j < end; ++j) {
     const double mean_b = b[j] / n, mean_a = a[j] / n;
     const Correlation correlation(std::max(aa[j] - a[j] * mean_a, 0.0), ab[j] - a[j] * mean_b,
@@ -206,7 +206,7 @@ double add_dist_loss(Rows rows, const DistillationSettings& settings, const floa
   double row_loss = 0, column_loss = 0;
   for (const double part : partial) row_loss += part;
   for (std::int64_t j = 0; j < classes; ++j) column_loss += batch.sums[j];
-  return row_loss / static_cast<double>(rows.rows) + column_loss / static_cast<double>(classes);
+  return row_loss / static_cast<double>(rows.rows) + constant_of(settings) * column_loss / static_cast<double>(classes);
 }
 
 }  // namespace HWY_NAMESPACE

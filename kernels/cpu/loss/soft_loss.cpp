@@ -144,13 +144,13 @@ double dkd(const SoftRow& row) {
   const double target = p.label() * (p.log_label - q.log_label) + p.rest() * (p.log_rest - q.log_rest);
   const double gap = q.label() - p.label();
   const F32 d;
-  const V32 of_difference = hn::Set(d, static_cast<float>(t * kDkdOthers));
+  const V32 of_difference = hn::Set(d, static_cast<float>(t * row.constant));
   const V32 of_q = hn::Set(d, static_cast<float>(t * gap / others.sum_q));
   const auto gradient = [&, difference = others.difference(row), q_i = row.q](auto lanes, std::int64_t i) HWY_ATTR {
     return hn::NegMulAdd(lanes.load(d, q_i + i), of_q, hn::Mul(difference(lanes, i), of_difference));
   };
   add_gradient(row, gradient, y, t * gap);
-  return t * t * (target + kDkdOthers * others.value);
+  return t * t * (target + row.constant * others.value);
 }
 
 double nkd(const SoftRow& row) {
@@ -164,13 +164,13 @@ double nkd(const SoftRow& row) {
   const Odds s((double{row.z[y]} - others.top_z) / student_t, sum_s);
   const double sure = Odds((double{row.v[y]} - others.top_v) / teacher_t, sum_v).label();
   const F32 d;
-  const V32 of_difference = hn::Set(d, static_cast<float>(kNkdOthers * t));
+  const V32 of_difference = hn::Set(d, static_cast<float>(row.constant * t));
   const V32 of_s = hn::Set(d, static_cast<float>(sure * s.rest() / sum_s));
   const auto gradient = [&, difference = others.difference(row), s_i = row.s](auto lanes, std::int64_t i) HWY_ATTR {
     return hn::MulAdd(lanes.load(d, s_i + i), of_s, hn::Mul(difference(lanes, i), of_difference));
   };
   add_gradient(row, gradient, y, -sure * s.rest());
-  return -sure * s.log_label + kNkdOthers * t * t * others.value;
+  return -sure * s.log_label + row.constant * t * t * others.value;
 }
 
 }  // namespace

@@ -61,6 +61,7 @@ inline Standard standard_of(const float* x, std::int64_t classes) {
 struct SoftRow {
   std::int64_t classes, label;
   double temperature;
+  double constant;  ///< of the loss's formula
   bool standardized;
   double scale;  ///< of the gradient that is added to dz
   const float *z, *v;
@@ -81,6 +82,7 @@ inline SoftRow soft_row(Rows rows, const DistillationSettings& settings, const s
   SoftRow result{.classes = classes,
                  .label = labels ? labels[row] : 0,
                  .temperature = settings.temperature,
+                 .constant = constant_of(settings),
                  .standardized = settings.standardize,
                  .scale = weight_of_soft(settings) / static_cast<double>(rows.rows),
                  .z = z + at,
