@@ -28,7 +28,7 @@ p{max-width:46rem;overflow-wrap:anywhere}code{display:inline-block;max-width:100
 .wide{overflow-x:auto;margin:1rem 0}
 table{border-collapse:collapse;font-size:.9rem}
 td,th{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}
 figure{margin:0}.figures{display:flex;flex-wrap:wrap;gap:1rem}
 .figures figure{max-width:100%;overflow-x:auto}
 .figures svg{max-width:100%;height:auto}.figures .scroll svg{max-width:none}

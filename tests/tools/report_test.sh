@@ -50,6 +50,8 @@ has stored.html "no curves"
 
 # What the student saves beside its teacher, or beside the ensemble and the largest of its networks.
 row() { grep -oE "<tr><t[dh][^>]*>$2</t[dh]>.*" "$1" | sed -E 's/<\/t[dh]><t[dh][^>]*>/ | /g; s/<[^>]*>//g'; }
+has live.html "The image of which the teacher is least sure: "
+! grep -q "nats" live.html || fail "the entropy of one wrong class"
 has live.html "beside the teacher"
 [[ $(row live.html parameters) == "parameters | 1.56 thousand | 782 | 2.0 times fewer" ]] || fail "parameters: $(row live.html parameters)"
 [[ $(row live.html "multiply-adds a photo") == "multiply-adds a photo | 1.55 thousand | 776 | 2.0 times fewer" ]] || fail "multiply-adds"

@@ -401,12 +401,24 @@ void add_observables(Page& page, const FinishedRun& run, const Seen& seen) {
     page.paragraph("Likenesses that the labels do not tell the student of:");
     page.table({"an image of", "is also a little", "mean soft target, %"}, pairs);
   }
-  const std::vector<double> dark = dark_knowledge(seen.teacher, seen.labels, temperature);
-  const std::int64_t telling = largest(dark, 1).front();
-  page.paragraph(
-      text("The image whose wrong classes tell most (the entropy of the teacher's distribution over them is ",
-           number(dark[telling], 3), " nats): ", run.training.data.train->name(seen.indices[telling]),
-           seen.labels ? ", class " + run.spec.classes[seen.labels.data<std::int64_t>()[telling]] : "", "."));
+  const auto named = [&](std::int64_t row) {
+    return text(run.training.data.train->name(seen.indices[row]),
+                seen.labels ? ", class " + run.spec.classes[seen.labels.data<std::int64_t>()[row]] : "", ".");
+  };
+  std::int64_t telling = 0;
+  if (run.spec.classes.size() > 2) {
+    const std::vector<double> dark = dark_knowledge(seen.teacher, seen.labels, temperature);
+    telling = largest(dark, 1).front();
+    page.paragraph(
+        text("The image whose wrong classes tell most (the entropy of the teacher's distribution over them is ",
+             number(dark[telling], 3), " nats): ", named(telling)));
+  } else {  // one wrong class has no distribution
+    std::vector<double> doubts;
+    for (std::int64_t row = 0; row < seen.size(); ++row)
+      doubts.push_back(1 - std::ranges::max(softened(row_of(seen.teacher, row), 1)));
+    telling = largest(doubts, 1).front();
+    page.paragraph("The image of which the teacher is least sure: " + named(telling));
+  }
   page.figure(temperature_chart("What the temperature does to it", run.spec.classes, row_of(seen.teacher, telling),
                                 {1, std::max(2.0, temperature), std::max(20.0, 4 * temperature)}));
 }
