@@ -193,6 +193,8 @@ def main():
                     if page.suffix == ".html" and scheme == "light":
                         found += keyboard(browser, page.name.startswith("student"))
                     found += browser.ask(LOOK)
+                    if page.name.startswith("teacher") and browser.ask("/student/i.test(document.body.innerText)"):
+                        found.append("a page about a teacher speaks of a student")
                     faults += [f"{width}, {scheme}: {fault}" for fault in found]
                     if shots:
                         browser.screenshot(shots / f"{page.stem}-{width}-{scheme}.png")

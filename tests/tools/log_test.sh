@@ -44,3 +44,15 @@ grep -q '"train_soft_loss"' flat.jsonl || fail "the log has no soft loss"
 expect 1 "${train[@]}" --model mlp:4 --lr 1e25 --epochs 3 --out nan.safetensors --quiet
 grep -qE '^retort: (loss|validation loss|weights): .*(is not a number|is infinite|is not finite) after step [0-9]+' stderr || fail "a run that diverges"
 ! grep -qiE -- '-?nan\b' stderr || fail "nan"
+
+# How long the whole run takes is said once it can be told, after some ten seconds of a run of minutes.
+"$RETORT" "${train[@]}" --epochs 1000000 --out long.safetensors 2>long.said &
+long=$!
+for ((second = 0; second < 90; ++second)); do
+  grep -q "at this rate" long.said && break
+  sleep 1
+done
+kill -INT $long
+wait $long || true
+[[ $(grep -cE '^about ([0-9]+ (minutes|days)|[0-9]+ h [0-9]+ min) left for all 1000000 epochs at this rate, validation not counted$' long.said) == 1 ]] ||
+  fail "the time of the whole run is not said once: $(grep 'at this rate' long.said)"

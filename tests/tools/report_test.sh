@@ -25,6 +25,8 @@ has teacher.html "red &amp; &lt;blue&gt;"
 has teacher.html "Calibration"
 has teacher.html "Accuracy, %"
 ! grep -q "What the teacher says" teacher.html || fail "a teacher where there is none"
+has teacher.html "AUC"
+! grep -q "top-5" teacher.html || fail "a top-5 of two classes"
 
 expect 0 distill --student mlp:4 "${part[@]}" --teacher teacher.safetensors --temperature 5 --lambda 0.25 --out live.safetensors --report live.html --seed 3
 check_page live.html
