@@ -13,6 +13,7 @@
 #include "engine/distill/mixup.h"
 #include "engine/ops/dropout.h"
 #include "kernels/memory.h"
+#include "kernels/optimizer.h"
 
 namespace retort {
 namespace {

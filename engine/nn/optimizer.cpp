@@ -5,6 +5,7 @@
 
 #include "engine/core/kernels.h"
 #include "kernels/memory.h"
+#include "kernels/optimizer.h"
 
 namespace retort {
 namespace {

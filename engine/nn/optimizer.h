@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "engine/nn/module.h"
-#include "kernels/optimizer.h"
 
 namespace retort {
+
+struct ParameterStep;  // kernels/optimizer.h
 
 enum class OptimizerKind : std::uint8_t { sgd, adam, adamw };
 
