@@ -145,7 +145,7 @@ void rename_head(TensorFile& file, const std::string& path, const std::string& h
   for (const std::string other : {"fc", "linear", "classifier"}) {
     if (!file.find(other + ".weight")) continue;
     for (auto& [name, tensor] : file.tensors)
-      if (name.starts_with(other + ".")) name = head + name.substr(other.size());
+      if (name.starts_with(other + ".")) name.replace(0, other.size(), head);
     report.lines.push_back(text(path, ": its head `", other, "` is taken for `", head, "`"));
     return;
   }

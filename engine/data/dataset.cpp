@@ -205,7 +205,7 @@ DataReading complete(const SplitOpeners& parts, const DatasetOptions& options) {
   if (parts.test && !reading.test) reading.test.emplace();
   if (parts.val || !parts.train || options.val_split == 0 || options.whole) return reading;
   reading.val_split = options.val_split;
-  reading.val.emplace(reading.train->folder);
+  reading.val = DataReading::Part{.folder = reading.train->folder, .samples = {}};
   if (!reading.train->samples) return reading;
   std::int64_t held = 0;
   for (const std::int64_t count : parts.train_counts) held += val_count(count, options.val_split);

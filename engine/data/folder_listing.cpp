@@ -25,7 +25,7 @@ std::string ending(const fs::path& path) {
 const std::vector<std::string>& read_kinds() {
   static const std::vector<std::string> kinds = [] {
     std::vector<std::string> list = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".gif"};
-    if (webp_supported()) list.push_back(".webp");
+    if (webp_supported()) list.emplace_back(".webp");
     return list;
   }();
   return kinds;

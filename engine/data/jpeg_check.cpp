@@ -29,7 +29,7 @@ class JpegWalk {
       if (at + 4 > bytes_.size()) return kTruncated;
       const std::size_t length = std::size_t{bytes_[at + 2]} << 8 | bytes_[at + 3], end = at + 2 + length;
       if (length < 2 || end > bytes_.size()) return kTruncated;
-      const Fault fault = segment(marker, bytes_.subspan(at + 4, length - 2));
+      Fault fault = segment(marker, bytes_.subspan(at + 4, length - 2));
       if (!fault.empty()) return fault;
       at = end;
     }
@@ -79,7 +79,7 @@ class JpegWalk {
   /// Codes of 1 to 16 bits, so many of each length, must not run out; a table of DC names sizes of at most 15 bits.
   Fault huffman_tables(Bytes tables) {
     while (!tables.empty()) {
-      const Fault wrong = corrupt("a Huffman table is wrong");
+      Fault wrong = corrupt("a Huffman table is wrong");
       const int kind = tables[0] >> 4, id = tables[0] & 15;
       if (tables.size() < 17 || kind > 1 || id > 3) return wrong;
       std::size_t symbols = 0;

@@ -139,7 +139,7 @@ std::string from_cell(std::string field) {
 }
 
 std::string quoted(const std::string& name) {
-  const std::string field = as_cell(name);
+  std::string field = as_cell(name);
   const bool plain = field.find_first_of(",\"\r\n") == field.npos;
   if (plain) return field;
   std::string result = "\"";

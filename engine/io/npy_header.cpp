@@ -89,7 +89,7 @@ class LiteralParser {
     require(text_.starts_with('\'') || text_.starts_with('"'));
     const std::size_t end = text_.find(text_[0], 1);
     require(end != text_.npos);
-    const std::string value(text_.substr(1, end - 1));
+    std::string value(text_.substr(1, end - 1));
     text_.remove_prefix(end + 1);
     return value;
   }

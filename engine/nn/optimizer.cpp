@@ -19,7 +19,8 @@ Value named(const std::map<std::string, Value>& values, const std::string& name)
 
 }  // namespace
 
-Optimizer::Optimizer(std::vector<Parameter*> parameters, const OptimizerSettings& settings) : settings_(settings) {
+Optimizer::Optimizer(const std::vector<Parameter*>& parameters, const OptimizerSettings& settings)
+    : settings_(settings) {
   const bool adam = settings.kind != OptimizerKind::sgd;
   for (Parameter* parameter : parameters) {
     const Tensor& value = parameter->value;

@@ -33,7 +33,7 @@ struct OptimizerSettings {
 class Optimizer {
  public:
   /// Keeps pointers to the parameters that require a gradient; the module must outlive it.
-  Optimizer(std::vector<Parameter*> parameters, const OptimizerSettings& settings);
+  Optimizer(const std::vector<Parameter*>& parameters, const OptimizerSettings& settings);
 
   /// One step with the gathered gradients, which are then cleared. A parameter without a gradient stays as it is.
   void step(double lr);

@@ -3,7 +3,7 @@
 namespace retort {
 
 Tensor relu_gradient(const Tensor& y, const Tensor& dy) {
-  const Tensor dx = dy.unique() ? dy : Tensor::empty_like(dy, dy.shape());
+  Tensor dx = dy.unique() ? dy : Tensor::empty_like(dy, dy.shape());
   kernels(dy).elementwise.relu_backward({}, dy.count(), y.raw(), dy.raw(), dx.raw());
   return dx;
 }

@@ -22,6 +22,7 @@ std::vector<Tensor> split_rows(const Tensor& x, std::span<const std::int64_t> co
 
   if (Tape* tape = recording({&x})) {
     std::vector<std::shared_ptr<GradSlot>> slots;
+    slots.reserve(parts.size());
     for (Tensor& part : parts) slots.push_back(part.require_grad().slot());
     tape->record("split_rows", [slot_x = x.slot(), slots = std::move(slots), shape = x.shape(), dtype = x.dtype(),
                                 device = x.device(), counts = std::vector<std::int64_t>(counts.begin(), counts.end())] {

@@ -65,6 +65,7 @@ std::vector<Block> blocks_of(const std::vector<LayerReport>& layers) {
     sums.back().output = layer.output;
   }
   std::vector<Block> blocks;
+  blocks.reserve(sums.size());
   for (const Sum& sum : sums)
     blocks.push_back({sum.name, text(sum.layers > 1 ? text(sum.layers, " layers") : sum.kind, ", ", sum.parameters,
                                      " parameters", sum.layers > 1 ? "" : ", to " + shape_text(sum.output))});
