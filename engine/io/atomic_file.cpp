@@ -26,6 +26,24 @@ void check_write(bool ok, const std::string& path) {
   if (!ok) throw Error(text(path, ": cannot write: ", reason(errno), kWriteHint));
 }
 
+/// What the folder lists is on the disk. Some file systems cannot sync a folder; the file itself is safe by then.
+void sync_folder(const fs::path& folder, const std::string& path) {
+  const Descriptor descriptor(open_file(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (descriptor.get() < 0) return;
+  if (retried([&] { return ::fsync(descriptor.get()); }) < 0)
+    check_write(errno == EINVAL || errno == ENOTSUP || errno == EBADF, path);
+}
+
+/// Makes the folder and those above it that are missing, and each is on the disk in the one that holds it.
+void create_folders(const fs::path& folder, const std::string& path) {
+  std::error_code ignored, error;
+  if (folder.empty() || fs::is_directory(folder, ignored)) return;
+  create_folders(folder.parent_path(), path);
+  fs::create_directory(folder, error);
+  check(!error, path, ": cannot write: folder ", folder.string(), ": ", error.message(), "; choose another folder");
+  sync_folder(folder.parent_path(), path);
+}
+
 /// Where a write to `path` ends up: links followed, parent folder created.
 fs::path prepare_target(const std::string& path) {
   check(!path.empty() && path.back() != '/', "'", path, "': cannot write: not a file's name; give a path to a file");
@@ -34,9 +52,7 @@ fs::path prepare_target(const std::string& path) {
   if (fs::is_symlink(target, ignored)) target = fs::weakly_canonical(target, error);
   check(!error, path, ": cannot write: ", error.message(), kWriteHint);
   check(!fs::is_directory(target, ignored), path, ": cannot write: it is a folder; give a path to a file");
-  const fs::path folder = target.parent_path();
-  if (!folder.empty() && !fs::is_directory(folder, ignored)) fs::create_directories(folder, error);
-  check(!error, path, ": cannot write: folder ", folder.string(), ": ", error.message(), "; choose another folder");
+  create_folders(target.parent_path(), path);
   return target;
 }
 
@@ -87,14 +103,6 @@ Descriptor create_temporary(const fs::path& target, const std::string& path, std
     if (!lock_now(file.get()) && errno == EWOULDBLOCK) continue;
     if (is_at(file.get(), temporary)) return file;
   }
-}
-
-/// What the folder lists is on the disk. Some file systems cannot sync a folder; the file itself is safe by then.
-void sync_folder(const fs::path& folder, const std::string& path) {
-  const Descriptor descriptor(open_file(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (descriptor.get() < 0) return;
-  if (retried([&] { return ::fsync(descriptor.get()); }) < 0)
-    check_write(errno == EINVAL || errno == ENOTSUP || errno == EBADF, path);
 }
 
 /// Removes the temporary files of writers of the target that are no more.

@@ -4,6 +4,7 @@
      FAULT_HOW     an errno's name (ENOSPC, EIO, EINTR, ENOMEM, EACCES, EMFILE), short (a write of half the bytes, done),
                    kill (SIGKILL in place of the call), killed-after (SIGKILL right after it)
      FAULT_UNDER   only files whose path begins so, or is relative, count; a descriptor counts by the path that it was opened with
+     FAULT_STACKS  only the first call from each stack of callers counts
      FAULT_REPORT  a file that receives one byte when the call was reached
    Calls count from main on: what fails in a global's initialiser, no program can answer for.
    EINTR fails the one call; all others fail that call and, for write and fsync, every later one too, as a full or broken
@@ -11,6 +12,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,7 +27,7 @@
 
 static const char *call_name, *under;
 static long nth, how;
-static int lasting, begun;
+static int lasting, begun, stacks;
 static atomic_long seen;
 enum { SHORT = -1, KILL = -2, KILL_AFTER = -3 };
 
@@ -50,12 +52,38 @@ __attribute__((constructor)) static void begin(void) {
   for (size_t i = 0; word && i < sizeof hows / sizeof *hows; ++i)
     if (!strcmp(word, hows[i].name)) how = hows[i].value;
   call_name = getenv("FAULT_CALL");
+  stacks = getenv("FAULT_STACKS") != NULL;
+  void *first;
+  if (stacks) backtrace(&first, 1); /* loads what it needs */
   lasting = call_name && (!strcmp(call_name, "write") || !strcmp(call_name, "fsync")) && how > 0 && how != EINTR;
+}
+
+/* Whether nobody called from here before. One thread's looking allocates nothing that counts. */
+static int is_new_stack(void) {
+  static __thread int looking;
+  static atomic_ulong known[1 << 16]; /* an open hash table; full, it takes every stack for known */
+  if (looking) return 0;
+  looking = 1;
+  void *callers[64];
+  const int count = backtrace(callers, sizeof callers / sizeof *callers);
+  unsigned long hash = 1469598103934665603u;
+  for (int i = 0; i < count; ++i) hash = (hash ^ (unsigned long)callers[i]) * 1099511628211u;
+  looking = 0;
+  hash |= 1; /* 0 is an empty place */
+  const unsigned long places = sizeof known / sizeof *known;
+  for (unsigned long i = 0; i < places; ++i) {
+    unsigned long empty = 0;
+    atomic_ulong *const place = &known[(hash + i) % places];
+    if (atomic_compare_exchange_strong(place, &empty, hash)) return 1;
+    if (empty == hash) return 0;
+  }
+  return 0;
 }
 
 /* 1: this call fails (errno is set), or does half; 0: it goes on. */
 static int strikes(const char *name) {
   if (!begun || !call_name || strcmp(call_name, name)) return 0;
+  if (stacks && !is_new_stack()) return 0;
   const long mine = atomic_fetch_add(&seen, 1) + 1;
   if (mine != nth && !(lasting && mine > nth)) return 0;
   if (mine == nth) report();
@@ -145,6 +173,16 @@ int rename(const char *from, const char *to) {
 int unlink(const char *path) {
   const int struck = counts(path) && strikes("unlink");
   const int done = struck && how > 0 ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+  after(struck);
+  return done;
+}
+
+/* What std::filesystem::remove calls. */
+int remove(const char *path) {
+  const int struck = counts(path) && strikes("unlink");
+  if (struck && how > 0) return -1;
+  int done = (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+  if (done != 0 && errno == EISDIR) done = (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
   after(struck);
   return done;
 }

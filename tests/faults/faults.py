@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
-"""Kills retort, and lets its calls fail, and looks at what is left.
+"""Kills retort, lets its calls fail, cuts its power, and looks at what is left.
 
-  faults.py RETORT kills N                 N SIGKILLs at random moments, over all commands that write; each is resumed
-  faults.py RETORT calls LIBRARY [EVERY]   every (or each EVERY-th) write, fsync, rename, open, close, unlink fails, or is
-                                           the last thing that the process does; also malloc, mmap and thread creation.
-                                           LIBRARY: tests/faults/fail_nth.c, built
-A failure is a line that begins with FAILED; the tables are Markdown. SEED=n draws other moments.
+  faults.py RETORT LIBRARIES kills N           N SIGKILLs over all commands that write: every other one at a random moment, the
+                                               others in place of a random call, or right after it, or in the middle of a write
+  faults.py RETORT LIBRARIES calls [EVERY]     every (or each EVERY-th) write, fsync, rename, open, close, unlink, mmap and
+                                               thread creation fails, or is the last thing that the process does; and malloc, once
+                                               from every stack of callers
+  faults.py RETORT LIBRARIES power [EVERY]     the power fails after every (or each EVERY-th) change to a file
+Options: --jobs N (default 1), --json FILE (the counts), --only COMMAND[,COMMAND], --forget-syncs (power: as if the program
+synced nothing, which must be found). LIBRARIES is the folder of tests/faults/*.c, built. SEED=n draws other moments. A failure is a line that begins with FAILED; the tables are Markdown.
 
 What must hold: the program ends with 0, 1 or 2 and says so in one line, or was killed; every file is as it was or
 new, whole (retort verify); and the same command, with --resume where it has one, then ends with the bits of a run that
-nothing happened to, its log too, and with nothing left behind.
+nothing happened to, its log too, and with nothing left behind. What a command has said to be done survives the power.
 """
+import argparse
+import collections
+import concurrent.futures
 import json
 import os
 import random
@@ -18,166 +24,76 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
-CLASSES = ("blue", "green", "red")
-NET = ["--image-size", "8", "--data", "data", "--val-split", "0.2", "--batch-size", "4", "--lr", "0.01", "--threads", "1"]
-COMMANDS = {
-    "train": ["train", "--model", "mlp:8", *NET, "--augment", "flip", "--epochs", "6", "--out", "out/m.safetensors", "--log", "out/m.jsonl"],
-    "distill": ["distill", "--student", "mlp:4", "--teacher", "teacher.safetensors", *NET, "--epochs", "6",
-                "--out", "out/m.safetensors", "--log", "out/m.jsonl"],
-    "logits": ["logits", "--model", "teacher.safetensors", "--data", "data", "--threads", "1", "--views", "2",
-               "--out", "out/s.npy", "--csv", "out/s.csv"],
-    "sweep": ["sweep", "--student", "mlp:4", "--logits", "store.npy", *NET, "--temperature", "1,4", "--lambda", "0,0.5",
-              "--seeds", "1", "--epochs", "2", "--out", "out"],
-    "specialists": ["specialists", "--model", "teacher.safetensors", "--student", "mlp:4", *NET, "--groups", "2",
-                    "--epochs", "3", "--specialist-epochs", "2", "--out", "out"],
-}
-RESUMED = ("train", "distill")
-TIMES = ("images_per_second", "seconds")
-failures = 0
-
-
-def fail(words):
-    global failures
-    failures += 1
-    print("FAILED:", words, flush=True)
-
-
-class Workshop:
-    """A folder with images, a teacher, its store, and an older store where `logits` writes."""
-
-    def __init__(self, retort):
-        self.retort = retort
-        self.folder = Path(tempfile.mkdtemp(prefix="retort-faults-"))
-        for c, name in enumerate(CLASSES):
-            (self.folder / "data" / name).mkdir(parents=True)
-            for i in range(9):
-                pixel = [30, 30, 30]
-                pixel[c], pixel[(c + 1) % 3] = 150 + 10 * i, 20 * i
-                (self.folder / "data" / name / f"{i}.ppm").write_bytes(b"P6 8 8 255\n" + bytes(pixel) * 64)
-        self.must("train", "--model", "mlp:4", *NET, "--epochs", "2", "--out", "teacher.safetensors")
-        self.must("logits", "--model", "teacher.safetensors", "--data", "data", "--val-split", "0.2", "--out", "store.npy")
-        self.must("train", "--model", "mlp:3", *NET, "--epochs", "1", "--out", "older.safetensors")
-        self.must("logits", "--model", "older.safetensors", "--data", "data", "--threads", "1", "--out", "older/s.npy")
-        self.reference = {}
-        for command in COMMANDS:
-            self.fresh(command)
-            start = time.monotonic()
-            self.must(*COMMANDS[command])
-            self.reference[command] = (self.content(), time.monotonic() - start)
-
-    def must(self, *arguments):
-        done = self.run(arguments)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(arguments)}: {done.stderr.decode()}")
-
-    def run(self, arguments, **environment):
-        return subprocess.run([self.retort, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, env={**os.environ, **environment}, timeout=300)
-
-    def fresh(self, command):
-        shutil.rmtree(self.folder / "out", ignore_errors=True)
-        if command == "logits":
-            shutil.copytree(self.folder / "older", self.folder / "out")
-        else:
-            (self.folder / "out").mkdir()
-
-    def content(self):
-        """Every file under out, hidden ones too; a log without its times."""
-        files = {}
-        for path in sorted((self.folder / "out").rglob("*")):
-            if path.is_file():
-                content = path.read_bytes()
-                if path.suffix == ".jsonl":
-                    content = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in content.splitlines()]
-                files[str(path.relative_to(self.folder))] = content
-        return files
-
-    def check_whole(self, command, what):
-        """Every file that is there can be read to its end; the store is the old one or the new one."""
-        files = [str(p.relative_to(self.folder)) for p in (self.folder / "out").rglob("*")
-                 if p.is_file() and not p.name.startswith(".") and p.suffix in (".safetensors", ".npy") or p.name == "s.csv"]
-        if not files:
-            return
-        done = subprocess.run([self.retort, "verify", "--threads", "1", *files], cwd=self.folder, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE)
-        if done.returncode != 0:
-            fail(f"{command}, {what}: {done.stdout.decode()}")
-
-    def resume(self, command, what):
-        """The same command again ends as if nothing had happened."""
-        arguments = COMMANDS[command] + (["--resume"] if command in RESUMED else [])
-        done = self.run(arguments)
-        if done.returncode != 0:
-            return fail(f"{command}, {what}, resumed: status {done.returncode}: {done.stderr.decode()}")
-        found, expected = self.content(), self.reference[command][0]
-        if found.keys() != expected.keys():
-            return fail(f"{command}, {what}, resumed: other files: {sorted(found.keys() ^ expected.keys())}")
-        for name, content in expected.items():
-            if found[name] != content:
-                fail(f"{command}, {what}, resumed: {name} is another than of a run that was never interrupted")
-
-    def close(self):
-        shutil.rmtree(self.folder)
-
-
-def kills(workshop, count):
-    draw = random.Random(int(os.environ.get("SEED", "0")))
-    table = {command: [0, 0] for command in COMMANDS}
-    for i in range(count):
-        command = list(COMMANDS)[i % len(COMMANDS)]
-        workshop.fresh(command)
-        rounds = draw.choice((1, 1, 2, 3))
-        for _ in range(rounds):
-            resumed = command in RESUMED and (workshop.folder / "out" / "m.state.safetensors").exists()
-            process = subprocess.Popen([workshop.retort, *COMMANDS[command], *(["--resume"] if resumed else [])],
-                                       cwd=workshop.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            moment = draw.uniform(0, 1.1 * workshop.reference[command][1])
-            try:
-                process.wait(moment)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                table[command][1] += 1
-            workshop.check_whole(command, f"killed after {moment:.4f} s")
-        table[command][0] += 1
-        workshop.resume(command, f"kill {i}")
-    print("| command | runs | killed | whole and the same bits after resuming |\n|---|---|---|---|")
-    for command, (runs, killed) in table.items():
-        print(f"| {command} | {runs} | {killed} | {'all' if failures == 0 else 'no'} |")
-
+import power_loss
+from workshop import COMMANDS, Workshop
 
 CALLS = {"write": ("ENOSPC", "EIO", "EINTR", "short", "kill", "killed-after"), "fsync": ("EIO", "EINTR", "kill", "killed-after"),
          "rename": ("EACCES", "EIO", "kill", "killed-after"), "open": ("EMFILE", "EACCES", "EINTR", "kill"),
          "close": ("EIO", "EINTR", "killed-after"), "unlink": ("EACCES", "killed-after"), "malloc": ("ENOMEM",),
          "mmap": ("ENOMEM",), "thread": ("EAGAIN",)}
 HARMLESS = ("EINTR", "short")
-MEMORY = ("malloc", "mmap")
+STRUCK = {"write": power_loss.WRITE, "fsync": power_loss.SYNC, "rename": power_loss.RENAME, "unlink": power_loss.REMOVE,
+          "open": power_loss.CREATE}  # where kills fall that are not left to the clock
+
+shop = None  # of this process
 
 
-def calls(workshop, library, every):
-    print("| command | call | how | calls | ended well | said what failed | killed |\n|---|---|---|---|---|---|---|")
-    for command in ("train", "distill", "logits"):
-        for call, hows in CALLS.items():
-            for how in hows:
-                fail_each(workshop, library, command, call, how, every)
+def random_of(*what):
+    return random.Random(repr((os.environ.get("SEED", "0"), *what)))
 
 
-def fail_each(workshop, library, command, call, how, every):
-    report = workshop.folder / "reached"
-    counts = {"well": 0, "said": 0, "killed": 0}
-    nth, tried = 1, 0
+def failing(call, nth, how):
+    """The environment in which a call fails."""
+    return {"LD_PRELOAD": shop.fail_nth, "FAULT_CALL": call, "FAULT_NTH": str(nth), "FAULT_HOW": how,
+            "FAULT_UNDER": str(shop.folder), "FAULT_REPORT": str(shop.folder / "reached"),
+            **({"FAULT_STACKS": "1"} if call == "malloc" else {})}
+
+
+# ---- Each of these runs in a process of its own and returns counts.
+
+def kill_some(command, numbers):
+    counts = {"rounds": 0, "clock": 0, "calls": 0, "writes": 0}
+    changes = collections.Counter(call[0] for call in power_loss.parse(shop.record(command)))
+    for number in numbers:
+        draw = random_of(command, number)
+        shop.fresh(command)
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            if number % 2:
+                moment = draw.uniform(0, 1.1 * shop.seconds[command])
+                what = f"killed after {moment:.4f} s"
+                process = shop.start(command)
+                try:
+                    process.wait(moment)
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    counts["clock"] += 1
+            else:
+                call, how = draw.choice(("write", *STRUCK)), draw.choice(("kill", "killed-after"))
+                nth = draw.randint(1, changes[STRUCK[call]])
+                what = f"{how} at {call} {nth}"
+                process = shop.start(command, failing(call, nth, how))
+                if process.wait() == -signal.SIGKILL:
+                    counts["writes" if call == "write" else "calls"] += 1
+            shop.check_whole(command, what)
+        counts["rounds"] += 1
+        shop.check_resumed(command, f"round {number}, {what}")
+    return counts
+
+
+def fail_each(command, call, how, every):
+    counts = {"calls": 0, "well": 0, "said": 0, "killed": 0}
+    reached = shop.folder / "reached"
+    nth = 1
     while True:
-        workshop.fresh(command)
-        report.unlink(missing_ok=True)
-        done = workshop.run(COMMANDS[command], LD_PRELOAD=library, FAULT_CALL=call, FAULT_NTH=str(nth), FAULT_HOW=how,
-                            FAULT_UNDER=str(workshop.folder), FAULT_REPORT=str(report))
-        if not report.exists():
-            break
-        tried += 1
+        shop.fresh(command)
+        reached.unlink(missing_ok=True)
+        done = shop.run(COMMANDS[command], **failing(call, nth, how))
+        if not reached.exists():
+            return counts
+        counts["calls"] += 1
         what = f"{call} {nth} {how}"
         said = done.stderr.decode(errors="replace").strip().splitlines()
         if done.returncode == -signal.SIGKILL and "kill" in how:
@@ -187,28 +103,111 @@ def fail_each(workshop, library, command, call, how, every):
         elif done.returncode in (1, 2) and said and ": " in said[-1]:
             counts["said"] += 1
         else:
-            fail(f"{command}, {what}: status {done.returncode}: {said[-1:]}")
+            shop.fail(f"{command}, {what}: status {done.returncode}: {said[-1:]}")
         if how in HARMLESS and done.returncode != 0:
-            fail(f"{command}, {what}: is no failure, and ended with {done.returncode}: {said[-1:]}")
-        workshop.check_whole(command, what)
-        workshop.resume(command, what)
-        # Thousands of allocations: all of the first, then ever fewer.
-        nth += every if call not in MEMORY else max(every, nth // 8)
-    if tried:
-        print(f"| {command} | {call} | {how} | {tried} | {counts['well']} | {counts['said']} | {counts['killed']} |", flush=True)
+            shop.fail(f"{command}, {what}: is no failure, and ended with {done.returncode}: {said[-1:]}")
+        shop.check(command, what)
+        nth += every
+
+
+def cut_power(command, every, syncs):
+    counts = {"moments": 0, "disks": 0}
+    calls = [call for call in power_loss.parse(shop.record(command)) if syncs or call[0] != power_loss.SYNC]
+    done = shop.content()
+    shop.fresh(command)
+    disk, out = power_loss.Disk(shop.folder / "out"), shop.folder / "out"
+
+    def lose(keep, what):
+        shutil.rmtree(out)
+        disk.write_to(out, keep)
+        known = len(shop.known)
+        found = shop.content()
+        shop.check(command, what)
+        counts["disks"] += len(shop.known) - known
+        return found
+
+    for moment, call in enumerate(calls):
+        disk.apply(call)
+        if moment % every:
+            continue
+        counts["moments"] += 1
+        draw = random_of(command, moment)
+        for how, keep in (("nothing", lambda: False), ("all", lambda: True),
+                          *[("some", lambda: draw.choice((True, False, None)))] * 3):
+            lose(keep, f"power lost after change {moment}, {how} of what was not synced is there")
+    found = lose(lambda: False, "power lost at the end")
+    for name in sorted(done.keys() | found.keys()):
+        if not Path(name).name.startswith(".") and done.get(name) != found.get(name):
+            shop.fail(f"{command}, power lost after its end: {name} is not what it wrote")
+    return counts
+
+
+# ---- The three harnesses: what is done in parallel, and the table.
+
+def kills(options):
+    numbers = {command: range(i, options.count, len(COMMANDS)) for i, command in enumerate(COMMANDS)}
+    parts = 8  # so that all processes have work until the end
+    return "| command | rounds | killed by the clock | at a call | at a write | whole, and the same bits after resuming |", [
+        ((command,), kill_some, (command, list(numbers[command])[part::parts])) for command in options.only for part in range(parts)]
+
+
+def calls(options):
+    return "| command | call | how | calls | ended well | said what failed | killed |", [
+        ((command, call, how), fail_each, (command, call, how, options.count))
+        for command in options.only for call, hows in CALLS.items() for how in hows]
+
+
+def power(options):
+    return "| command | moments | disks | whole, and the same bits after resuming |", [
+        ((command,), cut_power, (command, options.count, not options.forget_syncs)) for command in options.only]
+
+
+def begin(retort, libraries):
+    global shop
+    shop = Workshop(retort, libraries)
+
+
+def work(function, arguments):
+    shop.failures.clear()
+    return function(*arguments), list(shop.failures), str(shop.folder)
 
 
 def main():
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    workshop = Workshop(str(Path(sys.argv[1]).resolve()))
-    if sys.argv[2] == "kills":
-        kills(workshop, int(sys.argv[3]))
-    else:
-        calls(workshop, str(Path(sys.argv[3]).resolve()), int(sys.argv[4]) if len(sys.argv) > 4 else 1)
-    workshop.close()
-    print("failures:", failures)
-    sys.exit(failures > 0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("retort", type=Path)
+    parser.add_argument("libraries", type=Path)
+    parser.add_argument("harness", choices=("kills", "calls", "power"))
+    parser.add_argument("count", type=int, nargs="?", default=1)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--forget-syncs", action="store_true")
+    parser.add_argument("--only", type=lambda words: words.split(","), default=list(COMMANDS))
+    options = parser.parse_args()
+    header, tasks = {"kills": kills, "calls": calls, "power": power}[options.harness](options)
+    rows, failures, folders = {}, [], set()
+    print(header + "\n|" + "---|" * (header.count("|") - 1), flush=True)
+    with concurrent.futures.ProcessPoolExecutor(options.jobs, initializer=begin,
+                                                initargs=(str(options.retort.resolve()), options.libraries.resolve())) as pool:
+        futures = [(key, pool.submit(work, function, arguments)) for key, function, arguments in tasks]
+        for at, (key, future) in enumerate(futures):
+            counts, failed, folder = future.result()
+            folders.add(folder)
+            failures += failed
+            for line in failed:
+                print("FAILED:", line, flush=True)
+            row = rows.setdefault(key, {})
+            for name, count in counts.items():
+                row[name] = row.get(name, 0) + count
+            if at + 1 < len(futures) and futures[at + 1][0] == key:
+                continue
+            verdict = [] if options.harness == "calls" else ["no" if failures else "all"]
+            print("| " + " | ".join(map(str, [*key, *row.values(), *verdict])) + " |", flush=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    print("failures:", len(failures))
+    if options.json:
+        options.json.write_text(json.dumps({"rows": [[*key, *row.values()] for key, row in rows.items()], "failures": failures}))
+    sys.exit(len(failures) > 0)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 
 JPEGs come from tests/engine/data_fixtures.h, which Pillow made."""
 import gzip
+import io
 import json
 import pickle
 import re
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -124,5 +126,107 @@ def readers():
     put("cache/short", form)
 
 
+# ---- Protocol Buffers, as far as an ONNX model needs them
+
+def varint(value):
+    out = b""
+    while value >= 128:
+        out, value = out + bytes((value & 127 | 128,)), value >> 7
+    return out + bytes((value,))
+
+
+def number(field, value):
+    return varint(field << 3) + varint(value)
+
+
+def message(field, *parts):
+    content = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+    return varint(field << 3 | 2) + varint(len(content)) + content
+
+
+def onnx_node(kind, inputs, outputs, *attributes):
+    return message(1, *(message(1, name) for name in inputs), *(message(2, name) for name in outputs), message(4, kind),
+                   *(message(5, message(1, name), *(number(8, value) for value in values), number(20, 7))
+                     if isinstance(values, tuple) else message(5, message(1, name), number(3, values), number(20, 2))
+                     for name, values in attributes))
+
+
+def onnx_tensor(name, extents, kind=1):
+    count = 1
+    for extent in extents:
+        count *= extent
+    content = struct.pack(f"<{count}f", *(i / 8 for i in range(count)))
+    return message(5, *(number(1, extent) for extent in extents), number(2, kind), message(8, name), message(9, content))
+
+
+def onnx_value(field, name, extents):
+    shape = (message(1, number(1, extent) if extent else message(2, "n")) for extent in extents)
+    return message(field, message(1, name), message(2, message(1, number(1, 1), message(2, *shape))))
+
+
+def onnx(*graph):
+    return number(1, 8) + message(7, *graph) + message(8, number(2, 17))
+
+
+def networks():
+    image, logits = onnx_value(11, "x", (0, 2, 4, 4)), onnx_value(12, "y", (0, 3))
+    shape = message(5, number(1, 2), number(2, 7), message(8, "shape"), message(9, struct.pack("<2q", 0, -1)))
+    put("onnx/convolution", onnx(
+        onnx_node("Conv", ("x", "w"), ("a",), ("pads", (1, 1, 1, 1)), ("strides", (2, 2))), onnx_node("Relu", ("a",), ("b",)),
+        onnx_node("GlobalAveragePool", ("b",), ("c",)), onnx_node("Flatten", ("c",), ("d",), ("axis", 1)),
+        onnx_node("Gemm", ("d", "m", "v"), ("y",), ("transB", 1)), onnx_tensor("w", (3, 2, 3, 3)), onnx_tensor("m", (3, 3)),
+        onnx_tensor("v", (3,)), image, logits))
+    put("onnx/reshape", onnx(
+        onnx_node("MaxPool", ("x",), ("a",), ("kernel_shape", (2, 2)), ("strides", (2, 2))),
+        onnx_node("Reshape", ("a", "shape"), ("b",)), onnx_node("MatMul", ("b", "m"), ("c",)),
+        onnx_node("Add", ("c", "v"), ("d",)), onnx_node("Softmax", ("d",), ("y",)), shape, onnx_tensor("m", (8, 3)),
+        onnx_tensor("v", (3,)), image, logits))
+    put("onnx/cycle", onnx(onnx_node("Relu", ("a",), ("y",)), onnx_node("Relu", ("y",), ("a",)), image, logits))
+    put("onnx/large", onnx(onnx_node("Conv", ("x", "w"), ("y",)), message(
+        5, number(1, 1 << 40), number(1, 1 << 40), number(2, 1), message(8, "w")), image, logits))
+
+
+# ---- What torch.save writes
+
+def word(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def torch_tensor(size, stride, offset=0):
+    integer = lambda value: b"J" + struct.pack("<i", value)  # noqa: E731
+    numbers = lambda values: b"(" + b"".join(map(integer, values)) + b"t"  # noqa: E731
+    storage = b"(" + word("storage") + b"ctorch\nFloatStorage\n" + word("0") + word("cpu") + integer(6) + b"tQ"
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + integer(offset) + numbers(size) + numbers(stride)
+            + b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def torch_pickle(*entries):
+    return (b"\x80\x02ccollections\nOrderedDict\n)R(" + b"".join(word(name) + value for name, value in entries) + b"u.")
+
+
+def zipped(members, method=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return file.getvalue()
+
+
+def archives():
+    numbers = struct.pack("<6f", *range(6))
+    weights = torch_pickle(("fc.weight", torch_tensor((2, 3), (3, 1))), ("fc.bias", torch_tensor((2,), (3,))))
+    saved = zipped([("archive/data.pkl", weights), ("archive/data/0", numbers), ("archive/version", b"3\n")])
+    put("pytorch/state", saved)
+    put("pytorch/beyond", zipped([("a/data.pkl", torch_pickle(("w", torch_tensor((2, 3), (9, 9), 5)))), ("a/data/0", numbers)]))
+    magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+    put("pytorch/before-1.6", magic + b"\x80\x02M\xe9\x03." + b"\x80\x02}." + weights
+        + b"\x80\x02](" + word("0") + b"e." + struct.pack("<q", 6) + numbers)
+    put("zip/stored", saved)
+    put("zip/deflated", zipped([("a", b"a" * 500), ("b/c", b"x")], zipfile.ZIP_DEFLATED))
+    put("zip/empty", zipped([]))
+
+
 images()
 readers()
+networks()
+archives()

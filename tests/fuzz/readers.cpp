@@ -18,6 +18,9 @@
 #include "engine/io/npy.h"
 #include "engine/io/pickle.h"
 #include "engine/io/safetensors.h"
+#include "engine/io/zip.h"
+#include "models/graph/onnx.h"
+#include "models/pytorch.h"
 
 namespace retort::fuzz {
 namespace {
@@ -96,6 +99,12 @@ void read_index(Bytes bytes) {
   read_logit_store(folder() + "/store.npy", {});
 }
 
+void read_zip(Bytes bytes) {
+  const ZipFile zip(MemoryFile(bytes).path());
+  for (const ZipFile::Member& member : zip.members())
+    if (member.stored) zip.content(member);
+}
+
 constexpr Reader kReaders[] = {
     {"image", read_image},
     {"safetensors", [](Bytes bytes) { read_safetensors(MemoryFile(bytes).path()); }},
@@ -110,6 +119,9 @@ constexpr Reader kReaders[] = {
     {"idx", read_idx},
     {"store_index", read_index},
     {"cache", [](Bytes bytes) { cached_images(MemoryFile(bytes).path()); }},
+    {"onnx", [](Bytes bytes) { import_onnx(MemoryFile(bytes).path()); }},
+    {"pytorch", [](Bytes bytes) { read_pytorch(MemoryFile(bytes).path(), ""); }},
+    {"zip", read_zip},
 };
 
 }  // namespace
