@@ -40,6 +40,7 @@ void create_folders(const fs::path& folder, const std::string& path) {
   if (folder.empty() || fs::is_directory(folder, ignored)) return;
   create_folders(folder.parent_path(), path);
   fs::create_directory(folder, error);
+  if (error && fs::exists(folder, ignored)) error = std::make_error_code(std::errc::not_a_directory);
   check(!error, path, ": cannot write: folder ", folder.string(), ": ", error.message(), "; choose another folder");
   sync_folder(folder.parent_path(), path);
 }
