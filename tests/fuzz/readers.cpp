@@ -18,6 +18,7 @@
 #include "engine/io/npy.h"
 #include "engine/io/pickle.h"
 #include "engine/io/safetensors.h"
+#include "models/graph/keras.h"
 
 namespace retort::fuzz {
 namespace {
@@ -109,6 +110,12 @@ constexpr Reader kReaders[] = {
      }},
     {"idx", read_idx},
     {"store_index", read_index},
+    {"keras", [](Bytes bytes) { import_keras(MemoryFile(bytes).path(), ""); }},
+    {"keras_config",
+     [](Bytes bytes) {
+       const std::string json(bytes.begin(), bytes.end());
+       check_keras_model(read_keras_config(json, "", "fuzz"), "fuzz");
+     }},
     {"cache", [](Bytes bytes) { cached_images(MemoryFile(bytes).path()); }},
 };
 
