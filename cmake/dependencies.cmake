@@ -138,6 +138,21 @@ if(RETORT_WEBP)
   endif()
 endif()
 
+# libhdf5 reads Keras's weights, where it is there. Its static form needs more than it says, so RETORT_STATIC does without.
+option(RETORT_HDF5 "Read Keras's files" ON)
+if(RETORT_STATIC)
+  set(RETORT_HDF5 OFF)
+endif()
+if(RETORT_HDF5)
+  find_path(HDF5_INCLUDE_DIR hdf5.h PATH_SUFFIXES hdf5/serial)
+  find_library(HDF5_LIBRARY NAMES hdf5_serial hdf5)
+  find_library(HDF5_HL_LIBRARY NAMES hdf5_serial_hl hdf5_hl)
+  if(NOT HDF5_INCLUDE_DIR OR NOT HDF5_LIBRARY OR NOT HDF5_HL_LIBRARY)
+    message(STATUS "libhdf5 is not installed (Debian and Ubuntu: libhdf5-dev): no files of Keras")
+    set(RETORT_HDF5 OFF)
+  endif()
+endif()
+
 # CLI11 reads flags and config files.
 find_package(CLI11 QUIET)
 if(NOT CLI11_FOUND)

@@ -6,6 +6,9 @@
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
+#include "engine/io/hdf5.h"
+#include "engine/io/zip.h"
+#include "models/graph/keras.h"
 #include "models/graph/onnx.h"
 #include "models/graph/onnx_file.h"
 #include "models/pytorch.h"
@@ -33,18 +36,20 @@ std::pair<std::string, std::string> file_and_state(const std::string& path) {
 
 }  // namespace
 
+bool is_keras_network(const std::string& model) { return model.starts_with(kKerasPrefix); }
+
 std::string checkpoint_file(const std::string& path) { return file_and_state(path).first; }
 
 Checkpoint read_checkpoint(const std::string& path) {
   const auto [file, state] = file_and_state(path);
   const std::string head = head_of_file(file);
-  const bool pytorch = head.starts_with("PK\x03\x04") || head.starts_with("\x80\x02");
+  const bool zip = head.starts_with("PK\x03\x04");
+  if (is_hdf5(head) || (zip && ZipFile(file).find("config.json"))) return import_keras(file, state);
+  const bool pytorch = zip || head.starts_with("\x80\x02");
   check(state.empty() || pytorch, file, ": has no states to choose `", state,
         "` from, as PyTorch's files have; leave ::", state, " out");
   if (is_safetensors(head)) return {read_safetensors(file), {}};
   if (pytorch) return read_pytorch(file, state);
-  check(!head.starts_with("\x89HDF\r\n"), file,
-        ": is HDF5, a form of Keras that is not read here; export the model as ONNX with tf2onnx");
   if (is_onnx(file)) return import_onnx(file);
   return {read_safetensors(file), {}};  // says what it misses
 }

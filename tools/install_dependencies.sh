@@ -3,8 +3,8 @@
 #   tools/install_dependencies.sh [--checks]     --checks: also what tools/test.sh and tools/check.sh read the sources with
 set -euo pipefail
 
-packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev libwebp-dev doctest-dev
-  libboost-context-dev)
+packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev libwebp-dev libhdf5-dev
+  doctest-dev libboost-context-dev)
 case ${1:-} in
   "") ;;
   --checks) packages+=(git python3 clang clang-format clang-tidy cppcheck gdb) ;;

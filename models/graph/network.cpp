@@ -187,6 +187,13 @@ Tensor shuffle_channels(const Tensor& x, std::int64_t groups) {
   return concat(parts);
 }
 
+/// Blue, green, red of red, green, blue.
+Tensor reverse_channels(const Tensor& x) {
+  std::vector<Tensor> parts;
+  for (std::int64_t c = x.shape()[-1]; c-- > 0;) parts.push_back(take_channels(x, c, 1));
+  return concat(parts);
+}
+
 using Make = std::function<std::unique_ptr<GraphLayer>(const GraphNode&, Random&)>;
 struct OpRow {
   const char* word;
@@ -236,6 +243,7 @@ const std::vector<OpRow>& op_rows() {
        [](const GraphNode& node, Random&) {
          return function([o = pool_options(node)](const std::vector<Tensor>& x) { return average_pool(x[0], o); });
        }},
+      {"reverse_channels", 1, 1, plain([](const std::vector<Tensor>& x) { return reverse_channels(x[0]); })},
       {"channels", 1, 1,
        [](const GraphNode& node, Random&) {
          const std::int64_t begin = node.integer("begin", 0, kMaxGraphExtent),

@@ -1,10 +1,8 @@
 #include "models/graph/onnx.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
-#include "engine/io/json.h"
 #include "models/graph/network.h"
 #include "models/graph/onnx_import.h"
 
@@ -113,27 +111,11 @@ void OnnxImport::set_constant(const OnnxNode& node, Array array) {
 
 OnnxOperand OnnxImport::add(const std::string& name, const char* op, const std::vector<const OnnxOperand*>& inputs,
                             const Attributes& attributes) {
-  GraphNode node{unique_name(name), op, {}, attributes};
-  for (const OnnxOperand* input : inputs) node.inputs.push_back(input->node);
+  std::vector<std::int64_t> values;
+  for (const OnnxOperand* input : inputs) values.push_back(input->node);
   OnnxOperand result = *inputs[0];
-  spec_.nodes.push_back(std::move(node));
-  result.node = static_cast<std::int64_t>(spec_.nodes.size());
+  result.node = graph_.add(name, op, std::move(values), attributes);
   return result;
-}
-
-std::string OnnxImport::unique_name(const std::string& wanted) {
-  std::string name;
-  for (const char c : wanted) {
-    const bool plain =
-        (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
-    name += plain ? c : '.';
-  }
-  while (name.starts_with('.')) name.erase(0, 1);
-  while (name.ends_with('.')) name.pop_back();
-  if (name.empty()) name = "node";
-  std::string free = name;
-  for (int i = 2; !names_.insert(free).second; ++i) free = text(name, "_", i);
-  return free;
 }
 
 std::string OnnxImport::layer_name(const OnnxNode& node, std::size_t weight) {
@@ -144,17 +126,7 @@ std::string OnnxImport::layer_name(const OnnxNode& node, std::size_t weight) {
 
 void OnnxImport::add_weight(const std::string& name, const Dims& dims, const std::vector<float>& values,
                             const OnnxNode& node) {
-  const std::int64_t count = checked_count(dims);
-  if (count < 1 || count > kMaxGraphElements || count != static_cast<std::int64_t>(values.size()))
-    refuse(node, text("its weights have ", values.size(), " elements, expected ", count, "; export the model again"));
-  const auto shape = [&]() -> Shape {
-    switch (dims.size()) {
-      case 1: return {dims[0]};
-      case 2: return {dims[0], dims[1]};
-      default: return {dims[0], dims[1], dims[2], dims[3]};
-    }
-  }();
-  tensors_.emplace_back(name, Tensor::from<float>(shape, std::span<const float>(values)));
+  graph_.add_weight(name, dims, values, where(node));
 }
 
 bool OnnxImport::read_once(const OnnxNode& node, std::size_t index) const {
@@ -249,53 +221,28 @@ Checkpoint OnnxImport::run() {
   add_input();
   for (std::size_t i = 0; i < file_.nodes.size(); ++i)
     if (needed_[i]) visit(file_.nodes[i]);
-  Checkpoint result;
-  finish(result);
-  return result;
+  return finish();
 }
 
-void OnnxImport::finish(Checkpoint& result) {
+Checkpoint OnnxImport::finish() {
   const auto found = operands_.find(output_);
   const bool computed = found != operands_.end() && !found->second.constant && found->second.node > 0;
-  check(computed && found->second.node == static_cast<std::int64_t>(spec_.nodes.size()), file_.path, ": its output ",
-        output_.substr(0, 80), " is not what its last node computes, expected logits; export the model again");
+  check(computed && found->second.node == static_cast<std::int64_t>(graph_.spec.nodes.size()), file_.path,
+        ": its output ", output_.substr(0, 80),
+        " is not what its last node computes, expected logits; export the model again");
   const OnnxOperand& logits = found->second;
   const bool flat = logits.dims.size() == 2 || (logits.dims.size() == 4 && logits.rows() == 1 && logits.columns() == 1);
   check(flat && logits.flattened.rank() == 0, file_.path, ": its output has ", logits.dims.size(),
         " axes, expected [n, classes]; export a classifier");
-  const std::int64_t classes = classes_of(spec_);
+  const std::int64_t classes = classes_of(graph_.spec);
   check(classes == logits.channels(), file_.path, ": its last layer gives ", classes, " values and its output ",
         logits.channels(), ", expected one each class; export a classifier");
 
-  TensorFile& file = result.file;
-  file.tensors = std::move(tensors_);
-  auto& metadata = file.metadata;
-  metadata["architecture"] = "graph";
-  metadata["graph"] = to_json(spec_);
-  metadata["image_size"] = std::to_string(image_size_);
-  metadata["channels"] = std::to_string(channels_);
+  std::map<std::string, std::string> metadata;
   for (const char* key : {"classes", "mean", "std"})
     if (const auto own = file_.metadata.find(key); own != file_.metadata.end()) metadata[key] = own->second;
-  state_defaults(metadata, classes);
-  result.said = std::move(said_);
-}
-
-/// What the file leaves open, and every model file has.
-void OnnxImport::state_defaults(std::map<std::string, std::string>& metadata, std::int64_t classes) {
-  if (!metadata.contains("classes")) {
-    nlohmann::json names = nlohmann::json::array();
-    for (std::int64_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
-    metadata["classes"] = names.dump();
-    said_.push_back(text(file_.path, ": does not name its classes: they are 0 to ", classes - 1,
-                         " (--class-names FILE names them)"));
-  }
-  if (metadata.contains("mean") && metadata.contains("std")) return;
-  const bool colour = channels_ == 3;
-  metadata["mean"] = colour ? "[0.485,0.456,0.406]" : "[0.449]";
-  metadata["std"] = colour ? "[0.229,0.224,0.225]" : "[0.226]";
-  said_.push_back(text(file_.path, ": does not say how it takes pixels: they are normalised by ImageNet's mean ",
-                       metadata["mean"], " and deviation ", metadata["std"],
-                       " (`retort import --mean --std` makes a model file that says otherwise)"));
+  return graph_checkpoint(std::move(graph_), {image_size_, channels_}, std::move(metadata), std::move(said_),
+                          file_.path);
 }
 
 Checkpoint import_onnx(const std::string& path) { return OnnxImport(path).run(); }

@@ -101,7 +101,7 @@ void OnnxImport::with_constant(const OnnxNode& node, const OnnxOperand& x, const
                add(node.name, "affine", {&x}, {{"alpha", one(double{factors[0]})}, {"beta", one(double{shifts[0]})}}));
   // A matrix product's bias, which exporters add in a node of its own.
   if (op == "Add" && x.node > 0 && graph_node(x).op == "linear" && read_once(node, constant_first ? 1 : 0))
-    for (auto& [name, tensor] : tensors_)
+    for (auto& [name, tensor] : graph_.tensors)
       if (name == graph_node(x).name + ".bias") {
         for (std::size_t i = 0; i < shifts.size(); ++i) tensor.data<float>()[i] += shifts[i];
         return set(node, x);

@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/core/tensor.h"
+#include "models/graph/builder.h"
 #include "models/graph/onnx.h"
 #include "models/graph/onnx_file.h"
-#include "models/graph/spec.h"
 
 namespace retort {
 
@@ -48,8 +47,7 @@ class OnnxImport {
   void choose_output();
   void add_input();
   void visit(const OnnxNode& node);
-  void finish(Checkpoint& result);
-  void state_defaults(std::map<std::string, std::string>& metadata, std::int64_t classes);
+  Checkpoint finish();
   [[noreturn]] void refuse(const OnnxNode& node, const std::string& reason) const;
   std::string where(const OnnxNode& node) const;
 
@@ -74,11 +72,10 @@ class OnnxImport {
   /// Adds a node of the graph; its result has the dims of `like`.
   OnnxOperand add(const std::string& name, const char* op, const std::vector<const OnnxOperand*>& inputs,
                   const Attributes& attributes = {});
-  std::string unique_name(const std::string& wanted);
   /// The name of the layer that a weight belongs to.
   std::string layer_name(const OnnxNode& node, std::size_t weight);
   void add_weight(const std::string& name, const Dims& dims, const std::vector<float>& values, const OnnxNode& node);
-  GraphNode& graph_node(const OnnxOperand& operand) { return spec_.nodes[static_cast<std::size_t>(operand.node - 1)]; }
+  GraphNode& graph_node(const OnnxOperand& operand) { return graph_.node(operand.node); }
   /// Whether nobody else reads an operand, so that the node that computes it may be changed.
   bool read_once(const OnnxNode& node, std::size_t index) const;
   OnnxOperand as_features(const OnnxNode& node, const OnnxOperand& x);
@@ -111,12 +108,10 @@ class OnnxImport {
   std::optional<std::vector<float>> channel_values(const OnnxOperand& x, const Array& c) const;
 
   OnnxFile file_;
-  GraphSpec spec_;
-  std::vector<std::pair<std::string, Tensor>> tensors_;
+  GraphBuilder graph_;
   std::map<std::string, OnnxOperand> operands_;
   std::map<std::string, std::size_t> producers_;  ///< of a value, its node
   std::map<std::string, int> reads_;
-  std::set<std::string> names_;
   std::vector<bool> needed_;  ///< of the file's nodes, those that the output needs
   std::string output_;
   std::int64_t batch_ = 1, image_size_ = 224, channels_ = 3;

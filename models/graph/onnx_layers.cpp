@@ -4,34 +4,12 @@
 
 #include "engine/core/check.h"
 #include "models/graph/onnx_import.h"
+#include "models/graph/windows.h"
 
 namespace retort {
 namespace {
 
-constexpr std::int64_t kMaxStep = 1 << 12;
-
-/// Windows over maps: what convolutions and pools have in common. Begin and end paddings may differ.
-struct Windows {
-  std::int64_t kernel[2], stride[2], dilation[2], begin[2], end[2];
-  bool ceil = false;
-
-  bool symmetric() const { return begin[0] == end[0] && begin[1] == end[1]; }
-  bool padded() const { return begin[0] || begin[1] || end[0] || end[1]; }
-  std::int64_t span(int axis) const { return dilation[axis] * (kernel[axis] - 1) + 1; }
-  std::int64_t out(int axis, std::int64_t in) const {
-    const std::int64_t room = in + begin[axis] + end[axis] - span(axis);
-    std::int64_t count = (ceil ? room + stride[axis] - 1 : room) / stride[axis] + 1;
-    if (ceil && (count - 1) * stride[axis] >= in + begin[axis]) --count;
-    return room < 0 ? 0 : count;
-  }
-  std::map<std::string, std::vector<double>> border(double fill) const {
-    return {{"top", {static_cast<double>(begin[0])}},
-            {"left", {static_cast<double>(begin[1])}},
-            {"bottom", {static_cast<double>(end[0])}},
-            {"right", {static_cast<double>(end[1])}},
-            {"fill", {fill}}};
-  }
-};
+constexpr std::int64_t kMaxStep = kMaxWindowStep;
 
 /// Two values an axis, each in [low, 2^12].
 bool two_in_range(const std::vector<std::int64_t>& values, std::size_t count, std::int64_t low) {
@@ -55,14 +33,10 @@ std::string read_windows(const std::vector<std::int64_t>& kernel, const std::vec
   }
   if (auto_pad == "NOTSET" || auto_pad.empty()) return "";
   if (auto_pad != "VALID" && auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER") return "its auto_pad is not known";
-  const std::int64_t extents[2] = {rows, columns};
-  for (int i = 0; i < 2; ++i) {
-    const std::int64_t out = (extents[i] + w.stride[i] - 1) / w.stride[i];
-    const std::int64_t all =
-        auto_pad == "VALID" ? 0 : std::max<std::int64_t>(0, (out - 1) * w.stride[i] + w.span(i) - extents[i]);
-    w.begin[i] = auto_pad == "SAME_LOWER" ? all - all / 2 : all / 2;
-    w.end[i] = all - w.begin[i];
-  }
+  if (auto_pad == "VALID")
+    w.begin[0] = w.begin[1] = w.end[0] = w.end[1] = 0;
+  else
+    w.pad_same(rows, columns, /*odd_at_end=*/auto_pad == "SAME_UPPER");
   return "";
 }
 

@@ -19,6 +19,7 @@
 #include "engine/io/pickle.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/zip.h"
+#include "models/graph/keras.h"
 #include "models/graph/onnx.h"
 #include "models/pytorch.h"
 
@@ -118,6 +119,12 @@ constexpr Reader kReaders[] = {
      }},
     {"idx", read_idx},
     {"store_index", read_index},
+    {"keras", [](Bytes bytes) { import_keras(MemoryFile(bytes).path(), ""); }},
+    {"keras_config",
+     [](Bytes bytes) {
+       const std::string json(bytes.begin(), bytes.end());
+       check_keras_model(read_keras_config(json, "", "fuzz"), "fuzz");
+     }},
     {"cache", [](Bytes bytes) { cached_images(MemoryFile(bytes).path()); }},
     {"onnx", [](Bytes bytes) { import_onnx(MemoryFile(bytes).path()); }},
     {"pytorch", [](Bytes bytes) { read_pytorch(MemoryFile(bytes).path(), ""); }},

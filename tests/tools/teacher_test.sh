@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A model from elsewhere as it is: an .onnx as teacher, as student and as a model file, and PyTorch's weights.
+keras=$(cd "$(dirname "$0")/../golden/keras" && pwd)
 source "$(dirname "$0")/common.sh"
 
 # Four classes of 8 x 8 pixels: red, green, blue and grey, by what colour a picture is on the whole. Opset 17: Conv,
@@ -75,6 +76,25 @@ expect 0 distill --student headed.safetensors --data data --epochs 1 --threads 1
 expect 0 summary --model again.safetensors --quiet
 grep -qE '^new_head.0 .*Linear' stdout || fail "summary does not show the head"
 
+# Keras's files, where this build reads them: their layers, and pixels as their first layer takes them.
+if "$RETORT" summary --model "$keras/net.h5" --quiet 2>&1 | grep -q 'which this build does not read'; then
+  echo "skipped: this build reads no HDF5"
+else
+  expect 0 import --weights "$keras/net.keras" --out keras.safetensors
+  grep -qF 'its first layers normalise pixels: mean [0.5,0.5,0.5]' stderr || fail "the pixels of Keras's model are taken in silence"
+  grep -qF 'its last op, softmax, is left out' stderr || fail "the softmax of Keras's model is left out in silence"
+  expect 0 predict --model keras.safetensors data/warm/0.ppm --top 1
+  expect 0 summary --model "$keras/weights/net.weights.h5"
+  grep -qF 'its network is read from' stderr || fail "the network beside the weights is taken in silence"
+  cp "$keras/weights/net.weights.h5" lone.weights.h5
+  expect_error 1 "lone.weights.h5: holds weights without their network; put the model's config.json beside it" summary \
+    --model lone.weights.h5 --quiet
+  expect_error 1 "layer conv1_conv (Conv2D) has a kernel of [3, 3, 3, 8], expected [7, 7, 3, 64]" import --model keras:ResNet50 --weights lone.weights.h5 \
+    --out x.safetensors --quiet
+  expect_error 1 "keras:ResNet: no network of Keras's that is built in; give keras:ResNet50" import --model keras:ResNet \
+    --weights lone.weights.h5 --out x.safetensors --quiet
+fi
+
 # What is wrong is named.
 expect_error 2 "--head: 'fly' is no layer; give widths" train --model mlp:4 --head 5,fly --data data --image-size 8 --out x.safetensors
 expect_error 2 "--head: relu,5 begins with no width" train --model mlp:4 --head relu,5 --data data --image-size 8 --out x.safetensors
@@ -83,7 +103,7 @@ expect_error 1 "names.txt: has 4 names, and student.safetensors has 2 classes" p
 head -c 300 tiny.onnx >short.onnx
 expect_error 1 "short.onnx" summary --model short.onnx --quiet
 printf '\x89HDF\r\n\x1a\n........' >keras.h5
-expect_error 1 "keras.h5: is HDF5, a form of Keras that is not read here" summary --model keras.h5 --quiet
+expect_error 1 "keras.h5: is HDF5" summary --model keras.h5 --quiet
 expect_error 2 "--new-head: a network that starts fresh has one in any case" train --model mlp:4 --new-head --data data \
   --image-size 8 --out x.safetensors
 expect_error 2 "has weights of its own; leave --weights out" train --model tiny.onnx --weights tiny.onnx --data data \

@@ -155,6 +155,8 @@ Preprocessing preprocessing_of(const std::string& architecture, const std::strin
 
 Model open_model(const std::string& model, const std::string& weights, const DataOptions& data, const Dataset* dataset,
                  const CommonOptions& common, const ClassMapOptions& classes) {
+  if (!weights.empty() && is_keras_network(model))
+    return open_model(text(weights, "::", model), "", data, dataset, common, classes);
   if (!weights.empty()) {
     if (!is_architecture(model))
       throw UsageError(text("--weights: goes with --model ARCH such as resnet50, and '", model,

@@ -5,6 +5,7 @@
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
+#include "models/checkpoint.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
@@ -22,8 +23,9 @@ template <class Visitor>
 void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.data = "Images whose classes the checkpoint knows", .required = false});
-  flag("--model", o.model, "Architecture, e.g. resnet50, of weights that do not hold their network", anything());
-  flag("--weights", o.weights, "Checkpoint (.safetensors, .pth, .onnx)", required(anything()));
+  flag("--model", o.model, "Architecture, e.g. resnet50 or keras:ResNet50, of weights that do not hold their network",
+       anything());
+  flag("--weights", o.weights, "Checkpoint (.safetensors, .pth, .onnx, .keras, .h5)", required(anything()));
   flag("--class-names", o.class_names, "Its classes, one a line in the order of its scores", anything());
   flag("-o,--out", o.out, "Model file to write (.safetensors)", required(file_name(".safetensors")));
 }
@@ -38,7 +40,7 @@ void take_classes(const Dataset* dataset, Model& model) {
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!options.model.empty() && !is_architecture(options.model))
+  if (!options.model.empty() && !is_architecture(options.model) && !is_keras_network(options.model))
     throw UsageError(text("--model: ", no_architecture(options.model)));
   check_writable(options.out);
   std::unique_ptr<Dataset> dataset;

@@ -35,6 +35,8 @@ Tensor read_images(const std::string& path) {
 Model open_model_for_array(const std::string& model, const std::string& weights, const Tensor& images,
                            const std::string& images_path, const CommonOptions& common) {
   const Shape& shape = images.shape();
+  if (!weights.empty() && is_keras_network(model))
+    return open_model_for_array(text(weights, "::", model), "", images, images_path, common);
   if (weights.empty()) {
     Model loaded = open_model(model, weights, {}, nullptr, common);
     check(shape[1] == loaded.spec.preprocessing.channels, images_path, ": has ", shape[1], " channels where ", model,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "engine/core/check.h"
 #include "models/checkpoint.h"
@@ -36,6 +37,8 @@ RecalibrationSettings recalibration_of(const TrainingOptions& options) {
 
 std::string network_to_train(const char* flag, const std::string& name, TrainingOptions& options) {
   if (is_architecture(name)) return name;
+  if (is_keras_network(name) && !options.weights.empty())
+    return network_to_train(flag, text(std::exchange(options.weights, ""), "::", name), options);
   std::error_code no_such_name;
   if (!std::filesystem::is_regular_file(checkpoint_file(name), no_such_name))
     throw UsageError(text(flag, ": ", no_architecture(name), "; a file that holds a network serves, too"));

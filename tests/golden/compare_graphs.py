@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Sets networks from elsewhere beside where they come from, random weights and random batch-norm statistics.
+
+    python tests/golden/compare_graphs.py build/retort [onnx] [grad] [keras] [tf2onnx] [speed]
+
+onnx     exported by both of PyTorch's exporters, against ONNX Runtime: the largest difference over the largest logit, 2e-5
+         at most                                                            (torch torchvision timm onnx onnxscript onnxruntime)
+grad     all parameters' gradients of three such graphs, against PyTorch in float64: |g - g64| / |g64|, three times that of
+         PyTorch's own float32 at most                                                         (the same, and safetensors)
+keras    keras.applications' five networks in all three forms, against Keras                     (keras tensorflow-cpu)
+tf2onnx  Keras's MobileNetV2 and EfficientNetB0 by way of ONNX, against ONNX Runtime    (keras tensorflow-cpu tf2onnx)
+speed    inference of MobileNetV2 and EfficientNet-Lite0 beside ONNX Runtime, two threads, in turn: the medians, and no limit
+
+Exits with 1 if one of them is further off.
+"""
+
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+retort = sys.argv[1]
+wanted = sys.argv[2:] or ["onnx", "grad", "keras", "tf2onnx"]
+failed = False
+TORCHVISION = ["mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "densenet121", "resnext50_32x4d", "regnet_y_400mf",
+               "shufflenet_v2_x1_0", "squeezenet1_1"]
+TIMM = ["tf_efficientnet_lite0"]
+
+
+def judge(what, found, limit):
+    global failed
+    failed |= not found <= limit
+    print(f"{what:58} {found:9.2e}  limit {limit:8.2e}  {'ok' if found <= limit else 'TOO FAR'}", flush=True)
+
+
+def run(*arguments):
+    return subprocess.run([retort, *map(str, arguments), "--quiet"], check=True, capture_output=True, text=True).stdout
+
+
+def distance(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+def forward(model, x, folder, *more):
+    np.save(folder / "x.npy", np.ascontiguousarray(x, dtype=np.float32))
+    run("forward", "--model", model, *more, "--input", folder / "x.npy", "--out", folder / "y.npy")
+    return np.load(folder / "y.npy")
+
+
+def torch_network(source, name):
+    import timm
+    import torch
+    import torchvision
+
+    torch.manual_seed(1)
+    network = getattr(torchvision.models, name)(weights=None) if source == "torchvision" else timm.create_model(name)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.LayerNorm)) and module.weight is not None:
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.2)
+    return network.eval()
+
+
+def export(network, x, path, dynamo, **more):
+    import torch
+
+    batch = {"dynamic_shapes": ({0: torch.export.Dim.DYNAMIC},)} if dynamo else {
+        "dynamic_axes": {"x": {0: "n"}}, "opset_version": 17}
+    torch.onnx.export(network, (x[:1],), path, dynamo=dynamo, input_names=["x"], **batch, **more)
+
+
+def runtime(path, threads=0):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options)
+    return lambda x: session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def compare_onnx(folder):
+    import torch
+
+    for source, name in [("torchvision", n) for n in TORCHVISION] + [("timm", n) for n in TIMM]:
+        network, x = torch_network(source, name), torch.randn(3, 3, 224, 224)
+        for dynamo in False, True:
+            path = folder / "net.onnx"
+            export(network, x, path, dynamo)
+            judge(f"onnx {source} {name}, exporter {'dynamo' if dynamo else 'torchscript'}",
+                  distance(forward(path, x.numpy(), folder), runtime(path)(x.numpy())), 2e-5)
+
+
+def compare_grad(folder):
+    import torch
+    from safetensors.torch import load_file
+
+    for source, name in ("torchvision", "mobilenet_v2"), ("torchvision", "efficientnet_b0"), ("torchvision", "regnet_y_400mf"):
+        network, x, labels = torch_network(source, name), torch.randn(4, 3, 224, 224), torch.tensor([1, 20, 300, 999])
+        path = folder / "net.onnx"
+        # As it is trained on: batch norm is not folded into the convolutions.
+        export(network, x, path, False, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
+        np.save(folder / "x.npy", x.numpy())
+        np.save(folder / "labels.npy", labels.numpy())
+        run("grad", "--model", path, "--input", folder / "x.npy", "--labels", folder / "labels.npy", "--mode", "eval", "--out",
+            folder / "g.safetensors")
+        found = load_file(folder / "g.safetensors")
+
+        def gradients():
+            network.zero_grad()
+            torch.nn.functional.cross_entropy(network(x), labels).backward()
+            return {k: p.grad.clone() for k, p in network.named_parameters()}
+
+        own = gradients()
+        network, x = network.double(), x.double()
+        exact = gradients()
+        # Matrices that an exporter turns have names of its own: each parameter of ours is the one of theirs that is nearest.
+        def nearest(name, gradient):
+            same = [found[name]] if name in found else [g for g in found.values() if g.numel() == gradient.numel()]
+            parts = [((a.double().reshape(-1) - gradient.reshape(-1)).square().sum()) for a in same]
+            return min(parts) if parts else gradient.square().sum()
+
+        norm = sum(g.square().sum() for g in exact.values())
+        error = float((sum(nearest(k, g) for k, g in exact.items()) / norm).sqrt())
+        of_torch = float((sum((own[k].double() - g).square().sum() for k, g in exact.items()) / norm).sqrt())
+        judge(f"grad {source} {name} (PyTorch's own float32: {of_torch:.2e})", error, 3 * of_torch)
+
+
+def keras_network(name):
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import keras
+
+    keras.utils.set_random_seed(7)
+    random = np.random.default_rng(3)
+    network = getattr(keras.applications, name)(weights=None)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            ranges = {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3), "moving_mean": (-0.3, 0.3), "moving_variance": (0.5, 1.5)}
+            layer.set_weights([random.uniform(*ranges[v.name], v.shape) for v in layer.weights])
+        elif getattr(layer, "use_bias", False):
+            *weights, bias = layer.get_weights()
+            layer.set_weights([*weights, random.normal(0, 0.1, bias.shape)])
+    size = network.input_shape[1]
+    return network, random.uniform(-1, 1, (4, size, size, 3)).astype(np.float32)
+
+
+def keras_logits(network, x):
+    import keras
+
+    features = keras.Model(network.inputs, network.layers[-1].input).predict(x, verbose=0)
+    weight, bias = network.layers[-1].get_weights()
+    return features @ weight + bias
+
+
+def compare_keras(folder):
+    for name in "ResNet50", "VGG16", "InceptionV3", "MobileNetV2", "EfficientNetB0":
+        network, x = keras_network(name)
+        expected = keras_logits(network, x)
+        images = x.transpose(0, 3, 1, 2)
+        if name in ("ResNet50", "VGG16"):
+            images = images[:, ::-1]  # blue comes first there, and red here
+        if name == "EfficientNetB0":
+            images = images / 255  # which its own first layer does
+        for suffix in ".keras", ".h5", ".weights.h5":
+            path = folder / f"net{suffix}"
+            if suffix == ".weights.h5":
+                network.save_weights(path)
+                found = forward("keras:" + name, images, folder, "--weights", path)
+            else:
+                network.save(path)
+                found = forward(path, images, folder)
+            judge(f"keras {name} {suffix}", distance(found, expected), 2e-5)
+
+
+def compare_tf2onnx(folder):
+    for name in "MobileNetV2", "EfficientNetB0":
+        network, x = keras_network(name)
+        network.export(str(folder / "saved"))
+        path = folder / "net.onnx"
+        subprocess.run([sys.executable, "-m", "tf2onnx.convert", "--saved-model", folder / "saved", "--output", path, "--opset", "17"],
+                       check=True, capture_output=True)
+        expected = keras_logits(network, x)
+        judge(f"tf2onnx {name}", distance(forward(path, x.transpose(0, 3, 1, 2), folder), expected), 2e-5)
+
+
+def compare_speed(folder):
+    import torch
+
+    for source, name in ("torchvision", "mobilenet_v2"), ("timm", "tf_efficientnet_lite0"):
+        network, images = torch_network(source, name), 64
+        x = torch.randn(images, 3, 224, 224)
+        path = folder / "net.onnx"
+        export(network, x, path, False)
+        other = runtime(path, threads=2)
+        np.save(folder / "x.npy", x.numpy())
+        np.save(folder / "one.npy", x[:1].numpy())
+
+        def ours(file):
+            start = time.perf_counter()
+            run("forward", "--model", path, "--input", folder / file, "--out", folder / "y.npy", "--threads", 2)
+            return time.perf_counter() - start
+
+        def theirs():
+            start = time.perf_counter()
+            for i in range(0, images, 32):
+                other(x[i:i + 32].numpy())
+            return time.perf_counter() - start
+
+        ours("x.npy"), theirs()
+        # The start of the program and the reading of the model are no part of inference: a run of one image takes them away.
+        times = [(ours("x.npy") - ours("one.npy"), theirs()) for _ in range(7)]
+        mine, its = (statistics.median(column) for column in zip(*times))
+        print(f"speed {name:32} retort {(images - 1) / mine:7.1f} images/s, ONNX Runtime {images / its:7.1f}", flush=True)
+
+
+with tempfile.TemporaryDirectory() as name:
+    for what, compare in {"onnx": compare_onnx, "grad": compare_grad, "keras": compare_keras, "tf2onnx": compare_tf2onnx,
+                          "speed": compare_speed}.items():
+        if what in wanted:
+            compare(pathlib.Path(name))
+sys.exit(failed)
