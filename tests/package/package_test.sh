@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the build into an empty folder, builds the consumer beside this script against it, dynamic and static, and
+# Installs the build into an empty folder, builds the consumer beside this script against it, dynamic and, where it can be, static, and
 # runs it; then the op of docs/adding-an-op.md. Needs BUILD (the build folder), CMAKE and CXX.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,7 +9,10 @@ trap 'rm -rf "$scratch"' EXIT
 "$CMAKE" --install "$BUILD" --prefix "$scratch/prefix" >"$scratch/log"
 "$scratch/prefix/bin/retort" --version
 
-for static in OFF ON; do
+# libhdf5's static form needs more libraries than it says, so a build that has it makes no static program.
+kinds=(OFF)
+grep -rq hdf5 "$scratch/prefix" --include=*.cmake || kinds+=(ON)
+for static in "${kinds[@]}"; do
   "$CMAKE" -S "$here" -B "$scratch/$static" -G Ninja -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCONSUMER_STATIC=$static >"$scratch/log" || { cat "$scratch/log"; exit 1; }
   "$CMAKE" --build "$scratch/$static" >"$scratch/log" || { cat "$scratch/log"; exit 1; }
@@ -22,7 +25,7 @@ done
 
 PREFIX=$scratch/prefix bash "$here/adding_an_op_test.sh"
 
-if command -v ldd >/dev/null; then
+if [[ -d $scratch/ON ]] && command -v ldd >/dev/null; then
   # ldd exits with 1 for a static program, so its text decides.
   linkage=$(ldd "$scratch/ON/consumer" 2>&1 || true)
   if [[ $linkage != *"not a dynamic executable"* ]]; then
@@ -30,4 +33,4 @@ if command -v ldd >/dev/null; then
     exit 1
   fi
 fi
-echo "package_test: installed, found, linked and ran, dynamic and static, with an op from outside"
+echo "package_test: installed, found, linked and ran, dynamic${kinds[1]+ and static}, with an op from outside"
