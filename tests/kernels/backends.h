@@ -26,6 +26,14 @@ inline const Arithmetic kReferenceArithmetic = {
     .softmax_in_loss = [](std::int64_t classes,
                           double argument) { return (static_cast<double>(classes) + 2 * argument + 8) * epsilon64; }};
 
+/// Numbers of threads under which the cases run. Under the sanitizers one that shares work: what they look for hangs on
+/// shapes and instruction sets.
+#ifdef RETORT_SANITIZED
+inline constexpr int kThreads[] = {2};
+#else
+inline constexpr int kThreads[] = {1, 2, 3};
+#endif
+
 /// The fast backend at one instruction set, whose tables it has, with each number of threads.
 inline Backend cpu_backend(SimdLevel level) {
   const bool slow = level == SimdLevel::plain;

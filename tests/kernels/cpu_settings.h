@@ -1,4 +1,4 @@
-// Runs a check under every instruction set that this machine has, with each number of threads.
+// Runs a check under every instruction set that this machine has, with 1, 2 and 3 threads.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -22,21 +22,13 @@ inline std::vector<SimdLevel> available_levels() {
   return levels;
 }
 
-/// Numbers of threads under test. Under the sanitizers one that shares work: what they look for hangs on shapes and
-/// instruction sets.
-#ifdef RETORT_SANITIZED
-inline constexpr int kThreads[] = {2};
-#else
-inline constexpr int kThreads[] = {1, 2, 3};
-#endif
-
 template <class Check>
 void for_each_cpu_setting(Check check) {
   const SimdLevel level_before = simd_level();
   const int threads_before = num_threads();
   for (const SimdLevel level : available_levels()) {
     set_simd_level(level);
-    for (const int threads : kThreads) {
+    for (int threads = 1; threads <= 3; ++threads) {
       set_num_threads(threads);
       CAPTURE(std::string(simd_name(level)));
       CAPTURE(threads);
