@@ -47,7 +47,8 @@ inline double exponential_sum_noise(std::int64_t classes) {
                              : simd_level() == SimdLevel::avx2 ? 8
                              : simd_level() == SimdLevel::neon ? 4
                                                                : 1;
-  return epsilon32 * (4 + static_cast<double>((classes + lanes - 1) / lanes) / 2);
+  const std::int64_t in_a_lane = (classes + lanes - 1) / lanes;
+  return epsilon32 * (4 + static_cast<double>(in_a_lane) / 2);
 }
 
 }  // namespace retort::test
