@@ -368,7 +368,7 @@ Value KerasImport::pool(bool max) {
       // A last window that reaches beyond the map counts only what it holds of it.
       Windows beyond = w;
       beyond.ceil = true;
-      for (int i = 0; i < 2; ++i) beyond.end[i] = 0;
+      for (auto& end : beyond.end) end = 0;
       ceil = !beyond.padded() && beyond.out(0, x.h) == rows && beyond.out(1, x.w) == columns;
       if (!ceil) refuse("its padding differs from side to side");
       w = beyond;

@@ -146,7 +146,9 @@ KerasModel inception_v3() {
   const auto average = [&](V x) {
     return b.pool(numbered("average_pooling2d", average_pools++), x, 3, 1, "AveragePooling2D", "same");
   };
-  const auto join = [&](const std::string& name, std::vector<V> parts) { return b.add(name, "Concatenate", parts); };
+  const auto join = [&](const std::string& name, std::vector<V> parts) {
+    return b.add(name, "Concatenate", std::move(parts));
+  };
 
   V x = conv(conv(conv(0, 32, 3, 3, 2, "valid"), 32, 3, 3, 1, "valid"), 64, 3, 3);
   x = conv(conv(max_pool(x), 80, 1, 1, 1, "valid"), 192, 3, 3, 1, "valid");

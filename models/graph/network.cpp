@@ -204,7 +204,7 @@ struct OpRow {
 Make activation_of(ActivationKind kind) {
   return [kind](const GraphNode& node, Random&) { return make_activation(node, kind); };
 }
-Make plain(FunctionLayer::Function f) {
+Make plain(const FunctionLayer::Function& f) {
   return [f](const GraphNode&, Random&) { return function(f); };
 }
 
@@ -268,10 +268,11 @@ const OpRow& row_of(const GraphNode& node) {
 
 /// The last node that has weights.
 const GraphNode& head_node(const GraphSpec& spec) {
-  for (auto node = spec.nodes.rbegin(); node != spec.nodes.rend(); ++node) {
-    if (node->op == "conv" || node->op == "linear") return *node;
+  for (std::size_t i = spec.nodes.size(); i-- > 0;) {
+    const GraphNode& node = spec.nodes[i];
+    if (node.op == "conv" || node.op == "linear") return node;
     check(
-        node->op != "batch_norm" && node->op != "channel_affine", "node ", node->name, " (", node->op,
+        node.op != "batch_norm" && node.op != "channel_affine", "node ", node.name, " (", node.op,
         "): it comes after the layer that gives the classes, whose number is then fixed; export the model without it");
   }
   throw Error("the graph has no layer that gives classes; export a classifier");

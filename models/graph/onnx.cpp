@@ -112,6 +112,7 @@ void OnnxImport::set_constant(const OnnxNode& node, Array array) {
 OnnxOperand OnnxImport::add(const std::string& name, const char* op, const std::vector<const OnnxOperand*>& inputs,
                             const Attributes& attributes) {
   std::vector<std::int64_t> values;
+  values.reserve(inputs.size());
   for (const OnnxOperand* input : inputs) values.push_back(input->node);
   OnnxOperand result = *inputs[0];
   result.node = graph_.add(name, op, std::move(values), attributes);

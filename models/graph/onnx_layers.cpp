@@ -70,7 +70,7 @@ void OnnxImport::convolution(const OnnxNode& node) {
   if (!w.symmetric()) {
     input = add(node.name + ".pad", "pad", {&x}, w.border(0));
     for (int i = 0; i < 2; ++i) {
-      input.dims[static_cast<std::size_t>(2 + i)] += w.begin[i] + w.end[i];
+      input.dims[2 + static_cast<std::size_t>(i)] += w.begin[i] + w.end[i];
       w.begin[i] = w.end[i] = 0;
     }
   }

@@ -28,7 +28,7 @@ class Scratch {
 
   /// Writes a file as it stands, by other means than those under test; returns its path.
   std::string write(const std::string& name, const std::string& content) const {
-    const std::string path = *this / name;
+    std::string path = *this / name;
     std::ofstream(path, std::ios::binary) << content;
     return path;
   }

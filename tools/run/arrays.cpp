@@ -26,7 +26,7 @@ const char* numpy_name(DType dtype) {
 std::string describe(const Tensor& tensor) { return text(numpy_name(tensor.dtype()), " ", tensor.shape()); }
 
 Tensor read_images(const std::string& path) {
-  const Tensor images = read_npy(path);
+  Tensor images = read_npy(path);
   check(images.dtype() == DType::f32 && images.shape().rank() == 4 && images.count() > 0, path, ": holds ",
         describe(images), " where float32 [N, C, H, W] was expected; save it so with numpy.save");
   return images;
