@@ -37,15 +37,15 @@ __global__ void multiply_sum_kernel(FactorGeometry g, const T* a, const T* b, T*
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
     const std::int64_t c = i % g.channels, image = i / g.channels;
     double sum = 0;
-    for (std::int64_t pixel = 0; pixel < g.pixels; pixel += 64) {
-      float block = 0;
-      for (std::int64_t j = pixel; j < g.pixels && j < pixel + 64; ++j) {
-        const std::int64_t at = (image * g.pixels + j) * g.channels + c;
-        block += float(a[at]) * float(b[at]);
-      }
+    float block = 0;
+    for (std::int64_t pixel = 0; pixel < g.pixels; ++pixel) {
+      const std::int64_t at = (image * g.pixels + pixel) * g.channels + c;
+      block += float(a[at]) * float(b[at]);
+      if (pixel % 64 != 63) continue;
       sum += double(block);
+      block = 0;
     }
-    y[i] = T(static_cast<float>(sum));
+    y[i] = T(static_cast<float>(sum + double(block)));
   }
 }
 

@@ -203,7 +203,7 @@ inline void every_width(const Backend& backend) {
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
     using T = decltype(zero);
     // Around every change of method: lanes of a warp, wide accesses, registers against memory.
-    for (const std::int64_t classes : {1, 2, 3, 10, 31, 33, 100, 256, 257, 1000, 1001, 1024, 1025, 4099}) {
+    for (const std::int64_t classes : {1, 2, 3, 10, 31, 33, 100, 256, 257, 1000, 1001, 1024, 1025, 2048, 4099}) {
       const Rows rows{classes > 1000 ? 3 : 7, classes};
       check<T>(backend, table.loss, logits<T>(rows, 8),
                of_all_losses(rows, {{.temperature = 4, .lambda = 0.1},
