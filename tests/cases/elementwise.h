@@ -195,7 +195,7 @@ inline void sums(const Backend& backend) {
     const ElementwiseKernels& kernel = table.elementwise;
     for (const Columns& shape : kSums) {
       if (shape.work > backend.work) continue;
-      const auto& [rows, channels, work] = shape;
+      const std::int64_t rows = shape.rows, channels = shape.channels;
       CAPTURE(rows);
       CAPTURE(channels);
       const std::vector<T> x = drawn<T>(rows * channels, 5, -1, 3);
@@ -205,8 +205,8 @@ inline void sums(const Backend& backend) {
       oracle().elementwise.sum_rows({}, rows, channels, magnitude64.data(), magnitude.data(), nullptr);
       const Buffer<T> in(backend, x);
       SameBits same;
-      for_each_mode(backend, [&, rows = rows, channels = channels, work = work](const Mode& mode) {
-        if (!mode.affords(work)) return;
+      for_each_mode(backend, [&](const Mode& mode) {
+        if (!mode.affords(shape.work)) return;
         const Buffer<float> y(backend, expected.size());
         const Buffer<char> workspace(backend, kernel.sum_rows_workspace_bytes(rows, channels));
         kernel.sum_rows({}, rows, channels, in.get(), y.get(), workspace.get());

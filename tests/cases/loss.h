@@ -102,7 +102,8 @@ void check(const Backend& backend, const LossKernels& kernels, const Logits& log
   for_each_mode(backend, [&](const Mode& mode) {
     if (!mode.affords(work)) return;
     for (std::size_t i = 0; i < settings.size(); ++i) {
-      const auto& [s, hard] = settings[i];
+      const DistillationSettings& s = settings[i].settings;
+      const Hard& hard = settings[i].hard;
       CAPTURE(s.temperature);
       CAPTURE(s.lambda);
       CAPTURE((s.convention == Convention::convex));

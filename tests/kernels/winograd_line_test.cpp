@@ -371,8 +371,9 @@ void check_bits() {
   struct Batch {
     Conv2dGeometry all, part;
   };
-  for (const auto& [all, part] : {Batch{row(7, 3, 9, 6, 13, 40, 70), row(7, 3, 1, 1, 13, 40, 70)},
-                                  Batch{column(3, 1, 9, 15, 6, 40, 70), column(3, 1, 1, 15, 6, 40, 70)}}) {
+  for (const Batch& batch : {Batch{row(7, 3, 9, 6, 13, 40, 70), row(7, 3, 1, 1, 13, 40, 70)},
+                             Batch{column(3, 1, 9, 15, 6, 40, 70), column(3, 1, 1, 15, 6, 40, 70)}}) {
+    const auto &all = batch.all, &part = batch.part;
     const Operands o(all, T{});
     const std::int64_t parts = all.n * all.h * all.w / (part.n * part.h * part.w);
     const auto cut = [&](const std::vector<float>& values, std::int64_t index) {
