@@ -6,6 +6,7 @@
 #include "engine/core/check.h"
 #include "engine/data/formats.h"
 #include "engine/io/file.h"
+#include "engine/io/folder.h"
 
 namespace retort {
 namespace {
@@ -82,9 +83,9 @@ SplitOpeners::Open part_of(const std::string& folder, const std::vector<std::str
 
 std::optional<SplitOpeners> recognise_cifar(const std::string& folder) {
   std::vector<std::string> batches, test_batch, train, test, packed;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string(), path = entry.path().string();
-    if (!entry.is_regular_file()) continue;
+  for (const std::string& name : names_in(folder)) {
+    const std::string path = (fs::path(folder) / name).string();
+    if (!fs::is_regular_file(path)) continue;
     if (name.starts_with("data_batch_") && name.ends_with(".bin")) batches.push_back(path);
     if (name == "test_batch.bin") test_batch.push_back(path);
     if (name == "train.bin") train.push_back(path);
