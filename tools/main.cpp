@@ -120,7 +120,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace retort
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): what else comes out is a defect
   try {
     const retort::VisibleOutput visible;
     return retort::run(argc, argv);

@@ -10,11 +10,13 @@
 
 #include "kernels/simt/simulator.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's own words
 #define __global__
 #define __device__
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+// NOLINTEND(bugprone-reserved-identifier)
 #define threadIdx (::retort::simt::thread_index())
 #define blockIdx (::retort::simt::block_index())
 #define blockDim (::retort::simt::block_dim())

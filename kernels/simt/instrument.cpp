@@ -26,6 +26,7 @@ inline void seen_unaligned(const void* address, std::size_t bytes, AccessKind ki
 
 }  // namespace
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names that the compiler calls
 extern "C" {
 
 #define RETORT_ACCESS(bytes)                                                                               \
@@ -68,3 +69,4 @@ void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 
 }  // extern "C"
+// NOLINTEND(bugprone-reserved-identifier)

@@ -18,8 +18,9 @@ Batch six() {
   Batch batch;
   batch.indices = {3, 0, 2, 1, 5, 4};
   for (const std::int64_t side : {8, 16}) {
+    const auto number = [side](std::int64_t pixel) { return 1 + pixel / (side * side); };
     Tensor x = Tensor::empty({6, side, side, 1});
-    for (std::int64_t i = 0; i < x.count(); ++i) x.data<float>()[i] = static_cast<float>(1 + i / (side * side));
+    for (std::int64_t i = 0; i < x.count(); ++i) x.data<float>()[i] = static_cast<float>(number(i));
     batch.inputs.push_back(x);
   }
   batch.labels = Tensor::empty({6}, DType::i64);

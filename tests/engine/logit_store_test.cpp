@@ -269,7 +269,7 @@ TEST_CASE("a pickled dict is imported under the classes given") {
 TEST_CASE("an array alone takes its names from whoever knows the images, its columns from the classes") {
   const Scratch scratch;
   const std::string path = scratch / "scores.npy";
-  const Names names = {"a", "b", "c"};
+  Names names = {"a", "b", "c"};
   std::int64_t asked = 0;
   const RowNames row_names = [&](std::int64_t rows) {
     asked = rows;

@@ -18,7 +18,7 @@ namespace retort::test {
 /// 4 x 4 pictures of three channels, of class i % 2: red or blue prevails. Those from `labelled` on have no label.
 class Colours final : public Dataset {
  public:
-  Colours(std::string prefix, std::int64_t count, bool has_labels) {
+  Colours(const std::string& prefix, std::int64_t count, bool has_labels) {
     if (has_labels) classes_ = {"red", "blue"};
     for (std::int64_t i = 0; i < count; ++i) {
       names_.push_back(prefix + std::to_string(i));

@@ -144,7 +144,7 @@ TEST_CASE("a head of classes with other names is replaced if asked for, and said
     save_model(saved.path, *saved.network, saved.spec);
     others.classes = std::move(wanted);
     const auto network = make_network(others, 1);
-    const std::vector<std::string> lines = load_weights(*network, others, saved.path, true).lines;
+    std::vector<std::string> lines = load_weights(*network, others, saved.path, true).lines;
     CHECK(same_bits(head_of(*network).weight->value, head_of(*saved.network).weight->value) == lines.empty());
     return lines;
   };

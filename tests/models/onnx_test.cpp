@@ -83,7 +83,7 @@ double distance(const Tensor& a, const Tensor& b) {
 
 std::string refusal(const Scratch& scratch, const std::string& content) {
   const std::string path = scratch.write("model.onnx", content);
-  const std::string message = error_message([&] { load_model(path); });
+  std::string message = error_message([&] { load_model(path); });
   CHECK(message.find('\n') == std::string::npos);
   CHECK(message.find("model.onnx") != std::string::npos);
   return message;

@@ -83,7 +83,7 @@ std::string saved(const std::string& object) {
 
 std::string refusal(const Scratch& scratch, const std::string& content, const std::string& state = "") {
   const std::string path = scratch.write("net.pth", content);
-  const std::string message = error_message([&] { read_checkpoint(path + (state.empty() ? "" : "::" + state)); });
+  std::string message = error_message([&] { read_checkpoint(path + (state.empty() ? "" : "::" + state)); });
   CHECK(message.find('\n') == std::string::npos);
   CHECK(message.find("net.pth") != std::string::npos);
   return message;

@@ -310,7 +310,7 @@ void run_transpose() {
   dev::launch("transpose", transpose<kVariant>, {{3, 2}, {8, 8}, 71 * sizeof(float)}, {}, in.get(), h, w, out.get());
   std::vector<float> y(x.size());
   for (int r = 0; r < h; ++r)
-    for (int c = 0; c < w; ++c) y[static_cast<std::size_t>(c * h + r)] = x[static_cast<std::size_t>(r * w + c)];
+    for (int c = 0; c < w; ++c) y[std::size_t(c) * h + r] = x[std::size_t(r) * w + c];
   expect(out.values(), y);
 }
 

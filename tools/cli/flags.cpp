@@ -152,8 +152,9 @@ RETORT_MEMBER(std::vector<std::string>)
 
 void AddFlags::on_run(std::function<void()> run) const { command_.callback(std::move(run)); }
 
-void AddFlags::add_choice(const char* name, std::function<void(const std::string&)> take, const std::string& help,
-                          const std::string& list, const std::string& shown, const Allowed& allowed) const {
+void AddFlags::add_choice(const char* name, const std::function<void(const std::string&)>& take,
+                          const std::string& help, const std::string& list, const std::string& shown,
+                          const Allowed& allowed) const {
   CLI::Option& option = *command_.add_option_function<std::string>(name, take, with_list(help, list));
   if (!shown.empty()) option.default_str(shown);
   finish(option, allowed);

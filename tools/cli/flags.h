@@ -225,7 +225,7 @@ class AddFlags {
   void on_run(std::function<void()> run) const;
 
  private:
-  void add_choice(const char* name, std::function<void(const std::string&)> take, const std::string& help,
+  void add_choice(const char* name, const std::function<void(const std::string&)>& take, const std::string& help,
                   const std::string& list, const std::string& shown, const Allowed& allowed) const;
   void finish(CLI::Option& option, const Allowed& allowed) const;
 

@@ -28,7 +28,7 @@ int terminal_width() {
 
 /// "0:42", "1:05:00"
 std::string duration(double seconds) {
-  const auto total = static_cast<long long>(std::min(seconds, 359999.0) + 0.5);
+  const auto total = std::llround(std::min(seconds, 359999.0));
   char text[32];
   if (total >= 3600)
     std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", total / 3600, total / 60 % 60, total % 60);

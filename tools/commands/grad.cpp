@@ -59,7 +59,7 @@ void validate(const Options& options) {
 }
 
 Tensor read_labels(const std::string& path, std::int64_t n, std::int64_t classes) {
-  const Tensor labels = read_npy(path);
+  Tensor labels = read_npy(path);
   check(labels.dtype() == DType::i64 && labels.shape() == Shape{n}, path, ": holds ", describe(labels),
         " where int64 [", n, "] was expected; give one label for each image");
   for (std::int64_t row = 0; row < n; ++row) {
@@ -71,7 +71,7 @@ Tensor read_labels(const std::string& path, std::int64_t n, std::int64_t classes
 }
 
 Tensor read_teacher(const std::string& path, std::int64_t n, std::int64_t classes) {
-  const Tensor logits = read_npy(path);
+  Tensor logits = read_npy(path);
   check(logits.dtype() == DType::f32 && logits.shape() == Shape{n, classes}, path, ": holds ", describe(logits),
         " where float32 [", n, ", ", classes, "] was expected; give one row of logits for each image");
   return logits;

@@ -166,7 +166,7 @@ struct Committee {
   std::vector<SpecialistLogits> train, val;  ///< one a group of two classes or more
 };
 
-Committee train_specialists(const Options& options, Model& generalist, std::shared_ptr<const Dataset> train,
+Committee train_specialists(const Options& options, Model& generalist, const std::shared_ptr<const Dataset>& train,
                             const Dataset& val, const Tensor& generalist_train, std::int64_t groups,
                             const Views& views) {
   const std::vector<std::string>& classes = train->classes();

@@ -84,7 +84,8 @@ Image draw_shape(std::int64_t shape, std::int64_t size, std::uint64_t seed, std:
     for (std::int64_t x = 0; x < size; ++x) {
       int covered = 0;
       for (int i = 0; i < kSamples * kSamples; ++i) {
-        const double dx = x + (i % kSamples + 0.5) / kSamples - x0, dy = y + (i / kSamples + 0.5) / kSamples - y0;
+        const int column = i % kSamples, row = i / kSamples;
+        const double dx = x + (column + 0.5) / kSamples - x0, dy = y + (row + 0.5) / kSamples - y0;
         covered += inside(static_cast<Shape2d>(shape), (c * dx + s * dy) / radius, (c * dy - s * dx) / radius);
       }
       const double cover = covered / double(kSamples * kSamples);
