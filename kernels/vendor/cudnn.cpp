@@ -53,9 +53,9 @@ namespace {
 
 struct Cudnn {
   Library library{"libcudnn.so.9", "libcudnn.so"};
-#define RETORT_LOAD(name)  \
-  decltype(&::name) name = \
-      reinterpret_cast<decltype(&::name)>(library.find(#name));  // NOLINT(bugprone-macro-parentheses)
+// NOLINTBEGIN(bugprone-macro-parentheses): a member's name
+#define RETORT_LOAD(name) decltype(&::name) name = reinterpret_cast<decltype(&::name)>(library.find(#name));
+  // NOLINTEND(bugprone-macro-parentheses)
   RETORT_CUDNN_FUNCTIONS(RETORT_LOAD)
 #undef RETORT_LOAD
 };
