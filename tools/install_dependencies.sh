@@ -43,7 +43,8 @@ if ((EUID != 0)); then
     echo "install_dependencies.sh: neither root nor sudo; ask an administrator to run: apt-get install ${missing[*]}" >&2
     exit 1
   fi
-  sudo=(sudo -n)
+  sudo=(sudo)
+  [[ -t 0 ]] || sudo+=(-n)  # nobody is there to type a password
 fi
 echo "Installing ${missing[*]}"
 ${sudo[@]+"${sudo[@]}"} apt-get update -qq

@@ -19,7 +19,7 @@ MEMBERS, EPOCHS, VIEWS, STUDENT_EPOCHS = 10, 24, 12, 48
 MEMBER_SEEDS = [str(100 + member) for member in range(MEMBERS)]
 SEEDS = ["0", "1", "2"]
 COMMON = ("--data DATA --val-split 0 --mean 0 --std 0.5 --optimizer sgd --momentum 0.9 --lr 0.1 --max-norm 1 --batch-size 128"
-          " --schedule cosine --checkpoint-every 1000 --quiet --seed SEED")
+          " --schedule cosine --weight-decay 0 --warmup-epochs 0 --checkpoint-every 1000 --quiet --seed SEED")
 FILES = ",".join(f"WORK/member-{seed}.safetensors" for seed in MEMBER_SEEDS)
 
 

@@ -19,7 +19,7 @@ SMALL_EPOCHS, NO3_EPOCHS, PAIR_EPOCHS = 20, 15, 80
 TEMPERATURES, SEEDS, VIEWS = [1, 2, 4, 8, 20], ["0", "1", "2"], 25
 # Pixels from 0 to 2, paper white at 0: shifted images are then filled with what they are surrounded by.
 COMMON = ("--data DATA --val-split 0 --mean 0 --std 0.5 --optimizer sgd --momentum 0.9 --max-norm 1 --schedule cosine"
-          " --checkpoint-every 1000 --quiet --seed SEED")
+          " --weight-decay 0 --warmup-epochs 0 --checkpoint-every 1000 --quiet --seed SEED")
 SMALL_BATCHES = "--batch-size 128 --lr 0.1"
 LARGE_BATCHES = "--batch-size 256 --lr 0.2 --precision bf16"
 SOFT = f"distill {COMMON} --lambda 0"
@@ -43,7 +43,7 @@ TEACHER = Row("teacher-SEED", "teacher: 1200-1200, dropout 0.25, images shifted 
               " --dropout 0.25 --weight-decay 0.00001")
 STUDENTS = [
     Row("labels-SEED", f"student: 800-800, labels alone, {LABEL_EPOCHS} epochs", "146",
-        f"train --model mlp:800x800 {COMMON} {SMALL_BATCHES} --epochs {LABEL_EPOCHS}"),
+        f"train --model mlp:800x800 {COMMON} {SMALL_BATCHES} --epochs {LABEL_EPOCHS} --augment none"),
     Row("soft-SEED", f"the same, soft targets at T = 20, images not shifted, {SOFT_EPOCHS} epochs", "74",
         f"{TRANSFER} --epochs {SOFT_EPOCHS}"),
     Row("same-SEED", f"the same, T = 4, teacher and student see the same shifted image, {SAME_EPOCHS} epochs", "-",

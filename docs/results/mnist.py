@@ -17,6 +17,7 @@ TEACHER_EPOCHS = pages.setting("TEACHER_EPOCHS", 30)
 STUDENT_EPOCHS = pages.setting("STUDENT_EPOCHS", 20)
 SEEDS = ["0", "1", "2"]
 COMMON = ("--data DATA --val-split 0 --optimizer sgd --momentum 0.9 --lr 0.03 --batch-size 128 --schedule cosine --max-norm 1 --quiet"
+          " --weight-decay 0 --warmup-epochs 0"
           " --log WORK/NAME.jsonl")
 STUDENT = f"{COMMON} --epochs {STUDENT_EPOCHS} --seed SEED"
 
@@ -34,7 +35,7 @@ ROWS = [
         ["0"], "67", f"train --model mlp:1200x1200 {COMMON} --epochs {TEACHER_EPOCHS} --augment jitter"
         " --dropout 0.3 --seed SEED"),
     Row("student-labels-SEED", f"student, 800-800, labels alone, {STUDENT_EPOCHS} epochs", SEEDS, "146",
-        f"train --model mlp:800x800 {STUDENT}"),
+        f"train --model mlp:800x800 {STUDENT} --augment none"),
     Row("student-soft-SEED", "the same, soft targets at T = 20, lambda 0.1, images not shifted", SEEDS, "74",
         f"distill --student mlp:800x800 {STUDENT} --logits WORK/train.npy --temperature 20 --lambda 0.1"),
 ]

@@ -44,7 +44,7 @@ EXPERIMENTS = [
                f" {MNIST_SPECIALIST_EPOCHS} epochs from the generalist at a tenth of its learning rate.",
                SEEDS.split(), "mlp:30x30", MNIST_EPOCHS, MNIST_SPECIALIST_EPOCHS,
                f"--data DATA/mnist --limit {MNIST_IMAGES} --threads 1",
-               "--mean 0 --std 0.5 --lr 0.1 --max-norm 1"),
+               "--mean 0 --std 0.5 --lr 0.1 --weight-decay 0 --warmup-epochs 0 --max-norm 1"),
     Experiment("cifar10", "CIFAR-10",
                f"resnet8 on {IMAGES:,} training images of {SIZE} x {SIZE} px, {EPOCHS} epochs, specialists"
                f" {SPECIALIST_EPOCHS} epochs: a budget of minutes; the variables at\nthe script's top make it a night's.",
@@ -66,7 +66,7 @@ def run(runs, experiment, seed):
     at = f"{experiment.name}-SEED"
     training = f"{experiment.images} {experiment.training} {COMMON} --epochs {experiment.epochs} --seed SEED"
     student = f"--student {experiment.architecture} {training} --temperature 2 --lambda 0.1"
-    runs.make(f"{at}-generalist.safetensors", f"train --model {experiment.architecture} {training} --quiet", seed)
+    runs.make(f"{at}-generalist.safetensors", f"train --model {experiment.architecture} {training} --augment none --quiet", seed)
     found = runs.report(at, f"specialists --model WORK/{at}-generalist.safetensors {student}"
                         f" --specialist-epochs {experiment.specialist_epochs} --groups 4 --out WORK/{at}", seed)
     runs.make(f"{at}-alone.npy",

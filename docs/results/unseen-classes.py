@@ -17,7 +17,8 @@ import pages
 TEACHER_EPOCHS, EPOCHS, PAIR_EPOCHS = (pages.setting("TEACHER_EPOCHS", 30), pages.setting("EPOCHS", 20),
                                        pages.setting("PAIR_EPOCHS", 100))
 SEEDS = pages.setting("SEEDS", "0 1 2").split()
-COMMON = "--data DATA --val-split 0 --optimizer sgd --momentum 0.9 --lr 0.03 --batch-size 128 --schedule cosine --max-norm 1 --quiet"
+COMMON = ("--data DATA --val-split 0 --optimizer sgd --momentum 0.9 --lr 0.03 --batch-size 128 --schedule cosine --max-norm 1 --quiet"
+          " --weight-decay 0 --warmup-epochs 0")
 EVAL = "--data DATA --split test"
 TEACHER = f"train --model mlp:1200x1200 {COMMON} --epochs {TEACHER_EPOCHS} --augment jitter --dropout 0.3"
 

@@ -320,10 +320,10 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
   SUBCASE("train") {
     check_rows<TrainOptions>(workshop.training("--model", "data"), texts, seen);
     check_rows<TrainOptions>(workshop.training("--model", "broken"), texts, seen, /*trains=*/false);
-    Words decayed = workshop.training("--model", "data");
-    decayed.insert(decayed.end(),
-                   {"--schedule", "step", "--weight-decay", "0.1", "--weights", workshop.path("b.safetensors")});
-    check_rows<TrainOptions>(decayed, texts, seen);
+    Words stepped = workshop.training("--model", "data");
+    stepped.insert(stepped.end(),
+                   {"--optimizer", "sgd", "--schedule", "step", "--weights", workshop.path("b.safetensors")});
+    check_rows<TrainOptions>(stepped, texts, seen);
   }
   SUBCASE("distill") {
     Words stored = workshop.training("--student", "data"), live = stored;
@@ -334,7 +334,7 @@ TEST_CASE("flags: another value is refused, changes the fingerprint, or leaves t
     Words partly = workshop.training("--student", "data");
     partly.insert(partly.end(),
                   {"--teacher", workshop.path("a.safetensors"), "--unlabelled", workshop.path("pile"), "--schedule",
-                   "step", "--weight-decay", "0.1", "--weights", workshop.path("b.safetensors")});
+                   "step", "--optimizer", "sgd", "--weights", workshop.path("b.safetensors")});
     check_rows<DistillOptions>(partly, texts, seen);
     for (const SoftLossRow& row : kSoftLosses)
       if (row.constant.flag) {

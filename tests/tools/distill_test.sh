@@ -31,12 +31,12 @@ for key in train_loss train_hard_loss train_soft_loss train_kl val_kl val_accura
   grep -q "\"$key\":" log.jsonl || fail "the log has no $key"
 done
 grep -q "hard 20%, soft 80%" stderr || fail "the effective share is not printed"
-expect 0 distill "${student[@]}" --teacher teacher.safetensors --out live.safetensors
+expect 0 distill "${student[@]}" --teacher teacher.safetensors --augment none --out live.safetensors
 cmp -s cached.safetensors live.safetensors || fail "cached and live teacher give other bits"
 expect 0 distill "${student[@]}" --logits train.csv --out csv.safetensors
 for name in cached live; do
   from=(--logits train.npy --val-logits val.npy)
-  [[ $name == live ]] && from=(--teacher teacher.safetensors)
+  [[ $name == live ]] && from=(--teacher teacher.safetensors --augment none)
   expect 0 distill "${student[@]}" "${from[@]}" --precision bf16 --out $name-bf16.safetensors
 done
 cmp -s cached-bf16.safetensors live-bf16.safetensors || fail "cached and live teacher give other bits in bf16"

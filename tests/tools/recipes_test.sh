@@ -20,6 +20,15 @@ expect 0 "${net[@]}" --bn-recalibrate 10 --out ten.safetensors --log ten.jsonl
 [[ $(grep -c '"recalibrated":10' ten.jsonl) == 3 ]] || fail "not ten pictures"
 expect_error 1 "--bn-recalibrate" "${net[@]}" --bn-recalibrate 6 --resume --out off.safetensors --quiet
 
+# What a run does is said, and what of it is not the default. Without --epochs few pictures are passed over a hundred times.
+said() { grep -qxF "recipe: $1" stderr || fail "the recipe is told otherwise than '$1'"; }
+expect 0 "${net[@]}" --out told.safetensors
+said "adamw, learning rate 0.001, weight decay 0.05, cosine, 3 epochs, augmentation flip,crop; other than the default: --batch-size 5"
+expect 0 train --model mlp:2 --data data --image-size 4 --out tiny.safetensors
+said "adamw, learning rate 0.001, weight decay 0.05, cosine, 100 epochs, augmentation flip,crop; the default"
+expect 0 train --model mlp:2 --data data --image-size 4 --optimizer sgd --lr 0.1 --nesterov --augment none --epochs 1 --out plain.safetensors
+said "sgd, learning rate 0.1, weight decay 0.0005, cosine, 1 epoch, augmentation none; other than the default: --optimizer sgd --lr 0.1 --nesterov"
+
 differs() {
   expect 0 "${net[@]}" "$@" --out changed.safetensors --log changed.jsonl
   other_weights base.safetensors changed.safetensors "$* does nothing"
@@ -49,7 +58,7 @@ expect_error 1 "base.safetensors: none of its " train --model mlp:6 --data data 
 expect_error 2 "--warm-start: --weights gives every tensor" "${net[@]}" --weights base.safetensors --warm-start base.safetensors --out y.safetensors --quiet
 for words in erase randaugment flip,erase; do differs --augment $words; done
 differs --milestones 1,2.5 --schedule step
-[[ $(sed -E 's/.*"lr":([^,]*),.*/\1/' changed.jsonl | awk '{ printf "%.4g ", $1 }') == "0.02 0.002 0.0002 " ]] || fail "milestones: the rates"
+[[ $(sed -E 's/.*"lr":([^,]*),.*/\1/' changed.jsonl | awk '{ printf "%.4g ", $1 }') == "0.001 0.0001 1e-05 " ]] || fail "milestones: the rates"
 expect 0 "${net[@]}" --weight-decay 0.1 --out decayed.safetensors
 expect 0 "${net[@]}" --weight-decay 0.1 --no-norm-decay --out spared.safetensors
 other_weights decayed.safetensors spared.safetensors "--no-norm-decay does nothing"
@@ -61,7 +70,7 @@ cmp -s <(weights resumed.safetensors) <(weights whole.safetensors) || fail "a re
 
 refuse() { expect_error 2 "$1" "${net[@]}" --out y.safetensors "${@:2}"; }
 refuse "--milestones: go with --schedule step" --milestones 2
-refuse "--no-norm-decay: there is no decay" --no-norm-decay
+refuse "--no-norm-decay: there is no decay" --weight-decay 0 --no-norm-decay
 refuse "--bn-recalibrate: 'some' is not allowed; give off, auto or a number of pictures" --bn-recalibrate some
 refuse "--bn-recalibrate: '0' is not allowed" --bn-recalibrate 0
 refuse "--ema: 1 " --ema 1

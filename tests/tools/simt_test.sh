@@ -13,7 +13,7 @@ for i in 1 2 3 4 5 6; do
   ppm 8 $((150 + 10 * i)) $((20 * i)) 30 >data/red/$i.ppm
   ppm 8 30 $((20 * i)) $((150 + 10 * i)) >data/blue/$i.ppm
 done
-net=(--data data --image-size 8 --val-split 0.25 --batch-size 4 --epochs 3 --lr 0.05 --seed 3)
+net=(--data data --image-size 8 --val-split 0.25 --batch-size 4 --epochs 3 --optimizer sgd --lr 0.05 --augment none --seed 3)
 
 # Near the CPU's numbers, and the same bits again.
 for device in cpu simt; do

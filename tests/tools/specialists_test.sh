@@ -57,6 +57,23 @@ expect 0 eval --model again.safetensors "${part[@]}" --json
 expect_json accuracy "$(reported student)"
 other_weights one/specialist-1.safetensors views/specialist-1.safetensors "--augment does not reach the specialists"
 
+# Pictures without labels: the specialists do not train on them, the student does, by what all agree on.
+mkdir pile
+for i in 1 2 3 4 5 6 7 8; do ppm 8 $((187 + 6 * i)) $((30 + 9 * i)) 20 >pile/p$i.ppm; done
+expect 0 "${run[@]}" --unlabelled pile --out more --json
+cp stdout result
+for i in 1 3; do
+  cmp -s one/specialist-$i.safetensors more/specialist-$i.safetensors || fail "specialist $i trains on pictures without labels"
+done
+grep -qF '"p8.ppm"' more/train.json || fail "the store lacks the pictures without labels"
+expect 0 distill --student mlp:6 "${part[@]}" --epochs 10 --lr 0.02 --temperature 2 --logits more/train.npy --unlabelled pile \
+  --out again.safetensors
+expect 0 eval --model again.safetensors "${part[@]}" --json
+expect_json accuracy "$(reported student)"
+other_weights one/student.safetensors more/student.safetensors "--unlabelled does not reach the student"
+expect_error 1 "the run was started with" "${run[@]}" --out more --quiet
+expect_error 2 "--unlabelled-share: there are no pictures" "${run[@]}" --unlabelled-share 0.5 --out x
+
 # Every class alone: no specialist, and what is combined is the generalist.
 expect 0 "${run[@]}" --groups 5 --out alone --json
 [[ -z $(find alone -name 'specialist-*') ]] || fail "a specialist for a class alone"

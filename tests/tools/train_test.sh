@@ -158,7 +158,7 @@ done
 ! cmp -s <(tensor a.safetensors layers.1.weight) <(tensor frozen.safetensors layers.1.weight) || fail "--freeze keeps what is not named"
 
 # Flags that change the steps do so.
-base=(train --model mlp:8 --image-size 8 --data data --epochs 2 --batch-size 4 --lr 0.05)
+base=(train --model mlp:8 --image-size 8 --data data --epochs 2 --batch-size 4 --optimizer sgd --lr 0.05)
 expect 0 "${base[@]}" --out base.safetensors
 for flags in "--max-norm 0.01" "--warmup-epochs 1" "--weight-decay 0.1" "--nesterov" "--label-smoothing 0.3" "--momentum 0.5" \
   "--mixup 0.4" "--dropout 0.5" "--schedule step" "--augment jitter"; do

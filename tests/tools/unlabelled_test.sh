@@ -32,7 +32,7 @@ cmp -s <(weights stores.safetensors) <(weights tables.safetensors) || fail "tabl
 cp all.csv 'all,of them.csv'
 expect 0 "${student[@]}" "${both[@]}" --logits 'all,of them.csv' --out table.safetensors
 cmp -s <(weights stores.safetensors) <(weights table.safetensors) || fail "one table teaches other bits than three"
-expect 0 "${student[@]}" "${both[@]}" --teacher teacher.safetensors --out live.safetensors
+expect 0 "${student[@]}" "${both[@]}" --teacher teacher.safetensors --augment none --out live.safetensors
 cmp -s <(weights stores.safetensors) <(weights live.safetensors) || fail "the live teacher teaches other bits"
 mkdir bare && cp pile.npy bare/pile.npy
 expect 0 "${student[@]}" "${both[@]}" --logits train.npy --logits bare/pile.npy --logits more.npy --out bare.safetensors

@@ -17,7 +17,7 @@ for i in 1 2 3 4 5; do
   picture 10 $((20 * i)) $((100 + 10 * i)) >"data/blue/n, $i.ppm"
 done
 part=(--data data --val-split 0.2)
-expect 0 train --model mlp:6 "${part[@]}" --image-size 16 --epochs 6 --lr 0.1 --out teacher.safetensors
+expect 0 train --model mlp:6 "${part[@]}" --image-size 16 --epochs 6 --optimizer sgd --lr 0.1 --out teacher.safetensors
 drawn=(--views 3 --augment flip,crop,jitter,erase,randaugment --seed 7)
 expect 0 logits --model teacher.safetensors "${part[@]}" "${drawn[@]}" --out store.npy --csv store.csv
 expect 0 views "${part[@]}" "${drawn[@]}" --image-size 16 --out drawn --json

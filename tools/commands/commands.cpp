@@ -9,12 +9,10 @@ namespace {
 
 /// What one types, below each command's help.
 constexpr std::pair<const char*, const char*> kExamples[] = {
-    {"train", "retort train --model resnet50 --data photos --epochs 30 --augment crop,flip --out teacher.safetensors"},
+    {"train", "retort train --model resnet50 --data photos --out teacher.safetensors"},
     {"import", "retort import --model resnet50 --weights resnet50.safetensors --data photos --out teacher.safetensors"},
-    {"logits",
-     "retort logits --model teacher.best.safetensors --data photos --split train --views 8 --augment crop,flip --out "
-     "train.npy"},
-    {"views", "retort views --data photos --views 4 --augment crop,flip --out views"},
+    {"logits", "retort logits --model teacher.best.safetensors --data photos --split train --views 8 --out train.npy"},
+    {"views", "retort views --data photos --views 4 --out views"},
     {"combine", "retort combine a.npy b.npy --teacher-weights 2,1 --out both.npy"},
     {"distill",
      "retort distill --student resnet18 --data photos --logits train.npy --temperature 4 --out student.safetensors"},

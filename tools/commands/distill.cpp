@@ -9,6 +9,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/commands/train.h"
+#include "tools/run/recipe.h"
 #include "tools/run/stock_model.h"
 #include "tools/run/teachers.h"
 
@@ -115,9 +116,7 @@ Guidance live_guidance(const DistillOptions& options, const TrainingData& data) 
   guidance.fingerprint["--teacher"] = guidance.notes["teacher"];
   guidance.fingerprint["--logits"] = "";
   guidance.views = teacher.views.value_or(0);
-  guidance.augmentation = training.augment     ? parse_augmentation(*training.augment)
-                          : guidance.views > 1 ? default_view_augmentation(*data.train)
-                                               : Augmentation{};
+  guidance.augmentation = augmentation_of(training, *data.train);
   guidance.view_seed = training.common.seed;
   if (!teacher.hints.empty())
     guidance.teacher_layers = layers_of(*models.front().network, models.front().spec.preprocessing);
@@ -181,15 +180,13 @@ TrainingRun make_run(const DistillOptions& options) {
   if (!options.teacher.live()) stored = stored_teacher(options, pictures);
   run.guidance = options.teacher.live() ? live_guidance(options, run.data) : stored_guidance(options, run.data, stored);
   run.guidance.teacher_files = options.teacher.teacher;
-  run.guidance.unlabelled_share = options.unlabelled.share;
   run.guidance.fingerprint["--class-map"] = fingerprint_of(options.teacher.map);
-  run.guidance.fingerprint["--unlabelled"] = describe(pictures.unlabelled);
   run.guidance.fingerprint["--omit-classes"] = joined(options.omit_classes);
   if (!options.omit_classes.empty()) run.guidance.notes["omitted"] = joined(options.omit_classes);
   TeacherOptions teacher = options.teacher;
   visit_flags(teacher, PrintFlags{.fingerprint = run.guidance.fingerprint});
-  UnlabelledOptions unlabelled = options.unlabelled;
-  visit_flags(unlabelled, PrintFlags{.fingerprint = run.guidance.fingerprint});
+  set_unlabelled(options.unlabelled, pictures.unlabelled, run.guidance);
+  settle_length(run);
   set_objective(options.objective, training, *run.data.train, run.guidance);
   if (!options.teacher.live()) say_teacher(stored, *run.data.train, run.guidance.settings, training.common.quiet);
   return run;

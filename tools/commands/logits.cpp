@@ -13,6 +13,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/logits.h"
+#include "tools/run/recipe.h"
 #include "tools/run/teachers.h"
 #include "tools/run/training.h"
 
@@ -47,7 +48,7 @@ LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const 
   if (options.augment)
     store.augmentation = parse_augmentation(*options.augment);
   else if (options.views > 1)
-    store.augmentation = default_view_augmentation(dataset);
+    store.augmentation = default_augmentation(dataset);
   std::vector<std::string> hashes;
   for (std::int64_t i = 0; i < dataset.size(); ++i) hashes.push_back(dataset.content_hash(i));
   for (std::int64_t view = 0; view < options.views; ++view)

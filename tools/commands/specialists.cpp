@@ -19,6 +19,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/distillation.h"
+#include "tools/run/recipe.h"
 #include "tools/run/teachers.h"
 
 namespace retort {
@@ -31,6 +32,7 @@ struct Options {
   TrainingOptions training;  ///< of the student
   RunOptions run;            ///< --out is a folder
   ObjectiveOptions objective;
+  UnlabelledOptions unlabelled;
   std::optional<std::int64_t> views, groups;  ///< groups: none: the square root of the classes, rounded
   std::int64_t specialist_epochs = 5;
   std::optional<double> specialist_lr;
@@ -52,6 +54,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.objective, flag,
               ObjectiveFlags{.temperature = "T > 0, of the groups and of the student",
                              .lambda = "The student's weight of the labels, in [0, 1] (default 0.1)"});
+  visit_flags(o.unlabelled, flag);
   flag("--views", o.views, "Augmented views of each image in the student's store (default: 1)", whole_number(1));
   flag("--groups", o.groups, "Groups of classes (default: the root of their number)", whole_number(2));
   flag("--specialist-epochs", o.specialist_epochs, "Passes over a specialist's images", whole_number(1));
@@ -61,7 +64,7 @@ void visit_flags(Options& o, Visitor&& flag) {
 /// What the specialists train on, and what the views of the student's store are made by; as in `logits`.
 Augmentation augmentation_of(const Options& options, const Dataset& train) {
   if (options.training.augment) return parse_augmentation(*options.training.augment);
-  return options.views.value_or(1) > 1 ? default_view_augmentation(train) : Augmentation{};
+  return options.views.value_or(1) > 1 ? default_augmentation(train) : Augmentation{};
 }
 
 /// A specialist trains as the student does, but for its length and rate, and sees what the generalist sees.
@@ -163,17 +166,19 @@ struct Committee {
   std::vector<std::vector<std::int64_t>> groups;
   std::vector<std::string> hashes;           ///< of the generalist's and the specialists' files
   Tensor generalist_val;                     ///< logits f32 [n, classes]
-  std::vector<SpecialistLogits> train, val;  ///< one a group of two classes or more
+  std::vector<SpecialistLogits> train, val;  ///< one a group of two classes or more; train: pictures without labels too
 };
 
+/// Specialists learn from `train`. Their logits are those of `pictures`, which hold the ones without labels too, as are
+/// the generalist's.
 Committee train_specialists(const Options& options, Model& generalist, const std::shared_ptr<const Dataset>& train,
-                            const Dataset& val, const Tensor& generalist_train, std::int64_t groups,
-                            const Views& views) {
+                            const Dataset& pictures, const Dataset& val, const Tensor& of_generalist,
+                            std::int64_t groups, const Views& views) {
   const std::vector<std::string>& classes = train->classes();
   const bool quiet = options.training.common.quiet;
   const std::uint64_t seed = options.training.common.seed;
   Committee committee;
-  committee.groups = confusable_classes(generalist_train, options.objective.temperature, groups, seed);
+  committee.groups = confusable_classes(of_generalist, options.objective.temperature, groups, seed);
   committee.hashes = {generalist.hash};
   for (std::size_t i = 0; i < committee.groups.size(); ++i) {
     const std::vector<std::int64_t>& group = committee.groups[i];
@@ -193,7 +198,7 @@ Committee train_specialists(const Options& options, Model& generalist, const std
         result.logits.data<float>()[(row + 1) * width - 1] += static_cast<float>(correction);
       return result;
     };
-    committee.train.push_back(logits(*train, views));
+    committee.train.push_back(logits(pictures, views));
     committee.val.push_back(logits(val, {}));
   }
   return committee;
@@ -249,13 +254,13 @@ std::int64_t groups_of(const Options& options, std::int64_t classes) {
   return groups;
 }
 
-/// The student's run, taught by the stores that the committee wrote.
-TrainingRun make_run(const Options& options, const TrainingData& data, const std::string& train_store,
-                     const std::string& val_store) {
+/// The student's run on the pictures with labels and those without, taught by the stores that the committee wrote.
+/// `labelled`: the former alone.
+TrainingRun make_run(const Options& options, const TrainingData& data, const Dataset& labelled,
+                     const UnlabelledSets& unlabelled, const std::string& train_store, const std::string& val_store) {
   const TrainingOptions& training = options.training;
-  const Dataset& train = *data.train;
   const StoredTeacher stored =
-      open_store(train_store, train.classes(), train, Split::train, training.data, training.common);
+      open_stores({train_store}, *data.train, labelled, unlabelled, training.data, training.common);
   TrainingRun run{.architecture = options.student,
                   .options = training,
                   .files = {options.file("student.safetensors"), options.run.log, options.run.report},
@@ -264,7 +269,10 @@ TrainingRun make_run(const Options& options, const TrainingData& data, const std
                   .guidance = cached_guidance(train_store, stored, {})};
   run.guidance.val_teacher = cached_teacher(val_store, *data.val);
   run.guidance.val = run.guidance.val_teacher.get();
-  set_objective(options.objective, training, train, run.guidance);
+  set_unlabelled(options.unlabelled, unlabelled, run.guidance);
+  settle_length(run);
+  set_objective(options.objective, training, *data.train, run.guidance);
+  say_teacher(stored, *data.train, run.guidance.settings, training.common.quiet);
   return run;
 }
 
@@ -281,13 +289,17 @@ void run(const Options& options) {
   const TrainingOptions& training = options.training;
   apply_common_options(training.common);
   validate(options.student, training, options.objective, /*stored=*/true);
+  validate(options.unlabelled);
   check_outputs({.model = options.file("student.safetensors"), .log = options.run.log, .report = options.run.report},
                 {{"--model", options.model}, {"--weights", training.weights}, {"--warm-start", training.warm_start}});
   const FileLock lock(options.file("specialists.md"));
   check_writable(options.file("specialists.md"));
   catch_interrupts();
-  const TrainingData data = open_training_data(training, /*allow_unlabelled=*/false);
+  TrainingData data = open_training_data(training, /*allow_unlabelled=*/false);
   if (!data.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
+  const std::shared_ptr<const Dataset> labelled = data.train;
+  const UnlabelledSets unlabelled = open_unlabelled(options.unlabelled, training.data, training.common);
+  data.train = join_sets(labelled, unlabelled, options.unlabelled, training.batch_size, training.common.quiet);
   for (const Dataset* part : {data.train.get(), data.val.get()})
     for (std::int64_t i = 0; i < part->size(); ++i) check_storable({part->name(i)}, options.run.out);
   Model generalist = load_model(options.model);
@@ -296,7 +308,8 @@ void run(const Options& options) {
 
   const Views views{options.views.value_or(1), augmentation_of(options, *data.train)};
   const Tensor of_generalist = logits_of(options.model, *data.train, options, "generalist", views);
-  Committee committee = train_specialists(options, generalist, data.train, *data.val, of_generalist, groups, views);
+  Committee committee =
+      train_specialists(options, generalist, labelled, *data.train, *data.val, of_generalist, groups, views);
   committee.generalist_val = logits_of(options.model, *data.val, options, "generalist");
   const Tensor combined_val = combine_with_specialists(committee.generalist_val, committee.val);
   const Preprocessing& seen = generalist.spec.preprocessing;
@@ -305,7 +318,7 @@ void run(const Options& options) {
   write_store(train_store, *data.train, combine_with_specialists(of_generalist, committee.train), committee, seen,
               views, seed);
   write_store(val_store, *data.val, combined_val, committee, seen, {}, seed);
-  const TrainingOutcome student = run_training(make_run(options, data, train_store, val_store));
+  const TrainingOutcome student = run_training(make_run(options, data, *labelled, unlabelled, train_store, val_store));
 
   const auto as_json = [](const Evaluation& result) {
     return Json{{"accuracy", result.accuracy}, {"cross_entropy", result.cross_entropy}};

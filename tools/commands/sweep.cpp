@@ -20,6 +20,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/distillation.h"
+#include "tools/run/recipe.h"
 
 namespace retort {
 namespace {
@@ -90,7 +91,7 @@ struct Shared {
   TrainingData data;
   StoredTeacher teacher;
   std::shared_ptr<const Dataset> test;
-  std::string unlabelled;  ///< the fingerprint's entry
+  UnlabelledSets unlabelled;
 };
 
 AskedViews asked_views(const Options& options, std::uint64_t seed) { return {{}, options.training.augment, seed}; }
@@ -125,10 +126,8 @@ TrainingRun make_run(const Options& sweep, const Shared& shared, double temperat
                   .guidance = cached_guidance(joined(sweep.logits), shared.teacher, asked_views(sweep, seed))};
   run.options.common.seed = seed;
   run.options.common.quiet = true;
-  run.guidance.unlabelled_share = sweep.unlabelled.share;
-  run.guidance.fingerprint["--unlabelled"] = shared.unlabelled;
-  UnlabelledOptions unlabelled = sweep.unlabelled;
-  visit_flags(unlabelled, PrintFlags{.fingerprint = run.guidance.fingerprint});
+  set_unlabelled(sweep.unlabelled, shared.unlabelled, run.guidance);
+  settle_length(run);
   set_objective(objective, run.options, *run.data.train, run.guidance);
   return run;
 }
@@ -305,10 +304,12 @@ Shared open_shared(const Options& options) {
                               : open_stores(options.logits, *train, *whole.train, sets, training.data, training.common);
   say_unseen_views(joined(options.logits), teacher.store, asked_views(options, training.common.seed),
                    training.common.quiet);
+  for (const double temperature : options.temperatures)
+    say_teacher(teacher, *train, {.temperature = temperature, .loss = options.objective.loss}, training.common.quiet);
   return {.data = {train, pick_samples(whole.train, std::move(parts.held))},
           .teacher = std::move(teacher),
           .test = whole.val,
-          .unlabelled = describe(sets)};
+          .unlabelled = sets};
 }
 
 /// The soft term has no temperature, or no weight.

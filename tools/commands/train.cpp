@@ -4,6 +4,7 @@
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "tools/commands/commands.h"
+#include "tools/run/recipe.h"
 
 namespace retort {
 
@@ -20,7 +21,8 @@ TrainingRun make_run(const TrainOptions& options) {
                   .files = files,
                   .resume = resume_of(options.run),
                   .data = open_training_data(training, /*allow_unlabelled=*/false)};
-  run.guidance.augmentation = parse_augmentation(training.augment.value_or("none"));
+  settle_length(run);
+  run.guidance.augmentation = augmentation_of(training, *run.data.train);
   run.guidance.view_seed = training.common.seed;
   // A run that a teacher taught is another one.
   run.guidance.fingerprint["--logits"] = run.guidance.fingerprint["--teacher"] = "";

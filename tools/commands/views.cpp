@@ -17,6 +17,7 @@
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/run/recipe.h"
 #include "tools/run/teachers.h"
 #include "tools/run/views.h"
 
@@ -133,7 +134,7 @@ void run(const Options& options) {
   if (options.augment)
     list.augmentation = parse_augmentation(*options.augment);
   else if (options.views > 1)
-    list.augmentation = default_view_augmentation(*dataset);
+    list.augmentation = default_augmentation(*dataset);
   for (std::int64_t i = 0; i < dataset->size(); ++i) {
     list.names.push_back(dataset->name(i));
     list.hashes.push_back(dataset->content_hash(i));

@@ -118,6 +118,13 @@ void warn_of_binary_trap(const ObjectiveOptions& options, std::int64_t classes, 
   if (!warning.empty()) say(quiet, text("warning: ", warning));
 }
 
+void set_unlabelled(const UnlabelledOptions& options, const UnlabelledSets& sets, Guidance& guidance) {
+  guidance.unlabelled_share = options.share;
+  guidance.fingerprint["--unlabelled"] = describe(sets);
+  UnlabelledOptions visited = options;
+  visit_flags(visited, PrintFlags{.fingerprint = guidance.fingerprint});
+}
+
 void set_objective(const ObjectiveOptions& asked, const TrainingOptions& training, const Dataset& train,
                    Guidance& guidance) {
   const std::string& data = training.data.path;

@@ -87,6 +87,8 @@ void say_unseen_views(const std::string& path, const LogitStore& store, const As
 void say_teacher(const StoredTeacher& stored, const Dataset& train, const DistillationSettings& settings, bool quiet);
 /// Says what two classes take from the loss. Throws UsageError where they leave nothing.
 void warn_of_binary_trap(const ObjectiveOptions& options, std::int64_t classes, bool quiet);
+/// Adds the pictures without labels, those of `sets`, to a run's guidance and its fingerprint.
+void set_unlabelled(const UnlabelledOptions& options, const UnlabelledSets& sets, Guidance& guidance);
 /// Adds the loss to a run's guidance, its notes and its fingerprint; says what it weighs, and warns of losses that two
 /// classes make pointless. Throws UsageError for a loss that reads labels where there are none.
 void set_objective(const ObjectiveOptions& options, const TrainingOptions& training, const Dataset& train,

@@ -63,15 +63,6 @@ void check_store_teacher(const LogitStore& store, const std::string& path, const
         ": was made with another teacher preprocessing than the --teacher given; make the store again");
 }
 
-Augmentation default_view_augmentation(const Dataset& dataset) {
-  Augmentation augmentation;
-  if (dataset.native_channels() == 1)
-    augmentation.jitter = true;
-  else
-    augmentation.crop = augmentation.flip = true;
-  return augmentation;
-}
-
 std::string content_hash_of(const Tensor& tensor) {
   return content_hash({static_cast<const std::uint8_t*>(tensor.raw()), tensor.bytes()});
 }

@@ -34,10 +34,6 @@ void check_teacher_classes(const Model& model, const std::string& file, const st
 /// Throws Error if the store was made by other models, or with another preprocessing.
 void check_store_teacher(const LogitStore& store, const std::string& path, const std::vector<Model>& models);
 
-/// The augmentation of a teacher's views where none is named: crop and flip; for grey images jitter, since digits and
-/// letters rarely survive a mirror.
-Augmentation default_view_augmentation(const Dataset& dataset);
-
 /// Hash of a tensor's elements.
 std::string content_hash_of(const Tensor& tensor);
 

@@ -19,6 +19,7 @@
 #include "kernels/threads.h"
 #include "tools/cli/progress.h"
 #include "tools/run/log.h"
+#include "tools/run/recipe.h"
 #include "tools/run/report.h"
 #include "tools/run/seen_pictures.h"
 #include "tools/run/stock_model.h"
@@ -35,12 +36,12 @@ std::string with_suffix(const std::string& model, const char* suffix) {
 TrainSettings settings_of(const TrainingRun& run, Network& network) {
   const TrainingOptions& options = run.options;
   TrainSettings settings;
-  settings.epochs = options.epochs;
+  settings.epochs = *options.epochs;
   settings.batch_size = options.batch_size;
   settings.optimizer.kind = options.optimizer;
   settings.optimizer.momentum = options.momentum;
   settings.optimizer.nesterov = options.nesterov;
-  settings.optimizer.weight_decay = options.weight_decay;
+  settings.optimizer.weight_decay = weight_decay_of(options);
   settings.optimizer.decay_vectors = !options.no_norm_decay;
   if (options.head_lr || options.layer_decay != 1)
     settings.optimizer.lr_factors = learning_rate_factors(
@@ -138,7 +139,7 @@ class Monitor {
       : run_(run),
         spec_(spec),
         network_(network),
-        reported_{.epochs = run.options.epochs,
+        reported_{.epochs = *run.options.epochs,
                   .taught = run.guidance.teacher != nullptr,
                   .val_taught = run.guidance.val != nullptr,
                   .hinted = !run.guidance.hints.empty(),
@@ -226,7 +227,7 @@ class Monitor {
     const TrainingOptions& options = run_.options;
     say(quiet_,
         text("nothing was learnt in this epoch: the labels' loss is that of guessing, ln ", spec_.classes.size(), " = ",
-             guessing, "; try ", options.epochs > 1 ? "" : "more --epochs, ", "another --lr than ", lr_of(options),
+             guessing, "; try ", *options.epochs > 1 ? "" : "more --epochs, ", "another --lr than ", lr_of(options),
              " (a lower one first) or --warmup-epochs 1, and look whether --mean and --std fit "
              "the pixels and the labels the pictures"));
   }
@@ -326,8 +327,8 @@ TrainingOutcome outcome_of(const TrainingRun& run, Network& network, const Train
 
 void say_early_stop(const TrainingRun& run, const TrainingProgress& progress) {
   const TrainingOptions& options = run.options;
-  if (progress.epoch >= options.epochs) return;
-  say(options.common.quiet, text("stopped after epoch ", progress.epoch, " of ", options.epochs, ": the ",
+  if (progress.epoch >= *options.epochs) return;
+  say(options.common.quiet, text("stopped after epoch ", progress.epoch, " of ", *options.epochs, ": the ",
                                  run.data.val ? "validation" : "training", " loss has not fallen for ",
                                  progress.epochs_without_gain, " epochs, and --early-stop asks for no more"));
 }
@@ -409,6 +410,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
     refuse_unfinished(run.files.state());
   const ModelSpec spec = describe(run);
   const std::unique_ptr<Network> network = start_network(run, spec);
+  say_recipe(run);
   say_normalisation(run, spec);
   const Fingerprint fingerprint = fingerprint_of(run, spec);
 

@@ -99,7 +99,8 @@ struct TrainingOutcome {
   double selected_accuracy = 0;
 };
 
-/// Trains, and writes the run's files. Throws Interrupted after saving the state if the user asked to stop.
+/// Trains, and writes the run's files. The length must be settled. Throws Interrupted after saving the state if the
+/// user asked to stop.
 TrainingOutcome run_training(const TrainingRun& run);
 
 /// The outcome as one JSON object on stdout.

@@ -10,15 +10,28 @@
 
 namespace retort {
 
-std::string default_lrs() {
+namespace {
+
+const OptimizerRow& row_of(OptimizerKind kind) { return *std::ranges::find(kOptimizers, kind, &OptimizerRow::value); }
+
+}  // namespace
+
+std::string by_optimizer(double OptimizerRow::*number) {
   std::string list;
-  for (const OptimizerRow& row : kOptimizers) list += text(list.empty() ? "" : ", ", row.default_lr, " for ", row.word);
+  for (const OptimizerRow& row : kOptimizers) list += text(list.empty() ? "" : ", ", row.*number, " for ", row.word);
   return list;
 }
 
-double lr_of(const TrainingOptions& options) {
-  const auto row = std::ranges::find(kOptimizers, options.optimizer, &OptimizerRow::value);
-  return options.lr.value_or(row->default_lr);
+double lr_of(const TrainingOptions& options) { return options.lr.value_or(row_of(options.optimizer).default_lr); }
+
+double weight_decay_of(const TrainingOptions& options) {
+  return options.weight_decay.value_or(row_of(options.optimizer).default_weight_decay);
+}
+
+std::int64_t epochs_of(const TrainingOptions& options, std::int64_t pictures) {
+  if (options.epochs) return *options.epochs;
+  const std::int64_t passes = (kPicturesSeen + pictures - 1) / std::max<std::int64_t>(pictures, 1);
+  return std::clamp(passes, kFewestEpochs, kMostEpochs);
 }
 
 Allowed recalibration_words() {
@@ -58,9 +71,9 @@ void validate(const TrainingOptions& options) {
     throw UsageError("--warm-start: --weights gives every tensor already; leave one of them out");
   if (!options.milestones.empty() && options.schedule != ScheduleKind::step)
     throw UsageError("--milestones: go with --schedule step");
-  if (options.no_norm_decay && options.weight_decay == 0)
-    throw UsageError("--no-norm-decay: there is no decay without --weight-decay");
-  if (options.warmup_epochs > static_cast<double>(options.epochs))
+  if (options.no_norm_decay && weight_decay_of(options) == 0)
+    throw UsageError("--no-norm-decay: there is no decay to leave out; give a --weight-decay above 0");
+  if (options.epochs && options.warmup_epochs > static_cast<double>(*options.epochs))
     throw UsageError(
         text("--warmup-epochs: ", options.warmup_epochs, " is not allowed; give a number from 0 to --epochs"));
   if (options.nesterov && (options.optimizer != OptimizerKind::sgd || options.momentum == 0))

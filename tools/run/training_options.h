@@ -12,13 +12,18 @@
 
 namespace retort {
 
+// The default recipe: docs/results/recipe.md has what it was chosen by.
+
 struct OptimizerRow {
   OptimizerKind value;
   const char* word;
-  double default_lr;
+  double default_lr, default_weight_decay;
 };
-inline constexpr OptimizerRow kOptimizers[] = {
-    {OptimizerKind::sgd, "sgd", 0.02}, {OptimizerKind::adam, "adam", 0.001}, {OptimizerKind::adamw, "adamw", 0.001}};
+inline constexpr OptimizerRow kOptimizers[] = {{OptimizerKind::adamw, "adamw", 0.001, 0.05},
+                                               {OptimizerKind::adam, "adam", 0.001, 0},
+                                               {OptimizerKind::sgd, "sgd", 0.02, 0.0005}};
+/// Without --epochs a run sees so many pictures, or passes over all of them the least or the most number of times.
+inline constexpr std::int64_t kPicturesSeen = 30'000, kFewestEpochs = 10, kMostEpochs = 100;
 inline constexpr Word<ScheduleKind> kSchedules[] = {{ScheduleKind::constant, "constant"},
                                                     {ScheduleKind::cosine, "cosine"},
                                                     {ScheduleKind::step, "step"},
@@ -36,20 +41,21 @@ struct TrainingOptions {
   std::string weights, warm_start;
   bool new_head = false;
   std::string head;
-  std::int64_t epochs = 10, batch_size = 32;
+  std::optional<std::int64_t> epochs;  ///< none: by the number of pictures; a TrainingRun has some
+  std::int64_t batch_size = 32;
   std::optional<double> lr;
-  OptimizerKind optimizer = OptimizerKind::sgd;
+  OptimizerKind optimizer = OptimizerKind::adamw;
   double momentum = 0.9;
   bool nesterov = false;
-  double weight_decay = 0;
+  std::optional<double> weight_decay;
   ScheduleKind schedule = ScheduleKind::cosine;
   std::vector<double> milestones;
   std::optional<double> head_lr;
   double layer_decay = 1;
   double unfreeze_every = 0;  ///< epochs; 0: all train from the start
   bool no_norm_decay = false;
-  double warmup_epochs = 0, label_smoothing = 0;
-  std::optional<std::string> augment;
+  double warmup_epochs = 0.5, label_smoothing = 0;
+  std::optional<std::string> augment;  ///< none: what suits the pictures, or a store's own
   double mixup = 0, cutmix = 0, ema = 0;
   std::string bn_recalibrate = kAutomatic;
   std::vector<std::string> freeze;
@@ -61,10 +67,13 @@ struct TrainingOptions {
   bool auxiliary = false;
 };
 
-/// "0.02 for sgd, 0.001 for adam, ...": of kOptimizers.
-std::string default_lrs();
-/// --lr, or the optimizer's default.
+/// "0.001 for adamw, 0.001 for adam, ...": one of the numbers of kOptimizers.
+std::string by_optimizer(double OptimizerRow::*number);
+/// --lr and --weight-decay, or the optimizer's defaults.
 double lr_of(const TrainingOptions& options);
+double weight_decay_of(const TrainingOptions& options);
+/// --epochs, or those in which about kPicturesSeen pictures are seen.
+std::int64_t epochs_of(const TrainingOptions& options, std::int64_t pictures);
 /// What --bn-recalibrate says.
 RecalibrationSettings recalibration_of(const TrainingOptions& options);
 /// What `flag` asks to train: an architecture as it is, or a file's, whose weights the run then starts from. Throws
@@ -73,12 +82,14 @@ std::string network_to_train(const char* flag, const std::string& name, Training
 /// Throws UsageError naming a flag that does not go with another.
 void validate(const TrainingOptions& options);
 
-inline constexpr const char* kAugmentHelp = "none, or a list of flip, crop, jitter, erase, randaugment";
+inline constexpr const char* kAugmentHelp =
+    "none, or a list of flip, crop, jitter, erase, randaugment (default: what suits the pictures; the views of a "
+    "store)";
 
 /// The rows of the training itself; `common` and `data` have their own.
 template <class Visitor>
 void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = kAugmentHelp) {
-  const FlagSubject subject(flag, "Training", "--epochs 30 --optimizer adamw --augment crop,flip");
+  const FlagSubject subject(flag, "Training", "--epochs 30 --lr 0.002");
   flag("--weights", o.weights, "Start from this file's weights; a head of another size is replaced", anything(),
        bits_in("weights"));
   flag("--warm-start", o.warm_start, "Take from this file, of any network, the tensors that fit; the rest starts fresh",
@@ -87,14 +98,19 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
        anything(), bits_unless(!o.new_head));
   flag("--head", o.head, "Layers in place of the last one, e.g. 512,relu,dropout:0.3; the classes' own follows",
        anything(), bits_unless(o.head.empty()));
-  flag("--epochs", o.epochs, "Passes over the training data", whole_number(1), length("epochs"));
+  flag("--epochs", o.epochs,
+       text("Passes over the training data (default: until ", kPicturesSeen, " pictures are seen, but ", kFewestEpochs,
+            " to ", kMostEpochs, ")"),
+       whole_number(1), length("epochs"));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1), bits());
-  flag("--lr", o.lr, text("Peak learning rate (default: ", default_lrs(), ")"), number_above(0),
-       bits_as(exact(lr_of(o))));
+  flag("--lr", o.lr, text("Peak learning rate (default: ", by_optimizer(&OptimizerRow::default_lr), ")"),
+       number_above(0), bits_as(exact(lr_of(o))));
   flag("--optimizer", o.optimizer, "{}", one_of(kOptimizers), bits());
   flag("--momentum", o.momentum, "Of SGD", number_in("[0, 1)"), bits());
   flag("--nesterov", o.nesterov, "Nesterov momentum", anything(), bits());
-  flag("--weight-decay", o.weight_decay, "L2 penalty; decoupled for adamw", number_from(0), bits());
+  flag("--weight-decay", o.weight_decay,
+       text("L2 penalty; decoupled for adamw (default: ", by_optimizer(&OptimizerRow::default_weight_decay), ")"),
+       number_from(0), bits_as(exact(weight_decay_of(o))));
   flag("--no-norm-decay", o.no_norm_decay, "No weight decay on norms and biases", anything(),
        bits_unless(!o.no_norm_decay));
   flag("--head-lr", o.head_lr, "Peak learning rate of the classifier (default: --lr)", number_above(0),
