@@ -315,7 +315,7 @@ Model load_model(const std::string& path) {
     check_elements(path, model.spec, file);
   else
     check_holds(file, model.spec, path);
-  model.network = make_network(model.spec, /*seed=*/0);
+  model.network = make_empty_network(model.spec);
   copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
   model.hash = file_hash(checkpoint_file(path));
   return model;

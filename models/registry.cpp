@@ -176,22 +176,23 @@ Preprocessing default_preprocessing(const std::string& name, std::int64_t native
 
 namespace {
 
+std::unique_ptr<Network> make(const ModelSpec& spec, std::optional<std::uint64_t> seed);
+
 /// The network of a spec whose last layer has the head's first width, and the head behind it.
-std::unique_ptr<Network> make_headed(const ModelSpec& spec, std::uint64_t seed) {
+std::unique_ptr<Network> make_headed(const ModelSpec& spec, std::optional<std::uint64_t> seed) {
   const std::vector<HeadLayer> layers = parse_head(spec.head);
   if (spec.auxiliary) throw UsageError("--head: does not go with --aux, whose classes it lacks; leave one of them out");
   check(!spec.classes.empty(), spec.architecture, ": a network needs one class or more: name the classes");
   ModelSpec body = spec;
   body.head.clear();
   body.classes.assign(static_cast<std::size_t>(layers[0].width), "");
-  Random random = Random::of(seed, "head");
-  return std::make_unique<HeadedNetwork>(make_network(body, seed), layers,
-                                         static_cast<std::int64_t>(spec.classes.size()), random);
+  Random random = seed ? Random::of(*seed, "head") : Random::unused();
+  return std::make_unique<HeadedNetwork>(make(body, seed), layers, static_cast<std::int64_t>(spec.classes.size()),
+                                         random);
 }
 
-}  // namespace
-
-std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed) {
+/// Without a seed nothing is drawn.
+std::unique_ptr<Network> make(const ModelSpec& spec, std::optional<std::uint64_t> seed) {
   if (!spec.head.empty()) return make_headed(spec, seed);
   const std::string& name = spec.architecture;
   const auto classes = static_cast<std::int64_t>(spec.classes.size());
@@ -204,7 +205,7 @@ std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed)
   check(classes > 0, name, ": a network needs one class or more: name the classes");
   check(size > 0, name, ": the images have no size of their own: give --image-size");
 
-  Random random = Random::of(seed, "weights");
+  Random random = seed ? Random::of(*seed, "weights") : Random::unused();
   if (name == kGraph) {
     GraphSpec graph = graph_from_json(spec.graph, name);
     set_classes(graph, classes);
@@ -217,5 +218,11 @@ std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed)
                           " px or more (--image-size)"));
   return network;
 }
+
+}  // namespace
+
+std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed) { return make(spec, seed); }
+
+std::unique_ptr<Network> make_empty_network(const ModelSpec& spec) { return make(spec, std::nullopt); }
 
 }  // namespace retort

@@ -50,6 +50,8 @@ double least_parameters(const ModelSpec& spec);
 /// known ones) and for an auxiliary head elsewhere than in inception_v3; Error for an image too small, and without
 /// classes.
 std::unique_ptr<Network> make_network(const ModelSpec& spec, std::uint64_t seed);
+/// The same for weights from a file: all zero, and nothing is drawn.
+std::unique_ptr<Network> make_empty_network(const ModelSpec& spec);
 
 struct Model {
   ModelSpec spec;

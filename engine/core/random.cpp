@@ -53,6 +53,7 @@ void fill_as(Tensor& tensor, const Random& random, const Draw& draw) {
 
 template <class Draw>
 void fill(Tensor& tensor, const Random& random, const Draw& draw) {
+  if (random.is_unused()) return;
   if (tensor.dtype() == DType::f64)
     fill_as<double>(tensor, random, draw);
   else
@@ -84,7 +85,14 @@ Random Random::ahead(std::uint64_t groups) const {
   return random;
 }
 
+Random Random::unused() {
+  Random random(0);
+  random.unused_ = true;
+  return random;
+}
+
 Random Random::split() {
+  if (unused_) return *this;
   const std::uint64_t high = bits(), low = bits();
   return Random(mix(key_ + (high << 32 | low)), stream_);
 }

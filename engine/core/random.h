@@ -20,11 +20,15 @@ class Random {
   explicit Random(std::uint64_t key, std::uint64_t stream = 0) : key_(key), stream_(stream) {}
   /// A stream keyed by what it is for, e.g. Random::of(seed, "augment", epoch, sample_name).
   static Random of(std::uint64_t seed, std::string_view purpose, std::uint64_t index = 0, std::string_view name = {});
+  /// A stream for a network whose values come from elsewhere: with it and its parts the fills below do nothing.
+  static Random unused();
 
   /// This stream, `groups` groups of four words further on: parts of a large fill draw side by side.
   Random ahead(std::uint64_t groups) const;
   /// A stream of its own for a part: advances this one, so that the next split differs.
   Random split();
+
+  bool is_unused() const { return unused_; }
 
   std::uint32_t bits();
   /// In [0, 1), 24 bits.
@@ -41,12 +45,14 @@ class Random {
   std::uint64_t key_, stream_, counter_ = 0;
   std::array<std::uint32_t, 4> words_{};
   int left_ = 0;
+  bool unused_ = false;
 };
 
 /// 0 .. n-1 in a random order (Fisher-Yates).
 std::vector<std::int64_t> permutation(std::int64_t n, Random random);
 
-/// The fills depend on the Random alone, not on the number of threads. tensor is f32 or f64.
+/// The fills depend on the Random alone, not on the number of threads; an unused one leaves the tensor as it is.
+/// tensor is f32 or f64.
 void fill_uniform(Tensor& tensor, double low, double high, Random random);
 void fill_normal(Tensor& tensor, double mean, double std, Random random);
 

@@ -31,6 +31,7 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.workers = options.workers;
+  loading.cache_bytes = 0;  // one pass
   loading.preprocessings = {preprocessing};
   if (options.teacher) options.teacher->request_inputs(loading.preprocessings);
   Loader loader(dataset, loading);
@@ -56,6 +57,7 @@ Tensor collect_logits(Teacher& teacher, const Dataset& dataset, std::int64_t cla
                       std::int64_t views, const std::function<void(std::int64_t done)>& progress) {
   LoaderOptions options = loading;
   options.shuffle = false;
+  if (views == 1) options.cache_bytes = 0;
   options.preprocessings.clear();
   teacher.request_inputs(options.preprocessings);
   Loader loader(dataset, options);

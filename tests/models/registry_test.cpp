@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -186,6 +187,22 @@ TEST_CASE("fresh weights depend on the seed alone") {
     different += std::memcmp(a[i]->value.raw(), c[i]->value.raw(), bytes) != 0;
   }
   CHECK(different >= 19 + 2 + 2);  // the convolutions, two of them in shortcuts, and the head's weight and bias
+}
+
+TEST_CASE("an empty network has the parameters of a fresh one, and nothing is drawn for it") {
+  for (const char* name : {"resnet20", "mlp:7x5", "vgg11"}) {
+    const ModelSpec spec = spec_of(name, 5, 32);
+    const auto empty = make_empty_network(spec), fresh = make_network(spec, 1);
+    const auto a = parameters(*empty), b = parameters(*fresh);
+    REQUIRE(a.size() == b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      CHECK(a[i]->name == b[i]->name);
+      CHECK(a[i]->value.shape() == b[i]->value.shape());
+      if (a[i]->value.shape().rank() < 2) continue;
+      const auto* values = a[i]->value.data<float>();
+      CHECK(std::all_of(values, values + a[i]->value.count(), [](float value) { return value == 0; }));
+    }
+  }
 }
 
 TEST_CASE("hidden layers of an mlp drop out when asked to, in training alone") {

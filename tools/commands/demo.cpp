@@ -44,7 +44,7 @@ constexpr std::int64_t kTeacherEpochs = 12, kStudentEpochs = 12, kViews = 4;
 constexpr std::int64_t kLabelEpochs = kStudentEpochs * (kOwnPerClass + kPilePerClass) / kOwnPerClass;
 constexpr std::int64_t kSeeds = 3;
 constexpr double kLr = 0.003;
-constexpr double kLabelRates[] = {0.001, kLr, 0.01};
+constexpr double kLabelRates[] = {kLr, 0.01, 0.03};
 constexpr const char* kTeacher = "resnet20";
 constexpr const char* kStudent = "resnet8";
 

@@ -151,6 +151,7 @@ std::vector<std::vector<Candidate>> predict(const Model& model, const Dataset& d
   LoaderOptions loading;
   loading.preprocessings = {model.spec.preprocessing};
   loading.workers = std::min(4, num_threads());
+  loading.cache_bytes = 0;  // one pass
   Loader loader(dataset, loading);
   loader.start(0, 0);
   std::vector<std::vector<Candidate>> predictions(dataset.size());

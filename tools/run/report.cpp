@@ -60,6 +60,7 @@ Tensor stack(const std::vector<Tensor>& parts, std::int64_t rows) {
 Seen look(const FinishedRun& run, Network& network, const Dataset& dataset, Teacher* teacher, const LoaderOptions& base,
           std::int64_t max_images) {
   LoaderOptions loading = base;
+  loading.cache_bytes = 0;  // one pass
   loading.batch_size = run.training.options.batch_size;
   loading.workers = std::clamp(num_threads(), 1, 4);
   loading.preprocessings = {run.spec.preprocessing};
