@@ -266,7 +266,10 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   if (last || progress_.epoch % settings_.checkpoint_every == 0) {
     if (hooks_.save_checkpoint) hooks_.save_checkpoint();
     averaged.reset();  // the state holds the weights that go on, and the average beside them
-    save_state(last);
+    if (last && !settings_.keep_state)
+      save_finished_run(state_path_, progress_, fingerprint_);
+    else
+      save_state(last);
   }
 }
 

@@ -32,6 +32,7 @@ struct TrainSettings {
   double auxiliary_weight = 0;        ///< of the auxiliary head's loss; 0: the head is not run
   std::int64_t early_stop = 0;        ///< stop after so many epochs without a lower validation loss; 0: never
   std::int64_t checkpoint_every = 1;  ///< epochs
+  bool keep_state = false;            ///< all of the state stays when the run is finished
   std::uint64_t seed = 0;
   std::uint64_t view_seed = 0;  ///< of the augmentation
   std::int64_t views = 0;       ///< epoch e sees view e % views; 0: a new view every epoch

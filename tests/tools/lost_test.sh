@@ -42,7 +42,7 @@ for pair in run.state.safetensors:state.safetensors run.jsonl:log.jsonl run.best
 done
 expect_error 2 "--restart: throws away what --resume continues" "${net[@]}" --epochs 2 --out run.safetensors --resume --restart
 expect 0 "${net[@]}" --epochs 2 --out run.safetensors --restart
-expect 0 "${net[@]}" --epochs 3 --out run.safetensors
+expect 0 "${net[@]}" --epochs 3 --out run.safetensors --keep-state
 expect 0 "${net[@]}" --epochs 4 --out run.safetensors --resume
 grep -q "resumed from" stderr || fail "--resume does not continue a run"
 printf 'nonsense' >odd.state.safetensors
