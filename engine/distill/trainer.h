@@ -96,6 +96,8 @@ class Trainer {
   Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
           Fingerprint fingerprint);
 
+  /// Throws what check_fits (engine/distill/memory_plan.h) throws where a step on the CPU would not fit into memory.
+  void check_memory();
   /// Continues from the state file. Throws what load_training_state throws.
   void resume();
   /// Trains to the last epoch; the network then holds what was saved last: with ema, the average. Returns false if
@@ -105,6 +107,7 @@ class Trainer {
   const TrainingProgress& progress() const { return progress_; }
 
  private:
+  LoaderOptions loading() const;
   bool run_epoch(Loader& loader);
   /// A step that was asked for and whose results are on their way.
   struct PendingStep {

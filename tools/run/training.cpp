@@ -458,6 +458,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
   const std::unique_ptr<Hints> hints = hints_of(run, spec, *network);
   Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),
                   run.files.state(), fingerprint);
+  trainer.check_memory();
   resume_or_begin(run, trainer);
   monitor.begin(trainer.progress());
   catch_interrupts();
