@@ -23,7 +23,7 @@ COMMANDS = {
     "specialists": ["specialists", "--model", "teacher.safetensors", "--student", "mlp:4", *NET, "--groups", "2",
                     "--epochs", "3", "--specialist-epochs", "2", "--out", "out"],
 }
-RESUMED = ("train", "distill")
+RESUMED = ("train", "distill", "logits")
 TIMES = ("images_per_second", "seconds")
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp$")
 

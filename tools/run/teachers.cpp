@@ -72,8 +72,4 @@ Augmentation default_view_augmentation(const Dataset& dataset) {
   return augmentation;
 }
 
-std::string content_hash_of(const Tensor& tensor) {
-  return content_hash({static_cast<const std::uint8_t*>(tensor.raw()), tensor.bytes()});
-}
-
 }  // namespace retort

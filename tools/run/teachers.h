@@ -38,7 +38,4 @@ void check_store_teacher(const LogitStore& store, const std::string& path, const
 /// letters rarely survive a mirror.
 Augmentation default_view_augmentation(const Dataset& dataset);
 
-/// Hash of a tensor's elements.
-std::string content_hash_of(const Tensor& tensor);
-
 }  // namespace retort
