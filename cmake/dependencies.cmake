@@ -122,6 +122,14 @@ if(NOT STB_INCLUDE_DIR)
   set(STB_INCLUDE_DIR ${stb_SOURCE_DIR})
 endif()
 
+# xxHash makes the hashes of files, as a header alone.
+find_path(XXHASH_INCLUDE_DIR xxhash.h)
+if(NOT XXHASH_INCLUDE_DIR)
+  retort_fetch(xxhash libxxhash-dev https://github.com/Cyan4973/xxHash/archive/refs/tags/v0.8.1.tar.gz
+               3bb6b7d6f30c591dd65aaaff1c8b7a5b94d81687998ca9400082c739a690436c)
+  set(XXHASH_INCLUDE_DIR ${xxhash_SOURCE_DIR})
+endif()
+
 # libwebp decodes WebP, where it is there.
 option(RETORT_WEBP "Read WebP pictures" ON)
 if(RETORT_WEBP)

@@ -3,7 +3,7 @@
 #   tools/install_dependencies.sh [--checks]     --checks: also what tools/test.sh and tools/check.sh read the sources with
 set -euo pipefail
 
-packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev zlib1g-dev libwebp-dev libhdf5-dev
+packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev libxxhash-dev zlib1g-dev libwebp-dev libhdf5-dev
   doctest-dev libboost-context-dev)
 case ${1:-} in
   "") ;;
@@ -23,7 +23,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
          "a C++20 compiler (g++ 12, clang 14 or later) by hand." >&2
     exit 1
   fi
-  echo "install_dependencies.sh: no apt-get here. Install Google Highway, CLI11, nlohmann-json, stb, zlib and doctest from" \
+  echo "install_dependencies.sh: no apt-get here. Install Google Highway, CLI11, nlohmann-json, stb, xxHash, zlib and doctest from" \
        "your system's packages; what CMake does not find, it fetches by pinned hash." >&2
   exit 0
 fi

@@ -1,18 +1,15 @@
 #include "engine/core/arena.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <fstream>
-#include <iomanip>
 #include <iterator>
 #include <limits>
 #include <new>
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/core/memory_limit.h"
 #include "kernels/memory.h"
 
 // Under AddressSanitizer, memory outside live blocks is poisoned and blocks are kept apart, so that a kernel that runs
@@ -50,30 +47,6 @@ void unpoison(const void*, std::size_t) {}
 
 std::size_t round_up(std::size_t bytes, std::size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
 
-/// "1.2 GiB", "640 KiB"
-std::string human(std::size_t bytes) {
-  const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(units)) {
-    value /= 1024;
-    ++unit;
-  }
-  std::ostringstream stream;
-  stream << std::fixed << std::setprecision(unit == 0 ? 0 : 1) << value << ' ' << units[unit];
-  return stream.str();
-}
-
-std::size_t memory_limit() {
-  if (const char* limit = std::getenv("RETORT_MEMORY_LIMIT")) return std::strtoull(limit, nullptr, 10);
-  std::size_t bytes =
-      static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  // cgroup v2, then v1; "max" in the first leaves the stream failed.
-  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
-    if (std::size_t container; std::ifstream(file) >> container) bytes = std::min(bytes, container);
-  return bytes;
-}
-
 /// Zeroed pages at a multiple of kHugePage, at `hint` if that is free; null if the system has none.
 std::byte* map_pages(std::byte* hint, std::size_t bytes) {
   const auto map = [](void* where, std::size_t size) {
@@ -99,9 +72,14 @@ std::byte* map_pages(std::byte* hint, std::size_t bytes) {
 
 }  // namespace
 
-Arena::Arena() : limit_(memory_limit()) {}
+Arena::Arena() {
+  MemoryLimit limit = memory_limit();
+  limit_ = limit.bytes;
+  origin_ = std::move(limit.origin);
+}
 
-Arena::Arena(Device device) : device_(device), limit_(std::numeric_limits<std::size_t>::max() / 2) {}
+Arena::Arena(Device device)
+    : device_(device), limit_(std::numeric_limits<std::size_t>::max() / 2), origin_("a device") {}
 
 Arena::~Arena() {
   for (const auto& [chunk, bytes] : chunks_) {
@@ -116,16 +94,19 @@ Arena::~Arena() {
 
 void* Arena::allocate(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
-  const auto out_of_memory = [&] {
-    return Error(text("out of memory: asked for ", human(bytes), " with ", human(statistics_.used_bytes),
-                      " in use; try smaller batches or images"));
+  const auto out_of_memory = [&](const std::string& limit) {
+    return OutOfMemory(text("out of memory: asked for ", human_bytes(bytes), " with ",
+                            human_bytes(statistics_.used_bytes), " in use", limit, "; try smaller batches or images"));
   };
-  if (bytes > limit_) throw out_of_memory();
+  const auto limit_reached = [&] {
+    return out_of_memory(text(" of the ", human_bytes(limit_), " that ", origin_, " allows"));
+  };
+  if (bytes > limit_) throw limit_reached();
   const std::size_t size = round_up(std::max<std::size_t>(bytes, 1) + kGap, kAlignment);
-  if (statistics_.used_bytes + size > limit_) throw out_of_memory();
+  if (statistics_.used_bytes + size > limit_) throw limit_reached();
   auto found = free_.lower_bound({size, nullptr});
   if (found == free_.end()) {
-    if (!add_chunk(size)) throw out_of_memory();
+    if (!add_chunk(size)) throw out_of_memory("");
     found = free_.lower_bound({size, nullptr});
   }
   std::byte* address = found->second;

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "kernels/types.h"
@@ -15,9 +16,8 @@ namespace retort {
 
 class Arena {
  public:
-  /// Of the CPU's memory. The limit on used bytes is the environment's RETORT_MEMORY_LIMIT (in bytes) if set, else the
-  /// machine's memory, or the container's where that is less: beyond it the system would end the program without a
-  /// word.
+  /// Of the CPU's memory. The limit on used bytes is memory_limit() (engine/core/memory_limit.h): beyond what the
+  /// machine or a container has, the system would end the program without a word.
   Arena();
   /// Of a device's memory, without a limit of its own. Blocks are reused at once: right as long as all work on them is
   /// on one stream, in whose order they are written and read.
@@ -26,9 +26,9 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// A block of at least `bytes`, aligned to 64 bytes, its content undefined. Throws Error when the limit is reached or
-  /// the system has no more memory: says what was asked for and held, and to try a smaller batch. Safe from several
-  /// threads.
+  /// A block of at least `bytes`, aligned to 64 bytes, its content undefined. Throws OutOfMemory when the limit is
+  /// reached or the system has no more memory: says what was asked for and held, and to try a smaller batch. Safe from
+  /// several threads.
   void* allocate(std::size_t bytes);
   void release(void* block) noexcept;
 
@@ -60,6 +60,7 @@ class Arena {
   Statistics statistics_;
   Device device_ = Device::cpu;
   std::size_t limit_;
+  std::string origin_;  ///< what sets the limit
 };
 
 /// The arena of the CPU's tensors; lives until the program ends.

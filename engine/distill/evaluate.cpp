@@ -1,9 +1,11 @@
 #include "engine/distill/evaluate.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
+#include "engine/distill/memory_plan.h"
 
 namespace retort {
 
@@ -53,27 +55,43 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
   return result;
 }
 
-Tensor collect_logits(Teacher& teacher, const Dataset& dataset, std::int64_t classes, const LoaderOptions& loading,
-                      std::int64_t views, const std::function<void(std::int64_t done)>& progress) {
+void check_teacher_fits(Teacher& teacher, const Dataset& dataset, const LoaderOptions& loading) {
+  LoaderOptions options = loading;
+  options.preprocessings.clear();
+  teacher.request_inputs(options.preprocessings);
+  check_fits([&](std::int64_t images) { teacher.logits(blank_batch(options.preprocessings, images), 0); },
+             std::min(options.batch_size, dataset.size()), loader_bytes(options));
+}
+
+void run_teacher(Teacher& teacher, const Dataset& dataset, const LoaderOptions& loading, std::int64_t views,
+                 std::int64_t first, const std::function<bool(const Tensor& logits)>& add) {
   LoaderOptions options = loading;
   options.shuffle = false;
   if (views == 1) options.cache_bytes = 0;
   options.preprocessings.clear();
   teacher.request_inputs(options.preprocessings);
   Loader loader(dataset, options);
-  Tensor result = Tensor::empty({views * dataset.size(), classes});
-  std::int64_t done = 0;
-  for (std::int64_t view = 0; view < views; ++view) {
-    loader.start(0, view);
-    for (Batch batch; loader.next(batch);) {
-      const Tensor logits = teacher.logits(batch, view).to(Device::cpu);
-      check(logits.shape()[1] == classes, "teacher: gives ", logits.shape()[1], " logits where ", classes,
-            " classes were expected");
-      std::memcpy(result.data<float>() + done * classes, logits.raw(), logits.bytes());
-      done += logits.shape()[0];
-      if (progress) progress(done);
-    }
+  for (std::int64_t view = first / dataset.size(); view < views; ++view) {
+    const std::int64_t done = std::max<std::int64_t>(first - view * dataset.size(), 0);
+    loader.start(0, view, (done + options.batch_size - 1) / options.batch_size);
+    for (Batch batch; loader.next(batch);)
+      if (!add(teacher.logits(batch, view).to(Device::cpu))) return;
   }
+}
+
+Tensor collect_logits(Teacher& teacher, const Dataset& dataset, std::int64_t classes, const LoaderOptions& loading,
+                      std::int64_t views, const std::function<void(std::int64_t done)>& progress) {
+  Tensor result = Tensor::empty({views * dataset.size(), classes});
+  check_teacher_fits(teacher, dataset, loading);
+  std::int64_t done = 0;
+  run_teacher(teacher, dataset, loading, views, 0, [&](const Tensor& logits) {
+    check(logits.shape()[1] == classes, "teacher: gives ", logits.shape()[1], " logits where ", classes,
+          " classes were expected");
+    std::memcpy(result.data<float>() + done * classes, logits.raw(), logits.bytes());
+    done += logits.shape()[0];
+    if (progress) progress(done);
+    return true;
+  });
   return result;
 }
 

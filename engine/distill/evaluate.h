@@ -30,7 +30,15 @@ Tensor infer(Network& network, const Tensor& images, Taps* taps = nullptr);
 Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,
                     const EvaluateOptions& options);
 
-/// Logits f32 [views * samples, classes] of a teacher, view by view, samples in the dataset's order. With views = 1 and
+/// Throws what check_fits (engine/distill/memory_plan.h) throws where run_teacher would not fit into memory.
+void check_teacher_fits(Teacher& teacher, const Dataset& dataset, const LoaderOptions& loading);
+
+/// Logits of a teacher, view by view, from the row `first` on, which begins a batch: `add` gets each batch's, f32 [n,
+/// classes] on the CPU, and returns whether to go on.
+void run_teacher(Teacher& teacher, const Dataset& dataset, const LoaderOptions& loading, std::int64_t views,
+                 std::int64_t first, const std::function<bool(const Tensor& logits)>& add);
+
+/// All of them, f32 [views * samples, classes]: view by view, samples in the dataset's order. With views = 1 and
 /// no augmentation the view is the centred one.
 Tensor collect_logits(Teacher& teacher, const Dataset& dataset, std::int64_t classes, const LoaderOptions& loading,
                       std::int64_t views, const std::function<void(std::int64_t done)>& progress);

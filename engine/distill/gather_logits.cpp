@@ -44,7 +44,7 @@ const LogitStore& check_stores(const std::vector<LogitStore>& stores, const std:
 LogitStore gather_logits(const std::vector<LogitStore>& stores, const std::vector<std::string>& paths,
                          const Dataset& dataset) {
   const LogitStore& most = check_stores(stores, paths, dataset);
-  const std::int64_t n = dataset.size(), classes = most.logits.shape()[1];
+  const std::int64_t n = dataset.size(), classes = most.logits.classes();
   LogitStore gathered;
   gathered.classes = most.classes;
   gathered.teacher = most.teacher;
@@ -53,7 +53,8 @@ LogitStore gather_logits(const std::vector<LogitStore>& stores, const std::vecto
   gathered.augmentation = most.augmentation;
   gathered.seed = most.seed;
   gathered.combine = most.combine;
-  gathered.logits = Tensor::empty({most.views * n, classes});
+  const Tensor logits = Tensor::empty({most.views * n, classes});
+  gathered.logits = logits;
   const bool hashed = std::ranges::none_of(stores, [](const LogitStore& store) { return store.hashes.empty(); });
 
   std::vector<RowOf> row_of(stores.size());
@@ -83,8 +84,7 @@ LogitStore gather_logits(const std::vector<LogitStore>& stores, const std::vecto
             ": its content changed since ", paths[k], " was written; restore it or write the logits again");
     for (std::int64_t view = 0; view < most.views; ++view) {
       const std::int64_t from = (store.views == 1 ? 0 : view) * store.samples() + row;
-      std::memcpy(gathered.logits.data<float>() + (view * n + i) * classes, store.logits.data<float>() + from * classes,
-                  static_cast<std::size_t>(classes) * sizeof(float));
+      store.logits.read(from, logits.rows(view * n + i, 1).span<float>());
     }
   }
   for (std::int64_t view = 0; view < most.views; ++view)

@@ -29,12 +29,8 @@ std::string index_path(const std::string& path) {
   return std::filesystem::path(path).replace_extension(".json").string();
 }
 
-/// What must hold of any store, from a caller or from a file. `path` is at fault.
-void check_store(const LogitStore& store, const std::string& path) {
-  const Tensor& logits = store.logits;
-  check(logits && logits.dtype() == DType::f32 && logits.shape().rank() == 2, path, ": logits of shape ",
-        logits.shape(), " and dtype ", to_string(logits.dtype()), ", expected f32 [rows, classes]", kAgain);
-  const std::int64_t rows = logits.shape()[0], columns = logits.shape()[1];
+/// What must hold of a store with so many rows and columns, but for its logits. `path` is at fault.
+void check_rows(const LogitStore& store, std::int64_t rows, std::int64_t columns, const std::string& path) {
   const auto size = [](const std::vector<std::string>& list) { return static_cast<std::int64_t>(list.size()); };
   check(rows > 0 && columns > 0, path, ": no logits", kAgain);
   check(size(store.names) == rows, path, ": ", rows, " rows of logits, but ", size(store.names), " names", kAgain);
@@ -55,28 +51,56 @@ void check_store(const LogitStore& store, const std::string& path) {
       check(name == store.names[row % samples], path, ": row ", row, " is of '", name, "', expected a view of '",
             store.names[row % samples], "'", kAgain);
   }
-  const std::span<const float> values = logits.span<float>();
-  const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
-  if (bad != values.end())
-    throw Error(text(path, ": a logit of '", store.names[static_cast<std::size_t>((bad - values.begin()) / columns)],
-                     "' is ", *bad, ", expected finite numbers; check the teacher"));
 }
 
-ordered_json to_json(const LogitStore& store) {
+/// Logits of the store's rows from `first` on.
+void check_finite(std::span<const float> values, const LogitStore& store, std::size_t first, const std::string& path) {
+  const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
+  if (bad == values.end()) return;
+  const std::size_t row = first + static_cast<std::size_t>(bad - values.begin()) / store.classes.size();
+  throw Error(
+      text(path, ": a logit of '", store.names[row], "' is ", *bad, ", expected finite numbers; check the teacher"));
+}
+
+/// What must hold of any store, from a caller or from a file.
+void check_store(const LogitStore& store, const std::string& path) {
+  check_rows(store, store.logits.rows(), store.logits.classes(), path);
+  std::size_t row = 0;
+  store.logits.each([&](std::span<const float> values) {
+    check_finite(values, store, row, path);
+    row += values.size() / store.classes.size();
+  });
+}
+
+constexpr const char *kDtype = "dtype", *kHalf = "f16", *kTop = "top_k";
+
+ordered_json to_json(const LogitStore& store, const LogitEncoding& encoding) {
   ordered_json preprocessing = ordered_json::array();
   for (const Preprocessing& p : store.preprocessing)
     preprocessing.push_back({{"image_size", p.image_size}, {"channels", p.channels}, {"mean", p.mean}, {"std", p.std}});
-  return {{"format", kFormat},
-          {"version", kVersion},
-          {"classes", store.classes},
-          {"teacher", store.teacher},
-          {"preprocessing", preprocessing},
-          {"views", store.views},
-          {"augmentation", format_augmentation(store.augmentation)},
-          {"seed", store.seed},
-          {"combine", store.combine},
-          {"names", store.names},
-          {"hashes", store.hashes}};
+  ordered_json index = {{"format", kFormat},
+                        {"version", kVersion},
+                        {"classes", store.classes},
+                        {"teacher", store.teacher},
+                        {"preprocessing", preprocessing},
+                        {"views", store.views},
+                        {"augmentation", format_augmentation(store.augmentation)},
+                        {"seed", store.seed},
+                        {"combine", store.combine}};
+  if (encoding.half) index[kDtype] = kHalf;
+  if (encoding.top > 0) index[kTop] = encoding.top;
+  index["names"] = store.names;
+  index["hashes"] = store.hashes;
+  return index;
+}
+
+/// How the index says that the rows are encoded. Throws nlohmann's exceptions.
+LogitEncoding encoding_of(const json& index, std::int64_t classes, const std::string& path) {
+  const std::string dtype = index.value(kDtype, std::string("f32"));
+  const auto top = index.value(kTop, std::int64_t{0});
+  check((dtype == kHalf || dtype == "f32") && top >= 0 && top < classes, index_path(path), ": rows of dtype ",
+        dtype.substr(0, 20), " and top_k ", top, ", which are not known of ", classes, " classes", kAgain);
+  return {.half = dtype == kHalf, .top = top};
 }
 
 /// Throws nlohmann's exceptions for keys that are missing or of another type.
@@ -125,12 +149,13 @@ LogitStore read_indexed(const std::string& path, const json& index) {
   LogitStore store;
   try {
     store = from_json(index);
+    const auto classes = static_cast<std::int64_t>(store.classes.size());
+    store.logits = StoredLogits::open(path, classes, encoding_of(index, classes, path));
   } catch (const json::exception& error) {
     throw Error(text(index_path(path), ": not an index of logits (", error.what(), ")", kAgain));
   } catch (const UsageError&) {
     throw Error(text(index_path(path), ": an augmentation that is not known", kAgain));
   }
-  store.logits = read_npy(path);
   return store;
 }
 
@@ -160,8 +185,9 @@ LogitStore import_rows(std::vector<std::string> names, std::vector<std::string> 
 /// Probabilities become log-probabilities, which are logits; see the header.
 void accept_probabilities(LogitStore& store, const std::string& path) {
   constexpr float kMinProbability = 1e-7f, kSlack = 0.05f;  // tables are printed with few digits
-  const std::int64_t rows = store.logits.shape()[0], columns = store.logits.shape()[1];
-  const std::span<float> values(store.logits.data<float>(), static_cast<std::size_t>(rows * columns));
+  const Tensor logits = store.logits.tensor();              // an import's are in memory, and these are they
+  const std::int64_t rows = logits.shape()[0], columns = logits.shape()[1];
+  const std::span<float> values = logits.span<float>();
   for (std::int64_t row = 0; row < rows; ++row) {
     float sum = 0;
     for (const float value :
@@ -231,8 +257,9 @@ LogitStore import_array(const std::string& path, const std::vector<std::string>&
   check(static_cast<bool>(row_names), index_path(path), ": missing, so the rows of ", path,
         " have no names; put the index beside it, or give the logits as a CSV");
   LogitStore store;
-  store.logits = read_score_table(path);
-  const Shape& shape = store.logits.shape();
+  const Tensor table = read_score_table(path);
+  store.logits = table;
+  const Shape& shape = table.shape();
   store.classes = classes_or_numbers(classes, shape[1]);
   check(static_cast<std::int64_t>(store.classes.size()) == shape[1], path, ": ", shape[1], " logits a row, but ",
         store.classes.size(), " classes; give logits of these very classes, one column each, in their order");
@@ -253,15 +280,42 @@ void check_store_writable(const std::string& path) {
 }
 
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv) {
-  check(path.ends_with(".npy"), path, ": expected a name that ends in .npy; rename it");
   check_store(store, path);
+  write_logit_store(
+      path, store, [&](const LogitSink& sink) { store.logits.each(sink); }, csv);
+}
+
+void write_logit_store(const std::string& path, const LogitStore& store, const LogitSource& source,
+                       const std::string& csv, const LogitEncoding& encoding) {
+  check(path.ends_with(".npy"), path, ": expected a name that ends in .npy; rename it");
+  const auto rows = static_cast<std::int64_t>(store.names.size()),
+             columns = static_cast<std::int64_t>(store.classes.size());
+  check_rows(store, rows, columns, path);
   check_storable(store.names, path);
   check_storable(store.classes, path);
-  ordered_json index = to_json(store);
+  ordered_json index = to_json(store, encoding);
   AtomicFile logits(path);
   check(!logits.temporary().empty(), path,
         ": not a regular file, which a store of two files needs; give a path to one");
-  write_npy([&](std::span<const std::uint8_t> bytes) { logits.write(bytes); }, store.logits, path);
+  const auto write = [&](std::span<const std::uint8_t> bytes) { logits.write(bytes); };
+  write_npy_header(write, encoding.descr(), encoding.top > 0 ? Shape{rows} : Shape{rows, columns});
+  std::vector<std::uint8_t> bytes;
+  const std::size_t each = encoding.row_bytes(columns);
+  std::size_t written = 0;
+  source([&](std::span<const float> values) {
+    check_finite(values, store, written, path);
+    const std::size_t count = values.size() / store.classes.size();
+    bytes.resize(count * each);
+    for (std::size_t i = 0; i < count; ++i) try {
+        encoding.encode(values.subspan(i * store.classes.size(), store.classes.size()),
+                        std::span(bytes).subspan(i * each, each));
+      } catch (const Error& error) {
+        throw Error(text(path, ": '", store.names[written + i], "': ", error.what()));
+      }
+    write(bytes);
+    written += count;
+  });
+  check(written == store.names.size(), path, ": ", written, " rows of logits for ", rows, " names", kAgain);
   logits.sync();
   index["logits"] = file_hash(logits.temporary());
   if (const auto previous = previous_index(path)) {
@@ -274,10 +328,14 @@ void write_logit_store(const std::string& path, const LogitStore& store, const s
   write_atomic(index_path(path), index.dump(1) + "\n");
   if (csv.empty()) return;
   const auto samples = static_cast<std::ptrdiff_t>(store.samples());
-  const std::span<const float> values = store.logits.span<float>();
-  const auto view = values.first(static_cast<std::size_t>(samples) * store.classes.size());
-  write_logit_csv(csv,
-                  {store.classes, {store.names.begin(), store.names.begin() + samples}, {view.begin(), view.end()}});
+  const std::size_t wanted = static_cast<std::size_t>(samples) * store.classes.size();
+  LogitTable table{store.classes, {store.names.begin(), store.names.begin() + samples}, {}};
+  table.values.reserve(wanted);
+  source([&](std::span<const float> values) {
+    const auto part = values.first(std::min(values.size(), wanted - table.values.size()));
+    table.values.insert(table.values.end(), part.begin(), part.end());
+  });
+  write_logit_csv(csv, table);
 }
 
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes,

@@ -1,8 +1,9 @@
-// A teacher's logits on disk: FILE.npy float32 [rows, classes], FILE.json the index that ties each row to an image.
+// A teacher's logits on disk: FILE.npy float32 [rows, classes], or as engine/distill/stored_logits.h says; FILE.json
+// the index that ties each row to an image.
 //
 // The index is a JSON object: format "retort-logits", version 1, logits (content hash of FILE.npy), names and hashes
 // (one a row), classes, teacher, preprocessing [{image_size, channels, mean, std}], views, augmentation ("none" or a
-// list such as "flip,crop"), seed, combine.
+// list such as "flip,crop"), seed, combine; "dtype": "f16" and "top_k": K where the rows are so encoded.
 #pragma once
 
 #include <functional>
@@ -12,11 +13,12 @@
 #include "engine/core/tensor.h"
 #include "engine/data/dataset.h"
 #include "engine/data/transform.h"
+#include "engine/distill/stored_logits.h"
 
 namespace retort {
 
 struct LogitStore {
-  Tensor logits;                    ///< f32 [rows, classes]; row v * samples + i is view v of sample i
+  StoredLogits logits;              ///< row v * samples + i is view v of sample i
   std::vector<std::string> names;   ///< one per row
   std::vector<std::string> hashes;  ///< one per row; empty if not known (an import)
   std::vector<std::string> classes;
@@ -42,17 +44,23 @@ void check_store_writable(const std::string& path);
 /// the new one: while logits are replaced, the index holds the one before it, too, as "previous". Throws Error for
 /// logits that are not finite, before anything is written, and for a name that is not UTF-8.
 void write_logit_store(const std::string& path, const LogitStore& store, const std::string& csv);
+/// Gives logits [rows, classes] to a sink, in order and in parts.
+using LogitSource = std::function<void(const LogitSink& sink)>;
+/// The same with the store's logits from `source`, which is asked once and once more for a CSV; they are never in
+/// memory all at once, but for those of a CSV.
+void write_logit_store(const std::string& path, const LogitStore& store, const LogitSource& source,
+                       const std::string& csv, const LogitEncoding& encoding = {});
 
 /// The names of so many rows, for a .npy that has no index; throws Error for a number that it has none for.
 using RowNames = std::function<std::vector<std::string>(std::int64_t rows)>;
 
-/// Reads FILE.npy with its FILE.json; a .csv alone; a pickled dict .npy; a .npy of f32 or f64 [rows, classes] alone, if
-/// `row_names` is given. The latter three may hold probabilities, which is taken for granted where no value is below 0
-/// and every row adds up to 1, give or take 0.05: their logarithms, of 1e-7 at least, then serve as logits. A .csv may
-/// hold one predicted class a name instead (read_prediction_csv). LogitStore::remark says what is lost by either.
-/// `classes` names the columns where the file does not; if it is empty, they are called "0", "1", ... Throws Error
-/// naming what disagrees: row counts, a missing index, an index that was written with other logits, vectors of
-/// different lengths, non-finite logits.
+/// Opens FILE.npy with its FILE.json, and looks once at all rows, which stay in the file; a .csv alone; a pickled dict
+/// .npy; a .npy of f32 or f64 [rows, classes] alone, if `row_names` is given. The latter three may hold probabilities,
+/// which is taken for granted where no value is below 0 and every row adds up to 1, give or take 0.05: their
+/// logarithms, of 1e-7 at least, then serve as logits. A .csv may hold one predicted class a name instead
+/// (read_prediction_csv). LogitStore::remark says what is lost by either. `classes` names the columns where the file
+/// does not; if it is empty, they are called "0", "1", ... Throws Error naming what disagrees: row counts, a missing
+/// index, an index that was written with other logits, vectors of different lengths, non-finite logits.
 LogitStore read_logit_store(const std::string& path, const std::vector<std::string>& classes,
                             const RowNames& row_names = {});
 

@@ -19,16 +19,15 @@ CachedTeacher::CachedTeacher(LogitStore store, std::vector<std::int64_t> rows, b
 void CachedTeacher::request_inputs(std::vector<Preprocessing>&) {}
 
 Tensor CachedTeacher::logits(const Batch& batch, std::uint64_t view) {
-  const std::int64_t classes = store_.logits.shape()[1];
+  const std::int64_t classes = store_.logits.classes();
   Tensor result = Tensor::empty({static_cast<std::int64_t>(batch.indices.size()), classes});
-  const float* from = store_.logits.data<float>();
   float* to = result.data<float>();
   for (std::size_t i = 0; i < batch.indices.size(); ++i) {
     const std::uint64_t seen = any_view_ ? 0 : batch.views.empty() ? view : batch.views[i];
     check(seen < static_cast<std::uint64_t>(store_.views), "logit store: view ", seen, " is not among its ",
           store_.views);
     const std::int64_t row = static_cast<std::int64_t>(seen) * store_.samples() + rows_[batch.indices[i]];
-    std::memcpy(to, from + row * classes, classes * sizeof(float));
+    store_.logits.read(row, {to, static_cast<std::size_t>(classes)});
     to += classes;
   }
   return result;

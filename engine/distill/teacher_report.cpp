@@ -89,27 +89,28 @@ std::string sentence_of(const TeacherReport& r) {
 
 }  // namespace
 
-TeacherReport judge_teacher(const Tensor& logits, const Tensor& labels, const DistillationSettings& settings) {
-  check(logits && logits.dtype() == DType::f32 && logits.shape().rank() == 2 && logits.count() > 0 &&
-            logits.shape()[1] >= 2,
-        "teacher: logits of ", logits.shape(), ", expected float32 [n, classes] of two classes or more");
+TeacherReport judge_teacher(const StoredLogits& logits, const Tensor& labels, const DistillationSettings& settings,
+                            const std::vector<std::int64_t>& rows) {
+  check(logits.rows() > 0 && logits.classes() >= 2, "teacher: ", logits.rows(), " rows of ", logits.classes(),
+        " logits, expected one or more of two classes or more");
   check(settings.temperature > 0, "teacher: a temperature of ", settings.temperature, ", expected one above 0");
   TeacherReport report;
-  report.pictures = logits.shape()[0];
-  report.classes = logits.shape()[1];
+  report.pictures = rows.empty() ? logits.rows() : static_cast<std::int64_t>(rows.size());
+  report.classes = logits.classes();
   check(!labels || labels.count() == report.pictures, "teacher: ", labels.shape(), " labels for ", report.pictures,
         " pictures");
   const auto classes = static_cast<std::size_t>(report.classes);
+  std::vector<float> row(classes);
   std::vector<double> p(classes), first;
   std::vector<std::int64_t> times(classes);
   std::int64_t right = 0;
   double largest_difference = 0;
   for (std::int64_t i = 0; i < report.pictures; ++i) {
-    const float* row = logits.data<float>() + i * report.classes;
-    const auto top = static_cast<std::size_t>(std::max_element(row, row + classes) - row);
-    probabilities(row, 1, p);
+    logits.read(rows.empty() ? i : rows[static_cast<std::size_t>(i)], row);
+    const auto top = static_cast<std::size_t>(std::ranges::max_element(row) - row.begin());
+    probabilities(row.data(), 1, p);
     report.confidence += p[top];
-    probabilities(row, settings.temperature, p);
+    probabilities(row.data(), settings.temperature, p);
     report.entropy += entropy_of(p);
     report.others_entropy += entropy_beside(p, top);
     if (first.empty()) first = p;

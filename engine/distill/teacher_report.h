@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "engine/core/tensor.h"
+#include "engine/distill/stored_logits.h"
 #include "kernels/soft_loss.h"
 
 namespace retort {
@@ -33,8 +35,8 @@ struct TeacherReport {
   std::string sentence;  ///< the verdict in plain words
 };
 
-/// logits f32 [n, classes] on the CPU, those that the student will learn from; labels i64 [n], -1 where there is none,
-/// or empty. The temperature is the settings'. A tie is for the lower class, and a picture without labels counts for
+/// Of the logits that the student will learn from those of `rows`, or all where that is empty; labels i64 [n], one a row,
+/// -1 where there is none, or empty. The temperature is the settings'. A tie is for the lower class, and a picture without labels counts for
 /// all but the agreement.
 ///
 /// The rule, the first that holds:
@@ -51,6 +53,7 @@ struct TeacherReport {
 ///   not_judged without labels; else useful.
 /// The last two of these need pictures that are all labelled, because where some are not the teacher's answers are
 /// labels that one did not have. Throws Error on other shapes or a label out of range.
-TeacherReport judge_teacher(const Tensor& logits, const Tensor& labels, const DistillationSettings& settings);
+TeacherReport judge_teacher(const StoredLogits& logits, const Tensor& labels, const DistillationSettings& settings,
+                            const std::vector<std::int64_t>& rows = {});
 
 }  // namespace retort

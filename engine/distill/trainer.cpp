@@ -1,5 +1,6 @@
 #include "engine/distill/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "engine/data/joined.h"
 #include "engine/distill/cutmix.h"
 #include "engine/distill/evaluate.h"
+#include "engine/distill/memory_plan.h"
 #include "engine/distill/mixup.h"
 #include "engine/ops/dropout.h"
 #include "kernels/memory.h"
@@ -67,7 +69,7 @@ void Trainer::resume() {
   plateau_.restore(progress_.plateau_best, progress_.plateau_bad_epochs, progress_.plateau_factor);
 }
 
-bool Trainer::run() {
+LoaderOptions Trainer::loading() const {
   LoaderOptions loading;
   loading.batch_size = settings_.batch_size;
   loading.preprocessings = {parts_.preprocessing};
@@ -79,6 +81,26 @@ bool Trainer::run() {
   loading.seed = settings_.seed;
   loading.view_seed = settings_.view_seed;
   loading.workers = settings_.workers;
+  return loading;
+}
+
+void Trainer::check_memory() {
+  if (device_of(parts_.network) != Device::cpu) return;
+  const LoaderOptions loading = this->loading();
+  const auto work = [&](std::int64_t images) {
+    const Batch batch = blank_batch(loading.preprocessings, images);
+    StepInputs inputs{.x = batch.inputs[0]};
+    if (parts_.train.labelled()) inputs.labels = batch.labels;
+    if (parts_.teacher) inputs.teacher = parts_.teacher->logits(batch, 0);
+    if (parts_.teacher && parts_.hints) inputs.teacher_outputs = parts_.teacher->outputs();
+    inputs.dropout_key = dropout_key(settings_.seed, 0);
+    step_.rehearse(inputs);
+  };
+  check_fits(work, std::min(settings_.batch_size, parts_.train.size()), loader_bytes(loading));
+}
+
+bool Trainer::run() {
+  const LoaderOptions loading = this->loading();
   if (settings_.recalibrate.when != RecalibrationSettings::When::off)
     recalibration_.emplace(parts_.train, loading, settings_.recalibrate.pictures);
   Loader loader(parts_.train, loading);
@@ -266,7 +288,10 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   if (last || progress_.epoch % settings_.checkpoint_every == 0) {
     if (hooks_.save_checkpoint) hooks_.save_checkpoint();
     averaged.reset();  // the state holds the weights that go on, and the average beside them
-    save_state(last);
+    if (last && !settings_.keep_state)
+      save_finished_run(state_path_, progress_, fingerprint_);
+    else
+      save_state(last);
   }
 }
 

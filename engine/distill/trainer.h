@@ -32,6 +32,7 @@ struct TrainSettings {
   double auxiliary_weight = 0;        ///< of the auxiliary head's loss; 0: the head is not run
   std::int64_t early_stop = 0;        ///< stop after so many epochs without a lower validation loss; 0: never
   std::int64_t checkpoint_every = 1;  ///< epochs
+  bool keep_state = false;            ///< all of the state stays when the run is finished
   std::uint64_t seed = 0;
   std::uint64_t view_seed = 0;  ///< of the augmentation
   std::int64_t views = 0;       ///< epoch e sees view e % views; 0: a new view every epoch
@@ -95,6 +96,8 @@ class Trainer {
   Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
           Fingerprint fingerprint);
 
+  /// Throws what check_fits (engine/distill/memory_plan.h) throws where a step on the CPU would not fit into memory.
+  void check_memory();
   /// Continues from the state file. Throws what load_training_state throws.
   void resume();
   /// Trains to the last epoch; the network then holds what was saved last: with ema, the average. Returns false if
@@ -104,6 +107,7 @@ class Trainer {
   const TrainingProgress& progress() const { return progress_; }
 
  private:
+  LoaderOptions loading() const;
   bool run_epoch(Loader& loader);
   /// A step that was asked for and whose results are on their way.
   struct PendingStep {

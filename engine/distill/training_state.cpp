@@ -43,10 +43,33 @@ void visit_progress(Progress& p, Visit&& visit) {
   visit("plateau_bad_epochs", p.plateau_bad_epochs);
 }
 
+nlohmann::json to_json(const TrainingProgress& progress) {
+  nlohmann::json json;
+  visit_progress(progress, [&](const char* name, const auto& value) { json[name] = value; });
+  return json;
+}
+
+/// Throws nlohmann's exceptions.
+TrainingProgress progress_from(const nlohmann::json& json) {
+  TrainingProgress progress;
+  visit_progress(progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
+  return progress;
+}
+
 const Tensor& require(const TensorFile& file, const std::string& path, const std::string& name) {
   const Tensor* tensor = file.find(name);
   check(tensor, path, ": has no ", name, "; it is the state of another model; delete it to start over");
   return *tensor;
+}
+
+std::map<std::string, std::string> metadata_of(const TrainingProgress& progress, const Fingerprint& fingerprint,
+                                               std::int64_t optimizer_steps, bool finished) {
+  return {{"format", kFormat},
+          {"progress", to_json(progress).dump()},
+          {"fingerprint", json_text(nlohmann::json(fingerprint))},
+          {"optimizer_steps", std::to_string(optimizer_steps)},
+          {"finished", finished ? "yes" : "no"},
+          {"threads", std::to_string(num_threads())}};
 }
 
 }  // namespace
@@ -54,15 +77,8 @@ const Tensor& require(const TensorFile& file, const std::string& path, const std
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
                          const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more,
                          bool finished) {
-  nlohmann::json json;
-  visit_progress(progress, [&](const char* name, const auto& value) { json[name] = value; });
   TensorFile file;
-  file.metadata = {{"format", kFormat},
-                   {"progress", json.dump()},
-                   {"fingerprint", json_text(nlohmann::json(fingerprint))},
-                   {"optimizer_steps", std::to_string(optimizer.steps())},
-                   {"finished", finished ? "yes" : "no"},
-                   {"threads", std::to_string(num_threads())}};
+  file.metadata = metadata_of(progress, fingerprint, optimizer.steps(), finished);
   // Memory layout is kept: nobody else reads this file, and its tensors can be written as they lie.
   for (Parameter* parameter : parameters(module))
     file.tensors.emplace_back(kModel + parameter->name, parameter->value.to(Device::cpu));
@@ -93,8 +109,7 @@ Header read_header(const std::map<std::string, std::string>& metadata, const std
   Header header;
   try {
     parse("fingerprint").get_to(header.fingerprint);
-    const nlohmann::json json = parse("progress");
-    visit_progress(header.progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
+    header.progress = progress_from(parse("progress"));
     header.optimizer_steps = parse("optimizer_steps").get<std::int64_t>();
   } catch (const nlohmann::json::exception&) {
     throw Error(text(path, ": its metadata is damaged; delete it to start over"));
@@ -107,6 +122,8 @@ std::string entry_of(const Fingerprint& fingerprint, const std::string& flag) {
   const auto found = fingerprint.find(flag);
   return found == fingerprint.end() ? std::string() : found->second;
 }
+
+}  // namespace
 
 void check_same(const Fingerprint& saved, const Fingerprint& fingerprint, const std::string& path) {
   Fingerprint both = fingerprint;
@@ -124,8 +141,6 @@ void check_same(const Fingerprint& saved, const Fingerprint& fingerprint, const 
   }
 }
 
-}  // namespace
-
 StateSummary read_state_summary(const std::string& path) {
   const auto metadata = read_safetensors_metadata(path);
   const Header header = read_header(metadata, path);
@@ -136,6 +151,7 @@ StateSummary read_state_summary(const std::string& path) {
   return {.epoch = header.progress.epoch,
           .step = header.progress.step,
           .finished = entry("finished") == "yes",
+          .kept = entry("kept") != "no",
           .threads = std::atoi(entry("threads").c_str())};
 }
 
@@ -154,6 +170,19 @@ TrainingProgress load_training_state(const std::string& path, Module& module, Op
   for (Parameter* parameter : parameters(module)) restore(kModel + parameter->name, parameter->value);
   for (auto& [name, tensor] : optimizer.state()) restore(kOptimizer + name, tensor);
   for (const auto& [name, tensor] : more) restore(kMore + name, tensor);
+  return header.progress;
+}
+
+void save_finished_run(const std::string& path, const TrainingProgress& progress, const Fingerprint& fingerprint) {
+  TensorFile file;
+  file.metadata = metadata_of(progress, fingerprint, progress.step, /*finished=*/true);
+  file.metadata["kept"] = "no";
+  write_safetensors(path, file);
+}
+
+TrainingProgress load_progress(const std::string& path, const Fingerprint& fingerprint) {
+  const Header header = read_header(read_safetensors_metadata(path), path);
+  check_same(header.fingerprint, fingerprint, path);
   return header.progress;
 }
 

@@ -36,6 +36,10 @@ using Fingerprint = std::map<std::string, std::string>;
 /// The entry that holds a hash of the samples' names and labels. States older than it are taken at their word.
 inline constexpr const char* kLabelsEntry = "labels";
 
+/// Throws Error naming the first flag whose value is another than the run at `path` was started with, a flag that
+/// either alone has among them, or other images or labels.
+void check_same(const Fingerprint& saved, const Fingerprint& fingerprint, const std::string& path);
+
 /// Tensors beside the module's and the optimizer's, by name: the weights' average, the hints' regressors.
 using MoreState = std::vector<std::pair<std::string, Tensor>>;
 
@@ -43,6 +47,7 @@ using MoreState = std::vector<std::pair<std::string, Tensor>>;
 struct StateSummary {
   std::int64_t epoch = 0, step = 0;  ///< that are done
   bool finished = false;             ///< the run came to its end; states older than this entry never say so
+  bool kept = true;                  ///< weights and moments are there: more epochs can be trained from it
   int threads = 0;                   ///< of the process that wrote it; 0: not said
 };
 /// Reads the header. Throws Error for a file that is no training state of this version, or damaged.
@@ -52,6 +57,12 @@ StateSummary read_state_summary(const std::string& path);
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
                          const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more = {},
                          bool finished = false);
+
+/// What is left of a finished run's state where that is not to be kept: where the run ended, and by what settings, a
+/// few kB. A run that is asked for again is then known to be done. Atomic.
+void save_finished_run(const std::string& path, const TrainingProgress& progress, const Fingerprint& fingerprint);
+/// Reads either. Throws Error as check_same does, and for a file that is no state.
+TrainingProgress load_progress(const std::string& path, const Fingerprint& fingerprint);
 
 /// Restores what save_training_state wrote, into `more` too. Throws Error naming the first flag whose value differs, a
 /// flag that either run alone has among them, other images or labels, or a tensor that does not fit.

@@ -69,8 +69,8 @@ StepResults PendingResults::wait() {
 TrainingStep::TrainingStep(Network& network, Optimizer& optimizer, const StepSettings& settings)
     : network_(network), optimizer_(optimizer), settings_(settings), device_(device_of(network)) {}
 
-StepResults TrainingStep::run(const StepInputs& given, double lr) {
-  optimizer_.prepare(lr);
+/// The inputs and, with a teacher, the objective's scalars of now.
+StepInputs TrainingStep::with_objective(const StepInputs& given) const {
   StepInputs inputs = given;
   if (inputs.teacher) {
     const DistillationSettings& now = settings_.distillation;
@@ -78,6 +78,25 @@ StepResults TrainingStep::run(const StepInputs& given, double lr) {
                                                                now.temperature, 0.0, now.soft_weight});
     static_assert(sizeof(LossScalars) == 3 * sizeof(double));
   }
+  return inputs;
+}
+
+void TrainingStep::rehearse(const StepInputs& given) {
+  std::vector<std::pair<Tensor, Tensor>> before;  // batch norm's statistics, which a forward pass moves
+  for (Parameter* parameter : parameters(network_)) {
+    const Tensor& value = parameter->value;
+    if (!parameter->buffer) continue;
+    before.emplace_back(value, Tensor::empty(value.shape(), value.dtype(), value.device()));
+    before.back().second.copy_from(value);
+  }
+  compute(to(device_, with_objective(given)), /*update=*/false);
+  optimizer_.clear_grads();
+  for (auto& [value, kept] : before) value.copy_from(kept);
+}
+
+StepResults TrainingStep::run(const StepInputs& given, double lr) {
+  optimizer_.prepare(lr);
+  const StepInputs inputs = with_objective(given);
   // The first step runs as it is: it finds what is wrong, and memory and kernels are then at hand. A last batch that is
   // shorter than the others has no graph either.
   const bool full =
@@ -115,7 +134,7 @@ void TrainingStep::capture(const StepInputs& inputs) {
     if (*counter.data<std::int64_t>() != value) counters_.push_back(counter);
 }
 
-StepResults TrainingStep::compute(const StepInputs& inputs) {
+StepResults TrainingStep::compute(const StepInputs& inputs, bool update) {
   Tape tape;
   Tensor auxiliary;
   ForwardContext context;
@@ -148,7 +167,7 @@ StepResults TrainingStep::compute(const StepInputs& inputs) {
     results.total = add(results.total, results.hints);
   }
   tape.backward(results.total);
-  optimizer_.apply();
+  if (update) optimizer_.apply();
   for (Tensor* tensor : {&results.logits, &results.total, &results.parts, &results.hints})
     if (*tensor) *tensor = tensor->detached();
   return results;

@@ -66,13 +66,17 @@ class TrainingStep {
   /// counts, with soft_weight under either convention. A loss of the batch (dist) is one of each kind of rows. Throws
   /// what the ops throw, and Error for rows without a label where there is no teacher.
   StepResults run(const StepInputs& given, double lr);
+  /// Computes what a step computes but for the update, and leaves network and optimizer as they were: to see what
+  /// memory it takes.
+  void rehearse(const StepInputs& given);
   /// Sets temperature, lambda and soft weight of the steps to come, captured or not; the rest must stay as it was.
   void distil_by(const DistillationSettings& settings) { settings_.distillation = settings; }
   /// Steps that ran as replays of a graph.
   std::int64_t replays() const { return replays_; }
 
  private:
-  StepResults compute(const StepInputs& inputs);
+  StepInputs with_objective(const StepInputs& given) const;
+  StepResults compute(const StepInputs& inputs, bool update = true);
   void capture(const StepInputs& inputs);
 
   Network& network_;

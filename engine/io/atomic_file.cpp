@@ -169,6 +169,14 @@ void AtomicFile::commit() {
   check_write(file_.close(), path_);
 }
 
+void remove_file(const std::string& path) {
+  if (::unlink(path.c_str()) != 0) {
+    check(errno == ENOENT, path, ": cannot remove it: ", reason(errno));
+    return;
+  }
+  sync_folder(fs::path(path).parent_path(), path);
+}
+
 FileLock::FileLock(const std::string& path) {
   const fs::path target = prepare_target(path);
   if (is_special(target)) return;

@@ -42,6 +42,10 @@ class AtomicFile {
   bool synced_ = false;
 };
 
+/// Removes a file for good: a loss of power does not bring it back. One that is not there is none to remove. Throws
+/// Error naming the path and the system's reason.
+void remove_file(const std::string& path);
+
 /// Keeps other runs from the files of this one. The system lets go of the lock when the process ends, however it ends;
 /// where the file system knows no locks there is none. The lock's file, .NAME.lock beside `path`, goes with the lock; a
 /// killed process leaves it, empty of meaning, to the next.

@@ -50,19 +50,11 @@ Tensor read_npy(const std::string& path) {
   return wide;
 }
 
-void write_npy(const ByteSink& sink, const Tensor& tensor, const std::string& path) {
-  const char* descr = "<i4";
-  switch (tensor.dtype()) {
-    case DType::f32: descr = "<f4"; break;
-    case DType::f64: descr = "<f8"; break;
-    case DType::i64: descr = "<i8"; break;
-    case DType::i32: break;
-    case DType::bf16: throw Error(text(path, ": NumPy has no bf16; convert to f32 first"));
-  }
+void write_npy_header(const ByteSink& sink, const std::string& descr, const Shape& shape) {
   std::string extents;
-  for (int axis = 0; axis < tensor.shape().rank(); ++axis) extents += text(axis ? ", " : "", tensor.shape()[axis]);
-  if (tensor.shape().rank() == 1) extents += ',';
-  std::string literal = text("{'descr': '", descr, "', 'fortran_order': False, 'shape': (", extents, "), }");
+  for (int axis = 0; axis < shape.rank(); ++axis) extents += text(axis ? ", " : "", shape[axis]);
+  if (shape.rank() == 1) extents += ',';
+  std::string literal = text("{'descr': ", descr, ", 'fortran_order': False, 'shape': (", extents, "), }");
   constexpr std::size_t kPreamble = 10, kAlignment = 64;
   literal.append((kAlignment - (kPreamble + literal.size() + 1) % kAlignment) % kAlignment, ' ');
   literal += '\n';
@@ -71,6 +63,18 @@ void write_npy(const ByteSink& sink, const Tensor& tensor, const std::string& pa
   header += static_cast<char>(literal.size() >> 8);
   header += literal;
   sink({reinterpret_cast<const std::uint8_t*>(header.data()), header.size()});
+}
+
+void write_npy(const ByteSink& sink, const Tensor& tensor, const std::string& path) {
+  const char* descr = "'<i4'";
+  switch (tensor.dtype()) {
+    case DType::f32: descr = "'<f4'"; break;
+    case DType::f64: descr = "'<f8'"; break;
+    case DType::i64: descr = "'<i8'"; break;
+    case DType::i32: break;
+    case DType::bf16: throw Error(text(path, ": NumPy has no bf16; convert to f32 first"));
+  }
+  write_npy_header(sink, descr, tensor.shape());
   sink(bytes_of(tensor));
 }
 
@@ -80,7 +84,7 @@ void write_npy(const std::string& path, const Tensor& tensor) {
 
 bool is_pickled_npy(const std::string& path) {
   const InputFile file(path);
-  return read_npy_header(file, path).descr == "|O";
+  return read_npy_header(file, path, /*structured=*/true).descr == "|O";
 }
 
 }  // namespace retort

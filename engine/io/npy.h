@@ -19,6 +19,9 @@ void write_npy(const std::string& path, const Tensor& tensor);
 /// The same bytes into `sink`; `path` is named in errors.
 void write_npy(const ByteSink& sink, const Tensor& tensor, const std::string& path);
 
+/// What begins such a file; the elements follow. `descr` as a Python literal: "'<f4'", or a list of fields.
+void write_npy_header(const ByteSink& sink, const std::string& descr, const Shape& shape);
+
 /// True if the file is a .npy holding a pickled object.
 bool is_pickled_npy(const std::string& path);
 /// A pickled dict {str: 1-d float array or list of numbers} in insertion order. Any opcode beyond plain data, and any

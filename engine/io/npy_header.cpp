@@ -23,7 +23,8 @@ std::string read_text(const InputFile& file, std::uint64_t offset, std::uint64_t
 /// }
 class LiteralParser {
  public:
-  LiteralParser(std::string_view text, const std::string& path) : text_(text), path_(path) {}
+  LiteralParser(std::string_view text, const std::string& path, bool structured)
+      : text_(text), path_(path), structured_(structured) {}
 
   NpyHeader parse() {
     NpyHeader header;
@@ -96,9 +97,13 @@ class LiteralParser {
 
   std::string parse_descr() {
     skip_space();
-    check(!text_.starts_with('['), path_,
-          ": has a structured dtype, expected float32, float64 or int64; save one field");
-    return parse_string();
+    if (!text_.starts_with('[')) return parse_string();
+    check(structured_, path_, ": has a structured dtype, expected float32, float64 or int64; save one field");
+    const std::size_t end = text_.find(']');
+    require(end != text_.npos);
+    std::string fields(text_.substr(0, end + 1));
+    text_.remove_prefix(end + 1);
+    return fields;
   }
 
   bool parse_bool() {
@@ -129,11 +134,12 @@ class LiteralParser {
 
   std::string_view text_;
   const std::string& path_;
+  bool structured_;
 };
 
 }  // namespace
 
-NpyHeader read_npy_header(const InputFile& file, const std::string& path) {
+NpyHeader read_npy_header(const InputFile& file, const std::string& path, bool structured) {
   check(file.size() >= 10 && read_text(file, 0, kMagic.size()) == kMagic, path, ": not a .npy file", kAgain);
   const std::string preamble = read_text(file, kMagic.size(), 4);
   const auto byte = [&](std::size_t i) { return static_cast<std::uint64_t>(static_cast<unsigned char>(preamble[i])); };
@@ -152,7 +158,7 @@ NpyHeader read_npy_header(const InputFile& file, const std::string& path) {
   check(length <= file.size() - start, path, ": cut short: ends within the .npy header", kAgain);
   check(length <= kMaxHeaderBytes, path, ": malformed .npy header of ", length, " bytes", kAgain);
   const std::string literal = read_text(file, start, length);
-  NpyHeader header = LiteralParser(literal, path).parse();
+  NpyHeader header = LiteralParser(literal, path, structured).parse();
   header.data_at = start + length;
   return header;
 }

@@ -16,7 +16,8 @@ struct NpyHeader {
   std::uint64_t data_at = 0;  ///< offset of the first element
 };
 
-/// Throws Error naming `path` for what is no .npy, a version other than 1 to 3, a header cut short or malformed.
-NpyHeader read_npy_header(const InputFile& file, const std::string& path);
+/// Throws Error naming `path` for what is no .npy, a version other than 1 to 3, a header cut short or malformed, and
+/// for records of several fields unless they are `structured`: descr is then their list as it stands in the file.
+NpyHeader read_npy_header(const InputFile& file, const std::string& path, bool structured = false);
 
 }  // namespace retort

@@ -2,26 +2,17 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "engine/core/check.h"
 #include "engine/io/extents.h"
 #include "engine/io/file.h"
+#include "engine/io/half.h"
 #include "engine/io/npy_header.h"
 
 namespace retort {
 namespace {
-
-/// IEEE 754's binary16.
-float from_half(std::uint16_t bits) {
-  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  float value = exponent == 0    ? std::ldexp(static_cast<float>(fraction), -24)
-                : exponent == 31 ? (fraction ? NAN : INFINITY)
-                                 : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
-  return bits >> 15 ? -value : value;
-}
 
 template <class Number>
 Number number_at(const std::uint8_t* at, bool big_endian) {

@@ -22,7 +22,7 @@ LogitStore store_of(const std::vector<std::string>& names, std::int64_t views, f
   for (std::int64_t view = 0; view < views; ++view)
     for (std::int64_t i = 0; i < n; ++i) {
       store.names.push_back(names[static_cast<std::size_t>(i)]);
-      store.logits.data<float>()[2 * (view * n + i)] = static_cast<float>(100 * view + i) + start;
+      store.logits.tensor().data<float>()[2 * (view * n + i)] = static_cast<float>(100 * view + i) + start;
     }
   return store;
 }
@@ -33,7 +33,8 @@ std::unique_ptr<Dataset> data() {
 
 std::vector<float> first_column(const LogitStore& store) {
   std::vector<float> column;
-  for (std::int64_t i = 0; i < store.logits.count(); i += 2) column.push_back(store.logits.data<float>()[i]);
+  for (std::int64_t i = 0; i < store.logits.tensor().count(); i += 2)
+    column.push_back(store.logits.tensor().data<float>()[i]);
   return column;
 }
 

@@ -2,12 +2,18 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
+#include "engine/core/random.h"
+#include "engine/distill/teacher.h"
 #include "engine/io/csv.h"
 #include "engine/io/file.h"
 #include "engine/io/npy.h"
@@ -104,7 +110,7 @@ TEST_CASE("a store comes back to the bit, with all that its index knows") {
     write_logit_store(scratch / "logits.npy", store, scratch / "logits.csv");
     CHECK(scratch.list() == Names{"logits.csv", "logits.json", "logits.npy"});
     const LogitStore back = read_logit_store(scratch / "logits.npy", {});
-    CHECK(same_logits(back.logits, store.logits));
+    CHECK(same_logits(back.logits.tensor(), store.logits.tensor()));
     CHECK(back.names == store.names);
     CHECK(back.hashes == store.hashes);
     CHECK(back.classes == store.classes);
@@ -125,7 +131,7 @@ TEST_CASE("a store comes back to the bit, with all that its index knows") {
     CHECK(table.classes == kClasses);
     CHECK(table.hashes.empty());
     CHECK(table.views == 1);
-    CHECK(std::memcmp(table.logits.raw(), store.logits.raw(), table.logits.bytes()) == 0);
+    CHECK(std::memcmp(table.logits.tensor().raw(), store.logits.tensor().raw(), table.logits.tensor().bytes()) == 0);
   }
 }
 
@@ -133,7 +139,7 @@ TEST_CASE("the index is JSON with documented keys, the array a plain .npy") {
   const Scratch scratch;
   const LogitStore store = store_of(images(), 2);
   write_logit_store(scratch / "logits.npy", store, "");
-  CHECK(same_logits(read_npy(scratch / "logits.npy"), store.logits));
+  CHECK(same_logits(read_npy(scratch / "logits.npy"), store.logits.tensor()));
   const auto index = nlohmann::json::parse(read_text(scratch / "logits.json"));
   CHECK(index["format"] == "retort-logits");
   CHECK(index["version"] == 1);
@@ -154,7 +160,7 @@ TEST_CASE("while a store is replaced its index reads the logits before and the l
     const Scratch scratch;
     LogitStore before = store_of(images()), after = store_of(images());
     after.teacher = "another";
-    after.logits.data<float>()[0] += 1;
+    after.logits.tensor().data<float>()[0] += 1;
     write_logit_store(scratch / "after.npy", after, "");
     write_logit_store(scratch / "s.npy", before, "");
     const auto last = nlohmann::json::parse(read_text(scratch / "s.json"));
@@ -166,14 +172,14 @@ TEST_CASE("while a store is replaced its index reads the logits before and the l
     scratch.write("s.json", both.dump());
     const RowNames names = [&](std::int64_t) { return before.names; };
     const LogitStore old = read_logit_store(scratch / "s.npy", kClasses, names);
-    CHECK(same_logits(old.logits, before.logits));
+    CHECK(same_logits(old.logits.tensor(), before.logits.tensor()));
     CHECK(old.names == before.names);
     CHECK(old.teacher == (indexed ? before.teacher : ""));
 
     std::filesystem::copy_file(scratch / "after.npy", scratch / "s.npy",
                                std::filesystem::copy_options::overwrite_existing);
     const LogitStore fresh = read_logit_store(scratch / "s.npy", kClasses);
-    CHECK(same_logits(fresh.logits, after.logits));
+    CHECK(same_logits(fresh.logits.tensor(), after.logits.tensor()));
     CHECK(fresh.teacher == "another");
 
     // Another write leaves nothing of it.
@@ -234,7 +240,7 @@ TEST_CASE("logits that are not finite, and names that are no UTF-8, are refused 
   const Scratch scratch;
   const std::string path = scratch / "logits.npy";
   LogitStore store = store_of(images());
-  store.logits.data<float>()[3] = NAN;
+  store.logits.tensor().data<float>()[3] = NAN;
   CHECK(error_message([&] { write_logit_store(path, store, ""); }) ==
         path + ": a logit of 'cat/2.jpg' is nan, expected finite numbers; check the teacher");
   store = store_of(images());
@@ -253,8 +259,8 @@ TEST_CASE("a pickled dict is imported under the classes given") {
   for (std::size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
   const std::string path = scratch.write("old.npy", bytes);
   const LogitStore store = read_logit_store(path, kClasses);
-  CHECK(store.logits.shape() == Shape{5, 2});
-  CHECK(store.logits.data<float>()[1] == -2.25f);
+  CHECK(store.logits.tensor().shape() == Shape{5, 2});
+  CHECK(store.logits.tensor().data<float>()[1] == -2.25f);
   CHECK(store.names[0] == "cat.1.jpg");
   CHECK(store.classes == kClasses);
   CHECK(store.hashes.empty());
@@ -284,9 +290,9 @@ TEST_CASE("an array alone takes its names from whoever knows the images, its col
     CHECK(store.classes == kClasses);
     CHECK(store.hashes.empty());
     CHECK(store.remark.empty());
-    CHECK(store.logits.shape() == Shape{3, 2});
+    CHECK(store.logits.tensor().shape() == Shape{3, 2});
     for (std::size_t i = 0; i < values.size(); ++i)
-      CHECK(store.logits.span<float>()[i] == static_cast<float>(values[i]));
+      CHECK(store.logits.tensor().span<float>()[i] == static_cast<float>(values[i]));
     CHECK(read_logit_store(path, {}, row_names).classes == Names{"0", "1"});
   }
   const auto refused = [&](const Tensor& array) {
@@ -313,15 +319,15 @@ TEST_CASE("a table of probabilities gives their logarithms, and says what is los
   const LogitStore store = read("a,0.75,0.25\nb,1,0\nc,0.33,0.66\n");  // printed with two digits
   CHECK(store.remark.find("taken for probabilities") != std::string::npos);
   CHECK(store.remark.starts_with(scratch / "scores.csv"));
-  const float* z = store.logits.data<float>();
+  const float* z = store.logits.tensor().data<float>();
   CHECK(z[0] - z[1] == doctest::Approx(std::log(3.0)));
   CHECK(z[2] - z[3] == doctest::Approx(-std::log(1e-7)));  // what rounded to 0 is taken for 1e-7
-  CHECK(read("a,1,0\nb,0,1\n").logits.data<float>()[1] == doctest::Approx(std::log(1e-7)));
+  CHECK(read("a,1,0\nb,0,1\n").logits.tensor().data<float>()[1] == doctest::Approx(std::log(1e-7)));
   // Logits: a value below 0 or above 1, or a row that adds up to something else.
   for (const char* rows : {"a,0.75,0.25\nb,1.5,-0.5\n", "a,0.75,0.25\nb,0.5,0.2\n", "a,2,0\n"}) {
     const LogitStore logits = read(rows);
     CHECK(logits.remark.empty());
-    CHECK(logits.logits.data<float>()[0] == (rows[2] == '2' ? 2.0f : 0.75f));
+    CHECK(logits.logits.tensor().data<float>()[0] == (rows[2] == '2' ? 2.0f : 0.75f));
   }
 }
 
@@ -333,9 +339,9 @@ TEST_CASE("a table of predictions gives each the whole weight, and says what is 
     const LogitStore store = read_logit_store(path, kClasses);
     CHECK(store.names == Names{"a.jpg", "b.jpg", "c.jpg"});
     CHECK(store.classes == kClasses);
-    CHECK(store.logits.span<float>()[0] == 0);
-    CHECK(store.logits.span<float>()[1] == 50);
-    CHECK(store.logits.span<float>()[2] == 50);
+    CHECK(store.logits.tensor().span<float>()[0] == 0);
+    CHECK(store.logits.tensor().span<float>()[1] == 50);
+    CHECK(store.logits.tensor().span<float>()[2] == 50);
     CHECK(store.remark.find("predictions alone") != std::string::npos);
     CHECK(read_logit_store(path, {}).classes == kClasses);  // those predicted, by name
     CHECK(error_message([&] {
@@ -411,3 +417,177 @@ TEST_CASE("an import is matched by full names, or by file names where these are 
   store.names = {"cat/1.jpg", "2.jpg", "dog/1.jpg"};
   CHECK(error_message([&] { match_logit_store(store, "F.npy", images()); }).starts_with("cat/2.jpg: has no logits"));
 }
+
+namespace {
+
+/// Logits of a teacher that is sure to differing degrees.
+Tensor drawn_logits(std::int64_t rows, std::int64_t classes) {
+  Tensor logits = Tensor::empty({rows, classes});
+  fill_normal(logits, 0, 4, Random(11));
+  return logits;
+}
+
+std::vector<double> softmax_of(std::span<const float> row) {
+  std::vector<double> p(row.begin(), row.end());
+  const double most = *std::ranges::max_element(p);
+  double sum = 0;
+  for (double& value : p) sum += value = std::exp(value - most);
+  for (double& value : p) value /= sum;
+  return p;
+}
+
+/// A store of numbered classes and pictures.
+LogitStore plain_store(std::int64_t rows, std::int64_t classes) {
+  LogitStore store;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    store.names.push_back("picture " + std::to_string(row));
+    store.hashes.push_back("0123456789abcdef");
+  }
+  for (std::int64_t i = 0; i < classes; ++i) store.classes.push_back("class " + std::to_string(i));
+  return store;
+}
+
+}  // namespace
+
+TEST_CASE("a store of f16 is off by half a unit in the last place, and says what does not fit") {
+  const Scratch scratch;
+  const std::string path = scratch / "half.npy";
+  LogitStore store = plain_store(50, 7);
+  const Tensor logits = drawn_logits(50, 7);
+  store.logits = logits;
+  const LogitSource source = [&](const LogitSink& sink) { store.logits.each(sink); };
+  write_logit_store(path, store, source, "", {.half = true});
+  CHECK(std::filesystem::file_size(path) == 128 + 50 * 7 * 2);
+  const LogitStore read = read_logit_store(path, {});
+  for (std::int64_t row = 0; row < 50; ++row) {
+    std::vector<float> values(7);
+    read.logits.read(row, values);
+    for (std::int64_t i = 0; i < 7; ++i) {
+      const float exact = logits.data<float>()[7 * row + i];
+      CHECK(std::fabs(values[static_cast<std::size_t>(i)] - exact) <= std::max(std::fabs(exact) / 2048, 0x1p-25f));
+    }
+  }
+  CHECK(read.logits.hash() == content_hash({static_cast<const std::uint8_t*>(read.logits.tensor().raw()), 50 * 7 * 4}));
+  const std::string before = read_text(path);
+  logits.data<float>()[7 * 3 + 1] = 70000;
+  CHECK(error_message([&] { write_logit_store(path, store, source, "", {.half = true}); }) ==
+        path + ": 'picture 3': a logit is 70000, expected at most 65504 for f16; store f32");
+  CHECK(read_text(path) == before);
+}
+
+TEST_CASE("a store of the highest logits keeps their probabilities and that of the rest") {
+  const Scratch scratch;
+  const std::string path = scratch / "top.npy";
+  constexpr std::int64_t kRows = 60, kClasses = 20;
+  LogitStore store = plain_store(kRows, kClasses);
+  const Tensor logits = drawn_logits(kRows, kClasses);
+  store.logits = logits;
+  for (const bool half : {false, true})
+    for (const std::int64_t top : {1, 5, 19}) {
+      write_logit_store(path, store, [&](const LogitSink& sink) { store.logits.each(sink); }, "",
+                        {.half = half, .top = top});
+      const LogitStore read = read_logit_store(path, {});
+      CHECK(read.classes == store.classes);
+      for (std::int64_t row = 0; row < kRows; ++row) {
+        const std::span<const float> exact = logits.rows(row, 1).span<float>();
+        std::vector<float> values(kClasses);
+        read.logits.read(row, values);
+        const std::vector<double> p = softmax_of(exact), q = softmax_of(values);
+        std::vector<std::size_t> order(kClasses);
+        for (std::size_t i = 0; i < kClasses; ++i) order[i] = i;
+        std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return exact[a] > exact[b]; });
+        double rest = 0, divergence = 0;
+        for (std::size_t i = 0; i < kClasses; ++i) {
+          const std::size_t c = order[i];
+          divergence += p[c] * std::log(p[c] / q[c]);
+          if (i >= static_cast<std::size_t>(top)) {
+            rest += p[c];
+            CHECK(values[c] == values[order[kClasses - 1]]);
+            continue;
+          }
+          if (!half) CHECK(values[c] == exact[c]);
+          // Rounding of the rest to float, and in f16 of the logits, of at most 16.
+          CHECK(std::fabs(q[c] - p[c]) <= p[c] * (half ? 2 * 16.0 / 2048 : 1e-6) + 1e-7);
+        }
+        // The bound of stored_logits.h.
+        if (!half) CHECK(divergence <= rest * std::log(kClasses - top) + 1e-6);
+      }
+    }
+  // NumPy's own records: the header says their fields.
+  CHECK(read_text(path).substr(10, 80).starts_with(
+      "{'descr': [('index', '<i4', (19,)), ('logit', '<f2', (19,)), ('rest', '<f4')], '"));
+}
+
+TEST_CASE("a damaged row of a top-k store is named") {
+  const LogitEncoding encoding{.half = false, .top = 2};
+  const std::vector<float> row = {1, 3, 2};
+  std::vector<std::uint8_t> bytes(encoding.row_bytes(3));
+  encoding.encode(row, bytes);
+  std::vector<float> read(3);
+  encoding.decode(bytes, read);
+  CHECK(read[1] == 3);
+  CHECK(read[2] == 2);
+  CHECK(read[0] == doctest::Approx(1).epsilon(1e-5));
+  const auto damaged = [&](std::size_t at, auto value) {
+    std::vector<std::uint8_t> other = bytes;
+    std::memcpy(other.data() + at, &value, sizeof value);
+    return error_message([&] { encoding.decode(other, read); });
+  };
+  CHECK(damaged(0, std::int32_t{3}) == "a row names class 3, expected 2 different ones of 3");
+  CHECK(damaged(0, std::int32_t{-1}) == "a row names class -1, expected 2 different ones of 3");
+  CHECK(damaged(4, std::int32_t{1}) == "a row names class 1, expected 2 different ones of 3");
+  CHECK(damaged(8, INFINITY) == "a logit is not finite, expected finite numbers");
+  CHECK(damaged(16, 1.0f) == "the rest of a row is 1, expected a probability");
+  CHECK(damaged(16, NAN) == "the rest of a row is nan, expected a probability");
+}
+
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+namespace {
+
+/// The most memory that the process had since reset_peak_memory, in MiB.
+long peak_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::atol(line.c_str() + 6) / 1024;
+  return -1;
+}
+bool reset_peak_memory() { return static_cast<bool>(std::ofstream("/proc/self/clear_refs") << "5" << std::flush); }
+
+}  // namespace
+
+TEST_CASE("a store is written, read and taught from in memory that does not grow with it") {
+  const Scratch scratch;
+  const std::string path = scratch / "large.npy";
+  constexpr std::int64_t kRows = 16384, kClasses = 4096;  // 256 MiB
+  LogitStore store = plain_store(kRows, kClasses);
+  if (!reset_peak_memory()) {
+    MESSAGE("not tested: /proc/self/clear_refs cannot be written");
+    return;
+  }
+  const long before = peak_memory();
+  REQUIRE(before > 0);
+  const LogitSource source = [&](const LogitSink& sink) {
+    std::vector<float> values(kClasses);
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      for (std::int64_t i = 0; i < kClasses; ++i)
+        values[static_cast<std::size_t>(i)] = static_cast<float>((row * 31 + i) % 97) / 8;
+      sink(values);
+    }
+  };
+  for (const LogitEncoding& encoding : {LogitEncoding{}, LogitEncoding{.half = true}, LogitEncoding{.top = 16}}) {
+    write_logit_store(path, store, source, "", encoding);
+    LogitStore read = read_logit_store(path, {});
+    CHECK(read.logits.rows() == kRows);
+    std::vector<std::int64_t> rows(kRows);
+    for (std::int64_t i = 0; i < kRows; ++i) rows[static_cast<std::size_t>(i)] = i;
+    CachedTeacher teacher(std::move(read), rows);
+    Batch batch;
+    for (std::int64_t row = 0; row < kRows; row += 8) {
+      batch.indices = {row, kRows - 1 - row};
+      const Tensor logits = teacher.logits(batch, 0);
+      if (encoding.top == 0) CHECK(logits.data<float>()[5] == static_cast<float>((row * 31 + 5) % 97) / 8);
+    }
+  }
+  CHECK(peak_memory() - before < 48);  // the indexes, thrice, and blocks of a MiB
+}
+#endif

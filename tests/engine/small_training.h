@@ -82,8 +82,8 @@ inline std::unique_ptr<CachedTeacher> small_teacher(const Dataset& dataset, std:
     const Image image = dataset.load(row % dataset.size());
     const bool blue = image.pixels[2] > image.pixels[0];
     store.names.push_back(dataset.name(row % dataset.size()));
-    store.logits.data<float>()[2 * row] = blue ? 0.0f : 2.0f + static_cast<float>(row % 5) / 4;
-    store.logits.data<float>()[2 * row + 1] = blue ? 2.0f + static_cast<float>(row % 3) / 4 : 0.0f;
+    store.logits.tensor().data<float>()[2 * row] = blue ? 0.0f : 2.0f + static_cast<float>(row % 5) / 4;
+    store.logits.tensor().data<float>()[2 * row + 1] = blue ? 2.0f + static_cast<float>(row % 3) / 4 : 0.0f;
   }
   std::vector<std::int64_t> rows(static_cast<std::size_t>(dataset.size()));
   std::iota(rows.begin(), rows.end(), 0);

@@ -23,7 +23,7 @@ COMMANDS = {
     "specialists": ["specialists", "--model", "teacher.safetensors", "--student", "mlp:4", *NET, "--groups", "2",
                     "--epochs", "3", "--specialist-epochs", "2", "--out", "out"],
 }
-RESUMED = ("train", "distill")
+RESUMED = ("train", "distill", "logits")
 TIMES = ("images_per_second", "seconds")
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp$")
 
@@ -69,10 +69,9 @@ class Workshop:
                               stderr=subprocess.PIPE, env={**os.environ, **environment}, timeout=300)
 
     def start(self, command, environment=()):
-        """Begins the command, or goes on with it where it left a state."""
-        resumed = command in RESUMED and (self.folder / "out" / "m.state.safetensors").exists()
-        return subprocess.Popen([self.retort, *COMMANDS[command], *(["--resume"] if resumed else [])], cwd=self.folder,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **dict(environment)})
+        """Begins the command, or goes on with it where it was stopped."""
+        resumed = ["--resume"] if command in RESUMED else []
+        return subprocess.Popen([self.retort, *COMMANDS[command], *resumed], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **dict(environment)})
 
     def record(self, command):
         """The calls of the whole command, as record_calls.c writes them."""

@@ -118,9 +118,17 @@ def readers():
         {"image_size": 8, "channels": 3, "mean": [0.5], "std": [0.5]}], "views": 1, "augmentation": "flip", "seed": 0,
         "combine": "", "names": ["x", "y"], "hashes": [], "logits": "?"}
     put("store_index/index", json.dumps(index).encode())
+    put("store_index/top", json.dumps({**index, "dtype": "f16", "top_k": 1}).encode())
     put("store_index/previous", json.dumps({**index, "previous": index}).encode())
     put("store_index/keys", json.dumps({str(i): i for i in range(2000)}).encode())
     put("store_index/deep", b"[" * 5000)
+    fields = b"{'descr': [('index', '<i4', (2,)), ('logit', '<f2', (2,)), ('rest', '<f4')], 'fortran_order': False, 'shape': (1,), }"
+    fields += b" " * (181 - len(fields)) + b"\n"
+    put("store_top/record", b"\x93NUMPY\1\0" + struct.pack("<H", len(fields)) + fields + struct.pack("<iiHHf", 3, 0, 0x4000, 0x3c00, 0.25))
+    settings = b"RETORTL1" + struct.pack("<Q", 2) + b"{}"
+    block = struct.pack("<qff", 1, 1, 2) + b"f3862dd395d91655"  # with its XXH64
+    put("partial_logits/whole", settings + 2 * block)
+    put("partial_logits/torn", settings + block + block[:-1])
     form = b"retort pixels 1\n"
     put("cache/empty", form + struct.pack("<QQQ", 16, 0, 0) + b"ef46db3751d8e999" + form)
     put("cache/short", form)

@@ -12,6 +12,7 @@
 #include "engine/data/image.h"
 #include "engine/data/pixel_cache.h"
 #include "engine/distill/logit_store.h"
+#include "engine/distill/partial_logits.h"
 #include "engine/io/csv.h"
 #include "engine/io/descriptor.h"
 #include "engine/io/file.h"
@@ -100,6 +101,16 @@ void read_index(Bytes bytes) {
   read_logit_store(folder() + "/store.npy", {});
 }
 
+void read_top(Bytes bytes) {
+  StoredLogits::open(MemoryFile(bytes).path(), 4, {.half = true, .top = 2}).each([](std::span<const float>) {});
+}
+
+void read_partial(Bytes bytes) {
+  put("under-way.partial", bytes);
+  const PartialLogits logits(folder() + "/under-way.npy", {}, 2);
+  logits.read([](std::span<const float>) {});
+}
+
 void read_zip(Bytes bytes) {
   const ZipFile zip(MemoryFile(bytes).path());
   for (const ZipFile::Member& member : zip.members())
@@ -119,6 +130,8 @@ constexpr Reader kReaders[] = {
      }},
     {"idx", read_idx},
     {"store_index", read_index},
+    {"store_top", read_top},
+    {"partial_logits", read_partial},
     {"keras", [](Bytes bytes) { import_keras(MemoryFile(bytes).path(), ""); }},
     {"keras_config",
      [](Bytes bytes) {

@@ -42,7 +42,7 @@ for pair in run.state.safetensors:state.safetensors run.jsonl:log.jsonl run.best
 done
 expect_error 2 "--restart: throws away what --resume continues" "${net[@]}" --epochs 2 --out run.safetensors --resume --restart
 expect 0 "${net[@]}" --epochs 2 --out run.safetensors --restart
-expect 0 "${net[@]}" --epochs 3 --out run.safetensors
+expect 0 "${net[@]}" --epochs 3 --out run.safetensors --keep-state
 expect 0 "${net[@]}" --epochs 4 --out run.safetensors --resume
 grep -q "resumed from" stderr || fail "--resume does not continue a run"
 printf 'nonsense' >odd.state.safetensors
@@ -143,3 +143,69 @@ expect_error 1 "huge.safetensors: it names mlp:40000x40000" eval --model huge.sa
 if (ulimit -v 2000000 && "$RETORT" --version) >/dev/null 2>&1; then  # a program with sanitizers needs more than the limit
   (ulimit -v 2000000; expect_error 1 "huge.safetensors: it names mlp:40000x40000" eval --model huge.safetensors --data data)
 fi
+
+# Logits under way: stopped and killed, continued to the same bits; never taken for whole, and not by other flags.
+many=(logits --model run.safetensors --data data --batch-size 4 --augment flip,crop --views 4000 --threads 1)
+expect 0 "${many[@]}" --out whole.npy
+[[ ! -e whole.partial ]] || fail "the rows under way stay"
+part_way() {
+  set -m
+  "$RETORT" "${many[@]}" --out part.npy "$@" 2>part.said &
+  pid=$!
+  trap 'kill -KILL $pid 2>/dev/null || true; rm -rf "$scratch"' EXIT
+  set +m
+  local before=0
+  [[ ! -f part.partial ]] || before=$(wc -c <part.partial)
+  for ((i = 0; i < 4000; ++i)); do
+    [[ -f part.partial ]] && (($(wc -c <part.partial) > before + 5000)) && return
+    sleep 0.002
+  done
+  fail "no rows after eight seconds"
+}
+part_way
+finish KILL
+[[ ! -e part.npy && -s part.partial ]] || fail "killed logits are taken for whole"
+cp part.partial kept.partial
+expect_error 1 "part.partial: the logits of a run that is not finished; continue it with --resume, or throw them away with --restart" \
+  "${many[@]}" --out part.npy --quiet
+expect_error 1 "part.partial: the run was started with --views '4000', not '2'" "${many[@]}" --views 2 --out part.npy --resume --quiet
+expect_error 1 "part.partial: the run was started with --batch-size" "${many[@]}" --batch-size 5 --out part.npy --resume --quiet
+expect_error 1 "part.partial: the run was started with --augment" "${many[@]}" --augment flip --out part.npy --resume --quiet
+expect_error 1 "part.partial: the run was started with --model" "${many[@]}" --model two.safetensors --out part.npy --resume --quiet
+expect_error 1 "part.partial: the run was started with --seed" "${many[@]}" --seed 3 --out part.npy --resume --quiet
+expect_error 2 "--restart: throws away what --resume continues" "${many[@]}" --out part.npy --resume --restart
+cmp part.partial kept.partial || fail "a refused run changed the rows under way"
+part_way --resume
+finish TERM
+[[ $status == 130 ]] || fail "SIGTERM: status $status"
+grep -qE "stopped; continue with the same command \([0-9]+ rows are in part.partial\)" part.said || fail "stopped logits: $(cat part.said)"
+expect 0 "${many[@]}" --out part.npy --resume
+grep -qE "resumed from part.partial: [0-9]+ of 64000 rows are there" stderr || fail "--resume does not say what is there"
+cmp part.npy whole.npy || fail "resumed logits have other bits"
+[[ ! -e part.partial ]] || fail "the rows under way stay"
+cmp <(grep -v '"logits"' part.json) <(grep -v '"logits"' whole.json) || fail "resumed logits have another index"
+
+# What does not fit into memory is refused before the first step, and what is said to fit does.
+mkdir -p fit/a fit/b
+for i in $(seq 12); do ppm 4 $((20 * i)) 0 0 >fit/a/$i.ppm && ppm 4 0 0 $((20 * i)) >fit/b/$i.ppm; done
+small=(--image-size 32 --data fit --val-split 0 --epochs 1 --threads 1)
+expect 0 train --model resnet8x4 "${small[@]}" --out fit-teacher.safetensors
+fits() {  # <MiB> <out> <command>...: 24 images are too many for the limit, and the number that is named is not
+  local limit=$(($1 << 20)) out=$2 largest
+  shift 2
+  RETORT_MEMORY_LIMIT=$limit expect_error 1 "where RETORT_MEMORY_LIMIT allows $((limit >> 20)).0 MiB; the largest batch that fits is " \
+    "$@" --batch-size 24 --out $out --quiet
+  grep -qE -- "--batch-size: 24 takes (about [0-9.]+ MiB|more than is there) of memory" stderr || fail "the need is not named"
+  [[ ! -e $out ]] || fail "$out was written"
+  largest=$(grep -oE "[0-9]+$" stderr)
+  ((largest >= 2 && largest < 24)) || fail "$largest images fit"
+  RETORT_MEMORY_LIMIT=$limit expect 0 "$@" --batch-size $largest --out $out --quiet
+}
+fits 48 fit.safetensors train --model resnet8x4 "${small[@]}"
+fits 48 fit-student.safetensors distill --student resnet8x4 --teacher fit-teacher.safetensors "${small[@]}"
+fits 16 fit.npy logits --model fit-teacher.safetensors --data fit --val-split 0 --threads 1
+[[ ! -e fit.partial ]] || fail "rows under way of a run that was refused"
+RETORT_MEMORY_LIMIT=20000000 expect_error 1 "not even 2 images fit: take a smaller --image-size or network" \
+  train --model resnet8x4 "${small[@]}" --batch-size 24 --out none.safetensors --quiet
+RETORT_MEMORY_LIMIT=8G expect_error 2 "RETORT_MEMORY_LIMIT: '8G' is no number of bytes above 0" \
+  train --model resnet8x4 "${small[@]}" --out none.safetensors --quiet

@@ -19,6 +19,8 @@ for key in epoch step lr train_loss val_loss train_accuracy val_accuracy images_
   tail -n 1 a.jsonl | grep -q "\"$key\":" || fail "the log has no $key"
 done
 for file in a a.best a.state; do [[ -s $file.safetensors ]] || fail "no $file.safetensors"; done
+weights_of_state=$(weights a.state.safetensors | wc -c)
+((weights_of_state == 0)) || fail "a finished run's state keeps $weights_of_state bytes of tensors"
 expect 0 eval --model a.safetensors --data data --val-split 0.2 --json
 expect_json accuracy 1.0
 
@@ -29,9 +31,29 @@ same again
 expect 0 train "${net[@]}" --epochs 40 --out seed.safetensors --seed 1
 cmp -s a.safetensors seed.safetensors && fail "another seed gave the same bits"
 
+# What is finished is not trained again, and not by other flags; what was not kept is not continued in silence.
+cp a.safetensors kept.safetensors
+cp a.jsonl kept.jsonl
+expect 0 train "${net[@]}" --epochs 40 --out a.safetensors --log a.jsonl --resume --json
+expect_json_alone
+expect_json model a.safetensors
+[[ -n $(json epoch) ]] || fail "the epoch that is best is not told again"
+grep -q "a.safetensors: its run is finished, after 40 epochs; nothing is left to do" stderr || fail "a finished run does not say so"
+expect_error 1 "a.safetensors: its run is finished after 40 epochs, and the state from which 50 would go on was not kept; start from these weights with --weights a.safetensors and another --out, or train all of them with --restart" \
+  train "${net[@]}" --epochs 50 --out a.safetensors --log a.jsonl --resume --quiet
+expect_error 1 "a.state.safetensors: the run was started with --lr" train "${net[@]}" --lr 0.001 --epochs 40 --out a.safetensors --resume --quiet
+mv a.safetensors away.safetensors
+expect_error 1 "a.safetensors: not there, though a.state.safetensors says that its run is finished" \
+  train "${net[@]}" --epochs 40 --out a.safetensors --resume --quiet
+mv away.safetensors a.safetensors
+cmp a.safetensors kept.safetensors && cmp a.jsonl kept.jsonl || fail "a finished run's files were changed"
+
 # A shorter run, continued.
-expect 0 train "${net[@]}" --epochs 15 --out longer.safetensors --log longer.jsonl
-expect 0 train "${net[@]}" --epochs 40 --out longer.safetensors --log longer.jsonl --resume
+expect 0 train "${net[@]}" --epochs 15 --out longer.safetensors --log longer.jsonl --keep-state
+(($(weights longer.state.safetensors | wc -c) > 2 * $(weights longer.safetensors | wc -c))) || fail "--keep-state keeps none"
+expect 0 train "${net[@]}" --epochs 40 --out longer.safetensors --log longer.jsonl --resume --keep-state
+grep -q "resumed from longer.state.safetensors at step [0-9]*, epoch 16" stderr || fail "a longer run does not say what it starts from"
+(($(weights longer.state.safetensors | wc -c) > 0)) || fail "--keep-state keeps none at the longer end"
 same longer
 [[ $(wc -l <longer.jsonl) == 40 ]] || fail "the resumed log has $(wc -l <longer.jsonl) lines"
 
@@ -69,7 +91,7 @@ for name in bf16 bf16-again; do
 done
 cmp -s bf16.safetensors bf16-again.safetensors || fail "bf16: other bits the second time"
 cmp -s bf16.safetensors fp32.safetensors && fail "bf16 gave the bits of fp32"
-expect 0 train "${conv[@]}" --epochs 1 --precision bf16 --out bf16-longer.safetensors
+expect 0 train "${conv[@]}" --epochs 1 --precision bf16 --out bf16-longer.safetensors --keep-state
 expect 0 train "${conv[@]}" --epochs 2 --precision bf16 --out bf16-longer.safetensors --resume
 cmp -s bf16.safetensors bf16-longer.safetensors || fail "bf16: other bits than a run never interrupted"
 first_loss() { head -n 1 $1.jsonl >first.jsonl && last train_loss first.jsonl; }
@@ -111,7 +133,7 @@ grep -qE "^skipped bad/red/1.ppm: can't be decoded: [^;]*$" stderr || fail "--sk
 [[ ! -e x.safetensors ]] || fail "a failed run left a model"
 
 # A state whose numbers cannot be read.
-expect 0 train "${common[@]}" --data data --epochs 1 --out damaged.safetensors
+expect 0 train "${common[@]}" --data data --epochs 1 --out damaged.safetensors --keep-state
 LC_ALL=C sed -i 's/\\"batch\\":/\\"botch\\":/' damaged.state.safetensors
 expect_error 1 "its metadata is damaged; delete it" train "${common[@]}" --data data --epochs 2 --out damaged.safetensors --resume --quiet
 

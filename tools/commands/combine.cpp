@@ -63,7 +63,7 @@ void run(const Options& options) {
   for (const std::string& path : options.stores) {
     LogitStore store = read_logit_store(path, logits.empty() ? std::vector<std::string>{} : result.classes);
     if (!store.remark.empty()) say(options.common.quiet, text("warning: ", store.remark));
-    logits.push_back(store.logits);
+    logits.push_back(store.logits.tensor());
     if (logits.size() == 1) {
       result = std::move(store);
       continue;
@@ -75,7 +75,7 @@ void run(const Options& options) {
   result.logits = combine_logits(logits, options.combine, options.weights);
   result.combine = combine;
   write_logit_store(options.out, result, options.csv);
-  const std::int64_t rows = result.logits.shape()[0];
+  const std::int64_t rows = result.logits.rows();
   say(options.common.quiet, text("saved ", rows, " rows of ", result.classes.size(), " logits, the ", combine,
                                  " mean of ", logits.size(), " stores, in ", options.out));
   if (options.common.json)

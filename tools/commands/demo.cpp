@@ -165,6 +165,7 @@ class Demo {
               " are saved: an array for NumPy, an index that ties rows to pictures, a table to look at."),
          text("logits --model ", logits.model, " --data ", logits.data.path, " --val-split 0 --split train --views ",
               kViews, " --out ", logits.out, " --csv ", logits.csv));
+    logits.restart = true;
     run_logits(logits);
   }
 

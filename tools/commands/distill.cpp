@@ -60,7 +60,7 @@ void add_val_store(const DistillOptions& options, const LogitStore& store, const
   check(val.views == 1 && !val.augmentation.any(), path,
         ": holds augmented views; validation uses one centred view: make it without --views");
   // The plateau schedule follows the validation loss, of which the soft term is a part.
-  if (training.schedule == ScheduleKind::plateau) guidance.fingerprint["--val-logits"] = content_hash_of(val.logits);
+  if (training.schedule == ScheduleKind::plateau) guidance.fingerprint["--val-logits"] = val.logits.hash();
   guidance.val_teacher = std::make_unique<CachedTeacher>(std::move(val), std::move(rows));
   guidance.val = guidance.val_teacher.get();
 }

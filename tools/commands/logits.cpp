@@ -2,13 +2,17 @@
 #include <chrono>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
+#include "engine/distill/partial_logits.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
+#include "kernels/memory.h"
 #include "kernels/threads.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
@@ -18,6 +22,12 @@
 #include "tools/run/training.h"
 
 namespace retort {
+
+namespace {
+
+constexpr Word<bool> kTypes[] = {{false, "f32"}, {true, "f16"}};
+
+}  // namespace
 
 template <class Visitor>
 void visit_flags(LogitsOptions& o, Visitor&& flag) {
@@ -33,6 +43,11 @@ void visit_flags(LogitsOptions& o, Visitor&& flag) {
   flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
   flag("-o,--out", o.out, "Store to write (.npy; its index .json beside it)", required(file_name(".npy")));
   flag("--csv", o.csv, "The same logits as a table", anything());
+  flag("--dtype", o.half, "Of the numbers in the store: {}", one_of(kTypes));
+  flag("--top-k", o.top, "Store the K highest logits of each row, and the others' probability (default: all logits)",
+       whole_number(1));
+  flag("--resume", o.resume, "Go on where a run of the same command was stopped", anything());
+  flag("--restart", o.restart, "Throw a stopped run's rows away and begin anew", anything());
 }
 
 namespace {
@@ -59,6 +74,45 @@ LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const 
   return store;
 }
 
+/// What determines the bits of the rows.
+Fingerprint fingerprint_of(const LogitsOptions& options, const LogitStore& store) {
+  std::string preprocessing, pictures;
+  for (const Preprocessing& p : store.preprocessing)
+    preprocessing += text(p.image_size, " ", p.channels, " ", flag_text(p.mean), " ", flag_text(p.std), "; ");
+  for (std::size_t i = 0; i < store.names.size() / static_cast<std::size_t>(store.views); ++i)
+    pictures += store.names[i] + '\n' + store.hashes[i] + '\n';
+  return {{"--model", store.teacher},
+          {"--combine", store.combine},
+          {"--teacher-weights", flag_text(options.teacher_weights)},
+          {"--class-map", retort::fingerprint_of(options.map)},
+          {"--class-names", joined(store.classes)},
+          {"--image-size, --mean or --std", preprocessing},
+          {"--data, or its pictures,",
+           content_hash({reinterpret_cast<const std::uint8_t*>(pictures.data()), pictures.size()})},
+          {"--views", std::to_string(store.views)},
+          {"--augment", format_augmentation(store.augmentation)},
+          {"--seed", store.augmentation.any() ? std::to_string(store.seed) : ""},
+          {"--batch-size", std::to_string(options.batch_size)},
+          {"--threads", std::to_string(num_threads())},
+          {"--device", to_string(compute_device(options.common))}};
+}
+
+/// The rows that are there already, or none. Throws Error where they are there and not asked for.
+std::unique_ptr<PartialLogits> resume_or_begin(const LogitsOptions& options, const LogitStore& store) {
+  const std::string partial = PartialLogits::path_of(options.out);
+  if (options.restart) remove_file(partial);
+  check(options.resume || !std::filesystem::exists(partial), partial,
+        ": the logits of a run that is not finished; continue it with --resume, or throw them away with --restart");
+  const bool quiet = options.common.quiet;
+  if (options.resume && !std::filesystem::exists(partial))
+    say(quiet, text(partial, ": not there; starting from the beginning"));
+  auto rows = std::make_unique<PartialLogits>(options.out, fingerprint_of(options, store),
+                                              static_cast<std::int64_t>(store.classes.size()));
+  if (rows->rows() > 0)
+    say(quiet, text("resumed from ", partial, ": ", rows->rows(), " of ", store.names.size(), " rows are there"));
+  return rows;
+}
+
 }  // namespace
 
 void run_logits(const LogitsOptions& options) {
@@ -67,7 +121,10 @@ void run_logits(const LogitsOptions& options) {
   const std::string index = std::filesystem::path(options.out).replace_extension(".json").string();
   std::vector<NamedFile> models_read;
   for (const std::string& file : split_commas(options.model)) models_read.push_back({"--model", file});
-  check_outputs({{"--out", options.out}, {"--out", index}, {"--csv", options.csv}}, models_read);
+  if (options.resume && options.restart)
+    throw UsageError("--restart: throws away what --resume continues; give one of them");
+  const std::string partial = PartialLogits::path_of(options.out);
+  check_outputs({{"--out", options.out}, {"--out", index}, {"--out", partial}, {"--csv", options.csv}}, models_read);
   const FileLock lock(options.out);
   check_store_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
@@ -84,6 +141,8 @@ void run_logits(const LogitsOptions& options) {
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);
   const std::int64_t classes = static_cast<std::int64_t>(store.classes.size());
+  if (options.top && *options.top >= classes)
+    throw UsageError(text("--top-k: ", *options.top, " of ", classes, " classes are all of them; leave it out"));
   const std::unique_ptr<LiveTeacher> teacher =
       live_teacher(std::move(models), options.combine, options.teacher_weights);
 
@@ -93,28 +152,41 @@ void run_logits(const LogitsOptions& options) {
   loading.augmentation = store.augmentation;
   loading.view_seed = store.seed;
   const auto start = std::chrono::steady_clock::now();
+  check_teacher_fits(*teacher, *dataset, loading);
+  const std::unique_ptr<PartialLogits> rows = resume_or_begin(options, store);
+  const std::int64_t before = rows->rows();
   catch_interrupts();
-  {
-    Progress bar("logits", dataset->size() * options.views, options.common.quiet);
-    store.logits = collect_logits(*teacher, *dataset, classes, loading, options.views, [&](std::int64_t done) {
-      if (interrupted()) throw Interrupted{};
-      bar.update(done);
-    });
+  std::optional<Progress> bar;
+  bar.emplace("logits", dataset->size() * options.views, options.common.quiet);
+  bool stopped = false;
+  run_teacher(*teacher, *dataset, loading, options.views, before, [&](const Tensor& logits) {
+    rows->add(logits);
+    bar->update(rows->rows());
+    return !(stopped = interrupted());
+  });
+  bar.reset();
+  if (stopped && rows->rows() < dataset->size() * options.views) {
+    const char* const how = options.resume    ? ""
+                            : options.restart ? " and --resume in place of --restart"
+                                              : " and --resume";
+    say(false, text("stopped; continue with the same command", how, " (", rows->rows(), " rows are in ", partial, ")"));
+    throw Interrupted{};
   }
-  write_logit_store(options.out, store, options.csv);
+  write_logit_store(options.out, store, [&](const LogitSink& sink) { rows->read(sink); }, options.csv,
+                    {.half = options.half, .top = options.top.value_or(0)});
+  rows->remove();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const std::int64_t rows = store.logits.shape()[0];
-  const std::int64_t images = rows / options.views;
+  const std::int64_t images = dataset->size(), written = images * options.views;
   std::string table;
   if (!options.csv.empty())
     table = options.views > 1 ? text("; of the first view ", images, " rows in ", options.csv) : " and " + options.csv;
-  say(options.common.quiet, text("saved ", rows, " rows of ", classes, " logits",
+  say(options.common.quiet, text("saved ", written, " rows of ", classes, " logits",
                                  options.views > 1 ? text(" (", options.views, " views of ", images, " images)") : "",
                                  " in ", options.out, table));
   if (options.common.json) {
-    nlohmann::ordered_json json = {{"data", data_json(*dataset)}, {"rows", rows},
+    nlohmann::ordered_json json = {{"data", data_json(*dataset)}, {"rows", written},
                                    {"classes", store.classes},    {"views", options.views},
-                                   {"logits", options.out},       {"images_per_second", rows / seconds},
+                                   {"logits", options.out},       {"images_per_second", (written - before) / seconds},
                                    {"seconds", seconds}};
     if (!options.csv.empty()) json["csv"] = options.csv;
     std::cout << json_text(json) << std::endl;

@@ -56,7 +56,7 @@ std::string tensor_words(const std::string& file) {
   if (!metadata.contains("progress")) return text("tensors without metadata: ", content.tensors.size());
   const StateSummary state = read_state_summary(file);
   return text("a training state: ", state.epoch, " epochs, ", state.step, " steps, ",
-              state.finished ? "finished" : "not finished");
+              state.finished ? "finished" : "not finished", state.kept ? "" : ", its tensors not kept");
 }
 
 std::string store_words(const std::string& file, const Dataset* images) {

@@ -78,7 +78,7 @@ Guidance cached_guidance(const std::string& path, const StoredTeacher& stored, c
   follow_store(path, stored.store, asked, guidance);
   guidance.classes = stored.store.classes;
   guidance.notes["teacher"] = stored.store.teacher;
-  guidance.fingerprint["--logits"] = content_hash_of(stored.store.logits);
+  guidance.fingerprint["--logits"] = stored.store.logits.hash();
   guidance.teacher =
       std::make_unique<CachedTeacher>(stored.store, stored.rows, one_score_for_all_views(stored.store, asked));
   return guidance;
@@ -93,15 +93,9 @@ void say_unseen_views(const std::string& path, const LogitStore& store, const As
 
 void say_teacher(const StoredTeacher& stored, const Dataset& train, const DistillationSettings& settings, bool quiet) {
   const auto n = static_cast<std::int64_t>(stored.rows.size());
-  const std::int64_t classes = stored.store.logits.shape()[1];
-  Tensor logits = Tensor::empty({n, classes}), labels = Tensor::empty({n}, DType::i64);
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::memcpy(logits.data<float>() + i * classes,
-                stored.store.logits.data<float>() + stored.rows[static_cast<std::size_t>(i)] * classes,
-                static_cast<std::size_t>(classes) * sizeof(float));
-    labels.data<std::int64_t>()[i] = train.labelled(i) ? train.label(i) : -1;
-  }
-  const TeacherReport report = judge_teacher(logits, labels, settings);
+  const Tensor labels = Tensor::empty({n}, DType::i64);
+  for (std::int64_t i = 0; i < n; ++i) labels.data<std::int64_t>()[i] = train.labelled(i) ? train.label(i) : -1;
+  const TeacherReport report = judge_teacher(stored.store.logits, labels, settings, stored.rows);
   const auto percent = [](double share) { return text(std::round(1000 * share) / 10, "%"); };
   std::string line = "teacher: ";
   if (report.labelled > 0)

@@ -18,10 +18,14 @@ struct LogitsOptions {
   std::vector<double> teacher_weights;
   std::optional<std::string> augment;
   std::int64_t views = 1, batch_size = 32;
+  bool resume = false, restart = false;
+  bool half = false;                ///< --dtype f16
+  std::optional<std::int64_t> top;  ///< --top-k
   ClassMapOptions map;
 };
 
-/// Runs the teachers over one part of the data and writes the store. Throws Interrupted, having written nothing.
+/// Runs the teachers over one part of the data and writes the store. Throws Interrupted, having kept the rows that are
+/// done (engine/distill/partial_logits.h); Error where such rows are there and neither resume nor restart is asked for.
 void run_logits(const LogitsOptions& options);
 
 }  // namespace retort

@@ -89,11 +89,11 @@ void check_all_known(const std::vector<LogitStore>& stores, const std::vector<st
 
 /// In how many percent of the images the label has the highest logit: chance, if the rows are in another order.
 std::string percent_right(const StoredTeacher& stored, const Dataset& dataset) {
-  const std::int64_t classes = stored.store.logits.shape()[1];
+  std::vector<float> row(static_cast<std::size_t>(stored.store.logits.classes()));
   std::int64_t right = 0;
   for (std::int64_t i = 0; i < dataset.size(); ++i) {
-    const float* row = stored.store.logits.data<float>() + stored.rows[static_cast<std::size_t>(i)] * classes;
-    right += std::max_element(row, row + classes) - row == dataset.label(i);
+    stored.store.logits.read(stored.rows[static_cast<std::size_t>(i)], row);
+    right += std::ranges::max_element(row) - row.begin() == dataset.label(i);
   }
   char digits[16];
   std::snprintf(digits, sizeof digits, "%.1f", 100 * static_cast<double>(right) / static_cast<double>(dataset.size()));
@@ -107,7 +107,7 @@ LogitStore read_store(const std::string& path, const std::vector<std::string>& c
   if (map) {
     const ClassFold fold(*map, path, store.classes, classes);
     say(quiet, fold.remark());
-    store.logits = fold(store.logits);
+    store.logits = fold(store.logits.tensor());
     store.classes = classes;
   }
   return read_as_views(std::move(store), path, dataset);

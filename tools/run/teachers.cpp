@@ -63,8 +63,4 @@ void check_store_teacher(const LogitStore& store, const std::string& path, const
         ": was made with another teacher preprocessing than the --teacher given; make the store again");
 }
 
-std::string content_hash_of(const Tensor& tensor) {
-  return content_hash({static_cast<const std::uint8_t*>(tensor.raw()), tensor.bytes()});
-}
-
 }  // namespace retort

@@ -34,7 +34,5 @@ void check_teacher_classes(const Model& model, const std::string& file, const st
 /// Throws Error if the store was made by other models, or with another preprocessing.
 void check_store_teacher(const LogitStore& store, const std::string& path, const std::vector<Model>& models);
 
-/// Hash of a tensor's elements.
-std::string content_hash_of(const Tensor& tensor);
 
 }  // namespace retort

@@ -67,6 +67,7 @@ TrainSettings settings_of(const TrainingRun& run, Network& network) {
   settings.auxiliary_weight = options.auxiliary ? kAuxiliaryWeight : 0;
   settings.early_stop = options.early_stop;
   settings.checkpoint_every = options.checkpoint_every;
+  settings.keep_state = run.files.keep_state;
   settings.seed = options.common.seed;
   settings.view_seed = run.guidance.view_seed;
   settings.views = run.guidance.views;
@@ -340,6 +341,46 @@ void say_saved(const TrainingRun& run, const TrainingOutcome& outcome) {
   say(run.options.common.quiet, line);
 }
 
+/// Writes the page, where one was asked for.
+void report_run(const FinishedRun& finished) {
+  const RunFiles& files = finished.training.files;
+  if (files.report.empty()) return;
+  write_report(finished);
+  say(finished.training.options.common.quiet, "saved " + files.report);
+}
+
+/// Where an earlier call ended, if this run is asked to go on with that and it is finished, and its state was not kept.
+/// Throws Error where more is asked for than was done, and by other flags.
+std::optional<TrainingProgress> finished_before(const TrainingRun& run, const Fingerprint& fingerprint) {
+  const std::string state = run.files.state(), &model = run.files.model;
+  const bool asked = run.resume == Resume::demanded || run.resume == Resume::always;
+  if (!asked || !std::filesystem::exists(state) || read_state_summary(state).kept) return std::nullopt;
+  const TrainingProgress done = load_progress(state, fingerprint);
+  const TrainingOptions& options = run.options;
+  const bool all =
+      done.epoch >= options.epochs || (options.early_stop > 0 && done.epochs_without_gain >= options.early_stop);
+  check(all, model, ": its run is finished after ", done.epoch, " epochs, and the state from which ", options.epochs,
+        " would go on was not kept; start from these weights with --weights ", model,
+        " and another --out, or train all of them with --restart (--keep-state keeps a finished run's state)");
+  check(std::filesystem::exists(model), model, ": not there, though ", state,
+        " says that its run is finished; put it back, or train it with --restart");
+  return done;
+}
+
+/// The outcome of a run that came to its end in an earlier call, whose weights the network takes.
+TrainingOutcome end_again(const TrainingRun& run, const ModelSpec& spec, Network& network,
+                          const Fingerprint& fingerprint, const TrainingProgress& progress) {
+  const Device device = device_of(network);
+  to_device(network, Device::cpu);
+  load_weights(network, spec, run.files.model, /*replace_head=*/false);
+  to_device(network, device);
+  say(run.options.common.quiet,
+      text(run.files.model, ": its run is finished, after ", progress.epoch, " epochs; nothing is left to do"));
+  TrainingOutcome outcome = outcome_of(run, network, progress, {});
+  report_run({run, spec, network, fingerprint, outcome});
+  return outcome;
+}
+
 }  // namespace
 
 std::string RunFiles::best() const { return with_suffix(model, ".best.safetensors"); }
@@ -402,9 +443,8 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 }
 
 TrainingOutcome run_training(const TrainingRun& run) {
-  const std::string& report = run.files.report;
   const FileLock lock(run.files.model);
-  for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), report})
+  for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), run.files.report})
     if (!file.empty()) check_writable(file);
   if (run.resume == Resume::on_demand && std::filesystem::exists(run.files.state()))
     refuse_unfinished(run.files.state());
@@ -414,10 +454,13 @@ TrainingOutcome run_training(const TrainingRun& run) {
   say_normalisation(run, spec);
   const Fingerprint fingerprint = fingerprint_of(run, spec);
 
+  if (const auto finished = finished_before(run, fingerprint))
+    return end_again(run, spec, *network, fingerprint, *finished);
   Monitor monitor(run, spec, *network);
   const std::unique_ptr<Hints> hints = hints_of(run, spec, *network);
   Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),
                   run.files.state(), fingerprint);
+  trainer.check_memory();
   resume_or_begin(run, trainer);
   monitor.begin(trainer.progress());
   catch_interrupts();
@@ -431,10 +474,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
 
   TrainingOutcome outcome = outcome_of(run, *network, trainer.progress(), monitor.take_history());
   say_saved(run, outcome);
-  if (!report.empty()) {
-    write_report({run, spec, *network, fingerprint, outcome});
-    say(run.options.common.quiet, "saved " + report);
-  }
+  report_run({run, spec, *network, fingerprint, outcome});
   return outcome;
 }
 

@@ -52,11 +52,14 @@ Resume resume_of(const RunOptions& options);
 /// The files of one run. `model` ends in .safetensors; the others may be empty.
 struct RunFiles {
   std::string model, log, report;
+  bool keep_state = false;  ///< of a finished run
   /// Beside the model: of the epoch that is best on validation, and the training state.
   std::string best() const;
   std::string state() const;
 };
-inline RunFiles files_of(const RunOptions& options) { return {options.out, options.log, options.report}; }
+inline RunFiles files_of(const RunOptions& options) {
+  return {options.out, options.log, options.report, options.keep_state};
+}
 
 /// A file and the flag that names it.
 struct NamedFile {

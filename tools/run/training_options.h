@@ -149,7 +149,7 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
 /// Where the results of a run go, and whether it continues one that was stopped.
 struct RunOptions {
   std::string out, log, report;
-  bool resume = false, restart = false;
+  bool resume = false, restart = false, keep_state = false;
 };
 
 /// In what these flags differ where a command makes many runs.
@@ -168,6 +168,8 @@ void visit_flags(RunOptions& o, Visitor&& flag, const RunFlags& command = {}) {
          no_bits("a resumed run has the bits of one never interrupted"));
     flag("--restart", o.restart, "Throw a stopped run's training state away and begin anew", anything(),
          no_bits("what becomes of an earlier run's files"));
+    flag("--keep-state", o.keep_state, "Keep the training state of a finished run, which more --epochs then continue",
+         anything(), no_bits("what becomes of the run's files"));
   }
   if (!command.files) return;
   flag("--log", o.log, "JSON lines, one an epoch", anything(), no_bits("names a file"));

@@ -116,18 +116,16 @@ LogitStore read_as_views(LogitStore table, const std::string& path, const Datase
   if (absent > 0)
     throw Error(text(path, ": has no row for the view '", *std::ranges::find_if(wanted, missing), kExtension,
                      "', nor for ", absent - 1, " others of the ", wanted.size(), "; score every file of names.csv"));
-  const std::int64_t classes = table.logits.shape()[1];
   LogitStore store;
   store.classes = std::move(table.classes);
   store.views = list->views;
   store.augmentation = list->augmentation;
   store.seed = list->seed;
   store.remark = std::move(table.remark);
-  store.logits = Tensor::empty({list->rows(), classes});
+  const Tensor logits = Tensor::empty({list->rows(), table.logits.classes()});
   for (std::size_t i = 0; i < wanted.size(); ++i)
-    std::memcpy(store.logits.data<float>() + static_cast<std::int64_t>(i) * classes,
-                table.logits.data<float>() + row_of.at(wanted[i]) * classes,
-                static_cast<std::size_t>(classes) * sizeof(float));
+    table.logits.read(row_of.at(wanted[i]), logits.rows(static_cast<std::int64_t>(i), 1).span<float>());
+  store.logits = logits;
   for (std::int64_t view = 0; view < list->views; ++view) {
     store.names.insert(store.names.end(), list->names.begin(), list->names.end());
     store.hashes.insert(store.hashes.end(), list->hashes.begin(), list->hashes.end());
