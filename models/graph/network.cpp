@@ -167,7 +167,7 @@ class TokenLayer : public GraphLayer {
   }
   Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
     const Tensor& x = inputs[0];
-    const Tensor y = in_front_ ? prepend(x) : add_to_each(x, value_.value);
+    Tensor y = in_front_ ? prepend(x) : add_to_each(x, value_.value);
     if (context.report)
       context.report->push_back({value_.name.substr(0, value_.name.rfind(".value")), in_front_ ? "Token" : "Position",
                                  y.shape(), value_.value.count(), 0, y.slot()});

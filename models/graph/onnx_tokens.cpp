@@ -352,7 +352,7 @@ void OnnxImport::token_slices(const OnnxNode& node) {
     const std::size_t axis = axis_of(integer(node, "axis", 0));
     const Array& index = constant(node, 1, "index");
     // An exporter's way to write a reshape: every entry, in order.
-    if (x.dims.size() == 1 && index.whole && index.count() == x.dims[0] && index.dims.size() > 0 && counts_up(index)) {
+    if (x.dims.size() == 1 && index.whole && index.count() == x.dims[0] && !index.dims.empty() && counts_up(index)) {
       OnnxOperand y = x;
       regroup(node, y, index.dims);
       return set(node, std::move(y));
@@ -597,8 +597,9 @@ bool OnnxImport::tokens(const OnnxNode& node) {
     const std::optional<Dims> axes = list(node, "axes", 1);
     if (!axes) refuse(node, "it has no axes");
     const std::size_t rank = x.dims.size() + (op == "Unsqueeze" ? axes->size() : 0);
-    std::set<std::int64_t> sorted;
-    for (const std::int64_t axis : *axes) sorted.insert(resolve_axis(axis, rank, where(node)));
+    Dims sorted;
+    for (const std::int64_t axis : *axes) sorted.push_back(resolve_axis(axis, rank, where(node)));
+    std::ranges::sort(sorted);
     if (op == "Unsqueeze") {
       for (const std::int64_t axis : sorted) {
         if (axis > static_cast<std::int64_t>(x.dims.size())) refuse(node, "its axes are none; export the model again");
@@ -606,10 +607,13 @@ bool OnnxImport::tokens(const OnnxNode& node) {
         x.axes.insert(x.axes.begin() + axis, Axis{});
       }
     } else {
-      for (auto axis = sorted.rbegin(); axis != sorted.rend(); ++axis) {
-        if (!x.axes[static_cast<std::size_t>(*axis)].empty()) refuse(node, "it drops the batch, or an axis of several");
-        x.dims.erase(x.dims.begin() + *axis);
-        x.axes.erase(x.axes.begin() + *axis);
+      for (std::size_t i = sorted.size(); i-- > 0;) {
+        const std::int64_t axis = sorted[i];
+        const bool repeated = i > 0 && sorted[i - 1] == axis;
+        if (repeated || !x.axes[static_cast<std::size_t>(axis)].empty())
+          refuse(node, "it drops the batch, or an axis of several");
+        x.dims.erase(x.dims.begin() + axis);
+        x.axes.erase(x.axes.begin() + axis);
       }
     }
     set(node, std::move(x));

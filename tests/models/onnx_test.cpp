@@ -282,7 +282,7 @@ onnx::Model vit_model() {
                    onnx::tensor("first", {}, 7, onnx::raw(list({0}))),
                    onnx::tensor("second", {}, 7, onnx::raw(list({1}))),
                    onnx::tensor("third", {}, 7, onnx::raw(list({2})))};
-  const auto perm = [&](std::vector<std::int64_t> order) { return onnx::attribute("perm", order); };
+  const auto perm = [&](const std::vector<std::int64_t>& order) { return onnx::attribute("perm", order); };
   model.nodes = {
       onnx::node("Conv", {"image", "patch.weight"}, {"maps"}, onnx::attribute("strides", list({2, 2}))),
       onnx::node("Reshape", {"maps", "to_patches"}, {"rows"}),
