@@ -135,6 +135,14 @@ bool OnnxImport::fold(const OnnxNode& node) {
     Array y = x;
     for (float& value : y.reals) value = std::sqrt(value);
     set_constant(node, std::move(y));
+  } else if (op == "Mod") {
+    const Array& divisor = constant(node, 1, "divisor");
+    if (!x.whole || !divisor.whole || divisor.count() != 1 || divisor.integers[0] < 1)
+      refuse(node, "it divides in another way than whole numbers by one above 0");
+    Array y = x;
+    for (std::int64_t& value : y.integers)
+      value = (value % divisor.integers[0] + divisor.integers[0]) % divisor.integers[0];
+    set_constant(node, std::move(y));
   } else if (op == "Range") {
     const Array &limit = constant(node, 1, "limit"), &step = constant(node, 2, "step");
     const bool whole = x.whole && limit.whole && step.whole && x.count() == 1 && limit.count() == 1 &&

@@ -51,6 +51,14 @@ bool is_innermost(const OnnxOperand& x, std::size_t axis) {
   return runs_from(parts, x.memory.size() - parts.size()) && (parts.empty() || parts[0] > 0);
 }
 
+/// A batch of one image may stand in any axis. Where a reshape left it in the last it goes to the one before.
+void free_last_axis(OnnxOperand& x) {
+  const std::size_t last = x.axes.size() - 1;
+  if (last == 0 || x.memory[0] != 1 || x.axes[last].empty() || x.axes[last][0] != 0) return;
+  x.axes[last].erase(x.axes[last].begin());
+  x.axes[last - 1].push_back(0);
+}
+
 /// For each axis its extents and strides in memory, neighbours joined: equal where two operands lie alike.
 std::vector<std::vector<std::pair<std::int64_t, std::int64_t>>> layout(const OnnxOperand& x) {
   std::vector<std::vector<std::pair<std::int64_t, std::int64_t>>> axes;
@@ -197,6 +205,7 @@ void OnnxImport::regroup(const OnnxNode& node, OnnxOperand& x, const Dims& dims)
 void OnnxImport::token_linear(const OnnxNode& node, const Array& weight, const std::vector<float>& bias) {
   OnnxOperand x = data(node, 0);
   const std::int64_t out = weight.dims[0], in = weight.dims[1];
+  free_last_axis(x);
   const std::size_t last = x.axes.size() - 1;
   if (!is_innermost(x, last)) refuse(node, "the axis that it multiplies is not contiguous here");
   const std::size_t kept = x.memory.size() - x.axes[last].size();
@@ -493,6 +502,7 @@ void OnnxImport::matrix_product(const OnnxNode& node) {
 void OnnxImport::softmax(const OnnxNode& node) {
   OnnxOperand x = as_tokens(data(node, 0));
   const std::size_t rank = x.dims.size();
+  free_last_axis(x);
   if (resolve_axis(integer(node, "axis", -1), rank, where(node)) != static_cast<std::int64_t>(rank) - 1 ||
       !is_innermost(x, rank - 1))
     refuse(node, "it goes along another axis than the last, or one that is not contiguous here");
@@ -505,6 +515,7 @@ void OnnxImport::layer_norm(const OnnxNode& node) {
   const OnnxOperand& given = data(node, 0);
   OnnxOperand x = as_tokens(given);
   const std::size_t rank = x.dims.size();
+  free_last_axis(x);
   if (resolve_axis(integer(node, "axis", -1), rank, where(node)) != static_cast<std::int64_t>(rank) - 1 ||
       !is_innermost(x, rank - 1))
     refuse(node, "it normalises other axes than the channels as the last");
