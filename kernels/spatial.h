@@ -1,4 +1,4 @@
-// Windows of images, and factors of channels: padding, cropping, squeeze-and-excitation.
+// Windows of images, and factors of channels: padding, cropping, squeeze-and-excitation, position embeddings.
 #pragma once
 
 #include "kernels/types.h"
@@ -24,6 +24,8 @@ struct SpatialKernels {
   Required<void(Stream, const WindowGeometry&, const void* x, void* y)> window;
   /// y[n, i, c] = x[n, i, c] s[n, c]
   Required<void(Stream, const FactorGeometry&, const void* x, const void* s, void* y)> multiply;
+  /// y[n, i, c] = x[n, i, c] + s[n, c]
+  Required<void(Stream, const FactorGeometry&, const void* x, const void* s, void* y)> add;
   /// y[n, c] = sum over i of a[n, i, c] b[n, i, c]; the gradient of s.
   Required<void(Stream, const FactorGeometry&, const void* a, const void* b, void* y)> multiply_sum;
 };

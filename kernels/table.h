@@ -9,7 +9,9 @@
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/layer_norm.h"
 #include "kernels/loss.h"
+#include "kernels/matmul.h"
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
@@ -31,6 +33,8 @@ struct KernelTable {
   OptimizerKernels optimizer;
   ActivationKernels activation;
   SpatialKernels spatial;
+  LayerNormKernels layer_norm;
+  MatmulKernels matmul;
 };
 
 /// The table of a device for a dtype: cpu f32 and bf16 are the fast ones; reference f32 and f64, and cpu f64, are the

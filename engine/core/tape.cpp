@@ -32,6 +32,13 @@ void Tape::backward(const Tensor& output, const Tensor& seed) {
   }
 }
 
+void Tape::record(const char* op, std::function<void()> step) {
+  steps_.push_back({op, std::move(step)});
+  if (!traces_) return;
+  next_.op = op;
+  trace_.push_back(std::exchange(next_, {}));
+}
+
 std::vector<const char*> Tape::ops() const {
   std::vector<const char*> names;
   for (const Step& step : steps_) names.push_back(step.op);
@@ -50,9 +57,15 @@ NoGrad::NoGrad() : previous_(std::exchange(active_tape, nullptr)) {}
 
 NoGrad::~NoGrad() { active_tape = previous_; }
 
-Tape* recording(std::initializer_list<const Tensor*> inputs) {
+Tape* recording(std::span<const Tensor* const> inputs) {
   const auto requires_grad = [](const Tensor* input) { return input->requires_grad(); };
-  return active_tape && std::ranges::any_of(inputs, requires_grad) ? active_tape : nullptr;
+  if (!active_tape || std::ranges::none_of(inputs, requires_grad)) return nullptr;
+  if (active_tape->traces_) {
+    active_tape->next_.inputs.clear();
+    for (const Tensor* input : inputs)
+      if (input->requires_grad()) active_tape->next_.inputs.push_back(input->slot());
+  }
+  return active_tape;
 }
 
 }  // namespace retort

@@ -9,12 +9,22 @@
 
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <ostream>
+#include <span>
 #include <vector>
 
 #include "engine/core/tensor.h"
 
 namespace retort {
+
+/// What an op read and gave, by the slots of the tensors; those that require no gradient are left out.
+struct TracedOp {
+  const char* op;
+  std::vector<std::shared_ptr<GradSlot>> inputs;
+  std::shared_ptr<GradSlot> output;
+  Shape shape;  ///< of the output
+};
 
 class Tape {
  public:
@@ -26,7 +36,7 @@ class Tape {
 
   /// Appends a step that reads the output's gradient and accumulates the inputs'. Called by ops; `op` is the op's name,
   /// a literal.
-  void record(const char* op, std::function<void()> step) { steps_.push_back({op, std::move(step)}); }
+  void record(const char* op, std::function<void()> step);
 
   /// Runs the steps backwards from d(output)/d(output) = 1 (or `seed`, of output's shape) and empties the tape.
   /// A leaf's gradient stays in its slot; that of a tensor computed on the way is used up. Throws Error if output does
@@ -37,6 +47,10 @@ class Tape {
   /// The names of the recorded ops, in the order of the forward pass.
   std::vector<const char*> ops() const;
 
+  /// From here on the tape keeps which tensors each op reads and gives: a picture of the network.
+  void keep_trace() { traces_ = true; }
+  const std::vector<TracedOp>& trace() const { return trace_; }
+
   /// This thread's active tape, or null.
   static Tape* active();
 
@@ -45,8 +59,14 @@ class Tape {
     const char* op;
     std::function<void()> run;
   };
+  friend Tape* recording(std::span<const Tensor* const> inputs);
+  friend Tensor& Tensor::require_grad();
+
   std::vector<Step> steps_;
   Tape* previous_;
+  bool traces_ = false;
+  std::vector<TracedOp> trace_;
+  TracedOp next_;  ///< what is known of the op that will record itself next
 };
 
 /// One line an op, "3 relu", in the order of the forward pass.
@@ -65,6 +85,9 @@ class NoGrad {
 };
 
 /// For ops: the active tape if one of the inputs requires a gradient, else null.
-Tape* recording(std::initializer_list<const Tensor*> inputs);
+Tape* recording(std::span<const Tensor* const> inputs);
+inline Tape* recording(std::initializer_list<const Tensor*> inputs) {
+  return recording(std::span<const Tensor* const>(inputs.begin(), inputs.size()));
+}
 
 }  // namespace retort

@@ -6,6 +6,7 @@
 #include "engine/core/arena.h"
 #include "engine/core/check.h"
 #include "engine/core/kernels.h"
+#include "engine/core/tape.h"
 #include "kernels/bfloat16.h"
 #include "kernels/memory.h"
 
@@ -172,6 +173,10 @@ void Tensor::copy_from(const Tensor& source) {
 
 Tensor& Tensor::require_grad() {
   if (!slot_) slot_ = std::make_shared<GradSlot>();
+  if (Tape* tape = Tape::active(); tape && tape->traces_) {
+    tape->next_.output = slot_;
+    tape->next_.shape = shape_;
+  }
   return *this;
 }
 

@@ -5,6 +5,8 @@
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/ops/dropout.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/layer_norm.h"
 #include "engine/ops/linear.h"
 
 namespace retort {
@@ -56,7 +58,7 @@ void show(ForwardContext& context, const char* kind, const Parameter& weight, co
   if (is_tapped(context, weight)) (*context.taps)[layer_name(weight)] = y;
   if (!context.report) return;
   const std::int64_t count = weight.value.count() + (bias.value ? bias.value.count() : 0);
-  context.report->push_back({layer_name(weight), kind, y.shape(), count, macs});
+  context.report->push_back({layer_name(weight), kind, y.shape(), count, macs, y.slot()});
 }
 
 void show(ForwardContext& context, const Conv2d& conv, const Tensor& y) {
@@ -141,6 +143,20 @@ Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& c
   return y;
 }
 
+LayerNorm::LayerNorm(std::int64_t channels, double eps)
+    : weight(trainable({channels}, 1)), bias(trainable({channels})), eps(eps) {}
+
+Tensor LayerNorm::forward(const Tensor& x, ForwardContext& context) {
+  Tensor y = layer_norm(x, weight.value, bias.value, eps);
+  show(context, "LayerNorm", weight, bias, y, 0);
+  return y;
+}
+
+void LayerNorm::visit(Visitor& visitor) {
+  visitor("weight", weight);
+  visitor("bias", bias);
+}
+
 Linear::Linear(std::int64_t in, std::int64_t out, Init init, Random& random, const Shape& image)
     : weight(trainable({in, out})), bias(trainable({out})) {
   weight.layout = image.rank() ? FileLayout::linear_image : FileLayout::linear;
@@ -150,7 +166,10 @@ Linear::Linear(std::int64_t in, std::int64_t out, Init init, Random& random, con
 }
 
 Tensor Linear::forward(const Tensor& x, ForwardContext& context, bool relu) {
-  Tensor y = linear(x, weight.value, bias.value, relu);
+  const Shape in = x.shape();
+  const bool tokens = in.rank() == 3;
+  Tensor y = linear(tokens ? reshape(x, {in[0] * in[1], in[2]}) : x, weight.value, bias.value, relu);
+  if (tokens) y = reshape(y, {in[0], in[1], y.shape()[1]});
   show(context, "Linear", weight, bias, y, y.count() * weight.value.shape()[0]);
   return y;
 }

@@ -44,10 +44,22 @@ class BatchNorm2d : public Module {
   double eps, momentum;
 };
 
+/// Over the last axis, whatever the others are.
+class LayerNorm : public Module {
+ public:
+  explicit LayerNorm(std::int64_t channels, double eps = 1e-5);
+  Tensor forward(const Tensor& x, ForwardContext& context);
+  void visit(Visitor& visitor) override;
+
+  Parameter weight, bias;
+  double eps;
+};
+
 class Linear : public Module {
  public:
   /// image: [h, w, c] of the map that was flattened into `in`, or empty. See FileLayout.
   Linear(std::int64_t in, std::int64_t out, Init init, Random& random, const Shape& image = {});
+  /// x [n, in] or [n, tokens, in]; out in place of in.
   Tensor forward(const Tensor& x, ForwardContext& context, bool relu = false);
   void visit(Visitor& visitor) override;
 

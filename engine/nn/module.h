@@ -84,7 +84,8 @@ struct LayerReport {
   std::string kind;  ///< "Conv2d", "Linear", ...
   Shape output;      ///< NHWC or [n, features]
   std::int64_t parameters = 0;
-  std::int64_t macs = 0;  ///< multiply-adds for the whole batch
+  std::int64_t macs = 0;                     ///< multiply-adds for the whole batch
+  std::shared_ptr<GradSlot> slot = nullptr;  ///< the output's, under a tape
 };
 
 /// Outputs of layers, by the names that LayerReport has.

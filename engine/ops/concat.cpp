@@ -45,14 +45,14 @@ Tensor concat(const std::vector<Tensor>& parts) {
     Shape shape;
   };
   std::vector<Input> inputs;
-  bool recorded = false;
+  std::vector<const Tensor*> pointers;
   for (const Tensor& part : parts) {
     inputs.push_back({part.slot(), part.shape()});
-    recorded = recorded || recording({&part});
+    pointers.push_back(&part);
   }
-  if (recorded) {
+  if (Tape* tape = recording(pointers)) {
     y.require_grad();
-    Tape::active()->record("concat", [slot_y = y.slot(), inputs = std::move(inputs), rows, channels] {
+    tape->record("concat", [slot_y = y.slot(), inputs = std::move(inputs), rows, channels] {
       const Tensor dy = take_grad(*slot_y);
       if (!dy) return;
       std::int64_t begin = 0;

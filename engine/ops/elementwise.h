@@ -23,6 +23,9 @@ Tensor relu(const Tensor& x);
 /// Joins along the last axis; the other extents agree. Saves nothing.
 Tensor concat(const std::vector<Tensor>& parts);
 
+/// The same elements under another shape of as many, a view. Saves nothing.
+Tensor reshape(const Tensor& x, const Shape& shape);
+
 /// [n, h, w, c] -> [n, h*w*c], a view. Saves nothing.
 Tensor flatten(const Tensor& x);
 

@@ -9,10 +9,12 @@
 namespace retort {
 
 Tensor softmax(const Tensor& x, double temperature) {
-  check_input("softmax", x, 2, "[n, classes]");
+  const int rank = x ? x.shape().rank() : 0;
+  check_input("softmax", x, rank > 2 ? rank : 2, "[n, classes]");
   check(temperature > 0 && std::isfinite(temperature), "[softmax] the temperature is ", temperature,
         "; give one above 0");
-  const Rows rows{x.shape()[0], x.shape()[1]};
+  const std::int64_t classes = x.shape()[-1];
+  const Rows rows{classes > 0 ? x.count() / classes : 0, classes};
   Tensor y = Tensor::empty_like(x, x.shape());
   kernels(x).softmax.forward({}, rows, temperature, x.raw(), y.raw());
 

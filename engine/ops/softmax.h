@@ -5,7 +5,7 @@
 
 namespace retort {
 
-/// x [n, classes] -> probabilities at the temperature (> 0; throws Error otherwise). Saves y.
+/// x [n, ..., classes] -> probabilities at the temperature (> 0; throws Error otherwise). Saves y.
 Tensor softmax(const Tensor& x, double temperature = 1);
 
 }  // namespace retort

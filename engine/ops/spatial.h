@@ -17,6 +17,10 @@ Tensor pad(const Tensor& x, const Border& border);
 /// x times s, of x's shape; or of one factor a channel: x [n, h, w, c], s [n, 1, 1, c] or [n, c]. Saves both.
 Tensor multiply(const Tensor& x, const Tensor& s);
 
+/// y[n, ...] = x[n, ...] + s, the same s for each image: as many elements as one of them has. Saves nothing. Throws
+/// Error where they are of another number.
+Tensor add_to_each(const Tensor& x, const Tensor& s);
+
 /// Channels begin .. begin + count - 1 of x [..., c]. Saves nothing. Throws Error for channels that are not there.
 Tensor take_channels(const Tensor& x, std::int64_t begin, std::int64_t count);
 

@@ -52,18 +52,29 @@ void window(Stream, const WindowGeometry& g, const T* x, T* y) {
   });
 }
 
-template <class T>
-void multiply(Stream, const FactorGeometry& g, const T* x, const T* s, T* y) {
+/// y = f(x, s), s one a channel of each image.
+template <class T, class F>
+void with_factors(const FactorGeometry& g, const T* x, const T* s, T* y, const F& f) {
   parallel_for(g.n * g.pixels, rows_per_task(g.channels), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const F32 d;
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t at = row * g.channels;
       const T* factors = s + row / g.pixels * g.channels;
       vector_loop(d, 0, g.channels, [&](auto lanes, std::int64_t c) HWY_ATTR {
-        lanes.store(d, hn::Mul(lanes.load(d, x + at + c), lanes.load(d, factors + c)), y + at + c);
+        lanes.store(d, f(lanes.load(d, x + at + c), lanes.load(d, factors + c)), y + at + c);
       });
     }
   });
+}
+
+template <class T>
+void multiply(Stream, const FactorGeometry& g, const T* x, const T* s, T* y) {
+  with_factors(g, x, s, y, [](auto a, auto b) HWY_ATTR { return hn::Mul(a, b); });
+}
+
+template <class T>
+void add(Stream, const FactorGeometry& g, const T* x, const T* s, T* y) {
+  with_factors(g, x, s, y, [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); });
 }
 
 /// Each sum of a channel is added by one thread, in blocks of 64 pixels in float, the blocks in double.
@@ -99,7 +110,10 @@ void multiply_sum(Stream, const FactorGeometry& g, const T* a, const T* b, T* y)
 
 template <class T>
 SpatialKernels spatial() {
-  return {.window = entry<window<T>>, .multiply = entry<multiply<T>>, .multiply_sum = entry<multiply_sum<T>>};
+  return {.window = entry<window<T>>,
+          .multiply = entry<multiply<T>>,
+          .add = entry<add<T>>,
+          .multiply_sum = entry<multiply_sum<T>>};
 }
 
 template SpatialKernels spatial<float>();

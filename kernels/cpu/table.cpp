@@ -61,6 +61,10 @@ template <class T>
 ActivationKernels activation();
 template <class T>
 SpatialKernels spatial();
+template <class T>
+LayerNormKernels layer_norm();
+template <class Arithmetic>
+MatmulKernels matmul();
 
 namespace {
 
@@ -78,7 +82,9 @@ const LevelOf<typename Arithmetic::Element>& level_of(const char* name) {
                                              .loss = loss<T>(),
                                              .optimizer = optimizer(),
                                              .activation = activation<T>(),
-                                             .spatial = spatial<T>()},
+                                             .spatial = spatial<T>(),
+                                             .layer_norm = layer_norm<T>(),
+                                             .matmul = matmul<Arithmetic>()},
                                    .conv_algorithms = conv_algorithms<Arithmetic>()};
   return level;
 }

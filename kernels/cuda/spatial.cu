@@ -21,12 +21,17 @@ __global__ void window_kernel(WindowGeometry g, const T* x, T* y) {
   }
 }
 
-template <class T>
-__global__ void multiply_kernel(FactorGeometry g, const T* x, const T* s, T* y) {
+struct Times {
+  __device__ float operator()(float a, float b) const { return a * b; }
+};
+
+/// y = f(x, s), s one a channel of each image.
+template <class T, class F>
+__global__ void factors_kernel(FactorGeometry g, F f, const T* x, const T* s, T* y) {
   const std::int64_t n = g.n * g.pixels * g.channels, stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
     const std::int64_t c = i % g.channels, image = i / g.channels / g.pixels;
-    y[i] = T(float(x[i]) * float(s[image * g.channels + c]));
+    y[i] = T(f(float(x[i]), float(s[image * g.channels + c])));
   }
 }
 
@@ -58,7 +63,17 @@ void window(Stream stream, const WindowGeometry& g, const T* x, T* y) {
 template <class T>
 void multiply(Stream stream, const FactorGeometry& g, const T* x, const T* s, T* y) {
   const std::int64_t n = g.n * g.pixels * g.channels;
-  if (n > 0) dev::launch("multiply", multiply_kernel<T>, {{blocks_for(n, kThreads)}, {kThreads}}, stream, g, x, s, y);
+  if (n > 0)
+    dev::launch("multiply", factors_kernel<T, Times>, {{blocks_for(n, kThreads)}, {kThreads}}, stream, g, Times{}, x, s,
+                y);
+}
+
+template <class T>
+void add(Stream stream, const FactorGeometry& g, const T* x, const T* s, T* y) {
+  const std::int64_t n = g.n * g.pixels * g.channels;
+  if (n > 0)
+    dev::launch("add_factors", factors_kernel<T, Sum>, {{blocks_for(n, kThreads)}, {kThreads}}, stream, g, Sum{}, x, s,
+                y);
 }
 
 template <class T>
@@ -72,7 +87,10 @@ void multiply_sum(Stream stream, const FactorGeometry& g, const T* a, const T* b
 
 template <class T>
 SpatialKernels spatial() {
-  return {.window = entry<window<T>>, .multiply = entry<multiply<T>>, .multiply_sum = entry<multiply_sum<T>>};
+  return {.window = entry<window<T>>,
+          .multiply = entry<multiply<T>>,
+          .add = entry<add<T>>,
+          .multiply_sum = entry<multiply_sum<T>>};
 }
 template SpatialKernels spatial<float>();
 template SpatialKernels spatial<BFloat16>();

@@ -33,6 +33,10 @@ template <class T>
 ActivationKernels activation();
 template <class T>
 SpatialKernels spatial();
+template <class T>
+LayerNormKernels layer_norm();
+template <class T>
+MatmulKernels matmul();
 
 namespace {
 
@@ -50,7 +54,9 @@ KernelTable table(const char* name) {
           .loss = loss<T>(),
           .optimizer = optimizer(),
           .activation = activation<T>(),
-          .spatial = spatial<T>()};
+          .spatial = spatial<T>(),
+          .layer_norm = layer_norm<T>(),
+          .matmul = matmul<T>()};
 }
 
 #if defined(__CUDACC__)

@@ -30,6 +30,16 @@ void multiply(Stream, const FactorGeometry& g, const T* x, const T* s, T* y) {
 }
 
 template <class T>
+void add(Stream, const FactorGeometry& g, const T* x, const T* s, T* y) {
+  for (std::int64_t n = 0; n < g.n; ++n)
+    for (std::int64_t i = 0; i < g.pixels; ++i)
+      for (std::int64_t c = 0; c < g.channels; ++c) {
+        const std::int64_t at = (n * g.pixels + i) * g.channels + c;
+        y[at] = x[at] + s[n * g.channels + c];
+      }
+}
+
+template <class T>
 void multiply_sum(Stream, const FactorGeometry& g, const T* a, const T* b, T* y) {
   for (std::int64_t n = 0; n < g.n; ++n)
     for (std::int64_t c = 0; c < g.channels; ++c) {
@@ -46,7 +56,10 @@ void multiply_sum(Stream, const FactorGeometry& g, const T* a, const T* b, T* y)
 
 template <class T>
 SpatialKernels spatial() {
-  return {.window = entry<window<T>>, .multiply = entry<multiply<T>>, .multiply_sum = entry<multiply_sum<T>>};
+  return {.window = entry<window<T>>,
+          .multiply = entry<multiply<T>>,
+          .add = entry<add<T>>,
+          .multiply_sum = entry<multiply_sum<T>>};
 }
 template SpatialKernels spatial<float>();
 template SpatialKernels spatial<double>();

@@ -25,6 +25,10 @@ template <class T>
 ActivationKernels activation();
 template <class T>
 SpatialKernels spatial();
+template <class T>
+LayerNormKernels layer_norm();
+template <class T>
+MatmulKernels matmul();
 
 template <class T>
 const KernelTable& table() {
@@ -39,7 +43,9 @@ const KernelTable& table() {
                                        .loss = loss<T>(),
                                        .optimizer = optimizer<T>(),
                                        .activation = activation<T>(),
-                                       .spatial = spatial<T>()};
+                                       .spatial = spatial<T>(),
+                                       .layer_norm = layer_norm<T>(),
+                                       .matmul = matmul<T>()};
   return instance;
 }
 template const KernelTable& table<float>();

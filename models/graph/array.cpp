@@ -45,6 +45,49 @@ Split split_at(const std::vector<std::int64_t>& dims, std::int64_t axis) {
   return split;
 }
 
+/// Arrays of different extents as one, with NumPy's rules.
+class Broadcast {
+ public:
+  Broadcast(const std::vector<const Array*>& arrays, const std::string& where) {
+    for (const Array* array : arrays) dims.resize(std::max(dims.size(), array->dims.size()), 1);
+    for (const Array* array : arrays)
+      for (std::size_t i = 0; i < dims.size(); ++i) {
+        const std::int64_t extent = along(*array, i);
+        check(extent == dims[i] || extent == 1 || dims[i] == 1, where,
+              ": constants of other shapes meet; export the model again");
+        if (dims[i] == 1) dims[i] = extent;
+      }
+    count = checked_count(dims);
+    check(count >= 0 && count <= kMaxFolded && dims.size() <= kMaxRank, where,
+          ": a constant of more than 2^28 elements; export the model again");
+  }
+  /// The value of x that stands at the place `index` of the whole.
+  double at(const Array& x, std::int64_t index) const {
+    std::int64_t place = 0, stride = 1;
+    for (std::size_t i = dims.size(); i-- > 0; index /= dims[i]) {
+      place += along(x, i) == 1 ? 0 : index % dims[i] * stride;
+      stride *= along(x, i);
+    }
+    return x.at(place);
+  }
+
+  std::vector<std::int64_t> dims;
+  std::int64_t count = 0;
+
+ private:
+  std::int64_t along(const Array& x, std::size_t axis) const {
+    const std::size_t missing = dims.size() - x.dims.size();
+    return axis < missing ? 1 : x.dims[axis - missing];
+  }
+};
+
+void add_value(Array& y, double value) {
+  if (y.whole)
+    y.integers.push_back(static_cast<std::int64_t>(std::clamp(std::trunc(value), -9e18, 9e18)));
+  else
+    y.reals.push_back(static_cast<float>(value));
+}
+
 }  // namespace
 
 std::int64_t checked_count(std::span<const std::int64_t> dims) {
@@ -203,37 +246,29 @@ Array slice(const Array& x, std::int64_t axis, std::int64_t begin, std::int64_t 
 }
 
 Array arithmetic(char op, const Array& a, const Array& b, const std::string& where) {
-  const std::size_t rank = std::max(a.dims.size(), b.dims.size());
-  const auto dim = [&](const Array& x, std::size_t i) {
-    const std::size_t missing = rank - x.dims.size();
-    return i < missing ? 1 : x.dims[i - missing];
-  };
-  std::vector<std::int64_t> dims(rank);
-  for (std::size_t i = 0; i < rank; ++i) {
-    const std::int64_t left = dim(a, i), right = dim(b, i);
-    check(left == right || left == 1 || right == 1, where, ": constants of other shapes meet; export the model again");
-    dims[i] = left == 1 ? right : left;
-  }
-  const std::int64_t count = checked_count(dims);
-  check(count >= 0 && count <= kMaxFolded, where, ": a constant of more than 2^28 elements; export the model again");
-  const auto at = [&](const Array& x, std::int64_t index) {
-    std::int64_t place = 0, stride = 1;
-    for (std::size_t i = rank; i-- > 0; index /= dims[i]) {
-      place += dim(x, i) == 1 ? 0 : index % dims[i] * stride;
-      stride *= dim(x, i);
-    }
-    return x.at(place);
-  };
-  Array y{dims, a.whole && b.whole, {}, {}};
-  for (std::int64_t i = 0; i < count; ++i) {
-    const double l = at(a, i), r = at(b, i);
+  const Broadcast both({&a, &b}, where);
+  Array y{both.dims, op == '=' || (a.whole && b.whole), {}, {}};
+  for (std::int64_t i = 0; i < both.count; ++i) {
+    const double l = both.at(a, i), r = both.at(b, i);
     check(op != '/' || !y.whole || r != 0, where, ": a division by 0; export the model again");
-    const double value = op == '+' ? l + r : op == '-' ? l - r : op == '*' ? l * r : l / r;
-    if (y.whole)
-      y.integers.push_back(static_cast<std::int64_t>(std::clamp(std::trunc(value), -9e18, 9e18)));
-    else
-      y.reals.push_back(static_cast<float>(value));
+    const double value = op == '+' ? l + r : op == '-' ? l - r : op == '*' ? l * r : op == '=' ? l == r : l / r;
+    add_value(y, value);
   }
+  return y;
+}
+
+Array select(const Array& condition, const Array& a, const Array& b, const std::string& where) {
+  const Broadcast all({&condition, &a, &b}, where);
+  Array y{all.dims, a.whole && b.whole, {}, {}};
+  for (std::int64_t i = 0; i < all.count; ++i) add_value(y, all.at(all.at(condition, i) != 0 ? a : b, i));
+  return y;
+}
+
+Array expand(const Array& x, const std::vector<std::int64_t>& dims, const std::string& where) {
+  const Array shape{dims, true, {}, {}};
+  const Broadcast both({&x, &shape}, where);
+  Array y{both.dims, x.whole, {}, {}};
+  for (std::int64_t i = 0; i < both.count; ++i) add_value(y, both.at(x, i));
   return y;
 }
 

@@ -40,8 +40,13 @@ std::vector<std::int64_t> resolve_shape(const std::vector<std::int64_t>& dims, c
                                         bool zero_copies, const std::string& where);
 /// An axis counted from the front; Error unless it is in [-rank, rank).
 std::int64_t resolve_axis(std::int64_t axis, std::size_t rank, const std::string& where);
-/// op(a, b) with NumPy's broadcasting; op is one of + - * /. A quotient of whole numbers is cut.
+/// op(a, b) with NumPy's broadcasting; op is one of + - * / =, the last 1 where they are equal and 0 elsewhere. A
+/// quotient of whole numbers is cut.
 Array arithmetic(char op, const Array& a, const Array& b, const std::string& where);
+/// a where the condition is not 0, else b.
+Array select(const Array& condition, const Array& a, const Array& b, const std::string& where);
+/// x repeated along axes of one, with NumPy's broadcasting.
+Array expand(const Array& x, const std::vector<std::int64_t>& dims, const std::string& where);
 
 /// Half precision as float.
 float half_to_float(std::uint16_t bits);

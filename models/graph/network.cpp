@@ -1,12 +1,15 @@
 #include "models/graph/network.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "engine/core/tape.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/pool.h"
+#include "engine/ops/softmax.h"
 #include "engine/ops/spatial.h"
 
 namespace retort {
@@ -137,6 +140,54 @@ class AffineLayer : public GraphLayer {
   Tensor mean_, var_;
 };
 
+class LayerNormLayer : public GraphLayer {
+ public:
+  static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random&) {
+    return std::make_unique<LayerNormLayer>(
+        LayerNorm(node.integer("channels", 1, kMaxGraphExtent), node.number("eps", 1e-5)));
+  }
+  explicit LayerNormLayer(LayerNorm norm) : norm_(std::move(norm)) {}
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
+    return norm_.forward(inputs[0], context);
+  }
+  void visit(Visitor& visitor) override { norm_.visit(visitor); }
+
+ private:
+  LayerNorm norm_;
+};
+
+/// A parameter [tokens, c], in front of each image's tokens or added to them.
+class TokenLayer : public GraphLayer {
+ public:
+  TokenLayer(const GraphNode& node, bool in_front) : in_front_(in_front) {
+    const std::int64_t tokens = node.integer("tokens", 1, kMaxGraphExtent),
+                       channels = node.integer("channels", 1, kMaxGraphExtent);
+    check_elements(node, {tokens, channels});
+    value_.value = Tensor::zeros({tokens, channels}).require_grad();
+  }
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
+    const Tensor& x = inputs[0];
+    Tensor y = in_front_ ? prepend(x) : add_to_each(x, value_.value);
+    if (context.report)
+      context.report->push_back({value_.name.substr(0, value_.name.rfind(".value")), in_front_ ? "Token" : "Position",
+                                 y.shape(), value_.value.count(), 0, y.slot()});
+    return y;
+  }
+  void visit(Visitor& visitor) override { visitor("value", value_); }
+
+ private:
+  Tensor prepend(const Tensor& x) const {
+    const Shape &in = x.shape(), &token = value_.value.shape();
+    check(in.rank() == 3 && in[2] == token[1], "its input is ", in, ", expected [n, tokens, ", token[1], "]");
+    const Tensor nothing = Tensor::zeros({in[0], token.count()}, x.dtype(), x.device());
+    return reshape(concat({add_to_each(nothing, value_.value), reshape(x, {in[0], in[1] * in[2]})}),
+                   {in[0], token[0] + in[1], in[2]});
+  }
+
+  Parameter value_;
+  bool in_front_;
+};
+
 class DropoutLayer : public GraphLayer {
  public:
   static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random&) {
@@ -194,6 +245,57 @@ Tensor reverse_channels(const Tensor& x) {
   return concat(parts);
 }
 
+/// [n, dims...], the batch as it is.
+Tensor reshape_images(const Tensor& x, const std::vector<std::int64_t>& dims) {
+  const std::int64_t n = x.shape()[0];
+  const Shape shape = dims.size() == 1   ? Shape{n, dims[0]}
+                      : dims.size() == 2 ? Shape{n, dims[0], dims[1]}
+                                         : Shape{n, dims[0], dims[1], dims[2]};
+  check(shape.count() == x.count(), "an image of ", x.shape(), " is no ", shape,
+        "; give images of the size that the network was made for");
+  return reshape(x, shape);
+}
+
+std::vector<std::int64_t> image_dims(const GraphNode& node) {
+  const auto found = node.attributes.find("dims");
+  check(found != node.attributes.end() && !found->second.empty() && found->second.size() < Shape::kMaxRank, "node ",
+        node.name, " (", node.op, "): its `dims` are not one to three extents; export the model again");
+  std::vector<std::int64_t> dims;
+  for (const double extent : found->second) {
+    check(extent >= 1 && extent <= static_cast<double>(kMaxGraphElements) && extent == std::floor(extent), "node ",
+          node.name, " (", node.op, "): its `dims` have the extent ", extent, "; export the model again");
+    dims.push_back(static_cast<std::int64_t>(extent));
+  }
+  return dims;
+}
+
+/// Of rows of `inner` values each, those from `begin` on: a slice along any axis.
+std::unique_ptr<GraphLayer> make_slice(const GraphNode& node, Random&) {
+  const std::int64_t inner = node.integer("inner", 1, kMaxGraphElements),
+                     begin = node.integer("begin", 0, kMaxGraphElements),
+                     count = node.integer("count", 1, kMaxGraphElements);
+  return function([=, dims = image_dims(node)](const std::vector<Tensor>& x) {
+    check(x[0].count() % inner == 0, x[0].shape(), " has no rows of ", inner,
+          " values; give images of the size that the network was made for");
+    const Tensor rows = take_channels(reshape(x[0], {x[0].count() / inner, inner}), begin, count);
+    const std::int64_t n = x[0].shape()[0];
+    return reshape_images(reshape(rows, {n, rows.count() / n}), dims);
+  });
+}
+
+std::unique_ptr<GraphLayer> make_matmul(const GraphNode& node, Random&) {
+  const auto layout = [&](const char* key) {
+    return node.integer(key, 0, 1, 0) == 1 ? Heads::in_channels : Heads::apart;
+  };
+  const MatmulOptions options{.heads = node.integer("heads", 1, kMaxGraphExtent),
+                              .a = layout("a_in_channels"),
+                              .b = layout("b_in_channels"),
+                              .y = layout("y_in_channels"),
+                              .transpose_a = node.integer("transpose_a", 0, 1, 0) == 1,
+                              .transpose_b = node.integer("transpose_b", 0, 1, 0) == 1};
+  return function([options](const std::vector<Tensor>& x) { return matmul(x[0], x[1], options); });
+}
+
 using Make = std::function<std::unique_ptr<GraphLayer>(const GraphNode&, Random&)>;
 struct OpRow {
   const char* word;
@@ -215,6 +317,9 @@ const std::vector<OpRow>& op_rows() {
       {"linear", 1, 1, LinearLayer::make},
       {"batch_norm", 1, 1, BatchNormLayer::make},
       {"channel_affine", 1, 1, AffineLayer::make},
+      {"layer_norm", 1, 1, LayerNormLayer::make},
+      {"token", 1, 1, [](const GraphNode& node, Random&) { return std::make_unique<TokenLayer>(node, true); }},
+      {"position", 1, 1, [](const GraphNode& node, Random&) { return std::make_unique<TokenLayer>(node, false); }},
       {"dropout", 1, 1, DropoutLayer::make},
       {"relu", 1, 1, plain([](const std::vector<Tensor>& x) { return relu(x[0]); })},
       {"affine", 1, 1, activation_of(ActivationKind::affine)},
@@ -234,6 +339,14 @@ const std::vector<OpRow>& op_rows() {
       {"flatten", 1, 1, plain([](const std::vector<Tensor>& x) { return flatten(x[0]); })},
       {"global_average_pool", 1, 1,
        plain([](const std::vector<Tensor>& x) { return adaptive_average_pool(x[0], 1, 1); })},
+      {"softmax", 1, 1, plain([](const std::vector<Tensor>& x) { return softmax(x[0]); })},
+      {"matmul", 2, 2, make_matmul},
+      {"reshape", 1, 1,
+       [](const GraphNode& node, Random&) {
+         return function(
+             [dims = image_dims(node)](const std::vector<Tensor>& x) { return reshape_images(x[0], dims); });
+       }},
+      {"slice", 1, 1, make_slice},
       {"pad", 1, 1, make_pad},
       {"max_pool", 1, 1,
        [](const GraphNode& node, Random&) {
@@ -266,13 +379,18 @@ const OpRow& row_of(const GraphNode& node) {
                    alternatives(graph_ops()), ": take a newer Retort, or export the model without it"));
 }
 
+/// One weight and one bias a channel.
+bool is_normalisation(const GraphNode& node) {
+  return node.op == "batch_norm" || node.op == "channel_affine" || node.op == "layer_norm";
+}
+
 /// The last node that has weights.
 const GraphNode& head_node(const GraphSpec& spec) {
   for (std::size_t i = spec.nodes.size(); i-- > 0;) {
     const GraphNode& node = spec.nodes[i];
     if (node.op == "conv" || node.op == "linear") return node;
     check(
-        node.op != "batch_norm" && node.op != "channel_affine", "node ", node.name, " (", node.op,
+        !is_normalisation(node) && node.op != "position", "node ", node.name, " (", node.op,
         "): it comes after the layer that gives the classes, whose number is then fixed; export the model without it");
   }
   throw Error("the graph has no layer that gives classes; export a classifier");
@@ -293,7 +411,8 @@ std::int64_t elements_of(const GraphSpec& spec) {
     if (node.op == "conv")
       count = node.number("in") * node.number("out") * node.number("r") * node.number("s") / node.number("groups", 1);
     if (node.op == "linear") count = node.number("in") * node.number("out");
-    if (node.op == "batch_norm" || node.op == "channel_affine") count = node.number("channels");
+    if (is_normalisation(node)) count = node.number("channels");
+    if (node.op == "token" || node.op == "position") count = node.number("tokens") * node.number("channels");
     all += count > 0 ? count : 0;
   }
   return static_cast<std::int64_t>(std::min(all, 0x1p40));

@@ -54,8 +54,9 @@ const OnnxOperand& OnnxImport::data(const OnnxNode& node, std::size_t index) con
   return found;
 }
 
-const OnnxOperand& OnnxImport::image(const OnnxNode& node, std::size_t index) const {
+const OnnxOperand& OnnxImport::image(const OnnxNode& node, std::size_t index) {
   const OnnxOperand& found = data(node, index);
+  if (found.is_tokens()) settle(operands_[node.inputs[index]], node.name);
   if (found.dims.size() != 4 || !found.is_image)
     refuse(node, text("its input has ", found.dims.size(), " axes in the file, expected a batch of maps"));
   return found;
@@ -204,7 +205,7 @@ void OnnxImport::visit(const OnnxNode& node) {
   if (node.op == "Shape") return shape_of(node);
   if (fold(node)) return;
   if (is_alias(node)) return set(node, data(node, 0));
-  if (layer(node) || elements(node)) return;
+  if (tokens(node) || layer(node) || elements(node)) return;
   refuse(node,
          "this op is not known here; export the model without it, or make a store of its scores elsewhere "
          "(docs/guide/black-box.md)");
@@ -227,12 +228,16 @@ Checkpoint OnnxImport::run() {
 
 Checkpoint OnnxImport::finish() {
   const auto found = operands_.find(output_);
+  if (found != operands_.end() && found->second.is_tokens() && found->second.dims.size() == 2 &&
+      found->second.axes == std::vector<std::vector<std::size_t>>{{0}, {1}})
+    give_tensor(found->second, {found->second.dims[1]}, "logits");
   const bool computed = found != operands_.end() && !found->second.constant && found->second.node > 0;
   check(computed && found->second.node == static_cast<std::int64_t>(graph_.spec.nodes.size()), file_.path,
         ": its output ", output_.substr(0, 80),
         " is not what its last node computes, expected logits; export the model again");
   const OnnxOperand& logits = found->second;
-  const bool flat = logits.dims.size() == 2 || (logits.dims.size() == 4 && logits.rows() == 1 && logits.columns() == 1);
+  const bool flat = (logits.dims.size() == 2 && (!logits.is_tokens() || logits.tensor.size() == 1)) ||
+                    (logits.dims.size() == 4 && logits.rows() == 1 && logits.columns() == 1);
   check(flat && logits.flattened.rank() == 0, file_.path, ": its output has ", logits.dims.size(),
         " axes, expected [n, classes]; export a classifier");
   const std::int64_t classes = classes_of(graph_.spec);

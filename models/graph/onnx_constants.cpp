@@ -29,6 +29,8 @@ Array constant_of(const OnnxNode& node, const std::string& where) {
   }
 }
 
+constexpr double kMaxRange = 1 << 20;
+
 /// TensorProto.DataType of whole numbers, truth among them.
 bool is_whole_type(std::int64_t type) { return (type >= 2 && type <= 7) || type == 9 || type == 12 || type == 13; }
 
@@ -124,8 +126,35 @@ bool OnnxImport::fold(const OnnxNode& node) {
     Array y = x;
     for (std::size_t i = 0; i < starts.size(); ++i) y = retort::slice(y, axes[i], starts[i], ends[i], steps[i], where);
     set_constant(node, std::move(y));
-  } else if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div") {
-    const char sign = op == "Add" ? '+' : op == "Sub" ? '-' : op == "Mul" ? '*' : '/';
+  } else if (op == "Where") {
+    set_constant(node, select(x, constant(node, 1, "choice"), constant(node, 2, "choice"), where));
+  } else if (op == "Expand") {
+    set_constant(node, expand(x, constant(node, 1, "shape").integers, where));
+  } else if (op == "Sqrt") {
+    if (x.whole) refuse(node, "it takes the root of whole numbers");
+    Array y = x;
+    for (float& value : y.reals) value = std::sqrt(value);
+    set_constant(node, std::move(y));
+  } else if (op == "Mod") {
+    const Array& divisor = constant(node, 1, "divisor");
+    if (!x.whole || !divisor.whole || divisor.count() != 1 || divisor.integers[0] < 1)
+      refuse(node, "it divides in another way than whole numbers by one above 0");
+    Array y = x;
+    for (std::int64_t& value : y.integers)
+      value = (value % divisor.integers[0] + divisor.integers[0]) % divisor.integers[0];
+    set_constant(node, std::move(y));
+  } else if (op == "Range") {
+    const Array &limit = constant(node, 1, "limit"), &step = constant(node, 2, "step");
+    const bool whole = x.whole && limit.whole && step.whole && x.count() == 1 && limit.count() == 1 &&
+                       step.count() == 1 && step.integers[0] > 0;
+    if (!whole || limit.at(0) - x.at(0) > kMaxRange)
+      refuse(node, "it counts in another way than upwards in whole numbers");
+    Dims values;
+    for (std::int64_t value = x.integers[0]; value < limit.integers[0]; value += step.integers[0])
+      values.push_back(value);
+    set_constant(node, Array::of(std::move(values)));
+  } else if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div" || op == "Equal") {
+    const char sign = op == "Add" ? '+' : op == "Sub" ? '-' : op == "Mul" ? '*' : op == "Div" ? '/' : '=';
     set_constant(node, arithmetic(sign, x, constant(node, 1, "operand"), where));
   } else {
     return false;

@@ -70,8 +70,7 @@ void OnnxImport::clip(const OnnxNode& node) {
 
 std::optional<std::vector<float>> OnnxImport::channel_values(const OnnxOperand& x, const Array& c) const {
   if (c.whole || c.dims.size() > x.dims.size()) return std::nullopt;
-  const auto channels = static_cast<std::size_t>(x.channels());
-  if (c.count() == 1) return std::vector<float>(channels, c.reals[0]);
+  if (c.count() == 1) return c.reals;
   if (x.flattened.rank() > 0 || c.count() != x.channels()) return std::nullopt;
   const std::size_t missing = x.dims.size() - c.dims.size();
   for (std::size_t i = 0; i < c.dims.size(); ++i)
@@ -96,11 +95,15 @@ void OnnxImport::with_constant(const OnnxNode& node, const OnnxOperand& x, const
     if (op == "Mul") factors[i] = value;
     if (op == "Div") factors[i] = 1 / value;
   }
-  if (c.count() == 1)
-    return set(node,
-               add(node.name, "affine", {&x}, {{"alpha", one(double{factors[0]})}, {"beta", one(double{shifts[0]})}}));
+  if (c.count() == 1) {
+    OnnxOperand y =
+        add(node.name, "affine", {&x}, {{"alpha", one(double{factors[0]})}, {"beta", one(double{shifts[0]})}});
+    fuse_gelu(y);
+    return set(node, std::move(y));
+  }
   // A matrix product's bias, which exporters add in a node of its own.
-  if (op == "Add" && x.node > 0 && graph_node(x).op == "linear" && read_once(node, constant_first ? 1 : 0))
+  if (op == "Add" && x.node > 0 && (graph_node(x).op == "linear" || graph_node(x).op == "conv") &&
+      read_once(node, constant_first ? 1 : 0))
     for (auto& [name, tensor] : graph_.tensors)
       if (name == graph_node(x).name + ".bias") {
         for (std::size_t i = 0; i < shifts.size(); ++i) tensor.data<float>()[i] += shifts[i];
@@ -122,7 +125,11 @@ void OnnxImport::sum_or_product(const OnnxNode& node) {
   const bool same = a.dims == b.dims && a.channels_last == b.channels_last && a.flattened == b.flattened;
   if (node.op == "Add" && same && a.is_image == b.is_image) return set(node, add(node.name, "add", {&a, &b}));
   if (node.op == "Mul") {
-    if (same && a.is_image == b.is_image) return set(node, add(node.name, "multiply", {&a, &b}));
+    if (same && a.is_image == b.is_image) {
+      OnnxOperand y = add(node.name, "multiply", {&a, &b});
+      fuse_gelu(y);
+      return set(node, std::move(y));
+    }
     for (const auto& [x, s] : {std::pair{&a, &b}, std::pair{&b, &a}}) {
       const bool factors = x->dims.size() == 4 && x->is_image && s->dims.size() == 4 &&
                            x->channels_last == s->channels_last && s->rows() == 1 && s->columns() == 1 &&
@@ -144,7 +151,12 @@ void OnnxImport::reshape(const OnnxNode& node, Dims dims) {
     set(node, std::move(x));
   };
   if (dims == before) return result();
-  if (dims.empty() || dims[0] != before[0]) refuse(node, "it changes the batch");
+  if (x.is_tokens() || dims.empty() || dims[0] != before[0]) {
+    if (x.groups > 0) refuse(node, "it changes the batch");
+    x = as_tokens(x);
+    regroup(node, x, dims);
+    return set(node, std::move(x));
+  }
   // The two reshapes of a channel shuffle.
   if (x.groups == 0 && before.size() == 4 && !x.channels_last && dims.size() == 5 && dims[3] == before[2] &&
       dims[4] == before[3] && dims[1] >= 1) {
@@ -176,7 +188,9 @@ void OnnxImport::reshape(const OnnxNode& node, Dims dims) {
     x.channels_last = false;
     return result();
   }
-  refuse(node, text("from ", before.size(), " axes to ", dims.size(), " in a way that is not known here"));
+  x = as_tokens(x);
+  regroup(node, x, dims);
+  set(node, std::move(x));
 }
 
 void OnnxImport::transpose(const OnnxNode& node) {
@@ -193,9 +207,7 @@ void OnnxImport::transpose(const OnnxNode& node) {
     x.dims = {before[0], before[3], before[1], before[2]};
     x.channels_last = false;
   } else {
-    refuse(node,
-           "this order of axes is not known here: between [n, c, h, w] and [n, h, w, c], or that of a channel "
-           "shuffle");
+    return token_transpose(node);
   }
   set(node, std::move(x));
 }

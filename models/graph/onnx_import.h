@@ -27,6 +27,14 @@ struct OnnxOperand {
   std::int64_t groups = 0;     ///< rank 5: the channels apart in groups, [n, groups, c / groups, h, w]
   bool shuffled = false;       ///< rank 5: [n, c / groups, groups, h, w]
 
+  // Tokens: values of any axes, neither images nor features. The fields above but `node` and `dims` do not count then.
+  std::vector<std::int64_t> memory;  ///< their extents in memory, the batch first, no other of them 1
+  std::vector<std::vector<std::size_t>>
+      axes;                          ///< for each of the file's axes those of memory that make it up, in order
+  std::vector<std::int64_t> tensor;  ///< the extents after the batch that the node's tensor has
+
+  bool is_tokens() const { return !memory.empty(); }
+
   std::size_t channel_axis() const { return dims.size() == 4 && channels_last ? 3 : 1; }
   std::size_t row_axis() const { return channels_last ? 1 : 2; }
   std::int64_t channels() const { return dims[channel_axis()]; }
@@ -58,7 +66,7 @@ class OnnxImport {
   /// What the graph computes; a constant is refused.
   const OnnxOperand& data(const OnnxNode& node, std::size_t index) const;
   /// Of four axes.
-  const OnnxOperand& image(const OnnxNode& node, std::size_t index) const;
+  const OnnxOperand& image(const OnnxNode& node, std::size_t index);
   std::int64_t integer(const OnnxNode& node, const char* key, std::int64_t otherwise) const;
   double real(const OnnxNode& node, const char* key, double otherwise) const;
   Dims integers(const OnnxNode& node, const char* key, Dims otherwise) const;
@@ -104,8 +112,31 @@ class OnnxImport {
   void concat(const OnnxNode& node);
   void split(const OnnxNode& node);
   void slice(const OnnxNode& node);
-  /// A constant with one value a channel of x, or one for all; none of another form.
+  /// The values of a constant that has one a channel of x, or one for all; none of another form.
   std::optional<std::vector<float>> channel_values(const OnnxOperand& x, const Array& c) const;
+
+  // onnx_tokens.cpp
+  bool tokens(const OnnxNode& node);
+  OnnxOperand as_tokens(const OnnxOperand& x) const;
+  /// The same values in a tensor of other extents after the batch.
+  void give_tensor(OnnxOperand& x, const Dims& dims, const std::string& name);
+  /// Tokens whose axes are those of an image in memory, as an image.
+  void settle(OnnxOperand& x, const std::string& name);
+  void regroup(const OnnxNode& node, OnnxOperand& x, const Dims& dims) const;
+  void token_linear(const OnnxNode& node, const Array& weight, const std::vector<float>& bias);
+  void token_sum_or_product(const OnnxNode& node);
+  void token_constant(const OnnxNode& node, OnnxOperand x, const Array& c);
+  void token_transpose(const OnnxNode& node);
+  void token_slices(const OnnxNode& node);
+  void token_slice(const OnnxNode& node, const OnnxOperand& x, std::size_t axis, std::int64_t begin, std::int64_t count,
+                   bool keeps, std::size_t output);
+  void token_concat(const OnnxNode& node);
+  void token_mean(const OnnxNode& node);
+  void matrix_product(const OnnxNode& node);
+  void softmax(const OnnxNode& node);
+  void layer_norm(const OnnxNode& node);
+  /// Where an operand's last nodes spell out x Phi(x), one node in their place.
+  void fuse_gelu(OnnxOperand& y);
 
   OnnxFile file_;
   GraphBuilder graph_;

@@ -122,6 +122,7 @@ void OnnxImport::linear(const OnnxNode& node) {
     for (std::int64_t i = 0; i < out; ++i)
       bias[static_cast<std::size_t>(i)] = given_bias.reals[given_bias.count() == 1 ? 0 : static_cast<std::size_t>(i)];
   }
+  if (given.is_tokens()) return token_linear(node, weight, bias);
   OnnxOperand y;
   if (given.dims.size() == 4 && given.channels_last) {
     y = add(layer_name(node, 1), "conv", {&given},
@@ -146,6 +147,7 @@ void OnnxImport::batch_norm(const OnnxNode& node) {
   const OnnxOperand& x = data(node, 0);
   if (integer(node, "training_mode", 0) != 0)
     refuse(node, "it is in training mode; export the model after model.eval()");
+  if (x.is_tokens()) refuse(node, "its input is no batch of maps or features here");
   const std::int64_t channels = x.channels();
   OnnxOperand y = add(layer_name(node, 1), "batch_norm", {&x},
                       {{"channels", one(channels)}, {"eps", {real(node, "epsilon", 1e-5f)}}});
@@ -267,6 +269,10 @@ bool OnnxImport::layer(const OnnxNode& node) {
   const std::string& op = node.op;
   if (op == "Conv")
     convolution(node);
+  else if (op == "LayerNormalization")
+    layer_norm(node);
+  else if (op == "Softmax")
+    softmax(node);
   else if (op == "Gemm" || op == "MatMul")
     linear(node);
   else if (op == "BatchNormalization")

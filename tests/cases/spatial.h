@@ -37,14 +37,17 @@ inline void factors(const Backend& backend) {
       CAPTURE(g.channels);
       const std::int64_t n = g.n * g.pixels * g.channels;
       const std::vector<T> x = as<T>(uniform(n, 1)), s = as<T>(uniform(g.n * g.channels, 2)), b = as<T>(uniform(n, 3));
-      std::vector<double> y64 = blank<double>(n), sum64 = blank<double>(g.n * g.channels);
+      std::vector<double> y64 = blank<double>(n), added64 = y64, sum64 = blank<double>(g.n * g.channels);
       oracle().spatial.multiply({}, g, wide(x).data(), wide(s).data(), y64.data());
+      oracle().spatial.add({}, g, wide(x).data(), wide(s).data(), added64.data());
       oracle().spatial.multiply_sum({}, g, wide(x).data(), wide(b).data(), sum64.data());
       for_each_mode(backend, [&](const Mode&) {
         const Buffer<T> in(backend, x), factor(backend, s), other(backend, b), y(backend, x.size()),
             sum(backend, s.size());
         table.spatial.multiply({}, g, in.get(), factor.get(), y.get());
         CHECK(holds(backend, y.values(), y64, exact));
+        table.spatial.add({}, g, in.get(), factor.get(), y.get());
+        CHECK(holds(backend, y.values(), added64, exact));
         table.spatial.multiply_sum({}, g, in.get(), other.get(), sum.get());
         // At most 64 terms are added in float before a double takes over; each is below 1.
         const double noise = dot_tolerance(std::min<std::int64_t>(g.pixels, 64), static_cast<double>(g.pixels));
@@ -58,7 +61,7 @@ inline void factors(const Backend& backend) {
 
 inline const std::vector<Case> kSpatialCases = {
     {"windows pad, crop and fill", spatial_cases::windows},
-    {"factors of channels, and sums of products over pixels", spatial_cases::factors},
+    {"factors and summands of channels, and sums of products over pixels", spatial_cases::factors},
 };
 
 }  // namespace retort::test

@@ -4,7 +4,10 @@
 #include <cmath>
 
 #include "engine/core/check.h"
+#include "engine/core/tape.h"
 #include "engine/io/encode.h"
+#include "engine/nn/layers.h"
+#include "engine/ops/elementwise.h"
 #include "engine/ops/loss.h"
 #include "engine/report/charts.h"
 #include "engine/report/network_graph.h"
@@ -106,11 +109,59 @@ TEST_CASE("report: blocks of a network, and both of its pictures") {
   CHECK(blocks[0].detail == "Conv2d, 108 parameters, to 8 x 8 x 4");
   CHECK(blocks[1].name == "layer1.0");
   CHECK(blocks[1].detail == "2 layers, 110 parameters");
-  const std::string graph = network_graph({"net", "8 x 8 x 3", layers, 3}, 5, 0.25);
-  CHECK(count(graph, ">layer1.0<") == 2);  // before and after
+  // A shortcut around one layer, and one of two layers beside it.
+  const std::vector<OutlineNode> nodes = {{"conv1", "Conv2d", {-1}},
+                                          {"layer1.0.conv1", "Conv2d", {0}},
+                                          {"layer1.0.conv2", "Conv2d", {1}},
+                                          {"add", "", {2, 0}},
+                                          {"fc", "Linear", {3}}};
+  CHECK(branches_of(nodes).forks == 1);
+  CHECK(branches_of(nodes).joins == 1);
+  const std::string graph = network_graph({"net", "8 x 8 x 3", layers, 3, nodes}, 5, 0.25);
+  CHECK(count(graph, ">layer1.0.conv2<") == 2);  // before and after
   CHECK(count(graph, "T = 5") == 2);
   CHECK(count(graph, "x 0.25") == 1);
   CHECK(count(graph, "x 0.75") == 1);
+}
+
+TEST_CASE("report: what a tape traced of a block with a shortcut, and the head in text") {
+  Random random(1);
+  Conv2d conv(3, 3, 1, 1, {}, /*has_bias=*/false, Init::kaiming_normal_fan_out, random);
+  BatchNorm2d bn(3);
+  Linear fc(12, 2, Init::kaiming_uniform_default, random);
+  conv.weight.name = "a.conv.weight";
+  bn.weight.name = "a.bn.weight";
+  fc.weight.name = "fc.weight";
+  Tensor image = Tensor::zeros({1, 2, 2, 3});
+  std::vector<LayerReport> layers;
+  ForwardContext context;
+  context.report = &layers;
+  Tape tape;
+  tape.keep_trace();
+  image.require_grad();
+  const Tensor x = relu(scale(image, 2));
+  const Tensor y = conv_bn(conv, bn, x, context, /*relu=*/true, x);
+  concat({y, relu(y)});
+  fc.forward(flatten(y), context);
+  const std::vector<OutlineNode> nodes = outline_nodes(tape.trace(), layers, image);
+  REQUIRE(nodes.size() == 6);
+  CHECK(nodes[0].name == "scale 1");
+  CHECK(nodes[0].detail == "to 2 x 2 x 3, relu");
+  CHECK(nodes[0].inputs == std::vector<std::ptrdiff_t>{-1});
+  CHECK(nodes[1].name == "a.conv");
+  CHECK(nodes[1].detail == "Conv2d to 2 x 2 x 3, batch norm");
+  CHECK(nodes[2].name == "add 1");
+  CHECK(nodes[2].inputs == std::vector<std::ptrdiff_t>{1, 0});
+  CHECK(nodes[3].name == "relu 1");  // of a result that others read, too
+  CHECK(nodes[4].name == "concat 1");
+  CHECK(nodes[4].inputs == std::vector<std::ptrdiff_t>{2, 3});
+  CHECK(nodes[5].name == "fc");
+  CHECK(nodes[5].inputs == std::vector<std::ptrdiff_t>{2});
+
+  const std::vector<std::string> head = head_lines(37, 5, 0.25);
+  REQUIRE(head.size() == 4);
+  CHECK(head[0] == "student's logits z, 37 classes; teacher's logits v, live or from the store; labels");
+  CHECK(head[3] == "loss = 0.25 cross-entropy + 0.75 T\u00b2 KL");
 }
 
 TEST_CASE("observables: means by class, confused pairs, disagreement and dark knowledge by hand") {

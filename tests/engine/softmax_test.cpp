@@ -20,6 +20,14 @@ TEST_CASE("softmax: gradient at several temperatures and class counts") {
     }
 }
 
+TEST_CASE("softmax: the last of several axes") {
+  const Function function = [](const auto& in) { return softmax(in[0]); };
+  const Tensor x = random_tensor({2, 3, 2, 5}, 1, -3, 3), flat = softmax(x.reshaped({12, 5}));
+  CHECK(max_difference(function({x}), flat) == 0);
+  CHECK(function({x}).shape() == x.shape());
+  CHECK(gradient_error(function, {x}) <= 1);
+}
+
 TEST_CASE("softmax: rows sum to 1; large logits do not overflow; T softens") {
   const std::vector<double> values{1000, 1000, -1000, 0, std::log(2.0), std::log(5.0)};
   const Tensor x = Tensor::from<double>({2, 3}, values);

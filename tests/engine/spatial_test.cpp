@@ -47,3 +47,16 @@ TEST_CASE("take_channels: value, gradient, and channels that are not there") {
           take_channels(random_tensor({2, 5}, 1), 3, 3);
         }) == "[take_channels] channels 3 to 5 of [2, 5]; name some that are there");
 }
+
+TEST_CASE("add_to_each: every image and the same summand, gradients, and a summand of another size") {
+  const Function sum = [](const auto& in) { return add_to_each(in[0], in[1]); };
+  for (const Shape& shape : {Shape{3, 2, 5}, Shape{2, 4}, Shape{2, 2, 3, 2}}) {
+    const Tensor x = random_tensor(shape, 1), s = random_tensor({shape.count() / shape[0]}, 2);
+    CHECK(sum({x, s}).data<double>()[s.count()] == x.data<double>()[s.count()] + s.data<double>()[0]);
+    CHECK(gradient_error(sum, {x, s}) <= 1);
+    CHECK(f32_error(sum, {x, s}, 8) <= 1);
+  }
+  CHECK(error_message([] {
+          add_to_each(Tensor::zeros({2, 3, 4}), Tensor::zeros({3, 3}));
+        }).starts_with("[add_to_each] each image of [2, 3, 4] has 12 values, what is to be added f32 [3, 3]"));
+}

@@ -177,18 +177,39 @@ def onnx(*graph):
 
 
 def networks():
-    image, logits = onnx_value(11, "x", (0, 2, 4, 4)), onnx_value(12, "y", (0, 3))
-    shape = message(5, number(1, 2), number(2, 7), message(8, "shape"), message(9, struct.pack("<2q", 0, -1)))
+    image, logits = onnx_value(11, "x", (0, 3, 4, 4)), onnx_value(12, "y", (0, 3))
+
+    def integers(name, *values):
+        return message(5, number(1, len(values)), number(2, 7), message(8, name), message(9, struct.pack(f"<{len(values)}q", *values)))
+
+    shape = integers("shape", 0, -1)
     put("onnx/convolution", onnx(
         onnx_node("Conv", ("x", "w"), ("a",), ("pads", (1, 1, 1, 1)), ("strides", (2, 2))), onnx_node("Relu", ("a",), ("b",)),
         onnx_node("GlobalAveragePool", ("b",), ("c",)), onnx_node("Flatten", ("c",), ("d",), ("axis", 1)),
-        onnx_node("Gemm", ("d", "m", "v"), ("y",), ("transB", 1)), onnx_tensor("w", (3, 2, 3, 3)), onnx_tensor("m", (3, 3)),
+        onnx_node("Gemm", ("d", "m", "v"), ("y",), ("transB", 1)), onnx_tensor("w", (3, 3, 3, 3)), onnx_tensor("m", (3, 3)),
         onnx_tensor("v", (3,)), image, logits))
     put("onnx/reshape", onnx(
         onnx_node("MaxPool", ("x",), ("a",), ("kernel_shape", (2, 2)), ("strides", (2, 2))),
         onnx_node("Reshape", ("a", "shape"), ("b",)), onnx_node("MatMul", ("b", "m"), ("c",)),
-        onnx_node("Add", ("c", "v"), ("d",)), onnx_node("Softmax", ("d",), ("y",)), shape, onnx_tensor("m", (8, 3)),
+        onnx_node("Add", ("c", "v"), ("d",)), onnx_node("Softmax", ("d",), ("y",)), shape, onnx_tensor("m", (12, 3)),
         onnx_tensor("v", (3,)), image, logits))
+    # Four patches, a class token, positions, and attention of two heads.
+    put("onnx/attention", onnx(
+        onnx_node("Conv", ("x", "w"), ("a",), ("strides", (2, 2))), onnx_node("Reshape", ("a", "rows"), ("b",)),
+        onnx_node("Transpose", ("b",), ("c",), ("perm", (0, 2, 1))), onnx_node("Expand", ("cls", "ones"), ("d",)),
+        onnx_node("Concat", ("d", "c"), ("e",), ("axis", 1)), onnx_node("Add", ("e", "p"), ("f",)),
+        onnx_node("LayerNormalization", ("f", "g", "g"), ("h",)), onnx_node("MatMul", ("h", "qkv"), ("i",)),
+        onnx_node("Reshape", ("i", "heads"), ("j",)), onnx_node("Transpose", ("j",), ("k",), ("perm", (2, 0, 3, 1, 4))),
+        onnx_node("Split", ("k",), ("q1", "k1", "v1"), ("axis", 0)), onnx_node("Squeeze", ("q1", "first"), ("q",)),
+        onnx_node("Gather", ("k", "first"), ("kk",), ("axis", 0)), onnx_node("Squeeze", ("kk", "first"), ("kq",)),
+        onnx_node("Squeeze", ("v1", "first"), ("v",)), onnx_node("Transpose", ("kq",), ("t",), ("perm", (0, 1, 3, 2))),
+        onnx_node("MatMul", ("q", "t"), ("s",)), onnx_node("Softmax", ("s",), ("r",)), onnx_node("MatMul", ("r", "v"), ("u",)),
+        onnx_node("Transpose", ("u",), ("n",), ("perm", (0, 2, 1, 3))), onnx_node("Reshape", ("n", "tokens"), ("o",)),
+        onnx_node("Add", ("f", "o"), ("z",)), onnx_node("ReduceMean", ("z",), ("m1",), ("axes", (1,)), ("keepdims", 0)),
+        onnx_node("Gemm", ("m1", "m", "v3"), ("y",), ("transB", 1)),
+        onnx_tensor("w", (4, 3, 2, 2)), onnx_tensor("cls", (1, 1, 4)), onnx_tensor("p", (1, 5, 4)), onnx_tensor("g", (4,)),
+        onnx_tensor("qkv", (4, 12)), onnx_tensor("m", (3, 4)), onnx_tensor("v3", (3,)), integers("rows", 0, 4, -1),
+        integers("ones", 1, 1, 1), integers("heads", 0, 5, 3, 2, 2), integers("tokens", 0, 5, 4), integers("first", 0), image, logits))
     put("onnx/cycle", onnx(onnx_node("Relu", ("a",), ("y",)), onnx_node("Relu", ("y",), ("a",)), image, logits))
     put("onnx/large", onnx(onnx_node("Conv", ("x", "w"), ("y",)), message(
         5, number(1, 1 << 40), number(1, 1 << 40), number(2, 1), message(8, "w")), image, logits))

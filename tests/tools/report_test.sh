@@ -82,10 +82,14 @@ has live.html "<code>--temperature</code> <code>5</code>"
 
 expect 0 graph --model resnet20 --out graph.svg --temperature 7 --json
 expect_json blocks 11
+expect_json joins 9
+expect_json forks 9
+grep -qF 'p = softmax(v / T) at T = 7' stdout || fail "the head in text"
 has graph.svg "layer3.2"
 has graph.svg "T = 7"
 expect 0 graph --model live.safetensors --out own.svg
 has own.svg "8 x 8 x 3"
+grep -qE '^ +loss = 0.1 cross-entropy \+ 0.9 T' stderr || fail "the head in text: $(cat stderr)"
 
 expect_error 2 "--report: 'x.pdf' is not a .html" train --model mlp:4 "${part[@]}" --out x.safetensors --report x.pdf
 touch file

@@ -15,6 +15,12 @@ sum=$(sed 's/.*"layers"//' stdout | grep -oE '"parameters":[0-9]+' | awk -F: '{ 
 grep -q '"name":"layer1.0.conv1","kind":"Conv2d","output":"64x56x56","parameters":36864,"macs":115605504' stdout ||
   fail "layer1.0.conv1"
 
+# Shortcuts: the first block's sum reads its last convolution and what came into the block.
+grep -qF '{"name":"add 1","inputs":["layer1.0.conv2","conv1"]}' stdout || fail "the first shortcut"
+expect 0 summary --model inception_v3
+grep -qE '^concat 1  <-  Mixed_5b.branch1x1.conv, Mixed_5b.branch5x5_2.conv, Mixed_5b.branch3x3dbl_3.conv, Mixed_5b.branch_pool.conv$' stdout ||
+  fail "Inception's branches: $(grep concat stdout | head -1)"
+
 expect 0 summary --model mlp:800x800 --json
 expect_json parameters 1276810  # 784 * 800 + 800 + 800 * 800 + 800 + 800 * 10 + 10
 expect 0 summary --model resnet20 --image-size 64 --json

@@ -76,6 +76,18 @@ expect 0 distill --student headed.safetensors --data data --epochs 1 --threads 1
 expect 0 summary --model again.safetensors --quiet
 grep -qE '^new_head.0 .*Linear' stdout || fail "summary does not show the head"
 
+# Attention: patches, a class token and two heads, as a teacher for a store and live, and as a network that trains.
+cp "$keras/../../fuzz/corpus/onnx/attention" vit.onnx
+printf 'teacher,student\n0,warm\n1,cold\n2,cold\n' >three.csv
+small=(--data data --image-size 8 --epochs 1 --threads 1 --quiet)
+expect 0 logits --model vit.onnx --data data --split train --class-map three.csv --out vit.npy --threads 1 --quiet
+expect 0 distill --student mlp:4 "${small[@]}" --logits vit.npy --out from_store.safetensors
+expect 0 distill --student mlp:4 "${small[@]}" --teacher vit.onnx --class-map three.csv --augment flip --out live.safetensors
+expect 0 train --model vit.onnx --data data --epochs 2 --batch-size 4 --threads 1 --out vit.safetensors --quiet
+expect 0 summary --model vit.safetensors --quiet
+for kind in Token Position LayerNorm; do grep -qE " $kind " stdout || fail "summary does not show the $kind"; done
+expect_error 1 "give images of the size that the network was made for" summary --model vit.onnx --image-size 6 --quiet
+
 # Keras's files, where this build reads them: their layers, and pixels as their first layer takes them.
 if "$RETORT" summary --model "$keras/net.h5" --quiet 2>&1 | grep -q 'which this build does not read'; then
   echo "skipped: this build reads no HDF5"

@@ -35,16 +35,22 @@ void run(const Options& options) {
   apply_common_options(options.common);
   check_writable(options.out);
   Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
-  const Preprocessing& input = model.spec.preprocessing;
-  const NetworkOutline outline{model.spec.architecture,
-                               text(input.image_size, " x ", input.image_size, " x ", input.channels),
-                               layers_of(*model.network, input), static_cast<std::int64_t>(model.spec.classes.size())};
+  const NetworkOutline outline = outline_of(model);
   write_atomic(options.out, network_graph(outline, options.temperature, options.lambda));
   const std::size_t blocks = blocks_of(outline.layers).size();
-  say(options.common.quiet, text("saved ", options.out, ": ", outline.layers.size(), " layers in ", blocks, " blocks"));
+  const Branches branches = branches_of(outline.nodes);
+  const std::vector<std::string> head = head_lines(outline.classes, options.temperature, options.lambda);
+  say(options.common.quiet, text("saved ", options.out, ": ", outline.layers.size(), " layers in ", blocks, " blocks, ",
+                                 branches.forks, " forks and ", branches.joins, " joins"));
+  say(options.common.quiet, "before: softmax(z), probabilities at T = 1");
+  for (std::size_t i = 0; i < head.size(); ++i) say(options.common.quiet, (i == 0 ? "after:  " : "        ") + head[i]);
   if (options.common.json)
-    std::cout << json_text(nlohmann::ordered_json{
-                     {"graph", options.out}, {"layers", outline.layers.size()}, {"blocks", blocks}})
+    std::cout << json_text(nlohmann::ordered_json{{"graph", options.out},
+                                                  {"layers", outline.layers.size()},
+                                                  {"blocks", blocks},
+                                                  {"forks", branches.forks},
+                                                  {"joins", branches.joins},
+                                                  {"after", head}})
               << std::endl;
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/json.h"
+#include "engine/report/network_graph.h"
 #include "tools/cli/options.h"
 #include "tools/commands/commands.h"
 #include "tools/run/seen_pictures.h"
@@ -63,6 +64,23 @@ void print_table(const std::vector<LayerReport>& layers, const nlohmann::ordered
   std::fflush(stdout);
 }
 
+/// Where branches meet: the op, and whose results it reads.
+struct Join {
+  std::string name;
+  std::vector<std::string> inputs;
+};
+
+std::vector<Join> joins_of(const std::vector<OutlineNode>& nodes) {
+  std::vector<Join> joins;
+  for (const OutlineNode& node : nodes) {
+    if (node.inputs.size() < 2) continue;
+    joins.push_back({node.name, {}});
+    for (const std::ptrdiff_t input : node.inputs)
+      joins.back().inputs.push_back(input < 0 ? "image" : nodes[static_cast<std::size_t>(input)].name);
+  }
+  return joins;
+}
+
 /// What a model's file says of itself.
 void print_spec(const ModelSpec& spec) {
   constexpr std::size_t kShownClasses = 20;
@@ -89,7 +107,9 @@ void run(const Options& options) {
   std::int64_t parameter_count = 0, macs = 0;
   for (const Parameter* parameter : parameters(*model.network))
     if (!parameter->buffer) parameter_count += parameter->value.count();
-  const std::vector<LayerReport> layers = layers_of(*model.network, model.spec.preprocessing);
+  const NetworkOutline outline = outline_of(model);
+  const std::vector<LayerReport>& layers = outline.layers;
+  const std::vector<Join> joins = joins_of(outline.nodes);
   for (const LayerReport& layer : layers) macs += layer.macs;
 
   nlohmann::ordered_json json = {{"model", options.model},
@@ -111,6 +131,13 @@ void run(const Options& options) {
   if (!options.common.json) {
     if (saved) print_spec(model.spec);
     print_table(layers, json);
+    if (!joins.empty()) std::printf("\nwhere branches meet\n");
+    for (const Join& join : joins) {
+      std::string inputs;
+      for (const std::string& input : join.inputs) inputs += (inputs.empty() ? "" : ", ") + input;
+      std::printf("%s  <-  %s\n", join.name.c_str(), inputs.c_str());
+    }
+    std::fflush(stdout);
     return;
   }
   for (const LayerReport& layer : layers)
@@ -119,6 +146,8 @@ void run(const Options& options) {
                               {"output", sample_shape(layer.output)},
                               {"parameters", layer.parameters},
                               {"macs", layer.macs}});
+  json["joins"] = nlohmann::ordered_json::array();
+  for (const Join& join : joins) json["joins"].push_back({{"name", join.name}, {"inputs", join.inputs}});
   std::cout << json_text(json) << std::endl;
 }
 

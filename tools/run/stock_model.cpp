@@ -1,5 +1,6 @@
 #include "tools/run/stock_model.h"
 
+#include "engine/core/check.h"
 #include "engine/core/tape.h"
 
 namespace retort {
@@ -38,6 +39,25 @@ std::vector<LayerReport> layers_of(Network& network, const Preprocessing& input)
   const Tensor image = Tensor::zeros({1, input.image_size, input.image_size, input.channels});
   network.forward(image.to(device_of(network)), context);
   return layers;
+}
+
+NetworkOutline outline_of(Model& model) {
+  const Preprocessing& input = model.spec.preprocessing;
+  parameters(*model.network);  // names the layers
+  NetworkOutline outline{model.spec.architecture,
+                         text(input.image_size, " x ", input.image_size, " x ", input.channels),
+                         {},
+                         static_cast<std::int64_t>(model.spec.classes.size()),
+                         {}};
+  ForwardContext context;
+  context.report = &outline.layers;
+  Tensor image = Tensor::zeros({1, input.image_size, input.image_size, input.channels}).to(device_of(*model.network));
+  Tape tape;
+  tape.keep_trace();
+  image.require_grad();
+  model.network->forward(image, context);
+  outline.nodes = outline_nodes(tape.trace(), outline.layers, image);
+  return outline;
 }
 
 }  // namespace retort

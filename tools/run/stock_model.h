@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/report/network_graph.h"
 #include "models/registry.h"
 #include "tools/cli/options.h"
 
@@ -18,5 +19,7 @@ Model stock_or_saved_model(const std::string& model, std::int64_t image_size, co
 
 /// The layers of a forward pass over one image.
 std::vector<LayerReport> layers_of(Network& network, const Preprocessing& input);
+/// The network as `graph` draws it, from a forward pass that a tape traces.
+NetworkOutline outline_of(Model& model);
 
 }  // namespace retort
