@@ -35,9 +35,9 @@ struct TeacherReport {
   std::string sentence;  ///< the verdict in plain words
 };
 
-/// Of the logits that the student will learn from those of `rows`, or all where that is empty; labels i64 [n], one a row,
-/// -1 where there is none, or empty. The temperature is the settings'. A tie is for the lower class, and a picture without labels counts for
-/// all but the agreement.
+/// Of the logits that the student will learn from those of `rows`, or all where that is empty; labels i64 [n], one a
+/// row, -1 where there is none, or empty. The temperature is the settings'. A tie is for the lower class, and a picture
+/// without labels counts for all but the agreement.
 ///
 /// The rule, the first that holds:
 ///   flat       entropy at T above 0.999 of log(classes): targets that say the same of all classes move no student

@@ -153,12 +153,14 @@ TEST_CASE("out of memory: one line with what was asked for, what is held, and wh
   Arena arena;
   void* const held = arena.allocate(64 * kMiB - 128);
   CHECK(error_message([&] { arena.allocate(48 * kMiB); }) ==
-        "out of memory: asked for 48.0 MiB with 64.0 MiB in use of the 100.0 MiB that RETORT_MEMORY_LIMIT allows; try smaller batches or images");
+        "out of memory: asked for 48.0 MiB with 64.0 MiB in use of the 100.0 MiB that RETORT_MEMORY_LIMIT allows; try "
+        "smaller batches or images");
   CHECK_THROWS_AS(arena.allocate(48 * kMiB), Error);
   arena.release(arena.allocate(32 * kMiB));  // and goes on
   arena.release(held);
   CHECK(error_message([&] { arena.allocate(SIZE_MAX); }) ==
-        "out of memory: asked for 16777216.0 TiB with 0 bytes in use of the 100.0 MiB that RETORT_MEMORY_LIMIT allows; try smaller batches or images");
+        "out of memory: asked for 16777216.0 TiB with 0 bytes in use of the 100.0 MiB that RETORT_MEMORY_LIMIT allows; "
+        "try smaller batches or images");
   CHECK(arena.statistics().used_bytes == 0);
 }
 
