@@ -358,8 +358,8 @@ std::optional<TrainingProgress> finished_before(const TrainingRun& run, const Fi
   const TrainingProgress done = load_progress(state, fingerprint);
   const TrainingOptions& options = run.options;
   const bool all =
-      done.epoch >= options.epochs || (options.early_stop > 0 && done.epochs_without_gain >= options.early_stop);
-  check(all, model, ": its run is finished after ", done.epoch, " epochs, and the state from which ", options.epochs,
+      done.epoch >= *options.epochs || (options.early_stop > 0 && done.epochs_without_gain >= options.early_stop);
+  check(all, model, ": its run is finished after ", done.epoch, " epochs, and the state from which ", *options.epochs,
         " would go on was not kept; start from these weights with --weights ", model,
         " and another --out, or train all of them with --restart (--keep-state keeps a finished run's state)");
   check(std::filesystem::exists(model), model, ": not there, though ", state,
