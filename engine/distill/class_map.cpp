@@ -35,6 +35,7 @@ std::vector<std::string> ClassMap::students() const {
   std::vector<std::string> classes;
   for (const Row& row : rows)
     if (std::ranges::find(classes, row.student) == classes.end()) classes.push_back(row.student);
+  std::ranges::sort(classes);
   return classes;
 }
 

@@ -25,7 +25,7 @@ struct ClassMap {
   std::vector<Row> rows;
   bool prior = true;  ///< corrected for the number of classes
 
-  /// The student's classes, each where it stands first.
+  /// The student's classes by name, as those of a folder stand.
   std::vector<std::string> students() const;
 };
 

@@ -44,6 +44,14 @@ expect 0 distill --student mlp:4 --data coarse --image-size 8 --epochs 1 --threa
   --no-prior --out student.safetensors
 ! grep -qF 'corrected' stderr || fail "--no-prior corrects"
 
+# Without folders of classes the classes stand by name, whatever comes first in the map: scores of both go together.
+printf 'teacher,student\nsky,red\nbrick,blue\nrose,blue\n' >first.csv
+expect 0 logits --model teacher.safetensors --class-map first.csv --data coarse --threads 1 --out labelled.npy --csv labelled.csv --quiet
+expect 0 logits --model teacher.safetensors --class-map first.csv --data flat --no-labels --threads 1 --out pile.npy --csv pile.csv --quiet
+[[ $(head -1 pile.csv) == "$(head -1 labelled.csv)" ]] || fail "the classes of a flat folder are $(head -1 pile.csv)"
+expect 0 distill --student mlp:4 --data coarse --image-size 8 --epochs 1 --threads 1 --unlabelled flat --logits labelled.npy \
+  --logits pile.npy --out student.safetensors
+
 # What is wrong is named.
 expect_error 2 "--no-prior: goes with --class-map" predict --model teacher.safetensors --no-prior coarse/red/0.ppm
 printf 'brick,red\ngrass,blue\n' >wrong.csv

@@ -17,6 +17,15 @@ expect 0 logits --model teacher.safetensors --data data --val-split 0.25 --split
 expect 0 logits --model teacher.safetensors --data pile --val-split 0 --split train --out pile.npy --csv pile.csv
 expect 0 logits --model teacher.safetensors --data more --val-split 0 --split train --out more.npy --csv more.csv
 
+# Folders within a pile are no classes.
+mkdir -p nested/2023 nested/2024/may && cp pile/r*.ppm nested/2023 && cp pile/b*.ppm nested/2024/may
+expect_error 1 "classes" logits --model teacher.safetensors --data nested --out nested.npy --quiet
+expect 0 logits --model teacher.safetensors --data nested --no-labels --out nested.npy --csv nested.csv
+[[ $(wc -l <nested.csv) == 11 && $(grep -c '^2024/may/b[1-5].ppm,' nested.csv) == 5 ]] || fail "what is scored of a pile with folders"
+expect 0 distill --student mlp:5 --data data --val-split 0.25 --image-size 8 --epochs 1 --unlabelled nested --logits train.npy --logits nested.npy --out of-nested.safetensors
+expect_error 2 "--no-labels: takes the pictures of every part" logits --model teacher.safetensors --data nested --no-labels --split val --out y.npy --quiet
+expect_error 2 "--no-labels: reads no classes" logits --model teacher.safetensors --data nested --no-labels --classes 2023 --out y.npy --quiet
+
 student=(distill --student mlp:5 --data data --val-split 0.25 --image-size 8 --epochs 3 --batch-size 7)
 both=(--unlabelled pile --unlabelled more)
 expect 0 "${student[@]}" "${both[@]}" --logits train.npy --logits pile.npy --logits more.npy --out stores.safetensors

@@ -33,6 +33,8 @@ template <class Visitor>
 void visit_flags(LogitsOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.split = kSplitHelp});
+  flag("--no-labels", o.no_labels,
+       "Folders in --data are no classes: all of its pictures are scored, whatever the part", anything());
   flag("--model", o.model, "FILE[,FILE...]", required(anything()));
   flag("--combine", o.combine, "{}", one_of(kCombines));
   flag("--teacher-weights", o.teacher_weights, "One for each model (default: equal)", number_above(0));
@@ -51,6 +53,15 @@ void visit_flags(LogitsOptions& o, Visitor&& flag) {
 }
 
 namespace {
+
+std::unique_ptr<Dataset> open_pictures(const LogitsOptions& options) {
+  if (!options.no_labels)
+    return open_data(options.data, options.common, options.data.split.value_or(Split::train),
+                     /*allow_unlabelled=*/true);
+  if (options.data.split) throw UsageError("--no-labels: takes the pictures of every part; leave --split out");
+  if (!options.data.classes.empty()) throw UsageError("--no-labels: reads no classes; leave --classes out");
+  return open_data(options.data, options.common, Split::train, /*allow_unlabelled=*/true, /*whole=*/true);
+}
 
 LogitStore describe(const LogitsOptions& options, const Dataset& dataset, const std::vector<Model>& models) {
   LogitStore store;
@@ -129,15 +140,15 @@ void run_logits(const LogitsOptions& options) {
   check_store_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
 
-  const auto dataset = open_data(options.data, options.common, options.data.split.value_or(Split::train),
-                                 /*allow_unlabelled=*/true);
+  const auto dataset = open_pictures(options);
+  const bool labelled = !options.no_labels && dataset->labelled();
   for (std::int64_t i = 0; i < dataset->size(); ++i) check_storable({dataset->name(i)}, options.out);
   std::vector<Model> models = load_teachers(options.model, compute_device(options.common));
   for (Model& model : models) {
     if (!options.data.mean.empty()) forget_advice(model, "--mean");
-    set_classes(options.map, model, options.model, dataset.get(), options.common.quiet);
+    set_classes(options.map, model, options.model, labelled ? dataset.get() : nullptr, options.common.quiet);
   }
-  if (dataset->labelled()) check_teacher_classes(models.front(), options.model, dataset->classes());
+  if (labelled) check_teacher_classes(models.front(), options.model, dataset->classes());
   for (Model& model : models) model.spec.preprocessing = preprocessing_for(options.data, model.spec.preprocessing);
   LogitStore store = describe(options, *dataset, models);
   const std::int64_t classes = static_cast<std::int64_t>(store.classes.size());

@@ -312,11 +312,12 @@ Shared open_shared(const Options& options) {
           .unlabelled = sets};
 }
 
-/// The soft term has no temperature, or no weight.
+/// The soft term has no temperature, or no weight; of pictures without labels it always has one.
 bool temperature_is_idle(const Options& options, double lambda) {
   const ObjectiveOptions& objective = options.objective;
   if (objective.loss == SoftLoss::mse && !objective.standardize_logits) return true;  // it compares logits as they are
-  return lambda == 1 && objective.convention == Convention::convex && !objective.lambda_end;
+  return lambda == 1 && options.unlabelled.folders.empty() && objective.convention == Convention::convex &&
+         !objective.lambda_end;
 }
 
 std::vector<Cell> train_all(const Options& options, const Shared& shared) {

@@ -14,6 +14,7 @@ struct LogitsOptions {
   CommonOptions common;
   DataOptions data;
   std::string model, out, csv;
+  bool no_labels = false;  ///< the folders of the data are no classes
   Combine combine = Combine::logit;
   std::vector<double> teacher_weights;
   std::optional<std::string> augment;
