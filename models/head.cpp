@@ -93,6 +93,30 @@ Tensor HeadedNetwork::forward(const Tensor& x, ForwardContext& context) {
   return next->forward(y, context);
 }
 
+void HeadedNetwork::append_to(GraphSpec& graph) const {
+  const auto add = [&](const std::string& name, const std::string& op,
+                       std::map<std::string, std::vector<double>> attributes = {}) {
+    graph.nodes.push_back({name, op, {static_cast<std::int64_t>(graph.nodes.size())}, std::move(attributes)});
+  };
+  std::size_t next = 0;
+  const auto add_linear = [&] {
+    const Shape& weight = linear_[next].weight.value.shape();
+    add(text(kHeadName, ".", next++), "linear",
+        {{"in", {static_cast<double>(weight[0])}}, {"out", {static_cast<double>(weight[1])}}});
+  };
+  for (std::size_t i = 1; i < layers_.size(); ++i) {
+    const HeadLayer& layer = layers_[i];
+    const std::string name = text(kHeadName, ".layer", i);
+    switch (layer.kind) {
+      case HeadLayer::Kind::linear: add_linear(); break;
+      case HeadLayer::Kind::relu: add(name, "relu"); break;
+      case HeadLayer::Kind::dropout: break;
+      case HeadLayer::Kind::other: add(name, layer.word); break;
+    }
+  }
+  add_linear();
+}
+
 void HeadedNetwork::visit(Visitor& visitor) {
   body_->visit(visitor);
   visitor(kHeadName, linear_);

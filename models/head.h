@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/nn/layers.h"
+#include "models/graph/spec.h"
 
 namespace retort {
 
@@ -33,6 +34,10 @@ class HeadedNetwork : public Network {
   Tensor forward(const Tensor& x, ForwardContext& context) override;
   void visit(Visitor& visitor) override;
   std::int64_t min_image_size() const override { return body_->min_image_size(); }
+  /// The network up to the layer of the head's first width.
+  Network& body() { return *body_; }
+  /// Adds what follows the body to the nodes of the body.
+  void append_to(GraphSpec& graph) const;
 
  private:
   std::unique_ptr<Network> body_;

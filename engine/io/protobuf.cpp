@@ -54,4 +54,39 @@ bool ProtoReader::next(ProtoField& field) {
   return true;
 }
 
+void ProtoWriter::varint(std::uint64_t value) {
+  for (; value >= 128; value >>= 7) text_ += static_cast<char>(value | 128);
+  text_ += static_cast<char>(value);
+}
+
+void ProtoWriter::key(std::uint32_t number, ProtoField::Wire wire) {
+  varint(std::uint64_t{number} << 3 | static_cast<std::uint64_t>(wire));
+}
+
+ProtoWriter& ProtoWriter::integer(std::uint32_t number, std::int64_t value) {
+  key(number, ProtoField::Wire::varint);
+  varint(static_cast<std::uint64_t>(value));
+  return *this;
+}
+
+ProtoWriter& ProtoWriter::real(std::uint32_t number, float value) {
+  key(number, ProtoField::Wire::fixed32);
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  for (int i = 0; i < 4; ++i) text_ += static_cast<char>(bits >> 8 * i);
+  return *this;
+}
+
+ProtoWriter& ProtoWriter::begin_bytes(std::uint32_t number, std::uint64_t size) {
+  key(number, ProtoField::Wire::bytes);
+  varint(size);
+  return *this;
+}
+
+ProtoWriter& ProtoWriter::bytes(std::uint32_t number, std::string_view content) {
+  begin_bytes(number, content.size());
+  text_ += content;
+  return *this;
+}
+
 }  // namespace retort

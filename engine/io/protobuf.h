@@ -1,7 +1,7 @@
-// The wire format of Protocol Buffers (https://protobuf.dev/programming-guides/encoding/), read in place: a message is
-// a run of fields, and a field is a number and either an integer, 4 or 8 bytes, or a length and so many bytes, which
-// may be a message again. Nothing is copied or allocated, and nothing nests on its own: who wants a field's message
-// reads it.
+// The wire format of Protocol Buffers (https://protobuf.dev/programming-guides/encoding/), read in place and written: a
+// message is a run of fields, and a field is a number and either an integer, 4 or 8 bytes, or a length and so many
+// bytes, which may be a message again. Nothing is copied or allocated, and nothing nests on its own: who wants a
+// field's message reads it.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,25 @@ class ProtoReader {
 
   std::span<const std::uint8_t> left_;
   const std::string& where_;
+};
+
+/// A message while it is written, field by field; itself the content of a field of another.
+class ProtoWriter {
+ public:
+  ProtoWriter& integer(std::uint32_t number, std::int64_t value);
+  ProtoWriter& real(std::uint32_t number, float value);
+  ProtoWriter& bytes(std::uint32_t number, std::string_view content);
+  ProtoWriter& message(std::uint32_t number, const ProtoWriter& content) { return bytes(number, content.text()); }
+  /// What stands before so many bytes of a field that the caller writes.
+  ProtoWriter& begin_bytes(std::uint32_t number, std::uint64_t size);
+
+  const std::string& text() const { return text_; }
+
+ private:
+  void varint(std::uint64_t value);
+  void key(std::uint32_t number, ProtoField::Wire wire);
+
+  std::string text_;
 };
 
 }  // namespace retort

@@ -1,4 +1,5 @@
 // y [..., c1 + c2 + ...] = the parts [..., c1], [..., c2], ... side by side; each part's gradient is its slice of dy.
+#include "engine/core/recorder.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 #include "engine/ops/elementwise.h"
@@ -39,6 +40,7 @@ Tensor concat(const std::vector<Tensor>& parts) {
     kernels(y).elementwise.copy_channels({}, {rows, count, count, 0, channels, begin}, part.raw(), y.raw());
     begin += count;
   }
+  if (Recorder* recorder = Recorder::active()) recorder->note({"concat", parts, y, {}});
 
   struct Input {
     std::shared_ptr<GradSlot> slot;

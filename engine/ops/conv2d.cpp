@@ -4,6 +4,7 @@
 // dx = dgrad(dz, weight).
 #include "engine/ops/conv2d.h"
 
+#include "engine/core/recorder.h"
 #include "engine/core/saved.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
@@ -42,12 +43,29 @@ Tensor run_forward(const Conv2dGeometry& g, const Tensor& x, const Tensor& filte
   return y;
 }
 
+void note_conv(const char* op, std::vector<Tensor> inputs, const Tensor& y, const Conv2dOptions& o, double eps = 0) {
+  if (Recorder* recorder = Recorder::active())
+    recorder->note({op,
+                    std::move(inputs),
+                    y,
+                    {{"stride_h", static_cast<double>(o.stride_h)},
+                     {"stride_w", static_cast<double>(o.stride_w)},
+                     {"pad_h", static_cast<double>(o.pad_h)},
+                     {"pad_w", static_cast<double>(o.pad_w)},
+                     {"dilation_h", static_cast<double>(o.dilation_h)},
+                     {"dilation_w", static_cast<double>(o.dilation_w)},
+                     {"groups", static_cast<double>(o.groups)},
+                     {"relu", o.relu ? 1.0 : 0.0},
+                     {"eps", eps}}});
+}
+
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   const Conv2dGeometry g = geometry(x, weight, bias, options);
   Tensor filter = filter_like(x, weight);
   Tensor y = run_forward(g, x, filter, {.bias = bias.raw(), .relu = options.relu});
+  note_conv("conv2d", {x, weight, bias}, y, options);
 
   if (Tape* tape = recording({&x, &weight, &bias})) {
     y.require_grad();
@@ -96,7 +114,9 @@ Tensor conv2d_running_norm(const Tensor& x, const Tensor& weight, const Tensor& 
   const Tensor scale = empty_parameter(x, {g.k}), shift = empty_parameter(x, {g.k});
   kernels(x).batch_norm.fold({}, g.k, norm.gamma.raw(), norm.beta.raw(), norm.running_mean.raw(),
                              norm.running_var.raw(), norm.eps, bias.raw(), scale.raw(), shift.raw());
-  return run_forward(g, x, filter_like(x, weight), {scale.raw(), shift.raw(), residual.raw(), options.relu});
+  Tensor y = run_forward(g, x, filter_like(x, weight), {scale.raw(), shift.raw(), residual.raw(), options.relu});
+  note_conv("conv2d_running_norm", {x, weight, bias, norm.gamma, residual}, y, options, norm.eps);
+  return y;
 }
 
 }  // namespace retort

@@ -1,4 +1,5 @@
 // y = the elements of x under another shape; dx = those of dy. Nothing moves.
+#include "engine/core/recorder.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 #include "engine/ops/elementwise.h"
@@ -9,6 +10,7 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
   check(x && x.count() == shape.count(), "[reshape] the input is ", x ? to_string(x.shape()) : "empty", ", not ", shape,
         "; give a shape of as many elements");
   Tensor y = x.reshaped(shape);
+  if (Recorder* recorder = Recorder::active()) recorder->note({"reshape", {x}, y, {}});
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();

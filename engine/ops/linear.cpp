@@ -3,6 +3,7 @@
 // With dz the gradient before the activation:  db = sum over the rows of dz,  dw = x^T dz,  dx = dz w^T.
 #include "engine/ops/linear.h"
 
+#include "engine/core/recorder.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 
@@ -29,6 +30,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
   check_device("linear", x, weight);
   Tensor filter = filter_like(x, weight);
   Tensor y = product({.m = n, .n = out, .k = in}, x, filter, bias, relu);
+  if (Recorder* recorder = Recorder::active())
+    recorder->note({"linear", {x, weight, bias}, y, {{"relu", relu ? 1.0 : 0.0}}});
 
   if (Tape* tape = recording({&x, &weight, &bias})) {
     y.require_grad();

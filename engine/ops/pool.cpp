@@ -2,6 +2,7 @@
 // shares it out evenly.
 #include "engine/ops/pool.h"
 
+#include "engine/core/recorder.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 
@@ -31,6 +32,18 @@ Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
           .count_include_pad = o.count_include_pad};
 }
 
+void note_pool(const char* op, const Tensor& x, const Tensor& y, const PoolOptions& o) {
+  if (Recorder* recorder = Recorder::active())
+    recorder->note({op,
+                    {x},
+                    y,
+                    {{"kernel", static_cast<double>(o.kernel)},
+                     {"stride", static_cast<double>(o.stride)},
+                     {"pad", static_cast<double>(o.pad)},
+                     {"ceil", o.ceil_mode ? 1.0 : 0.0},
+                     {"count_include_pad", o.count_include_pad ? 1.0 : 0.0}}});
+}
+
 }  // namespace
 
 Tensor max_pool(const Tensor& x, const PoolOptions& options) {
@@ -39,6 +52,7 @@ Tensor max_pool(const Tensor& x, const PoolOptions& options) {
   Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.c});
   const Tensor index = tape ? Tensor::empty(y.shape(), DType::i32, x.device()) : Tensor();
   kernels(x).pool.max_forward({}, g, x.raw(), y.raw(), static_cast<std::int32_t*>(index.raw()));
+  note_pool("max_pool", x, y, options);
 
   if (tape) {
     y.require_grad();
@@ -57,6 +71,7 @@ Tensor average_pool(const Tensor& x, const PoolOptions& options) {
   const Pool2dGeometry g = geometry("average_pool", x, options);
   Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.c});
   kernels(x).pool.average_forward({}, g, x.raw(), y.raw());
+  note_pool("average_pool", x, y, options);
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();
@@ -79,6 +94,7 @@ Tensor adaptive_average_pool(const Tensor& x, std::int64_t p, std::int64_t q) {
   const AdaptivePoolGeometry g{in[0], in[1], in[2], in[3], p, q};
   Tensor y = Tensor::empty_like(x, {g.n, g.p, g.q, g.c});
   kernels(x).pool.adaptive_forward({}, g, x.raw(), y.raw());
+  if (Recorder* recorder = Recorder::active()) recorder->note({"adaptive_average_pool", {x}, y, {}});
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();

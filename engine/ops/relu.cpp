@@ -1,4 +1,5 @@
 // y = max(0, x);  dx = dy where y > 0, else 0
+#include "engine/core/recorder.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 #include "engine/ops/elementwise.h"
@@ -8,6 +9,7 @@ namespace retort {
 Tensor relu(const Tensor& x) {
   Tensor y = Tensor::empty_like(x, x.shape());
   kernels(x).elementwise.relu_forward({}, x.count(), x.raw(), y.raw());
+  if (Recorder* recorder = Recorder::active()) recorder->note({"relu", {x}, y, {}});
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();

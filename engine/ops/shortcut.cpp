@@ -1,4 +1,5 @@
 // y[n, p, q, before + i] = x[n, stride*p, stride*q, i], zero in the channels before and after; dx is the inverse copy.
+#include "engine/core/recorder.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
 #include "engine/ops/elementwise.h"
@@ -13,6 +14,8 @@ Tensor shortcut(const Tensor& x, std::int64_t channels, std::int64_t stride) {
   const ShortcutGeometry g{in[0], in[1], in[2], in[3], channels, stride};
   Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.k});
   kernels(x).elementwise.shortcut_forward({}, g, x.raw(), y.raw());
+  if (Recorder* recorder = Recorder::active())
+    recorder->note({"shortcut", {x}, y, {{"stride", static_cast<double>(stride)}}});
 
   if (Tape* tape = recording({&x})) {
     y.require_grad();

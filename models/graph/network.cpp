@@ -443,9 +443,10 @@ GraphNetwork::GraphNetwork(GraphSpec spec, Random& random) : spec_(std::move(spe
   last_use_.back() = spec_.nodes.size();
 }
 
-Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context) {
+Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context, std::vector<Shape>* shapes) {
   std::vector<Tensor> values(layers_.size() + 1);
   values[0] = x;
+  if (shapes) shapes->push_back(x.shape());
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const GraphNode& node = spec_.nodes[i];
     std::vector<Tensor> inputs;
@@ -458,6 +459,7 @@ Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context) {
     } catch (const Error& error) {
       throw Error(text("node ", node.name, " (", node.op, "): ", error.what()));
     }
+    if (shapes) shapes->push_back(values[i + 1].shape());
   }
   const Tensor& y = values.back();
   return y.shape().rank() == 4 ? flatten(y) : y;

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Sets networks from elsewhere beside where they come from, random weights and random batch-norm statistics.
 
-    python tests/golden/compare_graphs.py build/retort [onnx] [grad] [keras] [tf2onnx] [speed]
+    python tests/golden/compare_graphs.py build/retort [onnx] [export] [grad] [keras] [tf2onnx] [speed]
 
 onnx     exported by both of PyTorch's exporters, against ONNX Runtime: the largest difference over the largest logit, 2e-5
          at most                                                            (torch torchvision timm onnx onnxscript onnxruntime)
+export   what `retort export` writes of every family of networks and of those graphs: onnx.checker passes, and ONNX Runtime gives
+         what `retort forward` does of the model itself, batch norm as it is and folded                               (as for onnx)
 grad     all parameters' gradients of five such graphs, against PyTorch in float64: |g - g64| / |g64|, in the median of five
          inputs three times that of PyTorch's own float32 at most; not in each, since a ReLU whose sum lies within a rounding
          of 0 puts one of the two on the other side of its kink, and that part of the gradient with it (docs/numerics.md)
@@ -27,7 +29,7 @@ import time
 import numpy as np
 
 retort = sys.argv[1]
-wanted = sys.argv[2:] or ["onnx", "grad", "keras", "tf2onnx"]
+wanted = sys.argv[2:] or ["onnx", "export", "grad", "keras", "tf2onnx"]
 failed = False
 TORCHVISION = ["mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "densenet121", "resnext50_32x4d", "regnet_y_400mf",
                "shufflenet_v2_x1_0", "squeezenet1_1", "convnext_tiny"]
@@ -35,6 +37,8 @@ TIMM = ["tf_efficientnet_lite0", "convnext_tiny", "vit_tiny_patch16_224"]
 GRADIENTS = [("torchvision", "mobilenet_v2"), ("torchvision", "efficientnet_b0"), ("torchvision", "regnet_y_400mf"),
              ("torchvision", "convnext_tiny"), ("timm", "vit_tiny_patch16_224")]
 INPUTS = 5
+BY_CLASS = [("vgg11", 224), ("vgg16_bn", 96), ("resnet18", 224), ("resnet50", 224), ("inception_v3", 299)]
+CIFAR = ["mlp:20x10", "resnet8", "resnet20", "resnet14_a", "resnet8x4", "vgg8", "vgg13_cifar"]
 
 
 def judge(what, found, limit):
@@ -101,6 +105,42 @@ def compare_onnx(folder):
             export(network, x, path, dynamo)
             judge(f"onnx {source} {name}, exporter {'dynamo' if dynamo else 'torchscript'}",
                   distance(forward(path, x.numpy(), folder), runtime(path)(x.numpy())), 2e-5)
+
+
+def models_to_export(folder):
+    """Model files of every kind, with their image sizes: name, path, size."""
+    import torch
+    from safetensors.torch import save_file
+
+    path = folder / "model.safetensors"
+    for name, size in BY_CLASS:
+        save_file({k: v.contiguous() for k, v in torch_network("torchvision", name).state_dict().items()}, folder / "w.safetensors")
+        run("import", "--model", name, "--weights", folder / "w.safetensors", "--image-size", size, "--out", path)
+        yield name, path, size
+    random = np.random.default_rng(1)
+    for label in "ab":
+        (folder / "data" / label).mkdir(parents=True)
+        for i in range(8):
+            with open(folder / "data" / label / f"{i}.ppm", "wb") as file:
+                file.write(b"P6 32 32 255\n" + random.integers(0, 256, 32 * 32 * 3, dtype=np.uint8).tobytes())
+    for name in CIFAR:
+        run("train", "--model", name, "--data", folder / "data", "--image-size", 32, "--epochs", 2, "--out", path, "--restart")
+        yield name, path, 32
+    for source, name in [("torchvision", n) for n in TORCHVISION] + [("timm", n) for n in TIMM]:
+        export(torch_network(source, name), torch.randn(1, 3, 224, 224), folder / "from.onnx", False)
+        yield f"{source} {name}", folder / "from.onnx", 224
+
+
+def compare_export(folder):
+    import onnx
+
+    for name, model, size in models_to_export(folder):
+        x = np.random.default_rng(2).standard_normal((3, 3, size, size), dtype=np.float32)
+        expected, path = forward(model, x, folder), folder / "to.onnx"
+        for how in [], ["--fold-batch-norm"]:
+            run("export", "--model", model, "--out", path, *how)
+            onnx.checker.check_model(path, full_check=True)
+            judge(f"export {name}{' folded' if how else ''}", distance(runtime(path)(x), expected), 2e-5)
 
 
 def compare_grad(folder):
@@ -231,7 +271,7 @@ def compare_speed(folder):
 
 
 with tempfile.TemporaryDirectory() as name:
-    for what, compare in {"onnx": compare_onnx, "grad": compare_grad, "keras": compare_keras, "tf2onnx": compare_tf2onnx,
+    for what, compare in {"onnx": compare_onnx, "export": compare_export, "grad": compare_grad, "keras": compare_keras, "tf2onnx": compare_tf2onnx,
                           "speed": compare_speed}.items():
         if what in wanted:
             compare(pathlib.Path(name))
