@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <sstream>
 
@@ -200,6 +201,9 @@ class CExport {
       number_ = i + 1;
       visit();
     }
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    check(places_.total() <= kMost, path, ": images of ", graph_.image, " need a workspace of ", places_.total(),
+          " floats, and its C counts to ", kMost, ": use --format onnx");
     return assemble(identifier(path), options);
   }
 

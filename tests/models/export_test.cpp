@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine/distill/evaluate.h"
+#include "models/graph/c_export.h"
 #include "models/graph/network.h"
 #include "models/graph/onnx_export.h"
 #include "tests/engine/io_scratch.h"
@@ -105,9 +106,9 @@ TEST_CASE("export: every family of networks is read back from its ONNX file") {
   const std::pair<const char*, std::int64_t> all[] = {
       {"mlp:", 4},       {"mlp:20x10", 8}, {"resnet8", 32}, {"resnet20", 32}, {"resnet14_a", 31},
       {"resnet8x4", 32}, {"vgg8", 32},     {"vgg8", 64},    {"resnet18", 64}, {"inception_v3", 79}};
-  for (const auto& [name, size] : all) {
-    CAPTURE(name);
-    Model model = stock(name, size);
+  for (const auto& network : all) {
+    CAPTURE(network.first);
+    Model model = stock(network.first, network.second);
     check_exports(model);
   }
 }
@@ -267,4 +268,17 @@ TEST_CASE("export: folded, a network has no batch norm left; with pixels it take
     normal.data<float>()[i] = static_cast<float>((pixels.data<float>()[i] / 255 - input.mean[c]) / input.std[c]);
   }
   CHECK(distance(infer(*load_model(scratch / "net.onnx").network, pixels), infer(*model.network, normal)) <= kLimit);
+}
+
+TEST_CASE("export: what there is no C of is named in one line, and no file is left") {
+  const Scratch scratch;
+  const auto refusal = [&](Model model) {
+    return error_message([&] { write_c(scratch / "net.c", plain_graph(model), {"", model.spec.classes}); });
+  };
+  CHECK(refusal(stock("mlp:5", 4, "6,silu")) ==
+        "node new_head.layer1 (silu): there is no C of this op here; use --format onnx");
+  CHECK(refusal(stock("resnet8", 32)) == "node bn1 (batch_norm): there is no C of this op here; use --format onnx");
+  CHECK(refusal(stock("mlp:2000x2000", 4))
+            .ends_with("/net.c: the network has 4110005 weights, and a C file at most 4000000: use --format onnx"));
+  CHECK(scratch.list().empty());
 }
