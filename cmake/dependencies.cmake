@@ -161,6 +161,20 @@ if(RETORT_HDF5)
   endif()
 endif()
 
+# MPI carries what several processes that train together tell each other, where it is there.
+option(RETORT_MPI "Train in several processes, under mpirun" ON)
+if(RETORT_STATIC)
+  set(RETORT_MPI OFF)
+endif()
+if(RETORT_MPI)
+  set(MPI_CXX_SKIP_MPICXX ON)
+  find_package(MPI QUIET COMPONENTS CXX)
+  if(NOT MPI_CXX_FOUND)
+    message(STATUS "MPI is not installed (Debian and Ubuntu: libopenmpi-dev): no training in several processes")
+    set(RETORT_MPI OFF)
+  endif()
+endif()
+
 # CLI11 reads flags and config files.
 find_package(CLI11 QUIET)
 if(NOT CLI11_FOUND)

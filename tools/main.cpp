@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -12,9 +13,11 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/core/check.h"
+#include "engine/group/group.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/config.h"
 #include "tools/cli/help.h"
@@ -52,10 +55,28 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
   return message;
 }
 
+/// One process of a group says it, and takes the others along.
 int report(const std::string& who, std::string message, int status) {
   std::replace(message.begin(), message.end(), '\n', ' ');
-  std::cerr << who << ": " << shortened(message) << std::endl;
+  Group& together = group();
+  if (together.size() == 1 && launched_rank() > 0) return status;  // they could not join: rank 0 says why
+  std::string speaker = who;
+  if (!together.is_first()) {
+    // What all have to say, rank 0 says before this wait is over.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1000 + 200 * together.rank()));
+    speaker = text("rank ", together.rank(), ": ", who);
+  }
+  std::cerr << speaker << ": " << shortened(message) << std::endl;
+  if (together.size() > 1) together.abort(status);
   return status;
+}
+
+/// Under mpirun: the commands that share their work begin together, and the others are refused.
+void begin(const std::string& command) {
+  if (launched_processes() <= 1) return;
+  if (command != "train" && command != "distill")
+    throw UsageError(text(command, ": runs in one process, and each would do all of the work; leave mpirun out"));
+  join_group();
 }
 
 /// Whoever read stdout has gone, as `head` does when it has seen enough.
@@ -84,6 +105,8 @@ int run(int argc, char** argv) {
   app.set_config("--config")->group("");
   app.config_formatter(std::make_shared<CommandConfig>(app));
   add_commands(app);
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    command->preparse_callback([command](std::size_t) { begin(command->get_name()); });
 
   try {
     app.parse(argc, argv);
@@ -123,7 +146,9 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): what else comes out is a defect
   try {
     const retort::VisibleOutput visible;
-    return retort::run(argc, argv);
+    const int status = retort::run(argc, argv);
+    retort::leave_group();
+    return status;
   } catch (const std::bad_alloc&) {  // before the command was known
     std::fputs("retort: out of memory; free some\n", stderr);
     return retort::kFailed;

@@ -61,6 +61,14 @@ struct Slot {
 
 }  // namespace
 
+RowRange part_rows(std::int64_t rows, std::int64_t full, std::int64_t parts, std::int64_t part) {
+  const std::int64_t fewest = std::clamp<std::int64_t>(full / parts, 1, 2);
+  const std::int64_t used = std::clamp<std::int64_t>(rows / fewest, 1, parts);
+  if (part >= used) return {};
+  const std::int64_t first = rows * part / used;
+  return {first, rows * (part + 1) / used - first};
+}
+
 struct Loader::State {
   State(const Dataset& the_dataset, const LoaderOptions& the_options)
       : dataset(the_dataset), options(the_options), cache(the_dataset, the_options.cache_bytes) {}
@@ -80,7 +88,7 @@ struct Loader::State {
 
   // The consumer's alone.
   std::vector<Draw> order;
-  std::int64_t next_batch = 0;  ///< to be opened
+  std::int64_t next_part = 0;  ///< to be opened, counted over the parts that are taken
 
   // Shared, under the mutex. A worker keeps its slot alive, so the consumer may drop slots at any time.
   std::mutex mutex;
@@ -97,34 +105,51 @@ struct Loader::State {
     return (n + size - 1) / size - (single ? 1 : 0);
   }
 
+  /// Names the samples of the next part.
+  void deal(Slot& slot) const {
+    const std::int64_t size = options.plan ? options.plan->batch_size() : options.batch_size;
+    const std::int64_t first = next_part / options.parts.taken * size;
+    Batch& batch = slot.batch;
+    batch.part = options.parts.first + next_part % options.parts.taken;
+    batch.whole = std::min(size, static_cast<std::int64_t>(order.size()) - first);
+    const auto take = [&](std::int64_t from, std::int64_t rows, std::int64_t full) {
+      const RowRange range = part_rows(rows, full, options.parts.count, batch.part);
+      for (std::int64_t i = from + range.first; i < from + range.first + range.count; ++i) {
+        batch.indices.push_back(order[i].index);
+        slot.views.push_back(order[i].view);
+      }
+      return range.count;
+    };
+    if (!options.plan) {
+      take(first, batch.whole, size);
+      return;
+    }
+    const std::int64_t labelled = options.plan->labelled, unlabelled = options.plan->unlabelled;
+    batch.labelled = take(first, labelled, labelled);  // each part has its share of either kind
+    take(first + labelled, unlabelled, unlabelled);
+    batch.views = slot.views;
+  }
+
   /// Opens slots until enough are ahead.
   void refill() {
     for (;;) {
       {
         const std::lock_guard lock(mutex);
-        if (next_batch >= batches() || static_cast<int>(slots.size()) >= options.prefetch) return;
+        if (next_part >= batches() * options.parts.taken || static_cast<int>(slots.size()) >= options.prefetch) return;
       }
       auto slot = std::make_shared<Slot>();
-      const std::int64_t size = options.plan ? options.plan->batch_size() : options.batch_size;
-      const std::int64_t first = next_batch * size;
-      const std::int64_t n = std::min(size, static_cast<std::int64_t>(order.size()) - first);
+      deal(*slot);
       Batch& batch = slot->batch;
-      for (std::int64_t i = first; i < first + n; ++i) {
-        batch.indices.push_back(order[i].index);
-        slot->views.push_back(order[i].view);
-      }
-      if (options.plan) {
-        batch.views = slot->views;
-        batch.labelled = options.plan->labelled;
-      }
-      for (const Preprocessing& to : options.preprocessings)
-        batch.inputs.push_back(Tensor::empty({n, to.image_size, to.image_size, to.channels}));
-      if (dataset.labelled()) {
+      const std::int64_t n = slot->size();
+      if (n > 0)
+        for (const Preprocessing& to : options.preprocessings)
+          batch.inputs.push_back(Tensor::empty({n, to.image_size, to.image_size, to.channels}));
+      if (n > 0 && dataset.labelled()) {
         batch.labels = Tensor::empty({n}, DType::i64);
         for (std::int64_t i = 0; i < n; ++i) batch.labels.data<std::int64_t>()[i] = dataset.label(batch.indices[i]);
       }
       slot->left = n;
-      ++next_batch;
+      ++next_part;
       const std::lock_guard lock(mutex);
       slots.push_back(std::move(slot));
       work.notify_all();
@@ -202,7 +227,7 @@ void Loader::start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip) {
     else
       for (std::int64_t i = 0; i < n; ++i) order.push_back({i, view});
   }
-  state_->next_batch = skip;
+  state_->next_part = skip * options.parts.taken;
   state_->refill();
 }
 

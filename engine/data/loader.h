@@ -13,11 +13,30 @@
 
 namespace retort {
 
+/// How each batch is cut: into `count` parts, of which the loader gives `taken`, from `first` on, one after the other.
+struct BatchParts {
+  std::int64_t count = 1, first = 0, taken = 1;
+};
+
+/// Some rows of a batch, one after the other.
+struct RowRange {
+  std::int64_t first = 0, count = 0;
+};
+
+/// The rows of part `part` where a batch of `rows` is cut into `parts`, as even as can be. Where full batches, of
+/// `full` rows, give each part at least two, so does a shorter one, since batch norm cannot train on a single row: it
+/// has fewer parts then, and the last ones are empty.
+RowRange part_rows(std::int64_t rows, std::int64_t full, std::int64_t parts, std::int64_t part);
+
+/// Rows of the largest part.
+inline std::int64_t part_size(std::int64_t rows, std::int64_t parts) { return (rows + parts - 1) / parts; }
+
 struct LoaderOptions {
   std::int64_t batch_size = 32;
   std::vector<Preprocessing> preprocessings;  ///< one input tensor a batch for each
   Augmentation augmentation;                  ///< none: centre_view
   bool shuffle = false;
+  BatchParts parts;
   std::optional<SamplingPlan> plan;      ///< deals the samples, in place of batch_size and shuffle
   bool drop_single = false;              ///< leave out a last batch of one sample (batch norm cannot train on it)
   std::uint64_t seed = 0;                ///< of the shuffle
@@ -33,6 +52,8 @@ struct Batch {
   std::vector<Tensor> inputs;            ///< one per preprocessing, f32 [n, size, size, channels]
   Tensor labels;                         ///< i64 [n], -1 where a row has none; empty if unlabelled
   std::optional<std::int64_t> labelled;  ///< rows with a label, which come first, where a plan deals them
+  std::int64_t part = 0;                 ///< which of the whole batch's parts this is
+  std::int64_t whole = 0;                ///< rows of the whole batch
 };
 
 class Loader {
@@ -47,10 +68,10 @@ class Loader {
   /// number), unless a plan gives each sample its own; the first `skip` batches are left out (resuming in mid-epoch).
   /// An epoch under way is given up.
   void start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip = 0);
-  /// The next batch; false at the end of the epoch. Throws what a worker threw, e.g. Error naming the batch's first bad
-  /// file; the next call goes on with the batch after it.
+  /// The next batch, or part of one, which may be empty: without rows and inputs; false at the end of the epoch. Throws
+  /// what a worker threw, e.g. Error naming the batch's first bad file; the next call goes on with the batch after it.
   bool next(Batch& batch);
-  /// Batches in an epoch.
+  /// Whole batches in an epoch.
   std::int64_t batches() const;
 
  private:

@@ -6,6 +6,7 @@
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/distill/memory_plan.h"
+#include "engine/group/group.h"
 
 namespace retort {
 
@@ -26,12 +27,35 @@ double soft_term(const Tensor& student, const Tensor& teacher, const Tensor& lab
   return distillation_loss(student, teacher, targets, settings).parts.data<float>()[2];
 }
 
+/// What is measured of a part of a batch; all empty where that has no rows.
+struct Scored {
+  Tensor logits, labels, teacher;
+};
+
+Scored score(Network& network, const Batch& batch, const EvaluateOptions& options) {
+  if (batch.indices.empty()) return {};
+  return {.logits = infer(network, batch.inputs[0]).to(Device::cpu),
+          .labels = batch.labels,
+          .teacher = options.teacher ? options.teacher->logits(batch, 0).to(Device::cpu) : Tensor()};
+}
+
+/// Of every rank, in order, where the ranks have parts of their own.
+std::vector<Scored> shared(const Scored& mine, const BatchParts& parts) {
+  if (parts.taken == parts.count) return {mine};
+  const std::vector<Tensor> logits = group().gather_tensors(mine.logits), labels = group().gather_tensors(mine.labels),
+                            teacher = group().gather_tensors(mine.teacher);
+  std::vector<Scored> all;
+  for (std::size_t rank = 0; rank < logits.size(); ++rank) all.push_back({logits[rank], labels[rank], teacher[rank]});
+  return all;
+}
+
 }  // namespace
 
 Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,
                     const EvaluateOptions& options) {
   LoaderOptions loading;
   loading.batch_size = options.batch_size;
+  loading.parts = options.parts;
   loading.workers = options.workers;
   loading.cache_bytes = 0;  // one pass
   loading.preprocessings = {preprocessing};
@@ -42,13 +66,15 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
   double soft = 0;
   loader.start(0, 0);
   for (Batch batch; loader.next(batch);) {
-    const Tensor logits = infer(network, batch.inputs[0]).to(Device::cpu);
-    const Tensor taught = options.teacher ? options.teacher->logits(batch, 0).to(Device::cpu) : Tensor();
-    metrics.add(logits, batch.labels, taught);
-    if (taught && options.distillation)
-      soft += static_cast<double>(logits.shape()[0]) * soft_term(logits, taught, batch.labels, *options.distillation);
-    done += static_cast<std::int64_t>(batch.indices.size());
-    if (options.progress) options.progress(done);
+    for (const Scored& rows : shared(score(network, batch, options), options.parts)) {
+      if (!rows.logits) continue;
+      metrics.add(rows.logits, rows.labels, rows.teacher);
+      const std::int64_t n = rows.logits.shape()[0];
+      if (rows.teacher && options.distillation)
+        soft += static_cast<double>(n) * soft_term(rows.logits, rows.teacher, rows.labels, *options.distillation);
+      done += n;
+      if (options.progress) options.progress(done);
+    }
   }
   Evaluation result = metrics.result();
   if (done > 0) result.soft_loss = soft / static_cast<double>(done);

@@ -14,6 +14,7 @@ namespace retort {
 
 struct EvaluateOptions {
   std::int64_t batch_size = 32;
+  BatchParts parts;  ///< those that are computed here; the group's other ranks compute the others
   int workers = 1;
   Teacher* teacher = nullptr;                        ///< adds the soft metrics
   double temperature = 1;                            ///< of the soft metrics

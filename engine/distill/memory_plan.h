@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "engine/data/loader.h"
@@ -17,11 +18,18 @@ inline constexpr double kPlanMargin = 0.1;
 
 /// A batch of black images, all of the dataset's first sample, with labels of class 0.
 Batch blank_batch(const std::vector<Preprocessing>& preprocessings, std::int64_t images);
-/// What the loader's batches ahead, and one that is made of two, hold of tensors, by image.
+/// What the loader's parts ahead, and those of one batch that a step takes, hold of tensors, by image of a part.
 std::size_t loader_bytes(const LoaderOptions& loading);
 
-/// Throws Error where `work` on `batch` images would take more tensors on the CPU than the limit allows, naming the
-/// need, the limit, who sets it, and the largest batch that fits. `beside`: bytes an image that are held besides.
-void check_fits(const std::function<void(std::int64_t images)>& work, std::int64_t batch, std::size_t beside);
+/// Into how many parts a batch can be cut: so many by each process.
+struct BatchCut {
+  std::int64_t accumulate = 1, ranks = 1;
+};
+
+/// Throws Error where `work` on `batch` images, or on one part of them, would take more tensors on the CPU than the
+/// limit allows, naming the need, the limit, who sets it, and the largest batch or part that fits: with a cut also the
+/// --accumulate that makes it so. `beside`: bytes an image that are held besides.
+void check_fits(const std::function<void(std::int64_t images)>& work, std::int64_t batch, std::size_t beside,
+                std::optional<BatchCut> cut = {});
 
 }  // namespace retort

@@ -23,6 +23,8 @@ LoaderOptions in_order(LoaderOptions loading) {
   loading.preprocessings.resize(1);
   loading.shuffle = false;
   loading.plan.reset();
+  loading.batch_size = part_size(loading.batch_size, loading.parts.count);
+  loading.parts = {};
   loading.drop_single = true;
   loading.cache_bytes /= 4;  // the training's own loader has the rest
   return loading;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
+#include <span>
+#include <type_traits>
 #include <utility>
 
 #include "engine/core/check.h"
@@ -13,6 +16,8 @@
 #include "engine/distill/evaluate.h"
 #include "engine/distill/memory_plan.h"
 #include "engine/distill/mixup.h"
+#include "engine/group/group.h"
+#include "engine/io/file.h"
 #include "engine/ops/dropout.h"
 #include "kernels/memory.h"
 #include "kernels/optimizer.h"
@@ -32,6 +37,49 @@ std::vector<Parameter*> trained_parameters(const TrainingParts& parts) {
   return all;
 }
 
+/// Adds what is measured row by row to the sums.
+void measure_rows(const Tensor& logits, const Tensor& teacher, const Targets& targets,
+                  const DistillationSettings& distillation, double temperature, EpochSums& sums) {
+  Metrics metrics(logits.shape()[1], temperature);
+  metrics.add(logits, targets.labels, teacher);
+  const Evaluation evaluation = metrics.result();
+  const double n = static_cast<double>(logits.shape()[0]);
+  if (teacher) {
+    const GradientNorms norms = gradient_norms(logits, teacher, targets, distillation);
+    sums.hard_gradient += n * norms.hard;
+    sums.soft_gradient += n * norms.soft;
+  }
+  sums.accuracy += n * evaluation.accuracy;
+  sums.top5 += n * evaluation.top5_accuracy;
+  sums.kl += n * evaluation.kl;
+}
+
+/// Of all parts of a batch, in their order.
+std::vector<EpochSums> of_all_ranks(const std::vector<EpochSums>& mine) {
+  static_assert(std::is_trivially_copyable_v<EpochSums>);
+  std::vector<EpochSums> all;
+  for (const std::string& bytes :
+       group().gather({reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(EpochSums)})) {
+    const std::size_t before = all.size();
+    all.resize(before + bytes.size() / sizeof(EpochSums));
+    std::memcpy(all.data() + before, bytes.data(), bytes.size());
+  }
+  return all;
+}
+
+/// Throws Error where the ranks' networks have come apart.
+void check_same_weights(Network& network, std::int64_t epoch) {
+  std::string hashes;
+  if (group().size() > 1)
+    for (const Parameter* parameter : parameters(network))
+      hashes += content_hash({static_cast<const std::uint8_t*>(parameter->value.raw()), parameter->value.bytes()});
+  const std::vector<std::string> all = group().gather(hashes);
+  for (std::size_t rank = 1; rank < all.size(); ++rank)
+    check(all[rank] == all[0], "rank ", rank, ": its weights differ from rank 0's after epoch ", epoch,
+          "; the machines compute differently: give all of them the same program and RETORT_SIMD, and look at their "
+          "memory");
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
@@ -49,6 +97,7 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
              .auxiliary_weight = settings.auxiliary_weight,
              .precision = parts.precision,
              .capture = settings.capture || device_of(parts.network) == Device::cuda,
+             .parts = settings.accumulate * group().size(),
              .hints = parts.hints}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
   distillation_ = settings_.distillation;
@@ -62,16 +111,53 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
     plan_ = plan_sampling(parts_.train, settings_.batch_size, settings_.unlabelled_share);
     plan_->views = settings_.views;
   }
+  check_parts();
+}
+
+/// Of each batch: this rank's.
+BatchParts Trainer::batch_parts() const {
+  const std::int64_t own = settings_.accumulate;
+  return {.count = own * group().size(), .first = own * group().rank(), .taken = own};
+}
+
+/// Every part of a full batch needs rows, and of either kind where only some have a label.
+void Trainer::check_parts() const {
+  const std::int64_t parts = batch_parts().count;
+  const std::string of_ranks = group().size() > 1 ? text(" (", settings_.accumulate, " a process)") : "";
+  if (settings_.batch_size < parts)
+    throw UsageError(text("--accumulate: a batch of ", settings_.batch_size, " cannot be cut into ", parts, " parts",
+                          of_ranks, "; give a larger --batch-size"));
+  if (plan_ && std::min(plan_->labelled, plan_->unlabelled) < parts)
+    throw UsageError(text("--accumulate: of a batch's ", plan_->labelled, " images with a label and ",
+                          plan_->unlabelled, " without, each of ", parts, " parts", of_ranks,
+                          " needs one; give a larger --batch-size"));
 }
 
 void Trainer::resume() {
-  progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_, more_state());
+  if (group().is_first())
+    progress_ = load_training_state(state_path_, parts_.network, optimizer_, fingerprint_, more_state());
+  spread_state();
   plateau_.restore(progress_.plateau_best, progress_.plateau_bad_epochs, progress_.plateau_factor);
+}
+
+/// What rank 0 has read, to all ranks.
+void Trainer::spread_state() {
+  std::int64_t steps = optimizer_.steps();
+  group().broadcast(std::as_writable_bytes(std::span(&steps, 1)));
+  optimizer_.set_steps(steps);
+  static_assert(std::is_trivially_copyable_v<TrainingProgress>);
+  group().broadcast(std::as_writable_bytes(std::span(&progress_, 1)));
+  std::vector<Tensor> tensors;
+  for (const Parameter* parameter : parameters(parts_.network)) tensors.push_back(parameter->value);
+  for (const auto& [name, tensor] : optimizer_.state()) tensors.push_back(tensor);
+  for (const auto& [name, tensor] : more_state()) tensors.push_back(tensor);
+  for (const Tensor& tensor : tensors) group().broadcast({static_cast<std::byte*>(tensor.raw()), tensor.bytes()});
 }
 
 LoaderOptions Trainer::loading() const {
   LoaderOptions loading;
   loading.batch_size = settings_.batch_size;
+  loading.parts = batch_parts();
   loading.preprocessings = {parts_.preprocessing};
   if (parts_.teacher) parts_.teacher->request_inputs(loading.preprocessings);
   loading.augmentation = settings_.augmentation;
@@ -94,9 +180,11 @@ void Trainer::check_memory() {
     if (parts_.teacher) inputs.teacher = parts_.teacher->logits(batch, 0);
     if (parts_.teacher && parts_.hints) inputs.teacher_outputs = parts_.teacher->outputs();
     inputs.dropout_key = dropout_key(settings_.seed, 0);
-    step_.rehearse(inputs);
+    // From the second part on the sum of those before is there, too.
+    step_.rehearse(std::vector(settings_.accumulate > 1 ? 2 : 1, inputs));
   };
-  check_fits(work, std::min(settings_.batch_size, parts_.train.size()), loader_bytes(loading));
+  check_fits(work, std::min(settings_.batch_size, parts_.train.size()), loader_bytes(loading),
+             BatchCut{.accumulate = settings_.accumulate, .ranks = group().size()});
 }
 
 bool Trainer::run() {
@@ -127,12 +215,12 @@ bool Trainer::run_epoch(Loader& loader) {
   const auto finish = [&] {
     if (pending) finish_step(*std::exchange(pending, std::nullopt));
   };
-  for (Batch batch; loader.next(batch);) {
-    PendingStep next = start_step(batch);
+  for (std::vector<Batch> parts; next_step(loader, parts);) {
+    PendingStep next = start_step(parts);
     finish();
     pending = std::move(next);
     if (!late) finish();
-    if (hooks_.should_stop && hooks_.should_stop()) {
+    if (group().any(hooks_.should_stop && hooks_.should_stop())) {
       finish();
       check_weights();
       save_state();
@@ -145,7 +233,18 @@ bool Trainer::run_epoch(Loader& loader) {
   return true;
 }
 
-/// Mixes the batch's pictures, where that is asked for.
+/// The parts of the next batch, as far as they have rows; false at the end of the epoch.
+bool Trainer::next_step(Loader& loader, std::vector<Batch>& parts) const {
+  parts.clear();
+  for (std::int64_t i = 0; i < batch_parts().taken; ++i) {
+    Batch part;
+    if (!loader.next(part)) return false;
+    if (!part.indices.empty()) parts.push_back(std::move(part));
+  }
+  return true;
+}
+
+/// Mixes the part's pictures, where that is asked for.
 void Trainer::mix(Batch& batch, Targets& targets) const {
   const bool both = settings_.mixup > 0 && settings_.cutmix > 0;
   const bool cuts =
@@ -156,21 +255,37 @@ void Trainer::mix(Batch& batch, Targets& targets) const {
     mixup(batch, targets, settings_.mixup, settings_.seed, progress_.epoch, parts_.train);
 }
 
-/// Asks for one optimizer step; its results come with finish_step.
-Trainer::PendingStep Trainer::start_step(Batch& batch) {
-  Targets targets{.labels = batch.labels, .labels2 = {}, .weight = {}, .smoothing = settings_.label_smoothing};
-  mix(batch, targets);
-  StepInputs inputs{.x = batch.inputs[0],
-                    .labels = batch.labels,
+/// What a part of the step is computed from.
+StepInputs Trainer::inputs_of(Batch& part, Targets& targets) {
+  targets = {.labels = part.labels, .labels2 = {}, .weight = {}, .smoothing = settings_.label_smoothing};
+  mix(part, targets);
+  StepInputs inputs{.x = part.inputs[0],
+                    .labels = part.labels,
                     .labels2 = targets.labels2,
                     .weight = targets.weight,
-                    .labelled = batch.labelled};
+                    .labelled = part.labelled,
+                    .share = static_cast<double>(part.indices.size()) / static_cast<double>(part.whole)};
   if (parts_.teacher) {
     const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
-    inputs.teacher = parts_.teacher->logits(batch, view);
+    inputs.teacher = parts_.teacher->logits(part, view);
     if (parts_.hints) inputs.teacher_outputs = parts_.teacher->outputs();
   }
-  inputs.dropout_key = dropout_key(settings_.seed, static_cast<std::uint64_t>(progress_.step) << 16);
+  // The low 16 bits tell a network's layers apart, the high ones a batch's parts.
+  const auto step = static_cast<std::uint64_t>(progress_.step), number = static_cast<std::uint64_t>(part.part);
+  inputs.dropout_key = dropout_key(settings_.seed, number << 48 | step << 16);
+  return inputs;
+}
+
+/// Asks for one optimizer step; its results come with finish_step.
+Trainer::PendingStep Trainer::start_step(std::vector<Batch>& parts) {
+  std::vector<StepInputs> inputs;
+  std::vector<PendingPart> pending;
+  for (Batch& part : parts) {
+    Targets targets;
+    inputs.push_back(inputs_of(part, targets));
+    pending.push_back(
+        {.targets = std::move(targets), .labelled = part.labelled, .teacher = inputs.back().teacher, .results = {}});
+  }
   // The middle of the step: a warm-up does not begin with a rate of 0.
   const double epochs_done = progress_.epoch + (progress_.batch + 0.5) / batches_;
   lr_ = learning_rate(settings_.schedule, epochs_done) * plateau_.factor();
@@ -179,65 +294,60 @@ Trainer::PendingStep Trainer::start_step(Batch& batch) {
         settings_at(settings_.distillation, settings_.objective, epochs_done, static_cast<double>(settings_.epochs));
     step_.distil_by(distillation_);
   }
-  StepResults results = step_.run(inputs, lr_);
+  std::vector<StepResults> results = step_.run(inputs, lr_);
   ++progress_.step;
   ++progress_.batch;
   if (average_) average_->update(progress_.step);
-  const bool teacher_on_cpu = inputs.teacher && inputs.teacher.device() == Device::cpu;
-  if (!teacher_on_cpu) results.teacher = inputs.teacher;
-  return {.number = progress_.step,
-          .targets = std::move(targets),
-          .labelled = batch.labelled,
-          .teacher = teacher_on_cpu ? inputs.teacher : Tensor(),
-          .distillation = distillation_,
-          .results = std::make_unique<PendingResults>(results)};
+  for (std::size_t i = 0; i < pending.size(); ++i) {
+    Tensor& teacher = pending[i].teacher;
+    if (teacher && teacher.device() != Device::cpu) results[i].teacher = std::exchange(teacher, {});
+    pending[i].results = std::make_unique<PendingResults>(results[i]);
+  }
+  return {.number = progress_.step, .distillation = distillation_, .parts = std::move(pending)};
 }
 
 /// Adds a step's results to the epoch's sums.
 void Trainer::finish_step(PendingStep step) {
-  const StepResults results = step.results->wait();
-  const Tensor& logits = results.logits;
-  const Tensor& parts = results.parts;
-  const double loss = results.total.item();
-  check_loss(loss, "loss", step.number);
-  const Tensor& teacher = results.teacher ? results.teacher : step.teacher;
-  const bool taught = static_cast<bool>(teacher);
-  const double n = static_cast<double>(logits.shape()[0]);
-  progress_.sums.samples += n;
-  progress_.sums.loss += n * loss;
-  progress_.sums.hard += n * parts.data<float>()[taught ? 1 : 0];
-  if (taught) progress_.sums.soft += n * parts.data<float>()[2];
-  if (results.hints) progress_.sums.hints += n * results.hints.item();
-  const std::int64_t labelled = step.labelled.value_or(logits.shape()[0]);
-  progress_.sums.labelled += static_cast<double>(labelled);
-  if (!step.labelled) {
-    measure_rows(logits, teacher, step.targets, step.distillation);
-  } else {
-    const std::int64_t unlabelled = logits.shape()[0] - labelled;
-    measure_rows(logits.rows(0, labelled), teacher.rows(0, labelled), first_rows(step.targets, labelled),
-                 step.distillation);
-    step.distillation.lambda = 0;
-    measure_rows(logits.rows(labelled, unlabelled), teacher.rows(labelled, unlabelled), {}, step.distillation);
+  std::vector<EpochSums> measured;
+  for (const PendingPart& part : step.parts)
+    measured.push_back(measure_part(part, part.results->wait(), step.distillation));
+  EpochSums whole;
+  for (const EpochSums& sums : of_all_ranks(measured)) {
+    check_loss(sums.loss / sums.samples, "loss", step.number);
+    whole += sums;
   }
-  if (hooks_.step_done) hooks_.step_done(progress_.epoch, static_cast<std::int64_t>(progress_.sums.samples), loss);
+  progress_.sums += whole;
+  if (hooks_.step_done)
+    hooks_.step_done(progress_.epoch, static_cast<std::int64_t>(progress_.sums.samples), whole.loss / whole.samples);
 }
 
-/// Adds what is measured row by row to the epoch's sums.
-void Trainer::measure_rows(const Tensor& logits, const Tensor& teacher, const Targets& targets,
-                           const DistillationSettings& distillation) {
-  Metrics metrics(logits.shape()[1], settings_.distillation.temperature);
-  metrics.add(logits, targets.labels, teacher);
-  const Evaluation evaluation = metrics.result();
-  const double n = static_cast<double>(logits.shape()[0]);
-  EpochSums& sums = progress_.sums;
-  if (teacher) {
-    const GradientNorms norms = gradient_norms(logits, teacher, targets, distillation);
-    sums.hard_gradient += n * norms.hard;
-    sums.soft_gradient += n * norms.soft;
+/// What a part adds to the epoch's sums.
+EpochSums Trainer::measure_part(const PendingPart& part, const StepResults& results,
+                                DistillationSettings distillation) const {
+  const Tensor &logits = results.logits, &parts = results.parts;
+  const Tensor& teacher = results.teacher ? results.teacher : part.teacher;
+  const bool taught = static_cast<bool>(teacher);
+  const std::int64_t rows = logits.shape()[0], labelled = part.labelled.value_or(rows);
+  const double n = static_cast<double>(rows);
+  EpochSums sums;
+  sums.samples = n;
+  sums.labelled = static_cast<double>(labelled);
+  sums.loss = n * results.total.item();
+  sums.hard = n * parts.data<float>()[taught ? 1 : 0];
+  if (taught) sums.soft = n * parts.data<float>()[2];
+  if (results.hints) sums.hints = n * results.hints.item();
+  const double temperature = settings_.distillation.temperature;
+  if (!part.labelled) {
+    measure_rows(logits, teacher, part.targets, distillation, temperature, sums);
+  } else {
+    const std::int64_t unlabelled = rows - labelled;
+    measure_rows(logits.rows(0, labelled), teacher.rows(0, labelled), first_rows(part.targets, labelled), distillation,
+                 temperature, sums);
+    distillation.lambda = 0;
+    measure_rows(logits.rows(labelled, unlabelled), teacher.rows(labelled, unlabelled), {}, distillation, temperature,
+                 sums);
   }
-  sums.accuracy += n * evaluation.accuracy;
-  sums.top5 += n * evaluation.top5_accuracy;
-  sums.kl += n * evaluation.kl;
+  return sums;
 }
 
 /// Validates, selects, and writes the checkpoint; then the next epoch begins.
@@ -247,6 +357,7 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   const double n = sums.samples, labelled = sums.labelled;
   EpochReport report;
   report.epoch = progress_.epoch + 1;
+  check_same_weights(parts_.network, report.epoch);
   report.step = progress_.step;
   report.lr = lr_;
   report.train = {.loss = sums.loss / n,
@@ -288,6 +399,7 @@ void Trainer::finish_epoch(double images_per_second, double seconds) {
   if (last || progress_.epoch % settings_.checkpoint_every == 0) {
     if (hooks_.save_checkpoint) hooks_.save_checkpoint();
     averaged.reset();  // the state holds the weights that go on, and the average beside them
+    if (!group().is_first()) return;
     if (last && !settings_.keep_state)
       save_finished_run(state_path_, progress_, fingerprint_);
     else
@@ -305,6 +417,7 @@ std::int64_t Trainer::recalibrate() {
 }
 
 void Trainer::save_state(bool finished) {
+  if (!group().is_first()) return;
   save_training_state(state_path_, parts_.network, optimizer_, progress_, fingerprint_, more_state(), finished);
 }
 
@@ -321,6 +434,7 @@ std::optional<EpochMetrics> Trainer::validate() {
   if (!parts_.val || (!parts_.val->labelled() && !parts_.val_teacher)) return std::nullopt;
   EvaluateOptions options;
   options.batch_size = settings_.batch_size;
+  options.parts = batch_parts();
   options.workers = settings_.workers;
   options.teacher = parts_.val_teacher;
   options.temperature = settings_.distillation.temperature;

@@ -21,7 +21,9 @@
 namespace retort {
 
 struct TrainSettings {
-  std::int64_t epochs = 10, batch_size = 32;
+  std::int64_t epochs = 10;
+  std::int64_t batch_size = 32;  ///< images that an optimizer step sees
+  std::int64_t accumulate = 1;   ///< parts of a batch, of which one at a time is computed
   OptimizerSettings optimizer;
   ScheduleSettings schedule;  ///< its `epochs` is set from the above
   double label_smoothing = 0;
@@ -109,20 +111,27 @@ class Trainer {
  private:
   LoaderOptions loading() const;
   bool run_epoch(Loader& loader);
-  /// A step that was asked for and whose results are on their way.
-  struct PendingStep {
-    std::int64_t number;                   ///< from 1
+  /// A part of a step that was asked for and whose results are on their way.
+  struct PendingPart {
     Targets targets;                       ///< on the CPU
     std::optional<std::int64_t> labelled;  ///< as in StepInputs
     Tensor teacher;                        ///< on the CPU; one on the device is among the results
-    DistillationSettings distillation;
     std::unique_ptr<PendingResults> results;
   };
+  struct PendingStep {
+    std::int64_t number;  ///< from 1
+    DistillationSettings distillation;
+    std::vector<PendingPart> parts;
+  };
+  BatchParts batch_parts() const;
+  void check_parts() const;
+  void spread_state();
+  bool next_step(Loader& loader, std::vector<Batch>& parts) const;
   void mix(Batch& batch, Targets& targets) const;
-  PendingStep start_step(Batch& batch);
+  StepInputs inputs_of(Batch& part, Targets& targets);
+  PendingStep start_step(std::vector<Batch>& parts);
   void finish_step(PendingStep step);
-  void measure_rows(const Tensor& logits, const Tensor& teacher, const Targets& targets,
-                    const DistillationSettings& distillation);
+  EpochSums measure_part(const PendingPart& part, const StepResults& results, DistillationSettings distillation) const;
   void finish_epoch(double images_per_second, double seconds);
   std::int64_t recalibrate();
   void save_state(bool finished = false);

@@ -74,6 +74,16 @@ std::map<std::string, std::string> metadata_of(const TrainingProgress& progress,
 
 }  // namespace
 
+EpochSums& EpochSums::operator+=(const EpochSums& other) {
+  constexpr double EpochSums::*kAll[] = {&EpochSums::samples,       &EpochSums::labelled,     &EpochSums::loss,
+                                         &EpochSums::hard,          &EpochSums::soft,         &EpochSums::accuracy,
+                                         &EpochSums::top5,          &EpochSums::kl,           &EpochSums::hints,
+                                         &EpochSums::hard_gradient, &EpochSums::soft_gradient};
+  static_assert(sizeof(EpochSums) == sizeof(double) * std::size(kAll));
+  for (double EpochSums::*const sum : kAll) this->*sum += other.*sum;
+  return *this;
+}
+
 void save_training_state(const std::string& path, Module& module, Optimizer& optimizer,
                          const TrainingProgress& progress, const Fingerprint& fingerprint, const MoreState& more,
                          bool finished) {

@@ -15,6 +15,8 @@ namespace retort {
 struct EpochSums {
   double samples = 0, labelled = 0, loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0, hints = 0;
   double hard_gradient = 0, soft_gradient = 0;
+
+  EpochSums& operator+=(const EpochSums& other);
 };
 
 /// Where a run stands.

@@ -4,6 +4,7 @@
 
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
+#include "engine/distill/step_sum.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/rows.h"
 
@@ -17,10 +18,10 @@ auto members(auto& inputs) {
   return all;
 }
 
-StepInputs to(Device device, const StepInputs& inputs) {
-  StepInputs moved = inputs;
-  for (Tensor* tensor : members(moved)) *tensor = tensor->to(device);
-  return moved;
+std::vector<StepInputs> to(Device device, std::vector<StepInputs> parts) {
+  for (StepInputs& inputs : parts)
+    for (Tensor* tensor : members(inputs)) *tensor = tensor->to(device);
+  return parts;
 }
 
 std::vector<Tensor> present(const StepResults& results) {
@@ -70,18 +71,19 @@ TrainingStep::TrainingStep(Network& network, Optimizer& optimizer, const StepSet
     : network_(network), optimizer_(optimizer), settings_(settings), device_(device_of(network)) {}
 
 /// The inputs and, with a teacher, the objective's scalars of now.
-StepInputs TrainingStep::with_objective(const StepInputs& given) const {
-  StepInputs inputs = given;
-  if (inputs.teacher) {
+std::vector<StepInputs> TrainingStep::with_objective(std::span<const StepInputs> given) const {
+  std::vector<StepInputs> parts(given.begin(), given.end());
+  for (StepInputs& inputs : parts) {
+    if (!inputs.teacher) continue;
     const DistillationSettings& now = settings_.distillation;
     inputs.objective = Tensor::from<double>({2, 3}, std::array{now.temperature, now.lambda, now.soft_weight,  //
                                                                now.temperature, 0.0, now.soft_weight});
     static_assert(sizeof(LossScalars) == 3 * sizeof(double));
   }
-  return inputs;
+  return parts;
 }
 
-void TrainingStep::rehearse(const StepInputs& given) {
+void TrainingStep::rehearse(std::span<const StepInputs> given) {
   std::vector<std::pair<Tensor, Tensor>> before;  // batch norm's statistics, which a forward pass moves
   for (Parameter* parameter : parameters(network_)) {
     const Tensor& value = parameter->value;
@@ -94,22 +96,33 @@ void TrainingStep::rehearse(const StepInputs& given) {
   for (auto& [value, kept] : before) value.copy_from(kept);
 }
 
-StepResults TrainingStep::run(const StepInputs& given, double lr) {
+/// Whether a graph of the first step serves these, too: parts of the same rows and kinds of rows.
+bool TrainingStep::fits_graph(const std::vector<StepInputs>& inputs) const {
+  if (inputs.size() != first_shapes_.size()) return false;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].x.shape() != first_shapes_[i] || (graph_ && inputs[i].labelled != captured_[i].labelled))
+      return false;
+  return true;
+}
+
+std::vector<StepResults> TrainingStep::run(std::span<const StepInputs> given, double lr) {
   optimizer_.prepare(lr);
-  const StepInputs inputs = with_objective(given);
+  const std::vector<StepInputs> inputs = with_objective(given);
   // The first step runs as it is: it finds what is wrong, and memory and kernels are then at hand. A last batch that is
   // shorter than the others has no graph either.
-  const bool full =
-      first_shape_ && inputs.x.shape() == *first_shape_ && (!graph_ || inputs.labelled == captured_.labelled);
-  if (!first_shape_) first_shape_ = inputs.x.shape();
+  const bool full = !first_shapes_.empty() && fits_graph(inputs);
+  if (first_shapes_.empty())
+    for (const StepInputs& part : inputs) first_shapes_.push_back(part.x.shape());
   if (!settings_.capture || !full) return compute(to(device_, inputs));
   if (!graph_) {
     capture(inputs);
   } else {
-    const auto from = members(inputs);
-    const auto into = members(captured_);
-    for (std::size_t i = 0; i < from.size(); ++i)
-      if (*from[i]) into[i]->copy_from(*from[i]);
+    for (std::size_t part = 0; part < inputs.size(); ++part) {
+      const auto from = members(inputs[part]);
+      const auto into = members(captured_[part]);
+      for (std::size_t i = 0; i < from.size(); ++i)
+        if (*from[i]) into[i]->copy_from(*from[i]);
+    }
     for (Tensor& counter : counters_) ++*counter.data<std::int64_t>();
   }
   graph_->replay();
@@ -117,7 +130,7 @@ StepResults TrainingStep::run(const StepInputs& given, double lr) {
   return results_;
 }
 
-void TrainingStep::capture(const StepInputs& inputs) {
+void TrainingStep::capture(const std::vector<StepInputs>& inputs) {
   captured_ = to(device_, inputs);
   std::vector<std::pair<Tensor, std::int64_t>> before;
   for (Parameter* parameter : parameters(network_))
@@ -134,7 +147,22 @@ void TrainingStep::capture(const StepInputs& inputs) {
     if (*counter.data<std::int64_t>() != value) counters_.push_back(counter);
 }
 
-StepResults TrainingStep::compute(const StepInputs& inputs, bool update) {
+std::vector<StepResults> TrainingStep::compute(const std::vector<StepInputs>& parts, bool update) {
+  std::vector<StepResults> results;
+  std::optional<StepSum> sum;
+  if (settings_.parts > 1) sum.emplace(network_, optimizer_.trained());
+  for (const StepInputs& part : parts) {
+    results.push_back(pass(part));
+    if (sum) sum->add(part.share);
+  }
+  if (!update) return results;
+  if (sum) sum->finish();
+  optimizer_.apply();
+  return results;
+}
+
+/// Forward and backward: leaves the gradients of the loss, times the part's share, in their slots.
+StepResults TrainingStep::pass(const StepInputs& inputs) {
   Tape tape;
   Tensor auxiliary;
   ForwardContext context;
@@ -166,8 +194,7 @@ StepResults TrainingStep::compute(const StepInputs& inputs, bool update) {
     results.hints = settings_.hints->loss(taps, inputs.teacher_outputs);
     results.total = add(results.total, results.hints);
   }
-  tape.backward(results.total);
-  if (update) optimizer_.apply();
+  tape.backward(results.total, Tensor::full(results.total.shape(), inputs.share, DType::f32, device_));
   for (Tensor* tensor : {&results.logits, &results.total, &results.parts, &results.hints})
     if (*tensor) *tensor = tensor->detached();
   return results;

@@ -1,8 +1,10 @@
-// One optimizer step: forward, loss, backward, update. Nothing in it waits for the device, so that on one that can the
+// One optimizer step: forward, loss, backward, update, of a batch that may be cut into parts, of which one at a time is
+// in memory. Nothing in it waits for the device, so that on one that can the
 // whole of it becomes a graph after the first step.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/core/graph.h"
@@ -20,10 +22,11 @@ struct StepSettings {
   double auxiliary_weight = 0;    ///< of the auxiliary head's loss; 0: the head is not run
   DType precision = DType::f32;   ///< of activations
   bool capture = false;           ///< make graphs of steps
+  std::int64_t parts = 1;         ///< into which batches are cut
   Hints* hints = nullptr;         ///< adds their loss; must outlive the step, and lie where the network does
 };
 
-/// What a step is computed from, on the CPU or the step's device. What is not used is empty.
+/// What a step, or a part of one, is computed from, on the CPU or the step's device. What is not used is empty.
 struct StepInputs {
   Tensor x = {};                                  ///< f32 [n, h, w, c]
   Tensor labels = {}, labels2 = {}, weight = {};  ///< as in Targets
@@ -33,6 +36,7 @@ struct StepInputs {
   Tensor objective = {};  ///< f64 [2, 3], LossScalars of rows with and without a label: set by the step itself
   /// Rows with a label, the first ones, where others have none; empty where all or none have one.
   std::optional<std::int64_t> labelled = {};
+  double share = 1;  ///< of the batch's rows, where this is a part
 };
 
 /// What a step gives, on its device: valid until the next step.
@@ -65,29 +69,35 @@ class TrainingStep {
   /// Asks the device for a step with the learning rate. Rows without a label have lambda = 0: their soft term alone
   /// counts, with soft_weight under either convention. A loss of the batch (dist) is one of each kind of rows. Throws
   /// what the ops throw, and Error for rows without a label where there is no teacher.
-  StepResults run(const StepInputs& given, double lr);
+  StepResults run(const StepInputs& given, double lr) { return run(std::span(&given, 1), lr).front(); }
+  /// The step of a batch that is cut into settings.parts, of which some may be left out for want of rows: each runs
+  /// forward and backward by itself, with its own statistics in batch norm, and one update follows
+  /// (engine/distill/step_sum.h). Results of each part.
+  std::vector<StepResults> run(std::span<const StepInputs> given, double lr);
   /// Computes what a step computes but for the update, and leaves network and optimizer as they were: to see what
   /// memory it takes.
-  void rehearse(const StepInputs& given);
+  void rehearse(std::span<const StepInputs> given);
   /// Sets temperature, lambda and soft weight of the steps to come, captured or not; the rest must stay as it was.
   void distil_by(const DistillationSettings& settings) { settings_.distillation = settings; }
   /// Steps that ran as replays of a graph.
   std::int64_t replays() const { return replays_; }
 
  private:
-  StepInputs with_objective(const StepInputs& given) const;
-  StepResults compute(const StepInputs& inputs, bool update = true);
-  void capture(const StepInputs& inputs);
+  std::vector<StepInputs> with_objective(std::span<const StepInputs> given) const;
+  bool fits_graph(const std::vector<StepInputs>& inputs) const;
+  std::vector<StepResults> compute(const std::vector<StepInputs>& parts, bool update = true);
+  StepResults pass(const StepInputs& inputs);
+  void capture(const std::vector<StepInputs>& inputs);
 
   Network& network_;
   Optimizer& optimizer_;
   StepSettings settings_;
   Device device_;
-  std::optional<Graph> graph_;  ///< before what lives in its memory: it is destroyed last
-  StepInputs captured_;         ///< on the device: what the graph reads
-  StepResults results_;
+  std::optional<Graph> graph_;        ///< before what lives in its memory: it is destroyed last
+  std::vector<StepInputs> captured_;  ///< on the device: what the graph reads
+  std::vector<StepResults> results_;
   std::vector<Tensor> counters_;  ///< batch counters that a step moves on the CPU, where no replay goes
-  std::optional<Shape> first_shape_;
+  std::vector<Shape> first_shapes_;
   std::int64_t replays_ = 0;
 };
 

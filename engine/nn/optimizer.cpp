@@ -128,6 +128,12 @@ void Optimizer::clear_grads() {
   for (Slot& slot : slots_) slot.parameter->value.clear_grad();
 }
 
+std::vector<Tensor> Optimizer::trained() const {
+  std::vector<Tensor> values;
+  for (const Slot& slot : slots_) values.push_back(slot.parameter->value);
+  return values;
+}
+
 std::vector<std::pair<std::string, Tensor>> Optimizer::state() {
   std::vector<std::pair<std::string, Tensor>> state;
   const bool adam = settings_.kind != OptimizerKind::sgd;

@@ -45,6 +45,8 @@ class Optimizer {
   /// device.
   double gradient_norm() const;
   void clear_grads();
+  /// Handles of the parameters that it moves.
+  std::vector<Tensor> trained() const;
 
   /// Moments under "<parameter>.<momentum|exp_avg|exp_avg_sq>", for the training state. Mutable handles.
   std::vector<std::pair<std::string, Tensor>> state();

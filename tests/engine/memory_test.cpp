@@ -95,4 +95,18 @@ TEST_CASE("work that does not fit is refused with the largest batch that does") 
   CHECK(refusal(6 * kMiB, 128).ends_with("; not even 2 images fit: take a smaller --image-size or network"));
   CHECK(refusal(3 * kMiB, 1).ends_with("; not even 1 image fits: take a smaller --image-size or network"));
   CHECK(refusal(5 * kMiB, 1) == "(nothing thrown)");
+  // A batch that can be cut: 128 images in four parts are 32 at a time, which take 97; 24 in eight processes' parts.
+  const auto cut_refusal = [&](std::size_t limit, BatchCut cut) {
+    const Variable variable(std::to_string(held() + limit));
+    return error_message([&] { check_fits(images_of_two, 128, kMiB, cut); });
+  };
+  CHECK(cut_refusal(98 * kMiB, {.accumulate = 4}) == "(nothing thrown)");
+  const std::string parted = cut_refusal(60 * kMiB, {.accumulate = 4});
+  CHECK(parted.starts_with("--batch-size: 128 in 4 parts takes about 97.0 MiB of memory"));
+  CHECK(parted.ends_with("; the largest part that fits is 18; --accumulate 8 takes the batch in parts that fit"));
+  CHECK(cut_refusal(60 * kMiB, {.accumulate = 8}) == "(nothing thrown)");
+  CHECK(cut_refusal(60 * kMiB, {.accumulate = 1, .ranks = 2})
+            .ends_with("; the largest part that fits is 18; --accumulate 4 takes the batch in parts that fit"));
+  CHECK(cut_refusal(60 * kMiB, {})
+            .ends_with("; the largest batch that fits is 18; --accumulate 8 takes the batch in parts that fit"));
 }

@@ -26,21 +26,24 @@ using test::spec_of;
 using test::Step;
 
 /// Losses and logits of a few steps of the same small network on changing batches, the last batch shorter.
-std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector<double>* weights) {
+std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector<double>* weights,
+                                std::int64_t parts = 1) {
   const ModelSpec spec = spec_of("resnet20", 8, 3);
   const std::unique_ptr<Network> network = make_network(spec, 1);
   to_device(*network, test::device_under_test());
   Optimizer optimizer(parameters(*network), {.kind = OptimizerKind::adamw, .weight_decay = 0.01, .max_norm = 1});
   TrainingStep step(*network, optimizer,
-                    {.distillation = {4, 0.3, Convention::convex}, .dropout = 0.5, .capture = capture});
+                    {.distillation = {4, 0.3, Convention::convex}, .dropout = 0.5, .capture = capture, .parts = parts});
   std::vector<double> seen;
   for (std::uint64_t i = 0; i < 11; ++i) {
     const std::int64_t n = i == 10 ? 3 : 4;
-    const StepInputs inputs{.x = Tensor::from<float>({n, 8, 8, 3}, test::uniform(n * 8 * 8 * 3, i, -2, 2)),
-                            .labels = Tensor::from<std::int64_t>({n}, test::integers<std::int64_t>(n, i, 0, 2)),
-                            .teacher = Tensor::from<float>({n, 3}, test::uniform(n * 3, 100 + i, -3, 3)),
-                            .dropout_key = dropout_key(7, i << 16)};
-    const StepResults results = step.run(inputs, 0.05 / static_cast<double>(i + 1));
+    StepInputs inputs{.x = Tensor::from<float>({n, 8, 8, 3}, test::uniform(n * 8 * 8 * 3, i, -2, 2)),
+                      .labels = Tensor::from<std::int64_t>({n}, test::integers<std::int64_t>(n, i, 0, 2)),
+                      .teacher = Tensor::from<float>({n, 3}, test::uniform(n * 3, 100 + i, -3, 3)),
+                      .dropout_key = dropout_key(7, i << 16)};
+    inputs.share = 1.0 / static_cast<double>(parts);
+    const std::vector<StepInputs> all(static_cast<std::size_t>(parts), inputs);
+    const StepResults results = step.run(all, 0.05 / static_cast<double>(i + 1)).back();
     Readback readback({results.total, results.logits});
     for (const Tensor& tensor : readback.wait())
       for (const double value : on_host(tensor)) seen.push_back(value);
@@ -126,6 +129,17 @@ TEST_CASE("simt training: steps replayed from a graph give the bits of steps run
   CHECK(captured == eager);
   // Running statistics and batch counters too.
   CHECK(captured_weights == weights);
+}
+
+TEST_CASE("simt training: a step of two parts is one graph, with the bits that it has without") {
+  std::int64_t replays = 0, eager_replays = 0;
+  std::vector<double> weights, eager_weights;
+  const std::vector<double> captured = train_steps(true, &replays, &weights, 2),
+                            eager = train_steps(false, &eager_replays, &eager_weights, 2);
+  CHECK(replays == 9);
+  CHECK(eager_replays == 0);
+  CHECK(captured == eager);
+  CHECK(weights == eager_weights);
 }
 
 TEST_CASE("simt training: a graph refuses what would wait for the device") {

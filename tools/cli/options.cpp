@@ -5,6 +5,7 @@
 #include <set>
 
 #include "engine/core/check.h"
+#include "engine/group/group.h"
 #include "kernels/conv2d.h"
 #include "kernels/memory.h"
 #include "kernels/threads.h"
@@ -58,7 +59,12 @@ Device compute_device(const CommonOptions& options) {
 void apply_common_options(const CommonOptions& options) {
   compute_device(options);
   set_winograd_enabled(!options.no_winograd);
-  if (options.threads) set_num_threads(*options.threads);
+  if (options.threads)
+    set_num_threads(*options.threads);
+  else if (group().threads() > 0)
+    set_num_threads(group().threads());
+  if (group().size() > 1 && compute_device(options) != Device::cpu)
+    throw UsageError("--device: several processes compute on the CPU; add --device cpu");
 }
 
 namespace {

@@ -5,6 +5,7 @@
 
 #include "engine/core/check.h"
 #include "engine/data/pick.h"
+#include "engine/group/group.h"
 #include "engine/io/file.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
@@ -157,6 +158,7 @@ std::string first_generation(const DistillOptions& options) {
 
 TrainingRun make_run(const DistillOptions& options) {
   TrainingOptions training = options.training;
+  training.common.quiet |= !group().is_first();
   apply_common_options(training.common);
   const std::string student = network_to_train("--student", options.student, training);
   validate(student, training, options.objective, /*stored=*/!options.teacher.live());
@@ -164,7 +166,7 @@ TrainingRun make_run(const DistillOptions& options) {
   validate(options.unlabelled);
   const RunFiles files = files_of(options.run);
   check_outputs(files, inputs_of(options));
-  check_writable(files.model);
+  if (group().is_first()) check_writable(files.model);
   TrainingRun run{.architecture = student,
                   .options = training,
                   .files = files,

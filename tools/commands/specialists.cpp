@@ -133,7 +133,7 @@ Tensor logits_of(const std::string& file, const Dataset& dataset, const Options&
   const auto classes = static_cast<std::int64_t>(models.front().spec.classes.size());
   const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), Combine::logit);
   LoaderOptions loading;
-  loading.batch_size = options.training.batch_size;
+  loading.batch_size = images_at_a_time(options.training);
   loading.workers = std::clamp(num_threads(), 1, 4);
   loading.augmentation = views.augmentation;
   loading.view_seed = options.training.common.seed;

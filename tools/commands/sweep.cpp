@@ -137,7 +137,7 @@ Run train_one(const TrainingRun& run, const Dataset& test) {
   Model model = load_model(run.files.model);
   to_device(*model.network, compute_device(run.options.common));
   EvaluateOptions evaluating;
-  evaluating.batch_size = run.options.batch_size;
+  evaluating.batch_size = images_at_a_time(run.options);
   evaluating.workers = std::clamp(num_threads(), 1, 4);
   const auto classes = static_cast<std::int64_t>(model.spec.classes.size());
   const Evaluation held = evaluate(*model.network, *run.data.val, model.spec.preprocessing, classes, evaluating);

@@ -61,7 +61,7 @@ Seen look(const FinishedRun& run, Network& network, const Dataset& dataset, Teac
           std::int64_t max_images) {
   LoaderOptions loading = base;
   loading.cache_bytes = 0;  // one pass
-  loading.batch_size = run.training.options.batch_size;
+  loading.batch_size = images_at_a_time(run.training.options);
   loading.workers = std::clamp(num_threads(), 1, 4);
   loading.preprocessings = {run.spec.preprocessing};
   if (teacher) teacher->request_inputs(loading.preprocessings);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/group/group.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -38,6 +39,7 @@ TrainSettings settings_of(const TrainingRun& run, Network& network) {
   TrainSettings settings;
   settings.epochs = *options.epochs;
   settings.batch_size = options.batch_size;
+  settings.accumulate = options.accumulate;
   settings.optimizer.kind = options.optimizer;
   settings.optimizer.momentum = options.momentum;
   settings.optimizer.nesterov = options.nesterov;
@@ -153,6 +155,8 @@ class Monitor {
     };
     hooks.validation_step_done = [this](std::int64_t done) { show_validation(done); };
     hooks.epoch_done = [this](const EpochReport& report) { add_epoch(report); };
+    hooks.should_stop = interrupted;
+    if (!group().is_first()) return hooks;
     hooks.save_selected = [this] {
       save_model(run_.files.best(), network_, spec_);
       best_is_ours_ = true;
@@ -163,12 +167,11 @@ class Monitor {
       if (!best_is_ours_) std::filesystem::remove(run_.files.best());
       best_is_ours_ = true;
     };
-    hooks.should_stop = interrupted;
     return hooks;
   }
   /// Before the first step, at the place that a resumed run has reached.
   void begin(const TrainingProgress& progress) {
-    log_.emplace(run_.files.log, progress.epoch);
+    log_.emplace(group().is_first() ? run_.files.log : "", progress.epoch);
     best_is_ours_ = progress.selected_epoch > 0;
   }
   void clear_bar() { bar_.reset(); }
@@ -294,16 +297,16 @@ void say_if_threads_differ(const TrainingRun& run) {
 void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
   const bool quiet = run.options.common.quiet;
   const std::string state = run.files.state();
-  const bool there = std::filesystem::exists(state);
+  const bool first = group().is_first(), there = group().any(first && std::filesystem::exists(state));
   if (there && (run.resume == Resume::demanded || run.resume == Resume::always)) {
     trainer.resume();
     const TrainingProgress& progress = trainer.progress();
     say(quiet, text("resumed from ", state, " at step ", progress.step, ", epoch ", progress.epoch + 1));
-    say_if_threads_differ(run);
+    if (first) say_if_threads_differ(run);
     return;
   }
   if (run.resume == Resume::demanded) say(quiet, text(state, ": not there; starting from the beginning"));
-  if (run.resume == Resume::never || run.resume == Resume::restart) std::filesystem::remove(state);
+  if (first && (run.resume == Resume::never || run.resume == Resume::restart)) std::filesystem::remove(state);
 }
 
 std::string how_to_continue(const TrainingRun& run) {
@@ -443,19 +446,29 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 }
 
 TrainingOutcome run_training(const TrainingRun& run) {
-  const FileLock lock(run.files.model);
-  for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), run.files.report})
-    if (!file.empty()) check_writable(file);
-  if (run.resume == Resume::on_demand && std::filesystem::exists(run.files.state()))
-    refuse_unfinished(run.files.state());
+  const bool first = group().is_first();  // it alone writes
+  std::optional<FileLock> lock;
+  if (first) {
+    lock.emplace(run.files.model);
+    for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), run.files.report})
+      if (!file.empty()) check_writable(file);
+    if (run.resume == Resume::on_demand && std::filesystem::exists(run.files.state()))
+      refuse_unfinished(run.files.state());
+  }
   const ModelSpec spec = describe(run);
   const std::unique_ptr<Network> network = start_network(run, spec);
   say_recipe(run);
   say_normalisation(run, spec);
   const Fingerprint fingerprint = fingerprint_of(run, spec);
 
-  if (const auto finished = finished_before(run, fingerprint))
-    return end_again(run, spec, *network, fingerprint, *finished);
+  check_ranks(run, spec);
+
+  const std::optional<TrainingProgress> done = first ? finished_before(run, fingerprint) : std::nullopt;
+  if (done) {
+    group().any(true);
+    return end_again(run, spec, *network, fingerprint, *done);
+  }
+  if (group().any(false)) return {.model = run.files.model};
   Monitor monitor(run, spec, *network);
   const std::unique_ptr<Hints> hints = hints_of(run, spec, *network);
   Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),
@@ -468,17 +481,19 @@ TrainingOutcome run_training(const TrainingRun& run) {
   monitor.clear_bar();
   if (finished) say_early_stop(run, trainer.progress());
   if (!finished) {
-    say(false, "stopped; " + how_to_continue(run));
+    say(!first, "stopped; " + how_to_continue(run));
     throw Interrupted{};
   }
 
   TrainingOutcome outcome = outcome_of(run, *network, trainer.progress(), monitor.take_history());
   say_saved(run, outcome);
-  report_run({run, spec, *network, fingerprint, outcome});
+  if (first) report_run({run, spec, *network, fingerprint, outcome});
+  group().barrier();  // the files are there
   return outcome;
 }
 
 void print_outcome_json(const TrainingOutcome& outcome) {
+  if (!group().is_first()) return;
   nlohmann::ordered_json json = {{"model", outcome.model}, {"parameters", outcome.parameters}};
   if (!outcome.data.is_null()) json["data"] = outcome.data;
   if (!outcome.selected_model.empty())

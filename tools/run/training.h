@@ -88,6 +88,9 @@ ModelSpec describe(const TrainingRun& run);
 /// be asked for on resuming. With Resume::always finished runs are read, so there the length is an entry, too.
 Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec);
 
+/// Throws Error naming a rank of the group that was started with other flags, data or another program than rank 0.
+void check_ranks(const TrainingRun& run, const ModelSpec& spec);
+
 /// Says how the pixels are normalised, where neither a flag nor a file does.
 void say_normalisation(const TrainingRun& run, const ModelSpec& spec);
 

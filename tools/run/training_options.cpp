@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/data/loader.h"
 #include "models/checkpoint.h"
 #include "models/head.h"
 
@@ -26,6 +27,10 @@ double lr_of(const TrainingOptions& options) { return options.lr.value_or(row_of
 
 double weight_decay_of(const TrainingOptions& options) {
   return options.weight_decay.value_or(row_of(options.optimizer).default_weight_decay);
+}
+
+std::int64_t images_at_a_time(const TrainingOptions& options) {
+  return part_size(options.batch_size, options.accumulate);
 }
 
 std::int64_t epochs_of(const TrainingOptions& options, std::int64_t pictures) {

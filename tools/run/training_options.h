@@ -43,6 +43,7 @@ struct TrainingOptions {
   std::string head;
   std::optional<std::int64_t> epochs;  ///< none: by the number of pictures; a TrainingRun has some
   std::int64_t batch_size = 32;
+  std::int64_t accumulate = 1;
   std::optional<double> lr;
   OptimizerKind optimizer = OptimizerKind::adamw;
   double momentum = 0.9;
@@ -72,6 +73,8 @@ std::string by_optimizer(double OptimizerRow::*number);
 /// --lr and --weight-decay, or the optimizer's defaults.
 double lr_of(const TrainingOptions& options);
 double weight_decay_of(const TrainingOptions& options);
+/// Images of the largest part of a batch.
+std::int64_t images_at_a_time(const TrainingOptions& options);
 /// --epochs, or those in which about kPicturesSeen pictures are seen.
 std::int64_t epochs_of(const TrainingOptions& options, std::int64_t pictures);
 /// What --bn-recalibrate says.
@@ -103,6 +106,9 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
             " to ", kMostEpochs, ")"),
        whole_number(1), length("epochs"));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1), bits());
+  flag("--accumulate", o.accumulate,
+       "Parts of a batch, of which one at a time is in memory; each is batch norm's batch", whole_number(1),
+       bits_unless(o.accumulate == 1));
   flag("--lr", o.lr, text("Peak learning rate (default: ", by_optimizer(&OptimizerRow::default_lr), ")"),
        number_above(0), bits_as(exact(lr_of(o))));
   flag("--optimizer", o.optimizer, "{}", one_of(kOptimizers), bits());

@@ -2,9 +2,15 @@
 // determines the run's bits.
 #include <cstdio>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/core/check.h"
 #include "engine/data/measure.h"
+#include "engine/group/group.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
+#include "kernels/cpu/simd/simd.h"
+#include "kernels/threads.h"
 #include "tools/cli/progress.h"
 #include "tools/run/seen_pictures.h"
 #include "tools/run/training.h"
@@ -51,6 +57,8 @@ std::string label_hash(const TrainingData& data) {
   return content_hash({reinterpret_cast<const std::uint8_t*>(all.data()), all.size()});
 }
 
+Fingerprint print_of(const TrainingRun& run, const ModelSpec& spec, bool with_length);
+
 }  // namespace
 
 ModelSpec describe(const TrainingRun& run) {
@@ -74,6 +82,12 @@ ModelSpec describe(const TrainingRun& run) {
 }
 
 Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
+  return print_of(run, spec, run.resume == Resume::always);
+}
+
+namespace {
+
+Fingerprint print_of(const TrainingRun& run, const ModelSpec& spec, bool with_length) {
   Fingerprint print = run.guidance.fingerprint;
   print["model"] = spec.architecture;
   print["classes"] = joined(spec.classes);
@@ -87,11 +101,36 @@ Fingerprint fingerprint_of(const TrainingRun& run, const ModelSpec& spec) {
   print["pixels"] =
       is_measured(run) ? text(short_list(spec.preprocessing.mean), "; ", short_list(spec.preprocessing.std)) : "";
   TrainingOptions options = run.options;
-  const PrintFlags flag{.fingerprint = print, .finished_runs_count = run.resume == Resume::always};
+  const PrintFlags flag{.fingerprint = print, .finished_runs_count = with_length};
   visit_flags(options.common, flag);
   visit_flags(options.data, flag);
   visit_flags(options, flag);
+  print["processes"] = group().size() > 1 ? std::to_string(group().size()) : "";
   return print;
+}
+
+}  // namespace
+
+void check_ranks(const TrainingRun& run, const ModelSpec& spec) {
+  if (group().size() == 1) return;
+  Fingerprint mine = print_of(run, spec, /*with_length=*/true);
+  mine["version"] = RETORT_VERSION;
+  mine["instruction set"] = simd_name(simd_level());
+  mine["--threads"] = std::to_string(num_threads());
+  mine["--resume and --restart"] = std::to_string(static_cast<int>(run.resume));
+  const std::vector<std::string> all = group().gather(json_text(nlohmann::json(mine)));
+  const auto first = nlohmann::json::parse(all[0]).get<Fingerprint>();
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    auto other = nlohmann::json::parse(all[rank]).get<Fingerprint>();
+    Fingerprint both = first;
+    both.insert(other.begin(), other.end());
+    for (const auto& [name, value] : both) {
+      const auto expected = first.find(name);
+      const std::string before = expected == first.end() ? std::string() : expected->second;
+      check(other[name] == before, "rank ", rank, ": was started with ", name, " '", other[name], "', rank 0 with '",
+            before, "'; give all the same program, flags and data");
+    }
+  }
 }
 
 void say_normalisation(const TrainingRun& run, const ModelSpec& spec) {

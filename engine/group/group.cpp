@@ -1,0 +1,89 @@
+#include "engine/group/group.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "engine/core/check.h"
+#ifdef RETORT_HAVE_MPI
+#include "engine/group/mpi_group.h"
+#endif
+
+namespace retort {
+namespace {
+
+std::unique_ptr<Group>& joined_group() {
+  static std::unique_ptr<Group> joined = std::make_unique<Group>();
+  return joined;
+}
+
+/// Shape and dtype of a tensor that is sent.
+struct Sent {
+  DType dtype = DType::f32;
+  std::int64_t rows = 0, columns = 0;  ///< 0 columns: of rank 1
+};
+
+/// Of Open MPI's variable or MPICH's.
+int number_in(const char* open_mpi, const char* mpich, int otherwise) {
+  for (const char* const name : {open_mpi, mpich})
+    if (const char* const value = std::getenv(name)) return std::atoi(value);
+  return otherwise;
+}
+
+}  // namespace
+
+void Group::all_reduce(std::span<float>) {}
+void Group::broadcast(std::span<std::byte>) {}
+std::vector<std::string> Group::gather(const std::string& mine) { return {mine}; }
+void Group::barrier() {}
+void Group::abort(int status) { std::_Exit(status); }
+
+bool Group::any(bool mine) {
+  bool found = false;
+  for (const std::string& said : gather(mine ? "1" : "0")) found |= said == "1";
+  return found;
+}
+
+std::string Group::broadcast_text(const std::string& text) { return gather(is_first() ? text : std::string()).front(); }
+
+std::vector<Tensor> Group::gather_tensors(const Tensor& mine) {
+  if (size() == 1) return {mine};
+  std::string bytes;
+  if (mine) {
+    const Shape& shape = mine.shape();
+    const Sent sent{mine.dtype(), shape[0], shape.rank() > 1 ? shape[1] : 0};
+    bytes.append(reinterpret_cast<const char*>(&sent), sizeof sent);
+    bytes.append(static_cast<const char*>(mine.raw()), mine.bytes());
+  }
+  std::vector<Tensor> all;
+  for (const std::string& from : gather(bytes)) {
+    Tensor& tensor = all.emplace_back();
+    if (from.empty()) continue;
+    Sent sent;
+    std::memcpy(&sent, from.data(), sizeof sent);
+    tensor = Tensor::empty(sent.columns > 0 ? Shape{sent.rows, sent.columns} : Shape{sent.rows}, sent.dtype);
+    std::memcpy(tensor.raw(), from.data() + sizeof sent, tensor.bytes());
+  }
+  return all;
+}
+
+Group& group() { return *joined_group(); }
+
+int launched_processes() { return number_in("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", 1); }
+
+int launched_rank() { return number_in("OMPI_COMM_WORLD_RANK", "PMI_RANK", 0); }
+
+void join_group() {
+  if (launched_processes() <= 1 || group().size() > 1) return;
+#ifdef RETORT_HAVE_MPI
+  joined_group() = make_mpi_group();
+#else
+  throw UsageError(
+      "mpirun: this build has no MPI, and each process would do all of the work; configure it with -DRETORT_MPI=ON "
+      "where MPI is installed (Debian and Ubuntu: libopenmpi-dev), or leave mpirun out");
+#endif
+}
+
+void leave_group() { joined_group() = std::make_unique<Group>(); }
+
+}  // namespace retort

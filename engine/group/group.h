@@ -1,0 +1,60 @@
+// The processes that train together, each with a part of every batch. A process that runs alone is a group of one, in
+// which every call does nothing: whoever uses a group has no case for it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/core/tensor.h"
+
+namespace retort {
+
+class Group {
+ public:
+  virtual ~Group() = default;
+  virtual int rank() const { return 0; }
+  virtual int size() const { return 1; }
+  /// Processes of the group on this machine.
+  virtual int local_size() const { return 1; }
+  /// Threads for this process, where the group's processes share the cores; 0: as many as one alone has.
+  virtual int threads() const { return 0; }
+
+  // All processes make the same calls in the same order. A process that ends otherwise takes the others with it.
+
+  /// sum[i] = ((sum_0[i] + sum_1[i]) + ...) over the ranks in order, whatever their number: the same bits everywhere.
+  virtual void all_reduce(std::span<float> sum);
+  /// Rank 0's bytes, everywhere.
+  virtual void broadcast(std::span<std::byte> bytes);
+  /// Everybody's, by rank.
+  virtual std::vector<std::string> gather(const std::string& mine);
+  /// Waits for all.
+  virtual void barrier();
+  /// Ends all processes, this one with the status.
+  [[noreturn]] virtual void abort(int status);
+
+  bool is_first() const { return rank() == 0; }
+  /// Whether it is true anywhere.
+  bool any(bool mine);
+  /// Rank 0's, everywhere.
+  std::string broadcast_text(const std::string& text);
+  /// Tensors on the CPU with their shapes; an empty one stays empty.
+  std::vector<Tensor> gather_tensors(const Tensor& mine);
+};
+
+/// This process's group: of one, until join_group.
+Group& group();
+
+/// How many processes mpirun (of Open MPI or MPICH) started, as its variables say; 1 without it.
+int launched_processes();
+/// Which of them this is.
+int launched_rank();
+
+/// Joins the processes that mpirun started with this one, if it did. Throws UsageError where this build has no MPI.
+void join_group();
+
+/// Takes leave, where the run has ended well.
+void leave_group();
+
+}  // namespace retort

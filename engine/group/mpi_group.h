@@ -1,0 +1,13 @@
+// The group over MPI: what group.cpp needs of it, so that mpi.h is included in one place.
+#pragma once
+
+#include <memory>
+
+#include "engine/group/group.h"
+
+namespace retort {
+
+/// Initialises MPI.
+std::unique_ptr<Group> make_mpi_group();
+
+}  // namespace retort

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Several processes under mpirun: the bits of --accumulate, resume, agreement, and what becomes of a job that goes wrong.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+command -v mpirun >/dev/null || { echo "skipped: no mpirun (tools/install_dependencies.sh --checks)"; exit 77; }
+export OMPI_MCA_btl_vader_single_copy_mechanism=none  # which containers often forbid, with a warning on stderr
+start=(mpirun --oversubscribe --allow-run-as-root --bind-to none)
+
+# Runs N processes: many STATUS N ARGUMENTS...
+many() {
+  local wanted=$1 n=$2 status=0
+  shift 2
+  timeout 120 "${start[@]}" -np "$n" "$RETORT" "$@" >stdout 2>stderr </dev/null || status=$?
+  [[ $status == "$wanted" ]] || fail "$n processes: retort $*: status $status, expected $wanted"
+}
+# The lines on stderr that are the program's, not mpirun's.
+own_lines() { grep -E '^(rank [0-9]+: )?retort' stderr || true; }
+many_error() {
+  local wanted=$1 n=$2 message=$3
+  shift 3
+  many "$wanted" "$n" "$@"
+  [[ $(own_lines | wc -l) == 1 ]] || fail "retort $*: not one line of its own: $(own_lines)"
+  own_lines | grep -qF -- "$message" || fail "retort $*: '$(own_lines)' does not say '$message'"
+}
+
+mkdir -p data/blue data/red
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do
+  ppm 8 $((150 + 8 * i)) $((19 * i)) 30 >data/red/$i.ppm
+  ppm 8 30 $((19 * i)) $((150 + 8 * i)) >data/blue/$i.ppm
+done
+data=(--data data --image-size 8 --val-split 0.2 --batch-size 9 --epochs 2 --threads 1)
+
+status=0
+"${start[@]}" -np 2 "$RETORT" train --model mlp:8 "${data[@]}" --epochs 1 --out probe.safetensors >stdout 2>stderr </dev/null || status=$?
+if grep -q "this build has no MPI" stderr; then
+  [[ $(own_lines | wc -l) == 1 && ! -e probe.safetensors ]] || fail "a build without MPI does not refuse in one line"
+  echo "skipped: this build has no MPI"
+  exit 77
+fi
+[[ $status == 0 ]] || fail "two processes: status $status"
+
+# The numbers of a log, without times.
+numbers() { sed -E 's/"(images_per_second|seconds)":[^,}]*,?//g' "$1"; }
+# N processes against --accumulate N: same NAME N COMMAND ARGUMENTS...
+same() {
+  local name=$1 n=$2
+  shift 2
+  expect 0 "$@" --accumulate "$n" --out "$name.one.safetensors" --log "$name.one.jsonl" --keep-state --quiet
+  many 0 "$n" "$@" --out "$name.many.safetensors" --log "$name.many.jsonl" --keep-state --quiet
+  cmp -s <(weights "$name.one.safetensors") <(weights "$name.many.safetensors") || fail "$name: $n processes have other weights than --accumulate $n"
+  cmp -s <(weights "$name.one.state.safetensors") <(weights "$name.many.state.safetensors") || fail "$name: another state"
+  cmp -s <(numbers "$name.one.jsonl") <(numbers "$name.many.jsonl") || fail "$name: another log"
+}
+
+# 21 pictures in batches of 9 end with one of 3, in which the last rank has no rows.
+for n in 2 3; do
+  same "mlp$n" "$n" train --model mlp:8 "${data[@]}" --optimizer sgd --dropout 0.3 --mixup 0.3 --augment flip,jitter
+  same "resnet$n" "$n" train --model resnet8 "${data[@]}" --optimizer adamw --max-norm 0.5 --ema 0.9 --augment flip,crop
+done
+expect 0 train --model mlp:8 "${data[@]}" --out teacher.safetensors --quiet
+expect 0 logits --model teacher.safetensors --data data --val-split 0.2 --split train --out store.npy --views 2 --augment flip --quiet
+same stored 2 distill --student resnet8 "${data[@]}" --logits store.npy --optimizer sgd --loss kd
+same live 3 distill --student resnet8 "${data[@]}" --teacher teacher.safetensors --optimizer adamw --loss dist
+
+# A rank prints nothing of its own; the files are rank 0's.
+many 0 2 train --model mlp:8 "${data[@]}" --out said.safetensors
+[[ $(grep -c '^epoch\|epoch 1' stderr) -ge 1 ]] || fail "nothing is said"
+[[ $(grep -c 'saved said.safetensors' stderr) == 1 ]] || fail "it is said more than once"
+
+# Resume: the same bits, and only at the same number of processes.
+constant=(train --model resnet8 "${data[@]}" --schedule constant --quiet)
+many 0 2 "${constant[@]}" --epochs 1 --keep-state --out part.safetensors
+expect_error 1 "part.state.safetensors: the run was started with processes '2', not ''" \
+  "${constant[@]}" --out part.safetensors --resume
+many_error 1 3 "part.state.safetensors: the run was started with processes '2', not '3'" "${constant[@]}" --out part.safetensors --resume
+many 0 2 "${constant[@]}" --keep-state --out part.safetensors --resume
+many 0 2 "${constant[@]}" --keep-state --out whole.safetensors
+cmp -s part.safetensors whole.safetensors || fail "a resumed run has other bits"
+many 0 2 "${constant[@]}" --out done.safetensors
+many 0 2 "${constant[@]}" --out done.safetensors --resume  # finished: nothing is left to do
+
+# Ranks that were started otherwise, and faults of all or of one.
+unequal() {
+  local message=$1 own=$2
+  local status=0
+  shift 2
+  timeout 60 "${start[@]}" -np 1 "$RETORT" "$@" : --oversubscribe -np 1 "$RETORT" "$@" $own >stdout 2>stderr </dev/null || status=$?
+  [[ $status == 1 || $status == 2 ]] || fail "unequal ranks: status $status"
+  [[ $(own_lines | wc -l) == 1 ]] || fail "unequal ranks: not one line: $(own_lines)"
+  own_lines | grep -qF -- "$message" || fail "unequal ranks: '$(own_lines)' does not say '$message'"
+}
+cp -r data other
+rm other/red/1.ppm
+mlp=(train --model mlp:8 "${data[@]}" --out unequal.safetensors --quiet)
+unequal "rank 1: was started with --lr '0.5', rank 0 with '0.001'" "--lr 0.5" "${mlp[@]}"
+unequal "rank 1: was started with --epochs '7', rank 0 with '2'" "--epochs 7" "${mlp[@]}"
+unequal "rank 1: was started with labels" "--data other" "${mlp[@]}"
+unequal "rank 1: retort: nowhere" "--data nowhere" "${mlp[@]}"
+many_error 2 2 "--batch-size" train --model mlp:8 "${data[@]}" --batch-size 0 --out none.safetensors
+many_error 2 3 "--accumulate: a batch of 2 cannot be cut into 3 parts (1 a process); give a larger --batch-size" \
+  train --model mlp:8 "${data[@]}" --batch-size 2 --out none.safetensors
+many_error 2 2 "eval: runs in one process" eval --model teacher.safetensors --data data
+many_error 2 2 "--device: several processes compute on the CPU; add --device cpu" \
+  train --model mlp:8 "${data[@]}" --device simt --out none.safetensors
+many_error 1 2 "after step" train --model mlp:8 "${data[@]}" --optimizer sgd --lr 1e30 --out none.safetensors --quiet
+
+# A signal to one rank stops all, and the state goes on to the same bits; a killed rank ends the job.
+long=(train --model resnet8 "${data[@]}" --epochs 60 --quiet)
+many 0 2 "${long[@]}" --out end.safetensors
+launch() { "${start[@]}" -np 2 "$RETORT" "${long[@]}" "$@" >stdout 2>stderr </dev/null & job=$!; }
+# The job's process that has a rank.
+process_of() {
+  local child
+  for child in $(pgrep -P "$job"); do
+    tr '\0' '\n' <"/proc/$child/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$child"
+  done
+}
+for signal in TERM KILL; do
+  launch --out "stop$signal.safetensors"
+  for ((i = 0; i < 200; ++i)); do
+    [[ -s stop$signal.state.safetensors ]] && break
+    sleep 0.05
+  done
+  kill -"$signal" "$(process_of 1)" 2>/dev/null || fail "the job was over before the signal"
+  status=0
+  wait "$job" || status=$?
+  ((status != 0)) || fail "$signal: status 0"
+  many 0 2 "${long[@]}" --out "stop$signal.safetensors" --resume
+  cmp -s end.safetensors "stop$signal.safetensors" || fail "$signal: other bits than a run that was never stopped"
+done
