@@ -199,7 +199,7 @@ class Export {
   }
   /// A weight of the node under its own name, with the extents that the file wants of it.
   std::string weight(const char* part, const Dims& dims) {
-    const std::string own = text(node_->name, ".", part);
+    std::string own = text(node_->name, ".", part);
     file_.weight(own, dims, graph_.tensor(own));
     return own;
   }
