@@ -20,18 +20,19 @@ JOBS = pages.setting("JOBS", 2)
 class Set(NamedTuple):
     name: str  # of its files
     label: str
+    epochs: int
     train: str  # what is trained, and on what
     test: str
     augment: str
 
 
 SETS = [
-    Set("photos", "1,259 photos, resnet8, 48 px, 12 epochs",
+    Set("photos", "1,259 photos, resnet8, 48 px, 12 epochs", 12,
         "--model resnet8 --image-size 48 --epochs 12 --data WORK/cats-dogs",
         "--data WORK/cats-dogs-test --val-split 0 --split train", "crop,flip"),
-    Set("cifar", "4,500 images of CIFAR-10, resnet8, 10 epochs",
+    Set("cifar", "4,500 images of CIFAR-10, resnet8, 10 epochs", 10,
         "--model resnet8 --epochs 10 --data WORK/cifar10 --limit 4500", "--data WORK/cifar10 --split test", "crop,flip"),
-    Set("mnist", "4,500 digits of MNIST, mlp:800x800, 12 epochs",
+    Set("mnist", "4,500 digits of MNIST, mlp:800x800, 12 epochs", 12,
         "--model mlp:800x800 --epochs 12 --data DATA/mnist --limit 4500", "--data DATA/mnist --split test", "crop"),
 ]
 
@@ -41,6 +42,7 @@ class Row(NamedTuple):
     label: str
     flags: str
     augmented: bool = True
+    twice: bool = False  # as many epochs
 
 
 def sgd(lr):
@@ -57,6 +59,9 @@ ROWS = [
     *(Row(f"sgd-{lr:g}", f"sgd, {lr:g}", sgd(lr)) for lr in (0.005, 0.02, 0.05)),
     *(Row(f"adamw-{lr:g}", f"adamw, {lr:g}", adamw(lr)) for lr in (0.0005, 0.001, 0.002)),
     Row("adamw-plain", "adamw, 0.001, no augmentation", adamw(0.001), augmented=False),
+    Row("adamw-plain-0.002", "adamw, 0.002, no augmentation", adamw(0.002), augmented=False),
+    Row("adamw-twice", "adamw, 0.002, twice the epochs", adamw(0.002), twice=True),
+    Row("adamw-plain-twice", "adamw, 0.002, no augmentation, twice the epochs", adamw(0.002), augmented=False, twice=True),
     Row("adamw-no-decay", "adamw, 0.001, no weight decay", adamw(0.001, decay=0)),
     Row("adamw-ema", "adamw, 0.001, --ema 0.98", adamw(0.001) + " --ema 0.98"),
 ]
@@ -66,8 +71,9 @@ def train(runs, of, row, seed):
     """The share right of the pictures held out and of the test pictures, after the last epoch."""
     name = f"{of.name}-{row.name}-SEED"
     augment = of.augment if row.augmented else "none"
+    length = f" --epochs {2 * of.epochs}" if row.twice else ""
     outcome = runs.run(f"{name}.safetensors", f"train {of.train} {row.flags} --augment {augment} --batch-size 32 --schedule cosine"
-                       f" --checkpoint-every 1000 --threads 1 --quiet --json --seed SEED --out WORK/{name}.safetensors", seed)
+                       f" --checkpoint-every 1000 --threads 1 --quiet --json --seed SEED{length} --out WORK/{name}.safetensors", seed)
     test = runs.evaluate(name, f"{of.test} --threads 1", seed)
     for extra in runs.work.glob(f"{name.replace('SEED', seed)}.*safetensors"):
         extra.unlink()

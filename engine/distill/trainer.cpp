@@ -307,7 +307,7 @@ Trainer::PendingStep Trainer::start_step(std::vector<Batch>& parts) {
 }
 
 /// Adds a step's results to the epoch's sums.
-void Trainer::finish_step(PendingStep step) {
+void Trainer::finish_step(const PendingStep& step) {
   std::vector<EpochSums> measured;
   for (const PendingPart& part : step.parts)
     measured.push_back(measure_part(part, part.results->wait(), step.distillation));

@@ -130,7 +130,7 @@ class Trainer {
   void mix(Batch& batch, Targets& targets) const;
   StepInputs inputs_of(Batch& part, Targets& targets);
   PendingStep start_step(std::vector<Batch>& parts);
-  void finish_step(PendingStep step);
+  void finish_step(const PendingStep& step);
   EpochSums measure_part(const PendingPart& part, const StepResults& results, DistillationSettings distillation) const;
   void finish_epoch(double images_per_second, double seconds);
   std::int64_t recalibrate();

@@ -23,9 +23,9 @@ expect_error 1 "--bn-recalibrate" "${net[@]}" --bn-recalibrate 6 --resume --out 
 # What a run does is said, and what of it is not the default. Without --epochs few pictures are passed over a hundred times.
 said() { grep -qxF "recipe: $1" stderr || fail "the recipe is told otherwise than '$1'"; }
 expect 0 "${net[@]}" --out told.safetensors
-said "adamw, learning rate 0.001, weight decay 0.05, cosine, 3 epochs, augmentation flip,crop; other than the default: --batch-size 5"
+said "adamw, learning rate 0.002, weight decay 0.05, cosine, 3 epochs, augmentation flip,crop; other than the default: --batch-size 5"
 expect 0 train --model mlp:2 --data data --image-size 4 --out tiny.safetensors
-said "adamw, learning rate 0.001, weight decay 0.05, cosine, 100 epochs, augmentation flip,crop; the default"
+said "adamw, learning rate 0.002, weight decay 0.05, cosine, 100 epochs, augmentation flip,crop; the default"
 expect 0 train --model mlp:2 --data data --image-size 4 --optimizer sgd --lr 0.1 --nesterov --augment none --epochs 1 --out plain.safetensors
 said "sgd, learning rate 0.1, weight decay 0.0005, cosine, 1 epoch, augmentation none; other than the default: --optimizer sgd --lr 0.1 --nesterov"
 
@@ -58,7 +58,7 @@ expect_error 1 "base.safetensors: none of its " train --model mlp:6 --data data 
 expect_error 2 "--warm-start: --weights gives every tensor" "${net[@]}" --weights base.safetensors --warm-start base.safetensors --out y.safetensors --quiet
 for words in erase randaugment flip,erase; do differs --augment $words; done
 differs --milestones 1,2.5 --schedule step
-[[ $(sed -E 's/.*"lr":([^,]*),.*/\1/' changed.jsonl | awk '{ printf "%.4g ", $1 }') == "0.001 0.0001 1e-05 " ]] || fail "milestones: the rates"
+[[ $(sed -E 's/.*"lr":([^,]*),.*/\1/' changed.jsonl | awk '{ printf "%.4g ", $1 }') == "0.002 0.0002 2e-05 " ]] || fail "milestones: the rates"
 expect 0 "${net[@]}" --weight-decay 0.1 --out decayed.safetensors
 expect 0 "${net[@]}" --weight-decay 0.1 --no-norm-decay --out spared.safetensors
 other_weights decayed.safetensors spared.safetensors "--no-norm-decay does nothing"

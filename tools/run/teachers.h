@@ -34,5 +34,4 @@ void check_teacher_classes(const Model& model, const std::string& file, const st
 /// Throws Error if the store was made by other models, or with another preprocessing.
 void check_store_teacher(const LogitStore& store, const std::string& path, const std::vector<Model>& models);
 
-
 }  // namespace retort

@@ -96,10 +96,11 @@ void say_normalisation(const TrainingRun& run, const ModelSpec& spec);
 
 /// Outcome of a run, for --json and the demo.
 struct TrainingOutcome {
-  std::string model, selected_model;  ///< files; the second is empty without validation data
+  std::string model;
+  std::string selected_model = {};  ///< a file; empty without validation data
   std::int64_t parameters = 0;
-  nlohmann::ordered_json data = {};  ///< what was taken for what and passed over
-  std::vector<EpochReport> history;  ///< of the epochs that ran now
+  nlohmann::ordered_json data = {};       ///< what was taken for what and passed over
+  std::vector<EpochReport> history = {};  ///< of the epochs that ran now
   std::int64_t epochs_done = 0;
   std::int64_t selected_epoch = -1;
   double selected_accuracy = 0;

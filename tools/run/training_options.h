@@ -19,7 +19,7 @@ struct OptimizerRow {
   const char* word;
   double default_lr, default_weight_decay;
 };
-inline constexpr OptimizerRow kOptimizers[] = {{OptimizerKind::adamw, "adamw", 0.001, 0.05},
+inline constexpr OptimizerRow kOptimizers[] = {{OptimizerKind::adamw, "adamw", 0.002, 0.05},
                                                {OptimizerKind::adam, "adam", 0.001, 0},
                                                {OptimizerKind::sgd, "sgd", 0.02, 0.0005}};
 /// Without --epochs a run sees so many pictures, or passes over all of them the least or the most number of times.
@@ -68,7 +68,7 @@ struct TrainingOptions {
   bool auxiliary = false;
 };
 
-/// "0.001 for adamw, 0.001 for adam, ...": one of the numbers of kOptimizers.
+/// "0.002 for adamw, 0.001 for adam, ...": one of the numbers of kOptimizers.
 std::string by_optimizer(double OptimizerRow::*number);
 /// --lr and --weight-decay, or the optimizer's defaults.
 double lr_of(const TrainingOptions& options);
