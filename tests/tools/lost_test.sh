@@ -197,7 +197,7 @@ fits() {  # <MiB> <out> <command>...: 24 images are too many for the limit, and 
     "$@" --batch-size 24 --out $out --quiet
   grep -qE -- "--batch-size: 24 takes (about [0-9.]+ MiB|more than is there) of memory" stderr || fail "the need is not named"
   [[ ! -e $out ]] || fail "$out was written"
-  largest=$(grep -oE "[0-9]+$" stderr)
+  largest=$(sed -E "s/.*batch that fits is ([0-9]+).*/\1/" stderr)
   ((largest >= 2 && largest < 24)) || fail "$largest images fit"
   RETORT_MEMORY_LIMIT=$limit expect 0 "$@" --batch-size $largest --out $out --quiet
 }

@@ -92,7 +92,7 @@ unequal() {
 cp -r data other
 rm other/red/1.ppm
 mlp=(train --model mlp:8 "${data[@]}" --out unequal.safetensors --quiet)
-unequal "rank 1: was started with --lr '0.5', rank 0 with '0.001'" "--lr 0.5" "${mlp[@]}"
+unequal "rank 1: was started with --lr '0.5', rank 0 with '0.002'" "--lr 0.5" "${mlp[@]}"
 unequal "rank 1: was started with epochs '7', rank 0 with '2'" "--epochs 7" "${mlp[@]}"
 unequal "rank 1: was started with labels" "--data other" "${mlp[@]}"
 unequal "rank 1: retort: nowhere" "--data nowhere" "${mlp[@]}"
