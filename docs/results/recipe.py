@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pages
 
-SEEDS = pages.setting("SEEDS", "0 1").split()
+SEEDS = pages.setting("SEEDS", "0").split()
 JOBS = pages.setting("JOBS", 2)
 
 
@@ -105,14 +105,17 @@ def page(facts):
     columns = [*(of.name for of in SETS), "held"]
     return pages.Page(
         "The default recipe",
-        f""". Percent of the test pictures right after the last epoch, by {facts.numbers("seeds")} seeds (lowest to highest), and the mean of the three sets'
-percentages on pictures held out of the training part, which choose.""",
+        f""". Percent of the test pictures right after the last epoch (mean of the seeds, of which there are {facts.numbers("seeds")}; lowest to
+highest), and the mean of the three sets' percentages on pictures held out of the training part, which choose.""",
         (pages.table(["", *(of.label for of in SETS), "held out, mean of the three"],
                      [[row.label, *facts.row(row.name, columns)] for row in ROWS]),
          """All rows: batches of 32, a cosine; but for the first row half an epoch of warm-up, weight decay 0.05 for adamw and 0.0005 for sgd, and random
 crops and flips (of digits crops alone), unless the row says otherwise. Photos are scaled to 64 px beforehand. Test pictures: 1,000 photos, CIFAR-10's and MNIST's 10,000 each.""",
-         """One row differs from the next by less than two seeds can tell on the photos, where the standard error of one run is a point. Three small sets
-and three networks from random weights say nothing about long runs, large sets or fine-tuning."""))
+         """The default follows the row that is best on the pictures held out: adamw at 0.002, with augmentation, and 20 epochs or more, since at half of that
+the pictures as they are do better. The photos' own test pictures, which do not choose, speak for no augmentation at either length. --ema and weight decay
+make no difference. The standard error of one run is 1.4 points on the photos, 0.5 on CIFAR-10, 0.2 on MNIST, and that of the seeds unknown. The default
+augmentation of digits, jitter, was not tried. Three small sets and small networks from random weights say nothing about long runs, large sets or
+fine-tuning."""))
 
 
 if __name__ == "__main__":

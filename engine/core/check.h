@@ -20,10 +20,12 @@ class UsageError : public Error {
   using Error::Error;
 };
 
-/// Concatenates its arguments as operator<< prints them.
+/// Concatenates its arguments as operator<< prints them. Throws std::bad_alloc where memory ends, which a stream by
+/// itself would keep quiet about, cutting the text short.
 template <class... Parts>
 std::string text(const Parts&... parts) {
   std::ostringstream stream;
+  stream.exceptions(std::ios::badbit);
   (stream << ... << parts);
   return stream.str();
 }

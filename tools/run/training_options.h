@@ -23,7 +23,7 @@ inline constexpr OptimizerRow kOptimizers[] = {{OptimizerKind::adamw, "adamw", 0
                                                {OptimizerKind::adam, "adam", 0.001, 0},
                                                {OptimizerKind::sgd, "sgd", 0.02, 0.0005}};
 /// Without --epochs a run sees so many pictures, or passes over all of them the least or the most number of times.
-inline constexpr std::int64_t kPicturesSeen = 30'000, kFewestEpochs = 10, kMostEpochs = 100;
+inline constexpr std::int64_t kPicturesSeen = 30'000, kFewestEpochs = 20, kMostEpochs = 100;
 inline constexpr Word<ScheduleKind> kSchedules[] = {{ScheduleKind::constant, "constant"},
                                                     {ScheduleKind::cosine, "cosine"},
                                                     {ScheduleKind::step, "step"},
