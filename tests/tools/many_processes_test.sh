@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Several processes under mpirun: the bits of --accumulate, resume, agreement, and what becomes of a job that goes wrong.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+export ASAN_OPTIONS=detect_leaks=0:${ASAN_OPTIONS:-}  # Open MPI leaves memory of its own behind
 
 command -v mpirun >/dev/null || { echo "skipped: no mpirun (tools/install_dependencies.sh --checks)"; exit 77; }
 export OMPI_MCA_btl_vader_single_copy_mechanism=none  # which containers often forbid, with a warning on stderr
