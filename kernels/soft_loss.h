@@ -26,13 +26,16 @@ struct SoftLossRow {
   /// What a row of two classes takes from it; empty: nothing.
   const char* with_two_classes = "";
   LossConstant constant = {};
+  /// Operations a logit, which `retort bench` divides by the time: a maximum, a scaling, an exponential (counted as one)
+  /// and a sum for each softmax, the labels' among them, and the gradient's few terms.
+  double flops = 3 * 4 + 6;
 };
 
 /// All soft losses, in the order in which they are listed to the user. A new one is a word in the enum above and a row
 /// here: the command line, its messages and the tests read them.
 inline constexpr SoftLossRow kSoftLosses[] = {
     {SoftLoss::kd, "kd"},
-    {SoftLoss::mse, "mse"},
+    {SoftLoss::mse, "mse", false, "", {}, 4 + 6},
     {SoftLoss::dkd,
      "dkd",
      true,
@@ -42,14 +45,16 @@ inline constexpr SoftLossRow kSoftLosses[] = {
      "nkd",
      true,
      "its non-target term is 0, and only the labels' part is left",
-     {"--nkd-gamma", "Weighs nkd's term of the other classes", 1.5}},
+     {"--nkd-gamma", "Weighs nkd's term of the other classes", 1.5},
+     5 * 4 + 8},
     {SoftLoss::dist,
      "dist",
      false,
      "every row correlates fully, so only the part within classes is left",
-     {"--dist-gamma", "Weighs dist's part within classes", 1}},
+     {"--dist-gamma", "Weighs dist's part within classes", 1},
+     3 * 4 + 6 + 2 * 12},  // and two correlations
     {SoftLoss::ttm, "ttm"},
-    {SoftLoss::wttm, "wttm"},
+    {SoftLoss::wttm, "wttm", false, "", {}, 4 * 4 + 6},
 };
 
 constexpr const SoftLossRow& row_of(SoftLoss loss) {

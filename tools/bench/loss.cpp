@@ -9,19 +9,7 @@
 namespace retort {
 namespace {
 
-// Per logit: a maximum, a scaling, an exponential and a sum for each softmax (one under cross-entropy, three under kd),
-// and the gradient's few terms. An exponential counts one.
-constexpr double kCrossEntropyFlops = 4 + 3;
-
-double flops_per_logit(SoftLoss loss) {
-  switch (loss) {
-    case SoftLoss::mse: return 4 + 6;
-    case SoftLoss::nkd: return 5 * 4 + 8;
-    case SoftLoss::dist: return 3 * 4 + 6 + 2 * 12;  // and two correlations
-    case SoftLoss::wttm: return 4 * 4 + 6;
-    default: return 3 * 4 + 6;
-  }
-}
+constexpr double kCrossEntropyFlops = 4 + 3;  // a logit: one softmax, counted as SoftLossRow::flops counts
 
 struct Options : RowsOptions {
   double temperature = 4;
@@ -69,7 +57,7 @@ std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& bac
                          .bytes = bytes});
     };
     const DType parameters = parameter_dtype(backend.dtype);
-    add(plain ? "loss.distillation" : text("loss.", row_of(options.loss).word), flops_per_logit(settings.loss), 3, [&] {
+    add(plain ? "loss.distillation" : text("loss.", row_of(options.loss).word), row_of(settings.loss).flops, 3, [&] {
       const Tensor z = logits(0), v = logits(1), dz = Tensor::empty_like(z, z.shape()),
                    loss = Tensor::empty({3}, parameters, backend.device);
       return [=, &kernel] {

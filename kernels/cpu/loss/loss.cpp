@@ -1,8 +1,8 @@
 // Cross-entropy and the fused distillation loss (contract: kernels/loss.h): vectors of floats inside, sums of rows and
 // logarithms in double (docs/numerics.md). A row is read from memory once; the passes after the first find it in L1.
 //
-// Logits in bf16 are converted to f32 and their gradient back, as they are few. The trainer never asks: it converts
-// logits first.
+// A row of bf16 becomes floats as it is read, and its gradient bf16 as it is written; DIST alone, which looks along the
+// batch too, has the whole batch converted.
 #include "kernels/loss.h"
 
 #include <algorithm>
@@ -109,43 +109,97 @@ RowLoss loss_of_few(std::int64_t classes, const LossTerms& terms, const HardTarg
   return loss;
 }
 
-/// What a thread keeps of a row between its passes; 4 KiB lie between two threads', whose prefetchers run ahead.
-std::int64_t kept_floats(std::int64_t classes) { return (3 * classes + 15) / 16 * 16 + 1024; }
+/// What a thread keeps of a row between its passes, and the row itself with its gradient where it is not of floats; 4
+/// KiB lie between two threads', whose prefetchers run ahead.
+template <class T>
+std::int64_t kept_floats(std::int64_t classes) {
+  const std::int64_t rows = std::is_same_v<T, float> ? 3 : 6;
+  return (rows * classes + 15) / 16 * 16 + 1024;
+}
 
 /// The kernels of an instruction set for one row.
+template <class T>
 struct RowKernels {
+  /// Converts `count` elements, and asks memory for as many behind them: the next row.
+  void (*widen)(std::int64_t count, const T* from, float* to);
+  void (*narrow)(std::int64_t count, const float* from, T* to);
   /// loss_of_row, whichever its terms.
   RowLoss (*terms)(std::int64_t classes, const LossTerms&, const HardTargets&, std::int64_t row, double scale,
                    const float* z, const float* v, float* dz, float* kept);
   /// add_soft_row.
-  double (*soft)(Rows, const DistillationSettings&, const std::int64_t* labels, std::int64_t row, const float* z,
-                 const float* v, float* dz, float* kept);
+  double (*soft)(Rows, const DistillationSettings&, const std::int64_t* label, const float* z, const float* v,
+                 float* dz, float* kept);
+};
+
+/// A thread's view of one row after the other in floats: the batch's own memory, or converted into `room` for three
+/// rows. Null stays null.
+template <class T>
+class FloatRow {
+ public:
+  FloatRow(const RowKernels<T>& kernels, std::int64_t classes, float* room)
+      : kernels_(kernels), classes_(classes), z_(room), v_(room + classes), dz_(room + 2 * classes) {}
+
+  const float* z(const T* row) { return widened(row, z_); }
+  const float* v(const T* row) { return widened(row, v_); }
+  /// Where the gradient is computed; write_dz brings it to the batch.
+  float* dz(T* row) {
+    if constexpr (std::is_same_v<T, float>)
+      return row;
+    else
+      return row ? dz_ : nullptr;
+  }
+  void write_dz(T* row) {
+    if constexpr (!std::is_same_v<T, float>)
+      if (row) kernels_.narrow(classes_, dz_, row);
+  }
+
+ private:
+  const float* widened(const T* row, float* to) {
+    if constexpr (std::is_same_v<T, float>) {
+      return row;
+    } else {
+      if (!row) return nullptr;
+      kernels_.widen(classes_, row, to);
+      return to;
+    }
+  }
+
+  const RowKernels<T>& kernels_;
+  std::int64_t classes_;
+  float *z_, *v_, *dz_;
 };
 
 /// Means of both terms over the rows. The soft term is that of `other`, or plain KD's where `other` is null. Rows are
-/// summed in a fixed number of blocks, whatever the number of threads.
-HWY_NOINLINE RowLoss mean_loss(const RowKernels& kernels, Rows rows, const LossTerms& terms,
-                               const DistillationSettings* other, const HardTargets& targets, const float* z,
-                               const float* v, float* dz, float* workspace) {
+/// summed in a fixed number of blocks, whatever the number of threads. `workspace`: kept_floats for each thread.
+template <class T>
+HWY_NOINLINE RowLoss mean_loss(const RowKernels<T>& kernels, Rows rows, const LossTerms& terms,
+                               const DistillationSettings* other, const HardTargets& targets, const T* z, const T* v,
+                               T* dz, float* workspace) {
   constexpr std::int64_t kBlocks = 64;
   const double scale = 1 / static_cast<double>(rows.rows);
   const std::int64_t blocks =
       std::clamp<std::int64_t>(rows.rows * rows.classes / 1024, 1, std::min(kBlocks, rows.rows));
   RowLoss partial[kBlocks];
   parallel_tasks(blocks, [&](std::int64_t block, int thread) {
-    float* const kept = workspace + thread * kept_floats(rows.classes);
+    float* const kept = workspace + thread * kept_floats<T>(rows.classes);
+    FloatRow<T> in_floats(kernels, rows.classes, kept + 3 * rows.classes);
     const std::int64_t begin = rows.rows * block / blocks, end = rows.rows * (block + 1) / blocks;
     RowLoss sum;  // not in partial[]: two threads' blocks share a cache line there
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t at = row * rows.classes;
-      const float* const of_v = v ? v + at : nullptr;
-      float* const of_dz = dz ? dz + at : nullptr;
+      const float* const of_z = in_floats.z(z + at);
+      const float* const of_v = in_floats.v(v ? v + at : nullptr);
+      float* const of_dz = in_floats.dz(dz ? dz + at : nullptr);
       const RowLoss loss = rows.classes <= kFewClasses
-                               ? loss_of_few(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz)
-                               : kernels.terms(rows.classes, terms, targets, row, scale, z + at, of_v, of_dz, kept);
+                               ? loss_of_few(rows.classes, terms, targets, row, scale, of_z, of_v, of_dz)
+                               : kernels.terms(rows.classes, terms, targets, row, scale, of_z, of_v, of_dz, kept);
       sum.hard += loss.hard;
       sum.soft += loss.soft;
-      if (other) sum.soft += kernels.soft(rows, *other, targets.labels, row, z, v, dz, kept);
+      if (other) {
+        const std::int64_t* const label = targets.labels ? targets.labels + row : nullptr;
+        sum.soft += kernels.soft(rows, *other, label, of_z, of_v, of_dz, kept);
+      }
+      in_floats.write_dz(dz ? dz + at : nullptr);
     }
     partial[block] = sum;
   });
@@ -253,107 +307,92 @@ RowLoss loss_row(std::int64_t classes, const LossTerms& terms, const HardTargets
   return of_terms(classes, terms, targets, row, scale, z, v, dz, kept);
 }
 
-constexpr RowKernels kRowKernels = {.terms = loss_row, .soft = add_soft_row};
+template <class From, class To>
+void convert_row(std::int64_t count, const From* from, To* to) {
+  constexpr std::int64_t kLine = 64 / sizeof(From);
+  for (std::int64_t ahead = 0; ahead < count; ahead += kLine) hwy::Prefetch(from + count + ahead);
+  copy_elements(0, count, from, to);
+}
 
-void distillation_in_float(Rows rows, const DistillationSettings& given, const HardTargets& targets, const float* z,
-                           const float* v, float* loss, float* dz, float* workspace) {
-  const DistillationSettings settings = given.now();
+template <class T>
+constexpr RowKernels<T> kRowKernels = {
+    .widen = convert_row<T, float>, .narrow = convert_row<float, T>, .terms = loss_row, .soft = add_soft_row};
+
+// ------------------------------------------------------------------------------------------------- entries
+
+template <class T>
+void cross_entropy(Stream, Rows rows, const HardTargets& targets, const T* z, float* loss, T* dz, void* workspace) {
+  const T* const no_teacher = nullptr;
+  const RowLoss mean =
+      mean_loss(kRowKernels<T>, rows, {}, nullptr, targets, z, no_teacher, dz, static_cast<float*>(workspace));
+  *loss = static_cast<float>(mean.hard);
+}
+
+/// What all threads keep of their rows, and DIST of the batch.
+template <class T>
+std::size_t rows_workspace_bytes(Rows rows) {
+  return std::max(static_cast<std::size_t>(num_threads() * kept_floats<T>(rows.classes)) * sizeof(float),
+                  dist_loss_workspace_bytes(rows));
+}
+
+bool looks_along_batch(const DistillationSettings& settings) {
+  return settings.loss == SoftLoss::dist && weight_of_soft(settings) != 0;
+}
+
+/// `settings` hold now. DIST takes floats alone.
+template <class T>
+void distillation_of(Rows rows, const DistillationSettings& settings, const HardTargets& targets, const T* z,
+                     const T* v, float* loss, T* dz, float* workspace) {
   const double soft_weight = weight_of_soft(settings);
   const bool plain = is_plain_kd(settings);
   const LossTerms terms = {.hard_weight = settings.lambda,
                            .soft_weight = plain ? soft_weight : 0,
                            .temperature = settings.temperature,
                            .convention = settings.convention};
-  const bool whole_batch = settings.loss == SoftLoss::dist && soft_weight != 0;
-  const bool other = !plain && !whole_batch && soft_weight != 0;
-  RowLoss mean = mean_loss(kRowKernels, rows, terms, other ? &settings : nullptr, targets, z, v, dz, workspace);
-  if (whole_batch) mean.soft = add_dist_loss(rows, settings, z, v, dz, workspace);
+  const bool other = !plain && !looks_along_batch(settings) && soft_weight != 0;
+  RowLoss mean = mean_loss(kRowKernels<T>, rows, terms, other ? &settings : nullptr, targets, z, v, dz, workspace);
+  if constexpr (std::is_same_v<T, float>)
+    if (looks_along_batch(settings)) mean.soft = add_dist_loss(rows, settings, z, v, dz, workspace);
   loss[0] = total_loss(settings.lambda, mean.hard, soft_weight, mean.soft);
   loss[1] = static_cast<float>(mean.hard);
   loss[2] = static_cast<float>(mean.soft);
 }
 
-// ------------------------------------------------------------------------------------------------- entries
-
-/// Bytes of workspace for logits in float.
-std::size_t float_workspace_bytes(Rows rows) {
-  return std::max(static_cast<std::size_t>(num_threads() * kept_floats(rows.classes)) * sizeof(float),
-                  dist_loss_workspace_bytes(rows));
+template <class From, class To>
+void convert(std::int64_t count, const From* from, To* to) {
+  constexpr std::int64_t kGrain = 16384;
+  parallel_for(count, kGrain, [=](std::int64_t begin, std::int64_t end) { copy_elements(begin, end, from, to); });
 }
 
-/// z, v and dz in float. Those of bf16 are converted, to behind what the kernels want of the workspace. Null stays
-/// null.
+/// Where DIST is asked for and T is not float, the batch's z, v and dz in float lie behind what the rows want of the
+/// workspace.
 template <class T>
-class Logits {
- public:
-  Logits(Rows rows, void* workspace)
-      : count_(rows.rows * rows.classes),
-        z_(reinterpret_cast<float*>(static_cast<char*>(workspace) + float_workspace_bytes(rows))),
-        dz_(z_ + 2 * count_) {}
-
-  static std::size_t workspace_bytes(Rows rows) {
-    const std::size_t widened = std::is_same_v<T, float> ? 0 : static_cast<std::size_t>(3 * rows.rows * rows.classes);
-    return float_workspace_bytes(rows) + widened * sizeof(float);
-  }
-
-  const float* z(const T* source) const { return in_float(source, z_); }
-  const float* v(const T* source) const { return in_float(source, z_ + count_); }
-
-  /// Where the gradient is computed; write_dz brings it to the caller's dz.
-  float* dz(T* target) const {
-    if constexpr (std::is_same_v<T, float>)
-      return target;
-    else
-      return target ? dz_ : nullptr;
-  }
-  void write_dz(T* target) const {
-    if (std::is_same_v<T, float> || !target) return;
-    copy(dz_, target);
-  }
-
- private:
-  const float* in_float(const T* source, float* target) const {
-    if constexpr (std::is_same_v<T, float>) {
-      return source;
-    } else {
-      if (!source) return nullptr;
-      copy(source, target);
-      return target;
-    }
-  }
-  template <class From, class To>
-  void copy(const From* from, To* to) const {
-    constexpr std::int64_t kGrain = 16384;
-    parallel_for(count_, kGrain, [=](std::int64_t begin, std::int64_t end) { copy_elements(begin, end, from, to); });
-  }
-
-  std::int64_t count_;
-  float *z_, *dz_;
-};
-
-template <class T>
-void cross_entropy(Stream, Rows rows, const HardTargets& targets, const T* z, float* loss, T* dz, void* workspace) {
-  const Logits<T> logits(rows, workspace);
-  const RowLoss mean = mean_loss(kRowKernels, rows, {}, nullptr, targets, logits.z(z), nullptr, logits.dz(dz),
-                                 static_cast<float*>(workspace));
-  *loss = static_cast<float>(mean.hard);
-  logits.write_dz(dz);
-}
-
-template <class T>
-void distillation(Stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets, const T* z,
+void distillation(Stream, Rows rows, const DistillationSettings& given, const HardTargets& targets, const T* z,
                   const T* v, float* loss, T* dz, void* workspace) {
-  const Logits<T> logits(rows, workspace);
-  distillation_in_float(rows, settings, targets, logits.z(z), logits.v(v), loss, logits.dz(dz),
-                        static_cast<float*>(workspace));
-  logits.write_dz(dz);
+  const DistillationSettings settings = given.now();
+  auto* const kept = static_cast<float*>(workspace);
+  if (std::is_same_v<T, float> || !looks_along_batch(settings))
+    return distillation_of(rows, settings, targets, z, v, loss, dz, kept);
+  const std::int64_t count = rows.rows * rows.classes;
+  float* const of_z = kept + rows_workspace_bytes<T>(rows) / sizeof(float);
+  float *const of_v = of_z + count, *const of_dz = dz ? of_v + count : nullptr;
+  convert(count, z, of_z);
+  convert(count, v, of_v);
+  distillation_of(rows, settings, targets, of_z, of_v, loss, of_dz, kept);
+  if (dz) convert(count, of_dz, dz);
+}
+
+template <class T>
+std::size_t workspace_bytes(Rows rows) {
+  const std::size_t batch = std::is_same_v<T, float> ? 0 : static_cast<std::size_t>(3 * rows.rows * rows.classes);
+  return rows_workspace_bytes<T>(rows) + batch * sizeof(float);
 }
 
 }  // namespace
 
 template <class T>
 LossKernels loss() {
-  return {.workspace_bytes = Logits<T>::workspace_bytes,
+  return {.workspace_bytes = workspace_bytes<T>,
           .cross_entropy = entry<cross_entropy<T>>,
           .distillation = entry<distillation<T>>};
 }

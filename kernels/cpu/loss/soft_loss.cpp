@@ -175,9 +175,9 @@ double nkd(const SoftRow& row) {
 
 }  // namespace
 
-double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t index,
-                    const float* z, const float* v, float* dz, float* kept) {
-  const SoftRow row = soft_row(rows, settings, labels, index, z, v, dz, kept);
+double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* label, const float* z,
+                    const float* v, float* dz, float* kept) {
+  const SoftRow row = soft_row(rows, settings, label, 0, z, v, dz, kept);
   const double t = settings.temperature;
   switch (settings.loss) {
     case SoftLoss::mse: return mse(row);

@@ -11,11 +11,11 @@
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// All but DIST. Returns one row's soft term and adds its gradient, times its weight in the mean over `rows`, to the
-/// row of dz (which may be null). z, v and dz are the whole batch's. `labels` are read where
+/// All but DIST. Returns the soft term of one row of a batch of `rows` and adds its gradient, times its weight in their
+/// mean, to dz (which may be null). z, v and dz are the row's; `label` points to its label, and is read where
 /// soft_reads_labels(settings.loss); `kept` is room for three rows.
-double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* labels, std::int64_t row,
-                    const float* z, const float* v, float* dz, float* kept);
+double add_soft_row(Rows rows, const DistillationSettings& settings, const std::int64_t* label, const float* z,
+                    const float* v, float* dz, float* kept);
 
 /// Two arrays [rows, classes] of floats, both nets' probabilities, and what is kept of each class.
 std::size_t dist_loss_workspace_bytes(Rows rows);
