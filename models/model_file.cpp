@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
@@ -206,9 +207,12 @@ void check_holds(const TensorFile& file, const ModelSpec& spec, const std::strin
 void check_finite(const Parameter& parameter, const std::string& path) {
   if (parameter.value.dtype() != DType::f32) return;
   const std::span<const float> values = parameter.value.span<float>();
+  bool finite = true;  // of all, without a way out: the loop is then one over vectors
+  for (const float value : values) finite &= std::abs(value) <= std::numeric_limits<float>::max();
+  if (finite) return;
   const auto bad = std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
-  check(bad == values.end(), path, ": tensor ", parameter.name, " holds ", bad == values.end() ? 0.0f : *bad,
-        ", and a network's numbers are finite: its training diverged, or the file is damaged; use another");
+  throw Error(text(path, ": tensor ", parameter.name, " holds ", *bad,
+                   ", and a network's numbers are finite: its training diverged, or the file is damaged; use another"));
 }
 
 LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::string& path, TensorFile& file,
@@ -303,6 +307,8 @@ bool has_auxiliary_head(const TensorFile& file) {
                      [](const auto& entry) { return entry.first.starts_with(kAuxiliary); });
 }
 
+std::string Model::hash() const { return path.empty() ? "" : file_hash(checkpoint_file(path)); }
+
 ModelSpec load_spec(const std::string& path) { return to_spec(path, read_checkpoint(path).file); }
 
 Model load_model(const std::string& path) {
@@ -317,7 +323,7 @@ Model load_model(const std::string& path) {
     check_holds(file, model.spec, path);
   model.network = make_empty_network(model.spec);
   copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
-  model.hash = file_hash(checkpoint_file(path));
+  model.path = path;
   return model;
 }
 

@@ -56,8 +56,11 @@ std::unique_ptr<Network> make_empty_network(const ModelSpec& spec);
 struct Model {
   ModelSpec spec;
   std::unique_ptr<Network> network;
-  std::string hash;               ///< of the file's content; empty if not from a file
+  std::string path;               ///< of its file, FILE::NAME where it is one of several; empty if not from a file
   std::vector<std::string> said;  ///< what its reader took for granted, a line each
+
+  /// Of the file's content, which is read for it; empty if not from a file.
+  std::string hash() const;
 };
 
 /// What loading weights did beyond copying; printed as "said" lines.

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <exception>
 
 #include "engine/core/check.h"
+#include "engine/core/parallel.h"
 #include "engine/data/colour.h"
-#include "kernels/threads.h"
 
 namespace retort {
 namespace {
@@ -54,17 +53,10 @@ PixelStatistics measure_pixels(const Dataset& dataset) {
   constexpr std::int64_t kBlock = 64;
   const std::int64_t blocks = (n + kBlock - 1) / kBlock;
   std::vector<Sums> sums(static_cast<std::size_t>(blocks));
-  std::vector<std::exception_ptr> faults(static_cast<std::size_t>(blocks));
-  parallel_tasks(blocks, [&](std::int64_t block, int) {
-    try {
-      for (std::int64_t i = block * kBlock; i < std::min(n, (block + 1) * kBlock); ++i)
-        sums[static_cast<std::size_t>(block)].add(dataset.load(i), channels);
-    } catch (...) {
-      faults[static_cast<std::size_t>(block)] = std::current_exception();
-    }
+  parallel_each(blocks, [&](std::int64_t block) {
+    for (std::int64_t i = block * kBlock; i < std::min(n, (block + 1) * kBlock); ++i)
+      sums[static_cast<std::size_t>(block)].add(dataset.load(i), channels);
   });
-  for (const std::exception_ptr& fault : faults)
-    if (fault) std::rethrow_exception(fault);
   Sums all;
   for (const Sums& part : sums) all.add(part);
   PixelStatistics statistics;

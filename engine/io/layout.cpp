@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "engine/core/check.h"
+#include "kernels/threads.h"
 
 namespace retort {
 namespace {
@@ -23,22 +24,26 @@ std::int64_t memory_row(const Extents& n, std::int64_t column) {
   return (column % n.spatial * n.inner + column / n.spatial) * n.outer;
 }
 
-/// Calls visit(first and last column, first and last outer) for tiles that cover the file's [outer, inner * spatial].
+/// Calls visit(first and last column, first and last outer) for tiles that cover the file's [outer, inner * spatial],
+/// from several threads.
 template <class Visit>
 void for_each_tile(const Extents& n, const Visit& visit) {
-  const std::int64_t columns = n.inner * n.spatial;
-  for (std::int64_t column = 0; column < columns; column += kTile)
-    for (std::int64_t outer = 0; outer < n.outer; outer += kTile)
-      visit(column, std::min(column + kTile, columns), outer, std::min(outer + kTile, n.outer));
+  constexpr std::int64_t kGrain = 1 << 16;  // elements; fewer are not worth another thread
+  const std::int64_t columns = n.inner * n.spatial, strip = std::max<std::int64_t>(1, kTile * n.outer);
+  parallel_for((columns + kTile - 1) / kTile, (kGrain + strip - 1) / strip, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t column = begin * kTile; column < std::min(end * kTile, columns); column += kTile)
+      for (std::int64_t outer = 0; outer < n.outer; outer += kTile)
+        visit(column, std::min(column + kTile, columns), outer, std::min(outer + kTile, n.outer));
+  });
 }
 
-// Both copy a tile by way of a buffer: whole cache lines in the order of either side, and no rows a power of two apart,
-// which would push each other out of the cache.
+// Both copy a tile by way of a buffer of the thread's own: whole cache lines in the order of either side, and no rows a
+// power of two apart, which would push each other out of the cache.
 
 template <class T>
 void to_file(const Extents& n, const T* memory, T* file) {
-  T tile[kTile][kTile];
   for_each_tile(n, [&](std::int64_t column0, std::int64_t column1, std::int64_t outer0, std::int64_t outer1) {
+    T tile[kTile][kTile];
     for (std::int64_t column = column0; column < column1; ++column) {
       const T* row = memory + memory_row(n, column);
       for (std::int64_t outer = outer0; outer < outer1; ++outer) tile[outer - outer0][column - column0] = row[outer];
@@ -50,8 +55,8 @@ void to_file(const Extents& n, const T* memory, T* file) {
 
 template <class T>
 void from_file(const Extents& n, const T* file, T* memory) {
-  T tile[kTile][kTile];
   for_each_tile(n, [&](std::int64_t column0, std::int64_t column1, std::int64_t outer0, std::int64_t outer1) {
+    T tile[kTile][kTile];
     for (std::int64_t outer = outer0; outer < outer1; ++outer)
       std::copy_n(file + outer * n.inner * n.spatial + column0, column1 - column0, tile[outer - outer0]);
     for (std::int64_t column = column0; column < column1; ++column) {
@@ -147,12 +152,13 @@ void from_file_layout(const Tensor& file, Parameter& parameter) {
     value.copy_from(source);
     return;
   }
-  Tensor converted = Tensor::empty(value.shape(), value.dtype());
+  const bool here = value.device() == Device::cpu;
+  const Tensor converted = here ? value : Tensor::empty(value.shape(), value.dtype());
   if (value.dtype() == DType::f32)
     from_file(extents(parameter), source.data<float>(), converted.data<float>());
   else
     from_file(extents(parameter), source.data<double>(), converted.data<double>());
-  value.copy_from(converted);
+  if (!here) value.copy_from(converted);
 }
 
 Tensor nchw_to_nhwc(const Tensor& x) {

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "engine/core/check.h"
+#include "engine/core/parallel.h"
 #include "engine/io/extents.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -99,22 +100,47 @@ std::span<std::uint8_t> bytes_of(const Tensor& tensor) {
   return {static_cast<std::uint8_t*>(tensor.raw()), tensor.bytes()};
 }
 
-/// Reads the elements from `offset` of the file on.
-Tensor read_tensor(const InputFile& file, std::uint64_t offset, const Entry& entry) {
-  if (entry.dtype == FileDType::f16 || entry.dtype == FileDType::bf16) {
-    std::vector<std::uint16_t> raw(static_cast<std::size_t>(entry.shape.count()));
-    file.read(offset, {reinterpret_cast<std::uint8_t*>(raw.data()), raw.size() * sizeof raw[0]});
-    Tensor tensor = Tensor::empty(entry.shape);
-    std::transform(raw.begin(), raw.end(), tensor.data<float>(),
-                   entry.dtype == FileDType::f16 ? from_half : from_bfloat);
-    return tensor;
+/// Of the tensor in memory.
+DType dtype_of(FileDType dtype) {
+  switch (dtype) {
+    case FileDType::f64: return DType::f64;
+    case FileDType::i64: return DType::i64;
+    case FileDType::f32:
+    case FileDType::f16:
+    case FileDType::bf16: break;
   }
-  const DType dtype = entry.dtype == FileDType::f32   ? DType::f32
-                      : entry.dtype == FileDType::f64 ? DType::f64
-                                                      : DType::i64;
-  Tensor tensor = Tensor::empty(entry.shape, dtype);
-  file.read(offset, bytes_of(tensor));
-  return tensor;
+  return DType::f32;
+}
+
+/// The elements [begin, end) of a tensor, small enough to be read by one thread while others read others.
+struct Piece {
+  std::size_t entry;
+  std::int64_t begin, end;
+};
+
+std::vector<Piece> pieces_of(const std::vector<Entry>& entries) {
+  constexpr std::int64_t kElements = 1 << 21;
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    for (std::int64_t begin = 0; begin < entries[i].shape.count(); begin += kElements)
+      pieces.push_back({i, begin, std::min(entries[i].shape.count(), begin + kElements)});
+  return pieces;
+}
+
+/// Reads a piece of the tensor whose elements begin at `offset` of the file.
+void read_piece(const InputFile& file, std::uint64_t offset, FileDType dtype, const Piece& piece,
+                const Tensor& tensor) {
+  const auto count = static_cast<std::size_t>(piece.end - piece.begin);
+  offset += static_cast<std::uint64_t>(piece.begin) * bytes_of(dtype);
+  if (dtype == FileDType::f16 || dtype == FileDType::bf16) {
+    std::vector<std::uint16_t> raw(count);
+    file.read(offset, {reinterpret_cast<std::uint8_t*>(raw.data()), count * sizeof raw[0]});
+    std::transform(raw.begin(), raw.end(), tensor.data<float>() + piece.begin,
+                   dtype == FileDType::f16 ? from_half : from_bfloat);
+    return;
+  }
+  const std::size_t size = bytes_of(dtype);
+  file.read(offset, bytes_of(tensor).subspan(static_cast<std::size_t>(piece.begin) * size, count * size));
 }
 
 const char* file_dtype(const Tensor& tensor, const std::string& where) {
@@ -213,7 +239,13 @@ TensorFile read_safetensors(const std::string& path) {
   check(covered == data_bytes, path, covered > data_bytes ? ": cut short: " : ": too long: ", "the header describes ",
         covered, " bytes of data, the file has ", data_bytes, kAgain);
   for (const Entry& entry : entries)
-    file.tensors.emplace_back(entry.name, read_tensor(input, data_at + entry.begin, entry));
+    file.tensors.emplace_back(entry.name, Tensor::empty(entry.shape, dtype_of(entry.dtype)));
+  const std::vector<Piece> pieces = pieces_of(entries);
+  parallel_each(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t index) {
+    const Piece& piece = pieces[static_cast<std::size_t>(index)];
+    const Entry& entry = entries[piece.entry];
+    read_piece(input, data_at + entry.begin, entry.dtype, piece, file.tensors[piece.entry].second);
+  });
   return file;
 }
 

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/threads.h"
 #include "tests/error_message.h"
 
 using namespace retort;
@@ -76,6 +77,16 @@ TEST_CASE("a convolution's weight: memory [r, s, c / groups, k], file [k, c / gr
     check_layout(parameter(FileLayout::conv, shape), {k, c, shape[0], s},
                  [&](auto out, auto in, auto y, auto x) { return ((y * s + x) * c + in) * k + out; });
   }
+}
+
+TEST_CASE("a weight that several threads share out") {
+  const int before = num_threads();
+  for (const int threads : {1, 2, 3}) {
+    set_num_threads(threads);
+    check_layout(parameter(FileLayout::conv, {3, 3, 130, 260}), {260, 130, 3, 3},
+                 [&](auto out, auto in, auto y, auto x) { return ((y * 3 + x) * 130 + in) * 260 + out; });
+  }
+  set_num_threads(before);
 }
 
 TEST_CASE("a linear weight: memory [in, out], file [out, in]") {

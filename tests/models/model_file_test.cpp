@@ -75,7 +75,7 @@ TEST_CASE("a model comes back from its file as it was") {
   CHECK(model.spec.preprocessing == spec.preprocessing);
   CHECK(model.spec.auxiliary == false);
   CHECK(model.spec.notes == spec.notes);
-  CHECK(model.hash == content_hash(read_file(path)));
+  CHECK(model.hash() == content_hash(read_file(path)));
   CHECK(same_bits(logits(*model.network, 4, 1), logits(*network, 4, 1)));
   CHECK(folder.list() == std::vector<std::string>{"model.safetensors"});
 }

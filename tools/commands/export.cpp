@@ -65,7 +65,7 @@ std::map<std::string, std::string> metadata_of(const Model& model, bool pixels) 
   metadata["channels"] = std::to_string(input.channels);
   metadata["mean"] = Json(input.mean).dump();
   metadata["std"] = Json(input.std).dump();
-  metadata["model_hash"] = model.hash;
+  metadata["model_hash"] = model.hash();
   return metadata;
 }
 
@@ -84,7 +84,7 @@ std::string describe_c(const Model& model, bool pixels) {
       pixels ? "pixels from 0 to 255"
              : text("(pixel / 255 - mean) / std, mean ", flag_text(input.mean), ", std ", flag_text(input.std));
   return text(model.spec.architecture, " of ", model.spec.classes.size(), " classes, written by retort ",
-              RETORT_VERSION, " from a model of hash ", model.hash, ".\n   Its images: ", input.image_size, " x ",
+              RETORT_VERSION, " from a model of hash ", model.hash(), ".\n   Its images: ", input.image_size, " x ",
               input.image_size, ", ", values);
 }
 

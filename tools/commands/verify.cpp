@@ -46,7 +46,7 @@ struct Finding {
 
 std::string model_words(const std::string& file) {
   const Model model = load_model(file);
-  return text("a model: ", model.spec.architecture, ", ", model.spec.classes.size(), " classes, hash ", model.hash);
+  return text("a model: ", model.spec.architecture, ", ", model.spec.classes.size(), " classes, hash ", model.hash());
 }
 
 std::string tensor_words(const std::string& file) {

@@ -20,7 +20,7 @@ std::vector<Model> load_teachers(const std::string& files, Device device) {
 
 std::string teacher_hashes(const std::vector<Model>& models) {
   std::string hashes;
-  for (const Model& model : models) hashes += (hashes.empty() ? "" : ",") + model.hash;
+  for (const Model& model : models) hashes += (hashes.empty() ? "" : ",") + model.hash();
   return hashes;
 }
 
