@@ -12,6 +12,7 @@
 #include "kernels/layer_norm.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
+#include "kernels/normalize.h"
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
@@ -35,6 +36,7 @@ struct KernelTable {
   SpatialKernels spatial;
   LayerNormKernels layer_norm;
   MatmulKernels matmul;
+  NormalizeKernels normalize;
 };
 
 /// The table of a device for a dtype: cpu f32 and bf16 are the fast ones; reference f32 and f64, and cpu f64, are the

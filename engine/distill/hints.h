@@ -1,19 +1,14 @@
-// Hints: layers of the student learn the outputs of layers of the teacher (FitNets, Romero et al., arXiv 1412.6550).
-//
-// For a pair of layers with outputs s [n, h, w, c] and t [n, h', w', c'] a regressor, a 1 x 1 convolution r from c to
-// c' channels, is trained with the student and left behind at the end:
-//   loss = mean over all elements of (r(pool(s)) - pool(t))^2,
-// where pool averages the larger map down to the smaller one's extents. Outputs [n, c] have a linear regressor. The
-// sum over the pairs is added to the distillation loss, times a weight: both are trained at once, as in "Contrastive
+// Hints: layers of the student learn the outputs of layers of the teacher. Each pair has a comparison
+// (engine/distill/hint_losses.h) whose own layers are trained with the student and left behind at the end. The sum over
+// the pairs is added to the distillation loss, times a weight: both are trained at once, as in "Contrastive
 // Representation Distillation" (Tian et al., arXiv 1910.10699); FitNets' own first stage, the hints alone, is left out.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "engine/nn/layers.h"
+#include "engine/distill/hint_losses.h"
 
 namespace retort {
 
@@ -25,14 +20,20 @@ struct HintPair {
 /// "teacher.layer:student.layer". Throws UsageError for another form.
 HintPair parse_hint(const std::string& words);
 
+struct HintSettings {
+  std::vector<HintPair> pairs;
+  HintLoss loss = HintLoss::regression;
+  double weight = 0;
+};
+
 class Hints : public Module {
  public:
-  /// Layers as in ForwardContext::report, of one image each. Regressors start from `seed`. Throws UsageError naming a
-  /// layer that its network does not have, or a pair of a map and a vector.
-  Hints(std::vector<HintPair> pairs, const std::vector<LayerReport>& teacher, const std::vector<LayerReport>& student,
-        double weight, std::uint64_t seed);
+  /// Layers as in ForwardContext::report, of one image each. Comparisons start from `seed`. Throws UsageError naming a
+  /// layer that its network does not have, a pair of a map and a vector, or one that the loss does not compare.
+  Hints(HintSettings settings, const std::vector<LayerReport>& teacher, const std::vector<LayerReport>& student,
+        std::uint64_t seed);
 
-  const std::vector<HintPair>& pairs() const { return pairs_; }
+  const std::vector<HintPair>& pairs() const { return settings_.pairs; }
   /// The student's layers as keys, for ForwardContext::taps.
   Taps student_taps() const;
   /// weight * sum of the pairs' losses, f32 [1]. `teacher`: the outputs of the pairs' layers, in order, f32 or bf16.
@@ -41,15 +42,8 @@ class Hints : public Module {
   void visit(Visitor& visitor) override;
 
  private:
-  std::vector<HintPair> pairs_;
-  /// Of a map the 1 x 1 convolution, of a vector the linear map; the other is null.
-  struct Regressor : Module {
-    std::unique_ptr<Conv2d> conv;
-    std::unique_ptr<Linear> linear;
-    void visit(Visitor& visitor) override;
-  };
-  std::vector<Regressor> regressors_;
-  double weight_;
+  HintSettings settings_;
+  std::vector<std::unique_ptr<HintComparison>> comparisons_;
 };
 
 }  // namespace retort

@@ -8,9 +8,9 @@ namespace retort {
 
 /// The hard targets of a batch; labels2 and weight come from mixup.
 struct Targets {
-  Tensor labels;         ///< i64 [n], each in [0, classes); may be empty where labels are not read
-  Tensor labels2;        ///< i64 [n] or empty
-  Tensor weight;         ///< f32 [n] in [0, 1], or empty
+  Tensor labels = {};    ///< i64 [n], each in [0, classes); may be empty where labels are not read
+  Tensor labels2 = {};   ///< i64 [n] or empty
+  Tensor weight = {};    ///< f32 [n] in [0, 1], or empty
   double smoothing = 0;  ///< label smoothing in [0, 1)
 };
 

@@ -65,6 +65,8 @@ template <class T>
 LayerNormKernels layer_norm();
 template <class Arithmetic>
 MatmulKernels matmul();
+template <class T>
+NormalizeKernels normalize();
 
 namespace {
 
@@ -84,7 +86,8 @@ const LevelOf<typename Arithmetic::Element>& level_of(const char* name) {
                                              .activation = activation<T>(),
                                              .spatial = spatial<T>(),
                                              .layer_norm = layer_norm<T>(),
-                                             .matmul = matmul<Arithmetic>()},
+                                             .matmul = matmul<Arithmetic>(),
+                                             .normalize = normalize<T>()},
                                    .conv_algorithms = conv_algorithms<Arithmetic>()};
   return level;
 }

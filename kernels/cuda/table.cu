@@ -37,6 +37,8 @@ template <class T>
 LayerNormKernels layer_norm();
 template <class T>
 MatmulKernels matmul();
+template <class T>
+NormalizeKernels normalize();
 
 namespace {
 
@@ -56,7 +58,8 @@ KernelTable table(const char* name) {
           .activation = activation<T>(),
           .spatial = spatial<T>(),
           .layer_norm = layer_norm<T>(),
-          .matmul = matmul<T>()};
+          .matmul = matmul<T>(),
+          .normalize = normalize<T>()};
 }
 
 #if defined(__CUDACC__)

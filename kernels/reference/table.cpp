@@ -29,6 +29,8 @@ template <class T>
 LayerNormKernels layer_norm();
 template <class T>
 MatmulKernels matmul();
+template <class T>
+NormalizeKernels normalize();
 
 template <class T>
 const KernelTable& table() {
@@ -45,7 +47,8 @@ const KernelTable& table() {
                                        .activation = activation<T>(),
                                        .spatial = spatial<T>(),
                                        .layer_norm = layer_norm<T>(),
-                                       .matmul = matmul<T>()};
+                                       .matmul = matmul<T>(),
+                                       .normalize = normalize<T>()};
   return instance;
 }
 template const KernelTable& table<float>();

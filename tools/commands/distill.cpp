@@ -24,6 +24,8 @@ void validate(const TeacherOptions& options) {
     throw UsageError("--val-logits: goes with --logits; a live teacher needs none");
   if (!options.hints.empty() && !options.live())
     throw UsageError("--hint: a store holds no outputs of layers; give the network itself with --teacher");
+  if (options.hints.empty() && options.hint_loss != HintLoss::regression)
+    throw UsageError("--hint-loss: compares the layers of --hint; give a pair with that");
   if (!options.weights.empty() && !options.live())
     throw UsageError(
         "--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --teacher-weights`");
@@ -98,10 +100,11 @@ Guidance stored_guidance(const DistillOptions& options, const TrainingData& data
 void ask_for_hints(const TeacherOptions& options, LiveTeacher& teacher, Guidance& guidance) {
   std::vector<std::string> layers;
   for (const std::string& words : options.hints) {
-    guidance.hints.push_back(parse_hint(words));
-    layers.push_back(guidance.hints.back().teacher);
+    guidance.hints.pairs.push_back(parse_hint(words));
+    layers.push_back(guidance.hints.pairs.back().teacher);
   }
-  guidance.hint_weight = options.hint_weight;
+  guidance.hints.loss = options.hint_loss;
+  guidance.hints.weight = options.hint_weight;
   teacher.ask_for_outputs(std::move(layers));
 }
 

@@ -22,6 +22,7 @@ struct TeacherOptions {
   std::vector<double> weights;
   std::optional<std::int64_t> views;
   std::vector<std::string> hints;
+  HintLoss hint_loss = HintLoss::regression;
   double hint_weight = kDefaultHintWeight;
   ClassMapOptions map;
 
@@ -50,10 +51,12 @@ void visit_flags(TeacherOptions& o, Visitor&& flag) {
   flag("--views", o.views, "A live teacher's views: epoch e sees view e mod K", whole_number(1),
        of_live(std::to_string(o.views.value_or(0))));
   flag("--hint", o.hints,
-       "TEACHER.LAYER:STUDENT.LAYER: the student's layer learns the output of the live teacher's (FitNets); `retort "
-       "summary` lists layers",
+       "TEACHER.LAYER:STUDENT.LAYER: the student's layer learns the output of the live teacher's; `retort summary` "
+       "lists layers",
        anything(), bits_unless(o.hints.empty()));
-  flag("--hint-weight", o.hint_weight, "Of the sum of the hints' mean squared differences", number_above(0),
+  flag("--hint-loss", o.hint_loss, "What the layers are compared by: {}", one_of(kHintLosses),
+       bits_unless(o.hint_loss == HintLoss::regression));
+  flag("--hint-weight", o.hint_weight, "Of the sum of the hints' losses", number_above(0),
        bits_unless(o.hint_weight == kDefaultHintWeight));
   visit_flags(o.map, flag);
 }

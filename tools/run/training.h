@@ -22,9 +22,8 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 struct Guidance {
   std::unique_ptr<Teacher> teacher, val_teacher;
   Teacher* val = nullptr;       ///< val_teacher, or the live teacher itself
-  std::vector<HintPair> hints;  ///< none: teacher_layers is empty, too
+  HintSettings hints;  ///< no pairs: teacher_layers is empty, too
   std::vector<LayerReport> teacher_layers;
-  double hint_weight = 0;
   DistillationSettings settings;
   ObjectiveSchedule schedule;
   Augmentation augmentation;
