@@ -38,14 +38,18 @@ thread_local bool inside_task = false;
 
 /// Workers sleep on `generation_`; each new generation is one job. They spin briefly first, as a training step issues
 /// kernels back to back and waking a thread costs more than a small kernel.
+///
+/// There are no more of them than cores: threads that wait for each other's turn on a core would spin away the time of
+/// those that work. Kernels split their work by threads() all the same, so that results are those of a machine with as
+/// many cores.
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads) {
+  explicit Pool(int threads) : threads_(threads), running_(std::min(threads, available_cores())) {
     try {
-      for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+      for (int thread = 1; thread < running_; ++thread) workers_.emplace_back([this, thread] { work(thread); });
     } catch (const std::system_error& error) {
       stop();
-      throw std::runtime_error("cannot start " + std::to_string(threads) + " threads (" + error.code().message() +
+      throw std::runtime_error("cannot start " + std::to_string(running_) + " threads (" + error.code().message() +
                                "); give fewer with --threads");
     } catch (...) {
       stop();
@@ -62,7 +66,7 @@ class Pool {
     task_ = &task;
     count_ = count;
     next_.store(0, std::memory_order_relaxed);
-    busy_.store(threads_ - 1, std::memory_order_relaxed);
+    busy_.store(running_ - 1, std::memory_order_relaxed);
     generation_.fetch_add(1, std::memory_order_release);
     generation_.notify_all();
     take_tasks(0);
@@ -106,7 +110,8 @@ class Pool {
     }
   }
 
-  const int threads_;
+  const int threads_;  ///< that work is split for
+  const int running_;  ///< that work, the caller among them
   std::mutex callers_;
   const FunctionRef<void(std::int64_t, int)>* task_ = nullptr;
   std::int64_t count_ = 0;

@@ -9,9 +9,9 @@
 
 namespace retort {
 
-/// Number of threads that parallel_tasks uses (>= 1); default: the cores this process may run on. Results depend on it
-/// only through the order of partial sums. Not to be called while kernels run. Throws std::runtime_error where the
-/// machine does not start so many.
+/// Number of threads that work is split for (>= 1); default: the cores this process may run on, and no more than these
+/// are started. Results depend on it only through the order of partial sums. Not to be called while kernels run. Throws
+/// std::runtime_error where the machine does not start so many.
 void set_num_threads(int threads);
 int num_threads();
 
@@ -35,9 +35,9 @@ class FunctionRef<void(Args...)> {
   void (*call_)(void*, Args...);
 };
 
-/// Runs task(index, thread) for every index in [0, count), handed out one by one to num_threads() threads, the caller
-/// among them; thread is in [0, num_threads()). Returns when all are done. Tasks must not throw. A call from inside a
-/// task runs its tasks in place.
+/// Runs task(index, thread) for every index in [0, count), handed out one by one to the threads, the caller among them;
+/// thread is in [0, num_threads()). Returns when all are done. Tasks must not throw. A call from inside a task runs its
+/// tasks in place.
 void parallel_tasks(std::int64_t count, FunctionRef<void(std::int64_t index, int thread)> task);
 
 /// Splits [0, n) into contiguous ranges of at least `grain` elements and runs body(begin, end) on each.

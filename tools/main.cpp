@@ -74,7 +74,8 @@ int report(const std::string& who, std::string message, int status) {
 /// Under mpirun: the commands that share their work begin together, and the others are refused.
 void begin(const std::string& command) {
   if (launched_processes() <= 1) return;
-  if (command != "train" && command != "distill")
+  constexpr std::string_view kShared[] = {"train", "distill", "logits", "eval", "sweep", "specialists"};
+  if (std::ranges::find(kShared, command) == std::end(kShared))
     throw UsageError(text(command, ": runs in one process, and each would do all of the work; leave mpirun out"));
   join_group();
 }
@@ -127,7 +128,8 @@ int run(int argc, char** argv) {
     return report(path, usage_message(error, app) + "; see " + path + " --help", kUsage);
   } catch (const UsageError& error) {
     return report(command_path(app), error.what(), kUsage);
-  } catch (const Interrupted&) {
+  } catch (const Interrupted& stopped) {
+    if (!stopped.of_all && group().size() > 1) group().abort(kInterrupted);
     return kInterrupted;
   } catch (const std::bad_alloc&) {
     return report("retort", "out of memory; try smaller batches or images", kFailed);

@@ -88,6 +88,7 @@ struct Loader::State {
 
   // The consumer's alone.
   std::vector<Draw> order;
+  std::int64_t skipped = 0;    ///< batches at the beginning
   std::int64_t next_part = 0;  ///< to be opened, counted over the parts that are taken
 
   // Shared, under the mutex. A worker keeps its slot alive, so the consumer may drop slots at any time.
@@ -105,10 +106,15 @@ struct Loader::State {
     return (n + size - 1) / size - (single ? 1 : 0);
   }
 
+  /// The batch of the next part.
+  std::int64_t next_batch() const {
+    return skipped + options.turns.first + next_part / options.parts.taken * options.turns.count;
+  }
+
   /// Names the samples of the next part.
   void deal(Slot& slot) const {
     const std::int64_t size = options.plan ? options.plan->batch_size() : options.batch_size;
-    const std::int64_t first = next_part / options.parts.taken * size;
+    const std::int64_t first = next_batch() * size;
     Batch& batch = slot.batch;
     batch.part = options.parts.first + next_part % options.parts.taken;
     batch.whole = std::min(size, static_cast<std::int64_t>(order.size()) - first);
@@ -135,7 +141,7 @@ struct Loader::State {
     for (;;) {
       {
         const std::lock_guard lock(mutex);
-        if (next_part >= batches() * options.parts.taken || static_cast<int>(slots.size()) >= options.prefetch) return;
+        if (next_batch() >= batches() || static_cast<int>(slots.size()) >= options.prefetch) return;
       }
       auto slot = std::make_shared<Slot>();
       deal(*slot);
@@ -227,7 +233,8 @@ void Loader::start(std::uint64_t epoch, std::uint64_t view, std::int64_t skip) {
     else
       for (std::int64_t i = 0; i < n; ++i) order.push_back({i, view});
   }
-  state_->next_part = skip * options.parts.taken;
+  state_->skipped = skip;
+  state_->next_part = 0;
   state_->refill();
 }
 

@@ -18,6 +18,11 @@ struct BatchParts {
   std::int64_t count = 1, first = 0, taken = 1;
 };
 
+/// Whose turn it is, batch by batch: of `count` loaders this one gives the batches `first`, `first + count`, ...
+struct BatchTurns {
+  std::int64_t count = 1, first = 0;
+};
+
 /// Some rows of a batch, one after the other.
 struct RowRange {
   std::int64_t first = 0, count = 0;
@@ -37,6 +42,7 @@ struct LoaderOptions {
   Augmentation augmentation;                  ///< none: centre_view
   bool shuffle = false;
   BatchParts parts;
+  BatchTurns turns;                      ///< counted from the first batch that start() does not leave out
   std::optional<SamplingPlan> plan;      ///< deals the samples, in place of batch_size and shuffle
   bool drop_single = false;              ///< leave out a last batch of one sample (batch norm cannot train on it)
   std::uint64_t seed = 0;                ///< of the shuffle
@@ -71,7 +77,7 @@ class Loader {
   /// The next batch, or part of one, which may be empty: without rows and inputs; false at the end of the epoch. Throws
   /// what a worker threw, e.g. Error naming the batch's first bad file; the next call goes on with the batch after it.
   bool next(Batch& batch);
-  /// Whole batches in an epoch.
+  /// Whole batches in an epoch, everybody's.
   std::int64_t batches() const;
 
  private:

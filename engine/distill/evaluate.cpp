@@ -96,12 +96,22 @@ void run_teacher(Teacher& teacher, const Dataset& dataset, const LoaderOptions& 
   if (views == 1) options.cache_bytes = 0;
   options.preprocessings.clear();
   teacher.request_inputs(options.preprocessings);
+  Group& together = group();
+  options.turns = {.count = together.size(), .first = together.rank()};
   Loader loader(dataset, options);
   for (std::int64_t view = first / dataset.size(); view < views; ++view) {
     const std::int64_t done = std::max<std::int64_t>(first - view * dataset.size(), 0);
-    loader.start(0, view, (done + options.batch_size - 1) / options.batch_size);
-    for (Batch batch; loader.next(batch);)
-      if (!add(teacher.logits(batch, view).to(Device::cpu))) return;
+    const std::int64_t skipped = (done + options.batch_size - 1) / options.batch_size;
+    loader.start(0, view, skipped);
+    for (std::int64_t at = skipped; at < loader.batches(); at += together.size()) {
+      Batch batch;
+      Tensor mine;  // none where the turns end before this rank's
+      if (loader.next(batch)) mine = teacher.logits(batch, view).to(Device::cpu);
+      bool go_on = true;
+      for (const Tensor& logits : together.gather_tensors(mine))
+        if (logits) go_on &= add(logits);
+      if (together.any(!go_on)) return;
+    }
   }
 }
 

@@ -35,7 +35,8 @@ Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessin
 void check_teacher_fits(Teacher& teacher, const Dataset& dataset, const LoaderOptions& loading);
 
 /// Logits of a teacher, view by view, from the row `first` on, which begins a batch: `add` gets each batch's, f32 [n,
-/// classes] on the CPU, and returns whether to go on.
+/// classes] on the CPU, and returns whether to go on. The group's ranks take the batches in turn, and each gets them
+/// all.
 void run_teacher(Teacher& teacher, const Dataset& dataset, const LoaderOptions& loading, std::int64_t views,
                  std::int64_t first, const std::function<bool(const Tensor& logits)>& add);
 

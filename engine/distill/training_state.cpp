@@ -7,7 +7,6 @@
 #include "engine/io/json.h"
 #include "engine/io/layout.h"
 #include "engine/io/safetensors.h"
-#include "kernels/threads.h"
 
 namespace retort {
 namespace {
@@ -68,8 +67,7 @@ std::map<std::string, std::string> metadata_of(const TrainingProgress& progress,
           {"progress", to_json(progress).dump()},
           {"fingerprint", json_text(nlohmann::json(fingerprint))},
           {"optimizer_steps", std::to_string(optimizer_steps)},
-          {"finished", finished ? "yes" : "no"},
-          {"threads", std::to_string(num_threads())}};
+          {"finished", finished ? "yes" : "no"}};
 }
 
 }  // namespace
@@ -161,8 +159,7 @@ StateSummary read_state_summary(const std::string& path) {
   return {.epoch = header.progress.epoch,
           .step = header.progress.step,
           .finished = entry("finished") == "yes",
-          .kept = entry("kept") != "no",
-          .threads = std::atoi(entry("threads").c_str())};
+          .kept = entry("kept") != "no"};
 }
 
 TrainingProgress load_training_state(const std::string& path, Module& module, Optimizer& optimizer,

@@ -50,7 +50,6 @@ struct StateSummary {
   std::int64_t epoch = 0, step = 0;  ///< that are done
   bool finished = false;             ///< the run came to its end; states older than this entry never say so
   bool kept = true;                  ///< weights and moments are there: more epochs can be trained from it
-  int threads = 0;                   ///< of the process that wrote it; 0: not said
 };
 /// Reads the header. Throws Error for a file that is no training state of this version, or damaged.
 StateSummary read_state_summary(const std::string& path);

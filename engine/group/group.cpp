@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "engine/core/check.h"
 #ifdef RETORT_HAVE_MPI
@@ -16,6 +17,17 @@ std::unique_ptr<Group>& joined_group() {
   static std::unique_ptr<Group> joined = std::make_unique<Group>();
   return joined;
 }
+
+/// One of a group's processes, by itself.
+class Apart final : public Group {
+ public:
+  explicit Apart(const Group& others) : local_size_(others.local_size()), threads_(others.threads()) {}
+  int local_size() const override { return local_size_; }
+  int threads() const override { return threads_; }
+
+ private:
+  int local_size_, threads_;
+};
 
 /// Shape and dtype of a tensor that is sent.
 struct Sent {
@@ -68,6 +80,9 @@ std::vector<Tensor> Group::gather_tensors(const Tensor& mine) {
 }
 
 Group& group() { return *joined_group(); }
+
+Alone::Alone() : others_(std::move(joined_group())) { joined_group() = std::make_unique<Apart>(*others_); }
+Alone::~Alone() { joined_group() = std::move(others_); }
 
 int launched_processes() { return number_in("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", 1); }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,6 +46,19 @@ class Group {
 
 /// This process's group: of one, until join_group.
 Group& group();
+
+/// While it lives, this process is a group of itself alone, with as many neighbours and threads as before: for whole
+/// runs that the ranks share out.
+class Alone {
+ public:
+  Alone();
+  ~Alone();
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+
+ private:
+  std::unique_ptr<Group> others_;
+};
 
 /// How many processes mpirun (of Open MPI or MPICH) started, as its variables say; 1 without it.
 int launched_processes();

@@ -95,18 +95,6 @@ mv relabelled/blue/9.ppm relabelled/red/10.ppm
 expect_error 1 "the images' names or labels have changed" "${net[@]}" --epochs 100000 --out labels.safetensors --resume --quiet
 net[6]=data
 
-# Threads round sums in another order: that is said.
-begin threads
-finish TERM
-"$RETORT" "${net[@]}" --epochs 100000 --out threads.safetensors --resume --threads 2 2>threads.said &
-pid=$!
-for ((i = 0; i < 4000; ++i)); do
-  grep -q "it ran with 1 threads and goes on with 2" threads.said && break
-  sleep 0.005
-done
-finish TERM
-grep -q "it ran with 1 threads and goes on with 2" threads.said || fail "another number of threads is not said"
-
 # Numbers that are none: said, not measured.
 cp run.safetensors nan.safetensors
 printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$(($(wc -c <nan.safetensors) - 4)) conv=notrunc status=none

@@ -100,7 +100,37 @@ unequal "rank 1: retort: nowhere" "--data nowhere" "${mlp[@]}"
 many_error 2 2 "--batch-size" train --model mlp:8 "${data[@]}" --batch-size 0 --out none.safetensors
 many_error 2 3 "--accumulate: a batch of 2 cannot be cut into 3 parts (1 a process); give a larger --batch-size" \
   train --model mlp:8 "${data[@]}" --batch-size 2 --out none.safetensors
-many_error 2 2 "eval: runs in one process" eval --model teacher.safetensors --data data
+many_error 2 2 "predict: runs in one process" predict --model teacher.safetensors --data data
+
+# Logits by turns: the store of one process, resumed too. Validation, sweeps and specialists.
+store=(logits --model teacher.safetensors --data data --split train --val-split 0.2 --views 2 --augment flip --batch-size 4 --threads 1 --quiet)
+expect 0 "${store[@]}" --out alone.npy
+many 0 3 "${store[@]}" --out together.npy
+cmp -s alone.npy together.npy || fail "three processes write other logits than one"
+judged=(eval --model teacher.safetensors --data data --batch-size 9 --threads 1 --quiet)
+expect 0 "${judged[@]}"
+cp stdout alone.txt
+many 0 2 "${judged[@]}"
+cmp -s stdout alone.txt || fail "two processes judge otherwise than one: $(cat stdout)"
+swept=(sweep --student mlp:8 --data data --image-size 8 --val-split 0.2 --logits store.npy --epochs 1 --temperature 1,4 --lambda 0.5,1 --seeds 1 --threads 1 --quiet)
+expect 0 "${swept[@]}" --out alone
+many 0 3 "${swept[@]}" --out together
+cmp -s alone/sweep.csv together/sweep.csv || fail "three processes sweep otherwise than one: $(cat together/sweep.csv)"
+mkdir -p three
+cp -r data/blue data/red three
+mkdir -p three/green
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do ppm 8 30 $((150 + 8 * i)) $((19 * i)) >three/green/$i.ppm; done
+expect 0 train --model mlp:8 --data three --image-size 8 --val-split 0.2 --epochs 1 --out generalist.safetensors --quiet
+committee=(specialists --model generalist.safetensors --student mlp:8 --data three --image-size 8 --val-split 0.2 --epochs 1 --specialist-epochs 1 --groups 2 --threads 1 --quiet)
+expect 0 "${committee[@]}" --out committee-alone
+many 0 2 "${committee[@]}" --out committee-together
+cmp -s committee-alone/train.npy committee-together/train.npy || fail "two processes make other specialists than one"
+cmp -s committee-alone/specialists.md committee-together/specialists.md || fail "two processes report other specialists than one"
+unequal_pictures=(eval --model teacher.safetensors --quiet --data)
+status=0
+timeout 60 "${start[@]}" -np 1 "$RETORT" "${unequal_pictures[@]}" data : --oversubscribe -np 1 "$RETORT" "${unequal_pictures[@]}" ./data >stdout 2>stderr </dev/null || status=$?
+[[ $status == 1 ]] || fail "unequal commands: status $status"
+own_lines | grep -qF "rank 1: was started with the command" || fail "unequal commands: '$(own_lines)'"
 many_error 2 2 "--device: several processes compute on the CPU; add --device cpu" \
   train --model mlp:8 "${data[@]}" --device simt --out none.safetensors
 many_error 1 2 "after step" train --model mlp:8 "${data[@]}" --optimizer sgd --lr 1e30 --out none.safetensors --quiet

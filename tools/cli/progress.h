@@ -36,6 +36,8 @@ void catch_interrupts();
 bool interrupted();
 
 /// Thrown by a command that stopped, tidily, because of interrupted(): the program ends with status 130.
-struct Interrupted {};
+struct Interrupted {
+  bool of_all = false;  ///< every rank of the group stops by itself; else this one takes the others along
+};
 
 }  // namespace retort

@@ -9,12 +9,14 @@
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/teacher.h"
+#include "engine/group/group.h"
 #include "engine/io/json.h"
 #include "kernels/threads.h"
 #include "tools/cli/at_work.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/run/ranks.h"
 #include "tools/run/seen_pictures.h"
 #include "tools/run/stored_teacher.h"
 
@@ -182,7 +184,9 @@ void print_table(const Evaluation& result, const std::vector<std::string>& class
   std::fflush(stdout);
 }
 
-void run(const Options& options) {
+void run(const Options& given) {
+  Options options = given;
+  options.common.quiet |= !group().is_first();
   apply_common_options(options.common);
   const bool taught = !options.logits.empty();
   const auto [dataset, split] = open_part(options);
@@ -191,9 +195,11 @@ void run(const Options& options) {
   const std::vector<std::string>& classes = model.spec.classes;
   const std::unique_ptr<CachedTeacher> teacher = open_teacher(options, classes, *dataset, split);
 
+  check_command({dataset.get()});
   catch_interrupts();
   EvaluateOptions settings;
   settings.batch_size = options.batch_size;
+  settings.parts = {.count = group().size(), .first = group().rank()};
   settings.workers = std::min(4, num_threads());
   settings.teacher = teacher.get();
   settings.temperature = options.temperature;
@@ -201,12 +207,13 @@ void run(const Options& options) {
   {
     Progress bar("eval", dataset->size(), options.common.quiet);
     settings.progress = [&](std::int64_t done) {
-      if (interrupted()) throw Interrupted{};
+      if (group().any(interrupted())) throw Interrupted{.of_all = true};
       bar.update(done);
     };
     result = evaluate(*model.network, *dataset, model.spec.preprocessing, static_cast<std::int64_t>(classes.size()),
                       settings);
   }
+  if (!group().is_first()) return;
   if (options.common.json)
     std::cout << json_text(to_json(result, classes, dataset->labelled(), taught, data_json(*dataset))) << std::endl;
   else

@@ -5,10 +5,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 
 #include "engine/core/check.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/partial_logits.h"
+#include "engine/group/group.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -17,6 +19,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/logits.h"
+#include "tools/run/ranks.h"
 #include "tools/run/recipe.h"
 #include "tools/run/teachers.h"
 #include "tools/run/training.h"
@@ -104,7 +107,6 @@ Fingerprint fingerprint_of(const LogitsOptions& options, const LogitStore& store
           {"--augment", format_augmentation(store.augmentation)},
           {"--seed", store.augmentation.any() ? std::to_string(store.seed) : ""},
           {"--batch-size", std::to_string(options.batch_size)},
-          {"--threads", std::to_string(num_threads())},
           {"--device", to_string(compute_device(options.common))}};
 }
 
@@ -126,7 +128,10 @@ std::unique_ptr<PartialLogits> resume_or_begin(const LogitsOptions& options, con
 
 }  // namespace
 
-void run_logits(const LogitsOptions& options) {
+void run_logits(const LogitsOptions& given) {
+  LogitsOptions options = given;
+  const bool first = group().is_first();  // it alone writes
+  options.common.quiet |= !first;
   apply_common_options(options.common);
   check_weights("--teacher-weights", options.teacher_weights, split_commas(options.model).size(), "teachers");
   const std::string index = std::filesystem::path(options.out).replace_extension(".json").string();
@@ -136,9 +141,12 @@ void run_logits(const LogitsOptions& options) {
     throw UsageError("--restart: throws away what --resume continues; give one of them");
   const std::string partial = PartialLogits::path_of(options.out);
   check_outputs({{"--out", options.out}, {"--out", index}, {"--out", partial}, {"--csv", options.csv}}, models_read);
-  const FileLock lock(options.out);
-  check_store_writable(options.out);
-  if (!options.csv.empty()) check_writable(options.csv);
+  std::optional<FileLock> lock;
+  if (first) {
+    lock.emplace(options.out);
+    check_store_writable(options.out);
+    if (!options.csv.empty()) check_writable(options.csv);
+  }
 
   const auto dataset = open_pictures(options);
   const bool labelled = !options.no_labels && dataset->labelled();
@@ -164,40 +172,46 @@ void run_logits(const LogitsOptions& options) {
   loading.view_seed = store.seed;
   const auto start = std::chrono::steady_clock::now();
   check_teacher_fits(*teacher, *dataset, loading);
-  const std::unique_ptr<PartialLogits> rows = resume_or_begin(options, store);
-  const std::int64_t before = rows->rows();
+  check_ranks(fingerprint_of(options, store));
+  const std::unique_ptr<PartialLogits> rows = first ? resume_or_begin(options, store) : nullptr;
+  std::int64_t before = rows ? rows->rows() : 0;
+  group().broadcast(std::as_writable_bytes(std::span(&before, 1)));
+  const std::int64_t images = dataset->size(), wanted = images * options.views;
   catch_interrupts();
   std::optional<Progress> bar;
-  bar.emplace("logits", dataset->size() * options.views, options.common.quiet);
-  bool stopped = false;
+  bar.emplace("logits", wanted, options.common.quiet);
+  std::int64_t done = before;
   run_teacher(*teacher, *dataset, loading, options.views, before, [&](const Tensor& logits) {
-    rows->add(logits);
-    bar->update(rows->rows());
-    return !(stopped = interrupted());
+    if (rows) rows->add(logits);
+    bar->update(done += logits.shape()[0]);
+    return !interrupted();
   });
   bar.reset();
-  if (stopped && rows->rows() < dataset->size() * options.views) {
+  if (!first) {
+    if (done < wanted) throw Interrupted{.of_all = true};
+    return;
+  }
+  if (done < wanted) {
     const char* const how = options.resume    ? ""
                             : options.restart ? " and --resume in place of --restart"
                                               : " and --resume";
-    say(false, text("stopped; continue with the same command", how, " (", rows->rows(), " rows are in ", partial, ")"));
-    throw Interrupted{};
+    say(false, text("stopped; continue with the same command", how, " (", done, " rows are in ", partial, ")"));
+    throw Interrupted{.of_all = true};
   }
   write_logit_store(options.out, store, [&](const LogitSink& sink) { rows->read(sink); }, options.csv,
                     {.half = options.half, .top = options.top.value_or(0)});
   rows->remove();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const std::int64_t images = dataset->size(), written = images * options.views;
   std::string table;
   if (!options.csv.empty())
     table = options.views > 1 ? text("; of the first view ", images, " rows in ", options.csv) : " and " + options.csv;
-  say(options.common.quiet, text("saved ", written, " rows of ", classes, " logits",
+  say(options.common.quiet, text("saved ", wanted, " rows of ", classes, " logits",
                                  options.views > 1 ? text(" (", options.views, " views of ", images, " images)") : "",
                                  " in ", options.out, table));
   if (options.common.json) {
-    nlohmann::ordered_json json = {{"data", data_json(*dataset)}, {"rows", written},
+    nlohmann::ordered_json json = {{"data", data_json(*dataset)}, {"rows", wanted},
                                    {"classes", store.classes},    {"views", options.views},
-                                   {"logits", options.out},       {"images_per_second", (written - before) / seconds},
+                                   {"logits", options.out},       {"images_per_second", (wanted - before) / seconds},
                                    {"seconds", seconds}};
     if (!options.csv.empty()) json["csv"] = options.csv;
     std::cout << json_text(json) << std::endl;

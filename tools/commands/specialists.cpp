@@ -7,11 +7,13 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/core/check.h"
 #include "engine/data/dustbin.h"
 #include "engine/distill/evaluate.h"
 #include "engine/distill/specialists.h"
+#include "engine/group/group.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -19,6 +21,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/distillation.h"
+#include "tools/run/ranks.h"
 #include "tools/run/recipe.h"
 #include "tools/run/teachers.h"
 
@@ -139,7 +142,7 @@ Tensor logits_of(const std::string& file, const Dataset& dataset, const Options&
   loading.view_seed = options.training.common.seed;
   Progress bar(label, dataset.size() * views.count, options.training.common.quiet);
   return collect_logits(*teacher, dataset, classes, loading, views.count, [&](std::int64_t done) {
-    if (interrupted()) throw Interrupted{};
+    if (group().any(interrupted())) throw Interrupted{.of_all = true};
     bar.update(done);
   });
 }
@@ -157,7 +160,7 @@ TrainingRun make_run(const Options& options, const std::string& name, Model& gen
   run.data.train = std::move(set.images);
   run.guidance.augmentation = views.augmentation;
   run.guidance.view_seed = seed;
-  run.guidance.fingerprint["generalist"] = generalist.hash;
+  run.guidance.fingerprint["generalist"] = generalist.hash();
   return run;
 }
 
@@ -169,6 +172,21 @@ struct Committee {
   std::vector<SpecialistLogits> train, val;  ///< one a group of two classes or more; train: pictures without labels too
 };
 
+/// The specialists' runs are handed to the group's ranks. What they leave in the folder rank 0 finds finished.
+void train_share(const Options& options, Model& generalist, const std::shared_ptr<const Dataset>& train,
+                 const Tensor& of_generalist, std::int64_t groups, const Views& views) {
+  const std::uint64_t seed = options.training.common.seed;
+  RunShare share;
+  std::int64_t number = 0;
+  for (const std::vector<std::int64_t>& group :
+       confusable_classes(of_generalist, options.objective.temperature, groups, seed)) {
+    const std::string name = text("specialist-", ++number);
+    if (group.size() == 1) continue;
+    share.train([&] { return make_run(options, name, generalist, group, specialist_set(train, group, seed), views); });
+  }
+  group().barrier();
+}
+
 /// Specialists learn from `train`. Their logits are those of `pictures`, which hold the ones without labels too, as are
 /// the generalist's.
 Committee train_specialists(const Options& options, Model& generalist, const std::shared_ptr<const Dataset>& train,
@@ -179,7 +197,7 @@ Committee train_specialists(const Options& options, Model& generalist, const std
   const std::uint64_t seed = options.training.common.seed;
   Committee committee;
   committee.groups = confusable_classes(of_generalist, options.objective.temperature, groups, seed);
-  committee.hashes = {generalist.hash};
+  committee.hashes = {generalist.hash()};
   for (std::size_t i = 0; i < committee.groups.size(); ++i) {
     const std::vector<std::int64_t>& group = committee.groups[i];
     const std::string name = text("specialist-", i + 1);
@@ -285,15 +303,21 @@ Json group_names(const Committee& committee, const std::vector<std::string>& cla
   return groups;
 }
 
-void run(const Options& options) {
+void run(const Options& given) {
+  Options options = given;
+  const bool first = group().is_first();  // it alone writes about the runs
+  options.training.common.quiet |= !first;
   const TrainingOptions& training = options.training;
   apply_common_options(training.common);
   validate(options.student, training, options.objective, /*stored=*/true);
   validate(options.unlabelled);
   check_outputs({.model = options.file("student.safetensors"), .log = options.run.log, .report = options.run.report},
                 {{"--model", options.model}, {"--weights", training.weights}, {"--warm-start", training.warm_start}});
-  const FileLock lock(options.file("specialists.md"));
-  check_writable(options.file("specialists.md"));
+  std::optional<FileLock> lock;
+  if (first) {
+    lock.emplace(options.file("specialists.md"));
+    check_writable(options.file("specialists.md"));
+  }
   catch_interrupts();
   TrainingData data = open_training_data(training, /*allow_unlabelled=*/false);
   if (!data.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
@@ -307,7 +331,13 @@ void run(const Options& options) {
   const std::int64_t groups = groups_of(options, static_cast<std::int64_t>(data.train->classes().size()));
 
   const Views views{options.views.value_or(1), augmentation_of(options, *data.train)};
+  if (group().size() > 1) check_command({data.train.get(), data.val.get()});
   const Tensor of_generalist = logits_of(options.model, *data.train, options, "generalist", views);
+  if (group().size() > 1) {
+    train_share(options, generalist, labelled, of_generalist, groups, views);
+    if (!first) return;
+  }
+  const Alone alone;
   Committee committee =
       train_specialists(options, generalist, labelled, *data.train, *data.val, of_generalist, groups, views);
   committee.generalist_val = logits_of(options.model, *data.val, options, "generalist");

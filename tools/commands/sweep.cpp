@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/core/check.h"
 #include "engine/data/pick.h"
 #include "engine/distill/evaluate.h"
+#include "engine/group/group.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
@@ -20,6 +22,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/distillation.h"
+#include "tools/run/ranks.h"
 #include "tools/run/recipe.h"
 
 namespace retort {
@@ -343,13 +346,36 @@ std::vector<Cell> train_all(const Options& options, const Shared& shared) {
   return cells;
 }
 
+/// Whole runs are handed to the group's ranks, in turn. What they leave in the folder rank 0 finds finished.
+void train_share(const Options& options, const Shared& shared) {
+  RunShare share;
+  for (const double temperature : options.temperatures)
+    for (const double lambda : options.lambdas) {
+      if (temperature != options.temperatures.front() && temperature_is_idle(options, lambda)) continue;
+      for (std::int64_t i = 0; i < options.seeds; ++i)
+        share.train([&] { return make_run(options, shared, temperature, lambda, options.training.common.seed + i); });
+    }
+  group().barrier();
+}
+
 void run(Options& options) {
+  const bool first = group().is_first();  // it alone writes about the runs
+  options.training.common.quiet |= !first;
   apply_common_options(options.training.common);
   validate(options);
   const std::filesystem::path folder = options.run.out;
-  const FileLock lock((folder / "sweep.md").string());
-  check_writable((folder / "sweep.md").string());
+  std::optional<FileLock> lock;
+  if (first) {
+    lock.emplace((folder / "sweep.md").string());
+    check_writable((folder / "sweep.md").string());
+  }
   const Shared shared = open_shared(options);
+  if (group().size() > 1) {
+    check_command({shared.data.train.get(), shared.data.val.get(), shared.test.get()});
+    train_share(options, shared);
+    if (!first) return;
+  }
+  const Alone alone;
   const std::vector<Cell> cells = train_all(options, shared);
   write_atomic((folder / "sweep.csv").string(), csv(cells));
   const std::string result = page(options, cells, shared.data.val->size(), shared.test->size());

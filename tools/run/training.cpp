@@ -145,7 +145,7 @@ class Monitor {
         reported_{.epochs = *run.options.epochs,
                   .taught = run.guidance.teacher != nullptr,
                   .val_taught = run.guidance.val != nullptr,
-                  .hinted = !run.guidance.hints.empty(),
+                  .hinted = !run.guidance.hints.pairs.empty(),
                   .labelled = run.data.train->labelled()} {}
 
   TrainHooks hooks() {
@@ -252,9 +252,9 @@ class Monitor {
 /// Null without hints.
 std::unique_ptr<Hints> hints_of(const TrainingRun& run, const ModelSpec& spec, Network& network) {
   const Guidance& guidance = run.guidance;
-  if (guidance.hints.empty()) return nullptr;
+  if (guidance.hints.pairs.empty()) return nullptr;
   auto hints = std::make_unique<Hints>(guidance.hints, guidance.teacher_layers, layers_of(network, spec.preprocessing),
-                                       guidance.hint_weight, run.options.common.seed);
+                                       run.options.common.seed);
   to_device(*hints, device_of(network));
   return hints;
 }
@@ -283,15 +283,6 @@ void refuse_unfinished(const std::string& state) {
         summary.step, " steps); continue that with --resume, or throw it away with --restart");
 }
 
-/// Sums over threads are rounded in another order.
-void say_if_threads_differ(const TrainingRun& run) {
-  const int before = read_state_summary(run.files.state()).threads;
-  if (before == 0 || before == num_threads()) return;
-  say(run.options.common.quiet, text("it ran with ", before, " threads and goes on with ", num_threads(),
-                                     ": sums may be rounded otherwise than in a run never interrupted; --threads ",
-                                     before, " gives the same bits"));
-}
-
 /// Continues the state that is there, or removes it where that was asked for. One of a finished run stays until this
 /// run's first checkpoint takes its place.
 void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
@@ -302,7 +293,6 @@ void resume_or_begin(const TrainingRun& run, Trainer& trainer) {
     trainer.resume();
     const TrainingProgress& progress = trainer.progress();
     say(quiet, text("resumed from ", state, " at step ", progress.step, ", epoch ", progress.epoch + 1));
-    if (first) say_if_threads_differ(run);
     return;
   }
   if (run.resume == Resume::demanded) say(quiet, text(state, ": not there; starting from the beginning"));
@@ -482,7 +472,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
   if (finished) say_early_stop(run, trainer.progress());
   if (!finished) {
     say(!first, "stopped; " + how_to_continue(run));
-    throw Interrupted{};
+    throw Interrupted{.of_all = true};
   }
 
   TrainingOutcome outcome = outcome_of(run, *network, trainer.progress(), monitor.take_history());

@@ -2,16 +2,12 @@
 // determines the run's bits.
 #include <cstdio>
 
-#include <nlohmann/json.hpp>
-
 #include "engine/core/check.h"
 #include "engine/data/measure.h"
 #include "engine/group/group.h"
 #include "engine/io/file.h"
-#include "engine/io/json.h"
-#include "kernels/cpu/simd/simd.h"
-#include "kernels/threads.h"
 #include "tools/cli/progress.h"
+#include "tools/run/ranks.h"
 #include "tools/run/seen_pictures.h"
 #include "tools/run/training.h"
 
@@ -46,15 +42,6 @@ std::string short_list(const std::vector<double>& values) {
     list += (list.empty() ? "" : ", ") + std::string(digits);
   }
   return list;
-}
-
-/// Of the names and labels of all samples of both parts.
-std::string label_hash(const TrainingData& data) {
-  std::string all;
-  for (const Dataset* part : {data.train.get(), data.val.get()})
-    for (std::int64_t i = 0; part && i < part->size(); ++i)
-      all += part->name(i) + '\0' + std::to_string(part->label(i)) + '\n';
-  return content_hash({reinterpret_cast<const std::uint8_t*>(all.data()), all.size()});
 }
 
 Fingerprint print_of(const TrainingRun& run, const ModelSpec& spec, bool with_length);
@@ -92,7 +79,7 @@ Fingerprint print_of(const TrainingRun& run, const ModelSpec& spec, bool with_le
   print["model"] = spec.architecture;
   print["classes"] = joined(spec.classes);
   print["samples"] = std::to_string(run.data.train->size());
-  print[kLabelsEntry] = label_hash(run.data);
+  print[kLabelsEntry] = label_hash({run.data.train.get(), run.data.val.get()});
   print["--image-size"] = std::to_string(spec.preprocessing.image_size);
   print["weights"] = run.options.weights.empty() ? "" : file_hash(run.options.weights);
   print["warm start"] = run.options.warm_start.empty() ? "" : file_hash(run.options.warm_start);
@@ -112,25 +99,9 @@ Fingerprint print_of(const TrainingRun& run, const ModelSpec& spec, bool with_le
 }  // namespace
 
 void check_ranks(const TrainingRun& run, const ModelSpec& spec) {
-  if (group().size() == 1) return;
   Fingerprint mine = print_of(run, spec, /*with_length=*/true);
-  mine["version"] = RETORT_VERSION;
-  mine["instruction set"] = simd_name(simd_level());
-  mine["--threads"] = std::to_string(num_threads());
   mine["--resume and --restart"] = std::to_string(static_cast<int>(run.resume));
-  const std::vector<std::string> all = group().gather(json_text(nlohmann::json(mine)));
-  const auto first = nlohmann::json::parse(all[0]).get<Fingerprint>();
-  for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    auto other = nlohmann::json::parse(all[rank]).get<Fingerprint>();
-    Fingerprint both = first;
-    both.insert(other.begin(), other.end());
-    for (const auto& [name, value] : both) {
-      const auto expected = first.find(name);
-      const std::string before = expected == first.end() ? std::string() : expected->second;
-      check(other[name] == before, "rank ", rank, ": was started with ", name, " '", other[name], "', rank 0 with '",
-            before, "'; give all the same program, flags and data");
-    }
-  }
+  check_ranks(std::move(mine));
 }
 
 void say_normalisation(const TrainingRun& run, const ModelSpec& spec) {

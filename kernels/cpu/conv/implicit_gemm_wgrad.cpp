@@ -83,11 +83,13 @@ namespace {
 
 /// Filters of up to this many bytes stay in a core's cache while a thread sums into them.
 constexpr std::size_t kSmallFilter = 512 * 1024;
+/// At most: enough for threads to share, and the same for any number of them, so that the sums have the same bits.
+constexpr std::int64_t kMostStretches = 8;
 
 std::int64_t count_stretches(const Conv2dGeometry& g) {
   const std::int64_t positions = g.n * g.p() * g.q();
   if (g.groups > 1 || filter_bytes(g) > kSmallFilter) return 1;
-  return std::clamp<std::int64_t>(positions / kBlockDepth<float>, 1, num_threads());
+  return std::clamp<std::int64_t>(positions / kBlockDepth<float>, 1, kMostStretches);
 }
 
 }  // namespace
