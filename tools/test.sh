@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds, and runs the checks:
 #   tools/test.sh              every test in release and under AddressSanitizer + UBSan; format; clang-tidy of what the last commit changed
-#   tools/test.sh --full       also built by clang, and clang-tidy and cppcheck over everything: before something is called done
+#   tools/test.sh --full       also built by clang, threads under ThreadSanitizer, each command under valgrind, and clang-tidy and cppcheck
+#                              over everything: before something is called done
 #   tools/test.sh PRESET...    the tests of these presets alone
 # RETORT_LINT_SINCE=REV: clang-tidy reads what changed since REV instead.
 set -euo pipefail
@@ -10,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 full=false presets=(release sanitize) lint=true
 case ${1:-} in
   "") ;;
-  --full) full=true presets+=(clang) ;;
+  --full) full=true presets+=(clang thread) ;;
   -*) echo "test.sh: $1: unknown argument; give --full, names of presets, or nothing" >&2; exit 2 ;;
   *) presets=("$@") lint=false ;;
 esac
@@ -26,6 +27,11 @@ for preset in "${presets[@]}"; do
   echo "== $preset: tests"
   ctest --preset "$preset" --no-tests=error --parallel "$(nproc)" || failed+=("$preset")
 done
+
+if $full; then
+  echo "== valgrind"
+  tests/valgrind.sh build || failed+=(valgrind)
+fi
 
 if $lint; then
   echo "== the sources, read"
