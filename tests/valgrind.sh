@@ -35,7 +35,7 @@ run train --model resnet8 "${short[@]}" --augment flip,crop,jitter --mixup 0.2 -
 run train --model mlp:8 "${short[@]}" --precision bf16 --optimizer sgd --out mlp.safetensors
 run logits --model teacher.safetensors "${pictures[@]}" --split train --views 2 --augment flip --out store.npy --csv store.csv
 run logits --model mlp.safetensors "${pictures[@]}" --split train --top-k 2 --dtype f16 --out top.npy
-run combine --logits store.npy,store.npy --out both.npy
+run combine store.npy store.npy --out both.npy
 run distill --student mlp:4 "${short[@]}" --logits store.npy --loss dkd --out student.safetensors
 run distill --student resnet8 "${short[@]}" --teacher teacher.safetensors --hint layer3.0.bn2:layer3.0.bn2 --hint-loss contrast --out hinted.safetensors
 run sweep --student mlp:4 "${short[@]}" --logits store.npy --temperature 2 --lambda 0.5 --seeds 1 --out swept

@@ -204,7 +204,6 @@ for loss in attention contrast; do
   ! cmp -s $loss.safetensors plain.safetensors || fail "--hint-loss $loss does nothing"
 done
 expect_error 2 "--hint-loss attention: fc gives [1, 2], a vector" "${hinted[@]}" teacher.safetensors --hint fc:fc --hint-loss attention --out x.safetensors --quiet
-expect_error 2 "--hint-loss: compares the layers of --hint" "${hinted[@]}" teacher.safetensors --hint-loss contrast --out x.safetensors --quiet
 expect_error 2 "--hint: a store holds no outputs" distill "${student[@]}" --logits train.npy --hint a:b --out x.safetensors
 expect_error 2 "--hint: the teacher has no layer 'layer9'" "${hinted[@]}" teacher.safetensors --hint layer9:fc --out x.safetensors --quiet
 expect_error 2 "--hint: the student has no layer 'layer9'" "${hinted[@]}" teacher.safetensors --hint fc:layer9 --out x.safetensors --quiet

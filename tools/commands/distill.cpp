@@ -24,8 +24,6 @@ void validate(const TeacherOptions& options) {
     throw UsageError("--val-logits: goes with --logits; a live teacher needs none");
   if (!options.hints.empty() && !options.live())
     throw UsageError("--hint: a store holds no outputs of layers; give the network itself with --teacher");
-  if (options.hints.empty() && options.hint_loss != HintLoss::regression)
-    throw UsageError("--hint-loss: compares the layers of --hint; give a pair with that");
   if (!options.weights.empty() && !options.live())
     throw UsageError(
         "--teacher-weights: goes with a live --teacher; weigh stores with `retort combine --teacher-weights`");
