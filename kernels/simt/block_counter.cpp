@@ -138,7 +138,9 @@ void BlockCounter::copy(unsigned warp, unsigned lane, std::uint64_t place, std::
 }
 
 void BlockCounter::load_matrix(const std::uint32_t (&rows)[8]) {
+  constexpr std::uint64_t kRows = 8;
   count_banks(counts_.shared_load, 0xFF, 16, [&](unsigned lane) { return std::uint64_t{rows[lane]}; });
+  counts_.shared_load.lanes += kLanes - kRows;  // eight name the rows, and all get a part of them
 }
 
 void BlockCounter::count_global(Requests& sum, Kind kind, const Request& request, std::uint32_t mask,

@@ -217,8 +217,8 @@ __global__ void matrices(const float*, float* y) {
 
 TEST_CASE("counters: matrices and products") {
   const Counts spread = count(matrices<20>), stacked = count(matrices<32>);
-  CHECK(spread.shared_load == Wavefronts{.requests = 4, .lanes = 32, .wavefronts = 4, .least = 4, .bytes = 512});
-  CHECK(stacked.shared_load == Wavefronts{.requests = 4, .lanes = 32, .wavefronts = 32, .least = 4, .bytes = 512});
+  CHECK(spread.shared_load == Wavefronts{.requests = 4, .lanes = 128, .wavefronts = 4, .least = 4, .bytes = 512});
+  CHECK(stacked.shared_load == Wavefronts{.requests = 4, .lanes = 128, .wavefronts = 32, .least = 4, .bytes = 512});
   CHECK(spread.tensor_flops_16 == 2 * 2 * 16 * 8 * 16);
   CHECK(spread.tensor_flops_tf32 == 2 * 16 * 8 * 8);
 }

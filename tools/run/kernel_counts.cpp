@@ -119,7 +119,7 @@ std::string counts_text(std::span<const KernelCounts> kernels) {
                 " shared bytes, ", k.launches, k.launches == 1 ? " launch\n" : " launches\n");
     all += "    " + format("%.1f lanes an access", c.active_lanes()) + global_text("loads", c.load) +
            global_text("stores", c.store) + global_text("cp.async", c.copy) + "\n";
-    all += "    " + format("%.3f MB of distinct sectors, %.2f x that asked for",
+    all += "    " + format("%.3f MB of distinct sectors, each asked for %.2f times",
                            1e-6 * simt::kSectorBytes * static_cast<double>(distinct), ratio(asked, distinct));
     if (c.copy_bytes_in_flight > 0) all += text("; at most ", c.copy_bytes_in_flight, " bytes a block in flight");
     all += "\n";
