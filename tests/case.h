@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <iterator>
@@ -46,6 +47,14 @@ inline std::vector<float> powers_of_two(std::int64_t n) {
   constexpr float kPowers[] = {0.25f, -0.5f, 1, -2, 4};
   std::vector<float> values(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = kPowers[i % std::size(kPowers)];
+  return values;
+}
+
+/// n values in [1, 5/4), each a unit of float below one that tf32 holds: to nearest that one, cut off the one below it.
+inline std::vector<float> just_below_tf32(std::int64_t n, std::uint64_t seed) {
+  constexpr std::uint32_t kBeyondTf32 = 0x1FFF;  // float's bits of mantissa that tf32 has not
+  std::vector<float> values = uniform(n, seed, 1, 1.249);
+  for (float& value : values) value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | kBeyondTf32);
   return values;
 }
 

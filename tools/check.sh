@@ -13,7 +13,7 @@ suites=() targets=()
 add() { suites+=("$1"); [[ -z ${2:-} ]] || targets+=("$2"); }
 while read -r file; do
   case $file in
-    kernels/cuda/* | kernels/simt/* | tests/simt/*) add simt test_simt ;;
+    kernels/cuda/* | kernels/simt/* | tests/simt/* | tests/counters/*) add 'simt|counters' test_simt; targets+=(test_counters) ;;
     kernels/*.h) add 'kernels|engine' test_kernels; targets+=(test_engine) ;;
     kernels/* | tests/kernels/*) add kernels test_kernels ;;
     tests/cases/*) add 'kernels|simt' test_kernels; targets+=(test_simt) ;;

@@ -3,8 +3,14 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
+#include <string_view>
+#include <utility>
+
+#include "kernels/simt/source_lines.h"
 
 namespace retort::simt {
 namespace {
@@ -62,7 +68,7 @@ void Block::reserve(unsigned threads) {
 }
 
 std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3 block_index, std::size_t dynamic_bytes,
-                       std::uint64_t seed, FunctionRef<void()> body) {
+                       std::uint64_t seed, LaunchCounter* counter, FunctionRef<void()> body) {
   kernel_ = kernel;
   grid = grid_size;
   size = block_size;
@@ -71,11 +77,16 @@ std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3
   count_ = alive_ = size.x * size.y * size.z;
   random_ = seed * 2 + 1;
   defect_.clear();
+  stopped_ = false;
+  race_.reset();
   reserve(count_);
   std::memset(shared_, 0xFF, dynamic_bytes);
   shared_used_ = dynamic_bytes;
   statics_.clear();
-  races_.start_block((count_ + kLanes - 1) / kLanes, kSharedBytes);
+  const unsigned warps = (count_ + kLanes - 1) / kLanes;
+  races_.start_block(warps, kSharedBytes);
+  counting_ = counter != nullptr;
+  if (counting_) counter_.start(*counter, warps);
   if (buffers_version_ != buffers_version()) {
     buffers_version_ = buffers_version();
     last_buffer_ = {};
@@ -94,7 +105,7 @@ std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3
   }
 
   running_block = this;
-  while (!ready_.empty() && defect_.empty()) {
+  while (!ready_.empty() && !stopped_) {
     // Marsaglia's xorshift: any order will do, as long as the same seed gives the same one.
     random_ ^= random_ << 13;
     random_ ^= random_ >> 7;
@@ -106,8 +117,10 @@ std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3
     threads_[running_].context = jump_fcontext(threads_[running_].context, this).fctx;
   }
   running_block = nullptr;
+  if (defect_.empty() && race_) defect_ = describe(race_->who, race_->what + ": race", race_->barrier);
   if (defect_.empty() && alive_ > 0)
     defect_ = std::string(kernel_) + ", block " + position(index) + ": deadlock; " + describe_waits();
+  if (counting_ && defect_.empty()) counter_.finish(shared_used_);
   return defect_;
 }
 
@@ -124,9 +137,10 @@ void Block::finish_thread() {
   wait_copies(0);
   self.done = true;
   --alive_;
+  if (counting_) counter_.copies_of_a_thread(self.most_copying);
   if (barrier_arrived_ > 0 && barrier_arrived_ == alive_)
-    fail("returns while " + std::to_string(barrier_arrived_) + " threads wait at __syncthreads " +
-         to_string(barrier_where_) + ": divergent barrier");
+    fail_divergent("returns while " + std::to_string(barrier_arrived_) + " threads wait at __syncthreads " +
+                   to_string(barrier_where_));
   for (const Rendezvous& pending : rendezvous_[warp()])
     if (pending.mask >> lane() & 1)
       fail("returns while its lane is in the mask of " + std::string(pending.name) + " " + to_string(pending.where));
@@ -154,12 +168,24 @@ void Block::yield() {
   switch_out();
 }
 
+std::string Block::self() const { return "thread " + position(threads_[running_].index); }
+
+std::string Block::describe(const std::string& who, const std::string& what, Where barrier) const {
+  return std::string(kernel_) + ", block " + position(index) + ", " + who + ": " + what +
+         "; its last barrier: " + to_string(barrier);
+}
+
 void Block::fail(const std::string& what) {
-  const Thread& self = thread();
-  defect_ = std::string(kernel_) + ", block " + position(index) + ", thread " + position(self.index) + ": " + what +
-            "; its last barrier: " + to_string(self.where);
+  // What follows a race may be of its making: then run() tells of the race.
+  if (!race_) defect_ = describe(self(), what, thread().where);
+  stopped_ = true;
   // The fiber is never resumed: a kernel's frames own nothing.
   for (;;) switch_out();
+}
+
+void Block::fail_divergent(const std::string& what) {
+  const std::optional<Race> race = std::exchange(race_, {});
+  fail(what + ": divergent barrier" + (race ? ", and so " + race->who + " " + race->what : ""));
 }
 
 std::string Block::describe_waits() const {
@@ -184,18 +210,40 @@ std::string Block::describe_waits() const {
   return text;
 }
 
-void Block::report(const RaceDetector::Conflict& conflict, std::size_t offset, const char* what) {
-  const std::string place = "shared memory at byte " + std::to_string(offset);
-  if (conflict.pending)
-    fail(std::string(what) + " " + place + " while an asynchronous copy into it has not been waited for");
-  const unsigned other = conflict.warp * kLanes + conflict.lane;
-  fail(std::string(what) + " " + place + ", which thread " + position(threads_[other].index) +
-       (conflict.with_write ? " wrote" : " read") + " with no barrier between: race");
+std::string Block::name_shared(std::size_t offset) const {
+  for (const StaticShared& array : statics_) {
+    const std::size_t begin = shared_offset(array.memory);
+    if (offset < begin || offset >= begin + array.bytes) continue;
+    // "... [with T = kernel(int)::Shared]": the last part of the name.
+    std::string_view type(array.type);
+    type = type.substr(0, type.rfind(']'));
+    type = type.substr(type.find_last_of(":= ") + 1);
+    return std::string(type) + ", shared memory, at byte " + std::to_string(offset - begin);
+  }
+  return "dynamic shared memory at byte " + std::to_string(offset);
 }
 
-void Block::access(std::uintptr_t address, std::size_t bytes, AccessKind kind) {
+void Block::report(const RaceDetector::Conflict& conflict, std::size_t offset, const char* what, CodePlace place) {
+  const auto at = [](CodePlace where) {
+    const std::string line = source_line(where);
+    return line.empty() ? line : " at " + line;
+  };
+  if (race_) return;
+  const std::string text = std::string(what) + " " + name_shared(offset) + at(place);
+  if (conflict.pending)
+    fail(text + " while an asynchronous copy into it" + at(conflict.place) + " has not been waited for");
+  const unsigned other = conflict.warp * kLanes + conflict.lane;
+  constexpr std::uint64_t kPatience = 1 << 20;
+  race_ = Race{self(),
+               text + ", which thread " + position(threads_[other].index) + (conflict.with_write ? " wrote" : " read") +
+                   at(conflict.place) + " with no barrier between",
+               thread().where, kPatience};
+}
+
+Space Block::check(std::uintptr_t address, std::size_t bytes, AccessKind kind, const void* from) {
   static constexpr const char* kVerbs[] = {"reads", "writes", "updates"};
   const char* const verb = kVerbs[static_cast<int>(kind)];
+  if (race_ && race_->patience-- == 0) fail("does not end after a race");
   const std::size_t offset = address - reinterpret_cast<std::uintptr_t>(shared_);
   if (offset < kSharedBytes) {
     if (offset + bytes > shared_used_)
@@ -204,12 +252,13 @@ void Block::access(std::uintptr_t address, std::size_t bytes, AccessKind kind) {
     if (misaligned(address, bytes))
       fail(std::string(verb) + " " + std::to_string(bytes) + " bytes of shared memory at byte " +
            std::to_string(offset) + ": misaligned");
-    const auto conflict = races_.access(warp(), lane(), offset, bytes, kind);
-    if (conflict.found) report(conflict, offset, verb);
-    return;
+    const CodePlace place = code_place(from);
+    const auto conflict = races_.access(warp(), lane(), offset, bytes, kind, place);
+    if (conflict.found) report(conflict, offset, verb, place);
+    return Space::shared;
   }
   const std::uintptr_t stack = reinterpret_cast<std::uintptr_t>(stacks_) + running_ * kStackBytes;
-  if (address - stack < kStackBytes) return;
+  if (address - stack < kStackBytes) return Space::own;
   const Extent buffer = find_buffer(address, bytes, last_buffer_);
   if (!buffer.begin) {
     const std::uintptr_t stacks = reinterpret_cast<std::uintptr_t>(stacks_);
@@ -221,9 +270,40 @@ void Block::access(std::uintptr_t address, std::size_t bytes, AccessKind kind) {
     fail(std::string(verb) + " " + std::to_string(bytes) + " bytes at byte " + std::to_string(address - buffer.begin) +
          " of a buffer: misaligned");
   last_buffer_ = buffer;
+  return Space::global;
 }
 
-void* Block::static_shared(const void* key, std::size_t bytes, std::size_t alignment) {
+void Block::access_in_pieces(std::uintptr_t address, std::size_t bytes, AccessKind kind, const void* from,
+                             std::size_t checked, std::size_t counted) {
+  Space space = Space::own;
+  for (std::size_t done = 0; done < bytes; done += checked)
+    space = check(address + done, std::min(checked, bytes - done), kind, from);
+  if (!counting_) return;
+  for (std::size_t done = 0; done < bytes; done += counted)
+    count(space, address + done, std::min(counted, bytes - done), kind, from);
+}
+
+std::uint64_t Block::place_with_calls(const void* from) const {
+  std::uint64_t place = reinterpret_cast<std::uintptr_t>(from);
+  for (const void* const call : threads_[running_].calls)
+    place = (place ^ reinterpret_cast<std::uintptr_t>(call)) * 0x9E3779B97F4A7C15u;
+  return place;
+}
+
+void Block::count(Space space, std::uintptr_t address, std::size_t bytes, AccessKind kind, const void* from) {
+  if (space == Space::own) return;
+  counter_.access(warp(), lane(), place_with_calls(from), space, kind,
+                  space == Space::shared ? address - reinterpret_cast<std::uintptr_t>(shared_) : address, bytes);
+}
+
+void Block::count_matrix(const void* const (&rows)[8]) {
+  if (!counting_) return;
+  std::uint32_t offsets[8];
+  for (std::size_t i = 0; i < 8; ++i) offsets[i] = static_cast<std::uint32_t>(shared_offset(rows[i]));
+  counter_.load_matrix(offsets);
+}
+
+void* Block::static_shared(const void* key, std::size_t bytes, std::size_t alignment, const char* type) {
   for (const StaticShared& known : statics_)
     if (known.key == key) return known.memory;
   const std::size_t begin = (shared_used_ + alignment - 1) / alignment * alignment;
@@ -231,21 +311,21 @@ void* Block::static_shared(const void* key, std::size_t bytes, std::size_t align
     fail("needs " + std::to_string(bytes) + " bytes of static shared memory; 48 KiB are the most");
   shared_used_ = begin + bytes;
   std::memset(shared_ + begin, 0xFF, bytes);
-  statics_.push_back({key, shared_ + begin});
+  statics_.push_back({key, shared_ + begin, bytes, type});
   return shared_ + begin;
 }
 
 int Block::syncthreads(int op, int predicate, Where where) {
   if (alive_ < count_)
-    fail("reaches __syncthreads " + to_string(where) + " after " + std::to_string(count_ - alive_) +
-         " threads have returned: divergent barrier");
+    fail_divergent("reaches __syncthreads " + to_string(where) + " after " + std::to_string(count_ - alive_) +
+                   " threads have returned");
   if (barrier_arrived_ == 0) {
     barrier_where_ = where;
     barrier_op_ = op;
     barrier_count_ = 0;
   } else if (barrier_where_.line != where.line || std::strcmp(barrier_where_.file, where.file) != 0) {
-    fail("reaches __syncthreads " + to_string(where) + " while others wait at __syncthreads " +
-         to_string(barrier_where_) + ": divergent barrier");
+    fail_divergent("reaches __syncthreads " + to_string(where) + " while others wait at __syncthreads " +
+                   to_string(barrier_where_));
   }
   barrier_count_ += predicate != 0;
   if (++barrier_arrived_ < count_) {
@@ -255,6 +335,8 @@ int Block::syncthreads(int op, int predicate, Where where) {
     const bool all = barrier_count_ == static_cast<int>(count_), any = barrier_count_ > 0;
     barrier_result_ = barrier_op_ == 1 ? all : barrier_op_ == 2 ? any : barrier_count_;
     races_.barrier();
+    if (counting_)
+      for (unsigned w = 0; w * kLanes < count_; ++w) counter_.meet(w);
     thread().where = where;
     for (unsigned id = 0; id < count_; ++id)
       if (id != running_) wake(id);
@@ -281,8 +363,10 @@ void Block::named_barrier(unsigned id, unsigned threads, bool blocks, Where wher
   }
   const NamedBarrier complete = std::move(barrier);
   barrier = {};
+  unsigned met[kMaxWarps] = {};  // lanes
   for (const unsigned id_waiting : complete.waiting) {
     races_.acquire(id_waiting / kLanes, complete.clock);
+    if (counting_ && ++met[id_waiting / kLanes] == lanes_of(id_waiting / kLanes)) counter_.meet(id_waiting / kLanes);
     if (id_waiting != running_) wake(id_waiting);
   }
   thread().where = where;
@@ -319,21 +403,29 @@ void Block::collective(const char* name, std::uint32_t mask, Where where, void* 
   pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(at));
   thread().where = where;
   complete(*this, w, met);
+  if (counting_ && static_cast<unsigned>(std::popcount(mask)) == lanes_of(w)) counter_.meet(w);
   for (unsigned other = 0; other < kLanes; ++other)
     if (other != l && mask >> other & 1) wake(w * kLanes + other);
   yield();
 }
 
-void Block::copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid) {
+void Block::copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid, const void* from) {
   const std::size_t offset = shared_offset(target);
   if (offset >= kSharedBytes || offset + bytes > shared_used_)
     fail("cp.async: the target is not in the block's shared memory");
   if (offset % bytes != 0 || (valid && reinterpret_cast<std::uintptr_t>(source) % bytes != 0))
     fail("cp.async of " + std::to_string(bytes) + " bytes: misaligned");
-  if (valid) access(reinterpret_cast<std::uintptr_t>(source), valid, AccessKind::read);
-  const auto conflict = races_.issue(warp(), lane(), offset, bytes);
-  if (conflict.found) report(conflict, offset, "copies to");
-  thread().open.push_back({target, source, bytes, valid});
+  if (valid) check(reinterpret_cast<std::uintptr_t>(source), valid, AccessKind::read, from);
+  const CodePlace place = code_place(from);
+  const auto conflict = races_.issue(warp(), lane(), offset, bytes, place);
+  if (conflict.found) report(conflict, offset, "copies to", place);
+  Thread& self = thread();
+  self.open.push_back({target, source, bytes, valid, place});
+  if (!counting_) return;
+  counter_.copy(warp(), lane(), place_with_calls(from), reinterpret_cast<std::uintptr_t>(source),
+                static_cast<std::uint32_t>(offset), bytes, valid > 0);
+  self.copying += bytes;
+  self.most_copying = std::max(self.most_copying, self.copying);
 }
 
 void Block::commit_copies() {
@@ -354,8 +446,9 @@ void Block::land(const PendingCopy& copy) {
   if (copy.valid) std::memcpy(copy.target, copy.source, copy.valid);
   std::memset(static_cast<std::byte*>(copy.target) + copy.valid, 0, copy.bytes - copy.valid);
   const std::size_t offset = shared_offset(copy.target);
-  const auto conflict = races_.land(warp(), lane(), offset, copy.bytes);
-  if (conflict.found) report(conflict, offset, "copies to");
+  if (counting_) thread().copying -= copy.bytes;
+  const auto conflict = races_.land(warp(), lane(), offset, copy.bytes, copy.place);
+  if (conflict.found) report(conflict, offset, "copies to", copy.place);
 }
 
 }  // namespace retort::simt

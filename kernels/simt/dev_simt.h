@@ -33,14 +33,16 @@ Dim3 thread_index();
 Dim3 block_index();
 Dim3 block_dim();
 Dim3 grid_dim();
-void touch_read(const void* address, std::size_t bytes);
-void touch_write(const void* address, std::size_t bytes);
+/// `from`: a return address in the kernel's code, which says where the access is made.
+void touch_read(const void* address, std::size_t bytes, const void* from);
+void touch_write(const void* address, std::size_t bytes, const void* from);
 int atomic_add(int* address, int value);
 float atomic_add(float* address, float value);
 int atomic_or(int* address, int value);
 int atomic_max(int* address, int value);
 void* dynamic_shared();
-void* static_shared(const void* key, std::size_t bytes, std::size_t alignment);
+/// `type`: a text that ends with the type's name in brackets.
+void* static_shared(const void* key, std::size_t bytes, std::size_t alignment, const char* type);
 int syncthreads(int op, int predicate, const char* file, int line);
 void named_barrier(unsigned id, unsigned threads, bool wait, const char* file, int line);
 void syncwarp(std::uint32_t mask, const char* file, int line);
@@ -48,10 +50,11 @@ enum class Shuffle : std::uint8_t { index, up, down, exclusive_or };
 std::uint32_t shuffle(Shuffle kind, std::uint32_t mask, std::uint32_t value, int argument, const char* file, int line);
 std::uint32_t ballot(std::uint32_t mask, bool predicate, const char* file, int line);
 std::uint32_t reduce_add(std::uint32_t mask, std::uint32_t value, const char* file, int line);
-void copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid);
+void copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid, const void* from);
 void copy_commit();
 void copy_wait(std::size_t pending);
-void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, const char* file, int line);
+void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, const void* from, const char* file,
+                 int line);
 enum class MmaType : std::uint8_t { bf16, f16, tf32 };
 void mma(MmaType type, float* d, const std::uint32_t* a, const std::uint32_t* b, const char* file, int line);
 void yield();
@@ -98,7 +101,7 @@ template <class T>
 inline constexpr char shared_key = 0;
 template <class T>
 T& shared() {
-  return *static_cast<T*>(simt::static_shared(&shared_key<T>, sizeof(T), alignof(T)));
+  return *static_cast<T*>(simt::static_shared(&shared_key<T>, sizeof(T), alignof(T), __PRETTY_FUNCTION__));
 }
 inline void* dynamic_shared() { return simt::dynamic_shared(); }
 
@@ -156,14 +159,14 @@ inline std::uint32_t reduce_add(std::uint32_t mask, std::uint32_t value, RETORT_
 
 template <class V>
 RETORT_UNSEEN V load(const void* address) {
-  simt::touch_read(address, sizeof(V));
+  simt::touch_read(address, sizeof(V), __builtin_return_address(0));
   V value;
   std::memcpy(&value, address, sizeof(V));
   return value;
 }
 template <class V>
 RETORT_UNSEEN void store(void* address, const V& value) {
-  simt::touch_write(address, sizeof(V));
+  simt::touch_write(address, sizeof(V), __builtin_return_address(0));
   std::memcpy(address, &value, sizeof(V));
 }
 
@@ -176,9 +179,9 @@ using simt::atomic_max;
 using simt::atomic_or;
 
 template <int kBytes>
-void copy_async(void* shared, const void* global, int valid = kBytes) {
+RETORT_UNSEEN void copy_async(void* shared, const void* global, int valid = kBytes) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
-  simt::copy_async(shared, global, kBytes, static_cast<std::size_t>(valid));
+  simt::copy_async(shared, global, kBytes, static_cast<std::size_t>(valid), __builtin_return_address(0));
 }
 inline void copy_commit() { simt::copy_commit(); }
 template <int kPending>
@@ -186,11 +189,11 @@ void copy_wait() {
   simt::copy_wait(kPending);
 }
 
-inline void ldmatrix_x4(std::uint32_t (&registers)[4], const void* row, RETORT_WHERE) {
-  simt::ldmatrix_x4(registers, row, false, file, line);
+RETORT_UNSEEN inline void ldmatrix_x4(std::uint32_t (&registers)[4], const void* row, RETORT_WHERE) {
+  simt::ldmatrix_x4(registers, row, false, __builtin_return_address(0), file, line);
 }
-inline void ldmatrix_x4_trans(std::uint32_t (&registers)[4], const void* row, RETORT_WHERE) {
-  simt::ldmatrix_x4(registers, row, true, file, line);
+RETORT_UNSEEN inline void ldmatrix_x4_trans(std::uint32_t (&registers)[4], const void* row, RETORT_WHERE) {
+  simt::ldmatrix_x4(registers, row, true, __builtin_return_address(0), file, line);
 }
 inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], RETORT_WHERE) {
   simt::mma(simt::MmaType::bf16, d, a, b, file, line);

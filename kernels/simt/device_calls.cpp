@@ -16,15 +16,15 @@ Block& block() { return *Block::current(); }
 std::uintptr_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
 
 template <class T>
-std::atomic_ref<T> shared_value(T* address) {
-  block().access(address_of(address), sizeof(T), AccessKind::atomic);
+std::atomic_ref<T> shared_value(T* address, const void* from) {
+  block().access(address_of(address), sizeof(T), AccessKind::atomic, from);
   return std::atomic_ref(*address);
 }
 
 /// Atomically *address = change(*address); returns the old value.
 template <class T, class Change>
-T update(T* address, const Change& change) {
-  std::atomic_ref<T> target = shared_value(address);
+T update(T* address, const void* from, const Change& change) {
+  std::atomic_ref<T> target = shared_value(address, from);
   T old = target.load();
   while (!target.compare_exchange_weak(old, change(old))) {
   }
@@ -87,7 +87,12 @@ struct MatrixArguments {
 /// Lane l's register i holds two elements of row l / 4 (or of column l / 4) of matrix i, whose rows lanes 8i to 8i + 7
 /// point at.
 template <bool kTransposed>
-void complete_ldmatrix(Block&, unsigned, Rendezvous& met) {
+void complete_ldmatrix(Block& block, unsigned, Rendezvous& met) {
+  for (unsigned matrix = 0; matrix < 4; ++matrix) {
+    const void* rows[8];
+    for (unsigned row = 0; row < 8; ++row) rows[row] = static_cast<MatrixArguments*>(met.lanes[matrix * 8 + row])->row;
+    block.count_matrix(rows);
+  }
   for (unsigned lane = 0; lane < kLanes; ++lane)
     for (unsigned matrix = 0; matrix < 4; ++matrix) {
       const auto element = [&](unsigned row, unsigned column) {
@@ -117,11 +122,12 @@ float half_to_float(std::uint16_t bits) {
 float bf16_to_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
 /// d [16, 8] += a [16, k] b [k, 8], k = 8 for tf32, else 16; sums in double, rounded once.
-void complete_mma(Block&, unsigned, Rendezvous& met) {
+void complete_mma(Block& block, unsigned, Rendezvous& met) {
   double a[16][16], b[16][8];
   const auto of = [&](unsigned lane) -> MmaArguments& { return *static_cast<MmaArguments*>(met.lanes[lane]); };
   const MmaType type = of(0).type;
   const int depth = type == MmaType::tf32 ? 8 : 16;
+  block.count_tensor(2 * 16 * 8 * static_cast<std::uint64_t>(depth), type == MmaType::tf32);
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     const unsigned group = lane / 4, t = lane % 4;
     const MmaArguments& mine = of(lane);
@@ -156,25 +162,25 @@ Dim3 block_index() { return block().index; }
 Dim3 block_dim() { return block().size; }
 Dim3 grid_dim() { return block().grid; }
 
-void touch_read(const void* address, std::size_t bytes) {
-  block().access(address_of(address), bytes, AccessKind::read);
+void touch_read(const void* address, std::size_t bytes, const void* from) {
+  block().access(address_of(address), bytes, AccessKind::read, from);
 }
-void touch_write(const void* address, std::size_t bytes) {
-  block().access(address_of(address), bytes, AccessKind::write);
+void touch_write(const void* address, std::size_t bytes, const void* from) {
+  block().access(address_of(address), bytes, AccessKind::write, from);
 }
 
-int atomic_add(int* address, int value) { return shared_value(address).fetch_add(value); }
+int atomic_add(int* address, int value) { return shared_value(address, __builtin_return_address(0)).fetch_add(value); }
 float atomic_add(float* address, float value) {
-  return update(address, [value](float old) { return old + value; });
+  return update(address, __builtin_return_address(0), [value](float old) { return old + value; });
 }
-int atomic_or(int* address, int value) { return shared_value(address).fetch_or(value); }
+int atomic_or(int* address, int value) { return shared_value(address, __builtin_return_address(0)).fetch_or(value); }
 int atomic_max(int* address, int value) {
-  return update(address, [value](int old) { return std::max(old, value); });
+  return update(address, __builtin_return_address(0), [value](int old) { return std::max(old, value); });
 }
 
 void* dynamic_shared() { return block().dynamic_shared(); }
-void* static_shared(const void* key, std::size_t bytes, std::size_t alignment) {
-  return block().static_shared(key, bytes, alignment);
+void* static_shared(const void* key, std::size_t bytes, std::size_t alignment, const char* type) {
+  return block().static_shared(key, bytes, alignment, type);
 }
 
 int syncthreads(int op, int predicate, const char* file, int line) {
@@ -203,14 +209,15 @@ std::uint32_t reduce_add(std::uint32_t mask, std::uint32_t value, const char* fi
   return arguments.result;
 }
 
-void copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid) {
-  block().copy_async(target, source, bytes, valid);
+void copy_async(void* target, const void* source, std::size_t bytes, std::size_t valid, const void* from) {
+  block().copy_async(target, source, bytes, valid, from);
 }
 void copy_commit() { block().commit_copies(); }
 void copy_wait(std::size_t pending) { block().wait_copies(pending); }
 
-void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, const char* file, int line) {
-  block().access(address_of(row), 16, AccessKind::read);
+void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, const void* from, const char* file,
+                 int line) {
+  block().check_row(row, from);
   MatrixArguments arguments{registers, static_cast<const std::uint16_t*>(row)};
   block().collective("ldmatrix", 0xFFFFFFFFu, {file, line}, &arguments,
                      transposed ? complete_ldmatrix<true> : complete_ldmatrix<false>);

@@ -13,10 +13,16 @@ inline constexpr unsigned kMaxWarps = 32, kLanes = 32;
 
 enum class AccessKind : std::uint8_t { read, write, atomic };
 
+/// A place in the program's code, as its distance from a function of the simulator; 0 is none.
+using CodePlace = std::int32_t;
+
 /// Who touched a cell and in which of its warp's intervals between barriers.
 struct AccessRecord {
   std::uint32_t epoch = 0;
   std::uint32_t lanes = 0;
+  // The first of the lanes and another, if there is one: whoever conflicts with the record is not both of them.
+  CodePlace first_place = 0, other_place = 0;
+  std::uint8_t first_lane = 0, other_lane = 0;
   std::uint8_t warp = 0;
   bool atomic = false;
 };
@@ -30,14 +36,16 @@ class RaceDetector {
 
   struct Conflict {
     bool found = false, pending = false, with_write = false;
-    unsigned warp = 0, lane = 0;
+    unsigned warp = 0, lane = 0;  ///< of the earlier access
+    CodePlace place = 0;
   };
   /// Enters an access to shared bytes [offset, offset + bytes) and says whether it conflicts with an earlier one.
-  Conflict access(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes, AccessKind kind);
+  Conflict access(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes, AccessKind kind,
+                  CodePlace place);
 
   /// An asynchronous copy may write these bytes from now on, until land().
-  Conflict issue(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes);
-  Conflict land(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes);
+  Conflict issue(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes, CodePlace place);
+  Conflict land(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes, CodePlace place);
 
   /// All threads of the block met.
   void barrier();
@@ -54,9 +62,10 @@ class RaceDetector {
     std::uint16_t pending = 0;
   };
   bool ordered(const AccessRecord& record, unsigned warp, unsigned lane) const;
-  void enter_read(Cell& cell, unsigned warp, unsigned lane);
+  void enter_read(Cell& cell, unsigned warp, unsigned lane, CodePlace place);
 
   std::vector<Cell> cells_;
+  std::size_t pending_ = 0;  ///< cells' copies that have not landed
   std::array<Clock, kMaxWarps> seen_{};
   Clock epoch_{};
   unsigned warps_ = 0;

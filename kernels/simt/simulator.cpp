@@ -2,6 +2,7 @@
 #include "kernels/simt/simulator.h"
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "kernels/philox.h"
 #include "kernels/simt/block.h"
+#include "kernels/simt/block_counter.h"
 
 namespace retort::simt {
 namespace {
@@ -59,6 +61,7 @@ void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_share
   while (std::gcd(step, blocks) != 1) ++step;
   const std::int64_t first = static_cast<std::int64_t>(drawn[1]) % blocks;
 
+  const std::unique_ptr<LaunchCounter> counter = count_launch();
   std::mutex mutex;
   std::string defect;
   std::atomic<bool> stop{false};
@@ -72,7 +75,7 @@ void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_share
     std::string found;
     try {
       found = instance.run(kernel, grid, block, index, dynamic_shared_bytes,
-                           philox4x32({static_cast<std::uint32_t>(linear), 1, 0, 0}, order)[0], body);
+                           philox4x32({static_cast<std::uint32_t>(linear), 1, 0, 0}, order)[0], counter.get(), body);
     } catch (const std::exception& error) {
       found = error.what();
     }
@@ -82,6 +85,7 @@ void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_share
     if (defect.empty()) defect = found;
   });
   if (!defect.empty()) throw Error(defect);
+  if (counter) record_launch(kernel, grid, block, *counter);
 }
 
 }  // namespace retort::simt

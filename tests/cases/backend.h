@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "kernels/memory.h"
-#include "kernels/table.h"
 #include "tests/case.h"
+#include "tests/cases/arithmetic.h"
 #include "tests/cases/work.h"
 #include "tests/element_types.h"
 #include "tests/tolerance.h"
@@ -30,30 +30,6 @@ struct Mode {
   Work work = Work::usual;  ///< the most that it is given
 
   bool affords(Work shape) const { return shape <= work; }
-};
-
-/// What a backend promises of its sums and functions. Tolerances are derived from it. `classes` are the terms of a sum
-/// over a row, `argument` bounds the exponents.
-struct Arithmetic {
-  /// Terms of a column's sum (sum_rows, batch norm) that are added in float before a double takes over.
-  std::int64_t float_rows;
-  /// Roundings of an average over h x w elements, the division left out.
-  std::int64_t (*window_roundings)(std::int64_t h, std::int64_t w);
-  /// Relative error of a softmax's elements.
-  double (*softmax)(std::int64_t classes, double argument);
-  /// Error of sum_j y_j dy_j with probabilities y and |dy| <= 1.
-  double (*mean_over_classes)(std::int64_t classes);
-  /// Error of the softmax inside a loss, relative to each element, or to the largest if `of_the_largest`.
-  double (*softmax_in_loss)(std::int64_t classes, double argument);
-  bool of_the_largest = false;
-  /// Whether batch norm takes squares about a row of the batch, in place of about the mean.
-  bool squares_about_a_row = false;
-  /// Whether losses do in float what lies around their softmax: targets, scales, mean and deviation of a row.
-  bool losses_in_float = false;
-  /// Relative rounding of what a product multiplies, beyond that of the elements' type.
-  double operand_rounding = 0;
-  /// Results below this may be 0.
-  double underflow = 0;
 };
 
 struct Backend {
@@ -71,9 +47,6 @@ struct Backend {
   /// Above 0: no promise of single elements, only of their relative root mean square error (NVIDIA's libraries).
   double relative_rms = 0;
 };
-
-/// The double reference on the host.
-inline const KernelTable& oracle() { return kernels_for(Device::reference, DType::f64); }
 
 /// The value that make() gives, made once in a program for each key: the oracle takes longer than what it checks.
 template <class Make>

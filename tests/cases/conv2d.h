@@ -116,10 +116,11 @@ inline void layers_are_exact(const Backend& backend) { check_exact(backend, kCon
 /// The two roundings of an epilogue's scale and residual, beside those of the sum.
 constexpr std::int64_t kEpilogueRoundings = 2;
 
-template <class T>
-void check_reals(const Backend& backend, const Conv2dKernels& conv, const ConvShape& shape) {
+/// draw(count, seed) gives the values of one operand, as T holds them.
+template <class T, class Draw>
+void check_reals(const Backend& backend, const Conv2dKernels& conv, const ConvShape& shape, const Draw& draw) {
   const Conv2dGeometry& g = shape.geometry;
-  const Operands o = operands(g, [](std::int64_t n, std::uint64_t seed) { return held<T>(normal(n, seed)); });
+  const Operands o = operands(g, draw);
   const Outputs expected = run_oracle(o), magnitude = run_oracle(absolute(o));
   // A product of two rounded operands.
   const double operands = 2.01 * backend.arithmetic.operand_rounding;
@@ -155,12 +156,21 @@ void check_reals(const Backend& backend, const Conv2dKernels& conv, const ConvSh
   });
 }
 
+/// Every pass, as gemm_cases::rounded_to_nearest has it.
+inline void rounded_to_nearest(const Backend& backend) {
+  for_each_f32(backend, [&](const KernelTable& table) {
+    check_reals<float>(backend, table.conv2d, {"3x3 of operands below tf32", kConvTf32, Work::modest}, just_below_tf32);
+  });
+}
+
 inline void reals_are_within_the_bound(const Backend& backend) {
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
     for (const ConvShape& shape : kConvRealShapes) {
       if (shape.work > backend.work) continue;
       CAPTURE(std::string(shape.name));
-      check_reals<decltype(zero)>(backend, table.conv2d, shape);
+      using T = decltype(zero);
+      check_reals<T>(backend, table.conv2d, shape,
+                     [](std::int64_t n, std::uint64_t seed) { return held<T>(normal(n, seed)); });
     }
   });
 }
@@ -174,6 +184,7 @@ inline const std::vector<Case> kConv2dRealCases = {
 };
 inline const std::vector<Case> kConv2dCases = {
     kConv2dRealCases[0],
+    {"operands are rounded to nearest where they are rounded", conv2d_cases::rounded_to_nearest},
     {"small integers are exact in every pass", conv2d_cases::integers_are_exact},
     {"small integers are exact in the three networks' layers", conv2d_cases::layers_are_exact},
 };

@@ -153,6 +153,8 @@ inline constexpr ConvShape kConvShapes[] = {
      Work::modest},
     {"1x1, more channels than a vector", {.n = 2, .h = 5, .w = 7, .c = 33, .k = 19}},
     {"1x1, depth packed in several goes", {.n = 1, .h = 6, .w = 6, .c = 2100, .k = 130}, Work::much},
+    // 66 tiles of 128 x 128 in each pass, one a group: so many fill a GPU with the largest tile.
+    {"many groups of large tiles", {.n = 1, .h = 10, .w = 10, .c = 4356, .k = 4356, .groups = 66}},
     {"1x1 stride 2", {.n = 2, .h = 7, .w = 6, .c = 16, .k = 32, .stride_h = 2, .stride_w = 2}},
     {"1x1 with padding", {.n = 1, .h = 3, .w = 4, .c = 5, .k = 3, .pad_h = 1, .pad_w = 2}},
     {"3x3, odd channels and columns",
@@ -252,5 +254,8 @@ inline constexpr ConvShape kConvRealShapes[] = {
     {"1x7, aligned", {.n = 1, .h = 7, .w = 9, .c = 16, .k = 8, .r = 1, .s = 7, .pad_w = 3}},
     {"1x1, aligned", {.n = 2, .h = 6, .w = 6, .c = 16, .k = 32}},
 };
+
+/// For operands whose rounding is looked at: few terms a sum, so that their own roundings are small beside it.
+inline constexpr Conv2dGeometry kConvTf32 = {.n = 1, .h = 6, .w = 5, .c = 8, .k = 8, .r = 3, .s = 3};
 
 }  // namespace retort::test

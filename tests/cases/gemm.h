@@ -132,6 +132,39 @@ inline void several_blocks_are_exact(const Backend& backend) {
   });
 }
 
+/// Each transposition alone: a product of large tiles takes a simulated GPU seconds.
+inline void large_tiles_are_exact(const Backend& backend) {
+  check_exact(backend, kGemmLargeTiles, [](const GemmShape& shape, auto zero) {
+    std::vector<Exact<decltype(zero)>> products;
+    for (int variant = 0; variant < 4; ++variant) {
+      const bool a = (variant & 1) != 0, b = (variant & 2) != 0;
+      products.emplace_back(GemmGeometry{shape.m, shape.n, shape.k, a, b, /*parameter_c=*/a && !b},
+                            /*with_bias=*/true, /*relu=*/!b);
+    }
+    return products;
+  });
+}
+
+/// An operand that is rounded to tf32 to nearest loses at most 2^-11 of itself, here 2^-23, and cut off 2^-10: the
+/// bound allows a product twice 2^-11.
+inline void rounded_to_nearest(const Backend& backend) {
+  for_each_f32(backend, [&](const KernelTable& table) {
+    for (int variant = 0; variant < 4; ++variant) {
+      const GemmGeometry g = {24, 40, 56, (variant & 1) != 0, (variant & 2) != 0};
+      CAPTURE(variant);
+      const Operands o = {g, just_below_tf32(g.m * g.k, 1), just_below_tf32(g.k * g.n, 2), {}, /*relu=*/false};
+      const std::vector<double> expected = run_oracle(o);
+      const double operands = 2.01 * backend.arithmetic.operand_rounding;
+      const Product<float, float> product(backend, table.gemm, o);
+      for_each_mode(backend, [&](const Mode&) {
+        CHECK(worst(wide(product.run()), expected, [&](std::size_t i) {
+                return dot_tolerance(g.k, expected[i]) + operands * expected[i] + half_unit<float>(g, expected[i]);
+              }) <= 1);
+      });
+    }
+  });
+}
+
 inline void reals_are_within_the_bound(const Backend& backend) {
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
     using T = decltype(zero);
@@ -192,6 +225,8 @@ inline const std::vector<Case> kGemmCases = {
     kGemmRealCases[0],
     {"small integers are exact for every edge shape, transposition and epilogue", gemm_cases::integers_are_exact},
     {"shapes of several blocks in each direction are exact", gemm_cases::several_blocks_are_exact},
+    {"products of large tiles are exact", gemm_cases::large_tiles_are_exact},
+    {"operands are rounded to nearest where they are rounded", gemm_cases::rounded_to_nearest},
     {"relu keeps NaN", gemm_cases::relu_keeps_nan},
 };
 

@@ -41,4 +41,7 @@ inline constexpr GemmShape kGemmBlocks[] = {{611, 35, 1030, Work::much},
                                             {1013, 40, 8, Work::much},
                                             {70, 523, 263, Work::much}};
 
+/// 72 tiles of 128 x 128, the last row and column of them cut: so many fill a GPU with the largest tile.
+inline constexpr GemmShape kGemmLargeTiles[] = {{1100, 1001, 45}};
+
 }  // namespace retort::test

@@ -6,19 +6,9 @@
 #include <cmath>
 
 #include "tests/cases/backend.h"
+#include "tests/cases/loss_bounds.h"
 
 namespace retort::test {
-
-/// Logits as T holds them, and every kind of hard target for one batch.
-struct Logits {
-  Rows rows;
-  double range;
-  std::vector<double> z, v;
-  std::vector<float> weight;
-  std::vector<std::int64_t> labels, labels2;
-
-  std::int64_t count() const { return rows.rows * rows.classes; }
-};
 
 /// z and v are uniform in +-range.
 template <class T>
@@ -33,12 +23,6 @@ Logits logits(Rows rows, double range, std::uint64_t seed = 0) {
           .labels = integers<std::int64_t>(rows.rows, 5 * seed + 4, 0, last),
           .labels2 = integers<std::int64_t>(rows.rows, 5 * seed + 5, 0, last)};
 }
-
-/// Which hard targets a loss reads.
-struct Hard {
-  bool mixup = false;
-  double smoothing = 0;
-};
 
 struct LossResult {
   std::vector<double> loss, dz;  // dz is NaN where no gradient was asked for
@@ -93,14 +77,6 @@ struct Losses {
 };
 
 inline Losses<double> oracle_losses(const Logits& logits) { return {host(), oracle().loss, logits}; }
-
-/// Bound on the error of a logarithm of a softmax whose relative error is `noise`: that of the sum under it, and as
-/// much for the exponent and for the mean over rows.
-inline double logarithm_error(double noise) { return 2 * noise; }
-
-/// Bound on the error of sum p (log p - log q): the logarithms', and p's own times differences of at most twice the
-/// exponents' bound.
-inline double divergence_error(double noise, double argument) { return noise * (2 + 2 * argument); }
 
 /// Losses and gradient within their bounds, rounded once.
 template <class T, class OfGradient>

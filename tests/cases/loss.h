@@ -36,52 +36,6 @@ inline std::vector<Setting> few_settings() {
           {{0.5, 0, Convention::convex}, {}}};
 }
 
-inline std::vector<double> softmax(const Logits& logits, const std::vector<double>& x, double temperature) {
-  std::vector<double> y(x.size());
-  oracle().softmax.forward({}, logits.rows, temperature, x.data(), y.data());
-  return y;
-}
-
-/// The hard targets' distribution.
-inline std::vector<double> targets(const Logits& logits, const Hard& hard) {
-  const std::int64_t classes = logits.rows.classes;
-  std::vector<double> t(logits.z.size(), hard.smoothing / static_cast<double>(classes));
-  for (std::int64_t row = 0; row < logits.rows.rows; ++row) {
-    const double weight = hard.mixup ? double{logits.weight[row]} : 1;
-    t[row * classes + logits.labels[row]] += (1 - hard.smoothing) * weight;
-    t[row * classes + logits.labels2[row]] += (1 - hard.smoothing) * (1 - weight);
-  }
-  return t;
-}
-
-/// How far off losses (total, hard, soft) and each element of the gradient may be.
-struct Bounds {
-  std::vector<double> losses, dz;
-};
-
-/// softmax(z) - t and q - p: differences of numbers that err by their share of `noise`.
-inline Bounds bounds(const Backend& backend, const Logits& logits, const DistillationSettings& s, const Hard& hard) {
-  const Arithmetic& arithmetic = backend.arithmetic;
-  const double t = s.temperature, w = weight_of_soft(s), spread = 2 * logits.range;
-  const bool convex = s.convention == Convention::convex;
-  const double hard_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread),
-               soft_noise = arithmetic.softmax_in_loss(logits.rows.classes, spread / t);
-  const double of_hard = logarithm_error(hard_noise),
-               of_soft = (convex ? t * t : 1) * divergence_error(soft_noise, spread / t);
-  const auto share = [&](double x) { return arithmetic.of_the_largest ? 1 : x; };
-  const std::vector<double> of_z = softmax(logits, logits.z, 1), q = softmax(logits, logits.z, t),
-                            p = softmax(logits, logits.v, t), labels = targets(logits, hard);
-  // In float a target takes three roundings, and the gradient's scale as many.
-  const double label_noise = (arithmetic.losses_in_float ? 4 : 1) * epsilon32;
-  Bounds bounds = {{s.lambda * of_hard + w * of_soft, of_hard, of_soft}, {}};
-  for (std::size_t i = 0; i < of_z.size(); ++i) {
-    const double of_labels = s.lambda * (hard_noise * share(of_z[i]) + label_noise * share(labels[i])),
-                 of_teacher = w * (convex ? t : 1 / t) * soft_noise * (share(q[i]) + share(p[i]));
-    bounds.dz.push_back((of_labels + of_teacher) / static_cast<double>(logits.rows.rows));
-  }
-  return bounds;
-}
-
 template <class T>
 void check(const Backend& backend, const LossKernels& kernels, const Logits& logits,
            const std::vector<Setting>& settings, Work work) {
@@ -97,7 +51,7 @@ void check(const Backend& backend, const LossKernels& kernels, const Logits& log
   const Losses<double> host = oracle_losses(logits);
   std::vector<Expected> all;
   for (const auto& [s, hard] : settings)
-    all.push_back({host.distillation(s, host.targets(hard)), bounds(backend, logits, s, hard), {}});
+    all.push_back({host.distillation(s, host.targets(hard)), bounds(backend.arithmetic, logits, s, hard), {}});
   const Losses<T> there(backend, kernels, logits);
   for_each_mode(backend, [&](const Mode& mode) {
     if (!mode.affords(work)) return;
@@ -136,7 +90,8 @@ void check_cross_entropy(const Backend& backend, const LossKernels& kernels, con
   for (const bool mixup : {false, true})
     for (const double smoothing : {0.0, 0.1}) {
       const Hard hard = {mixup, smoothing};
-      all.push_back({hard, host.cross_entropy(host.targets(hard)), bounds(backend, logits, {.lambda = 1}, hard)});
+      all.push_back(
+          {hard, host.cross_entropy(host.targets(hard)), bounds(backend.arithmetic, logits, {.lambda = 1}, hard)});
     }
   const Losses<T> there(backend, kernels, logits);
   for_each_mode(backend, [&](const Mode& mode) {

@@ -49,23 +49,6 @@ inline auto in_every_order(Work first) {
   };
 }
 
-/// A sum over classes: a thread adds at most 32 elements before log2(32) steps over lanes, or classes / 256 and then 8.
-/// exp is good to two units, and its argument to as many as it has.
-inline double device_sum(std::int64_t classes, double argument) {
-  return epsilon32 * (4 + argument + static_cast<double>(classes > 1024 ? classes / 256 + 16 : 40));
-}
-
-inline const Arithmetic kDeviceArithmetic = {
-    // A thread adds each 32nd row of a chunk of at least 64 in float, 32 such sums follow, then double.
-    .float_rows = 2 + 32,
-    .window_roundings = [](std::int64_t h, std::int64_t w) { return h * w; },
-    .softmax = [](std::int64_t classes, double argument) { return 2 * device_sum(classes, argument); },
-    .mean_over_classes = [](std::int64_t classes) { return device_sum(classes, 0) + 4 * epsilon32; },
-    .softmax_in_loss = device_sum,
-    .squares_about_a_row = true,
-    .losses_in_float = true,
-    .underflow = std::numeric_limits<float>::min()};
-
 inline std::vector<Backend> device_backends() {
   return {{.name = to_string(device_under_test()),
            .memory = device_under_test(),
@@ -75,9 +58,6 @@ inline std::vector<Backend> device_backends() {
            .in_every_mode = in_every_order(Work::usual),
            .infinite_logits_show = false}};
 }
-
-/// tf32 keeps 10 bits of mantissa, rounded to nearest.
-inline constexpr double kTf32Rounding = 1.0 / 2048;
 
 /// Those whose products differ.
 inline std::vector<Backend> product_backends() {
@@ -91,9 +71,7 @@ inline std::vector<Backend> product_backends() {
   return backends;
 }
 
-/// A ladder's steps. The naive ones add a row's terms one by one; an exponent carries three roundings, and exp two
-/// units more, in the numerator and in every term of the sum; then come one or two for the division.
-/// `operand_rounding` is of the products of steps in f32.
+/// A ladder's steps. `operand_rounding` is of the products of steps in f32.
 inline std::vector<Backend> ladder_backends(std::span<const LadderStep> steps, double operand_rounding = 0) {
   std::vector<Backend> backends;
   for (const LadderStep& step : steps) {
@@ -101,10 +79,7 @@ inline std::vector<Backend> ladder_backends(std::span<const LadderStep> steps, d
     backend.name += std::string(":") + step.name;
     backend.f32 = step.dtype == DType::f32 ? &step.table : nullptr;
     backend.bf16 = step.dtype == DType::bf16 ? &step.table : nullptr;
-    backend.arithmetic.softmax = backend.arithmetic.softmax_in_loss = [](std::int64_t classes, double argument) {
-      return epsilon32 * (2 * (1.5 * argument + 2) + static_cast<double>(classes) / 2 + 2);
-    };
-    if (backend.f32) backend.arithmetic.operand_rounding = operand_rounding;
+    backend.arithmetic = ladder_arithmetic(backend.f32 ? operand_rounding : 0);
     backend.forward_only = true;
     backend.work = Work::modest;
     backend.in_every_mode = in_every_order(Work::modest);

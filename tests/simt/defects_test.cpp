@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -240,6 +242,35 @@ __global__ void product(const BFloat16* a, const BFloat16* b, float* d) {
   for (int i = 0; i < 4; ++i) d[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2] = sum[i];
 }
 
+/// Thread t takes what thread 63 - t wrote, with no barrier between.
+__global__ void exchange(const float* x, float* out) {
+  struct Pairs {
+    float s[kThreads];
+  };
+  Pairs& pairs = dev::shared<Pairs>();
+  const int t = static_cast<int>(threadIdx.x);
+  pairs.s[t] = x[t];
+  out[t] = pairs.s[kThreads - 1 - t];
+}
+constexpr int kExchangeReads = __LINE__ - 2, kExchangeWrites = __LINE__ - 3;
+
+/// The upper threads skip the barrier, and read what nobody may have written.
+__global__ void half_barrier(const float* x, float* out) {
+  struct Lower {
+    float s[kThreads / 2];
+  };
+  Lower& lower = dev::shared<Lower>();
+  const int t = static_cast<int>(threadIdx.x);
+  if (t < kThreads / 2) {
+    lower.s[t] = x[t];
+    dev::syncthreads();
+  }
+  float sum = 0;
+  for (const float value : lower.s) sum += value;
+  out[t] = sum;
+}
+constexpr int kHalfBarrierReads = __LINE__ - 3, kHalfBarrierWaits = __LINE__ - 6;
+
 enum class Scale { correct, one_thread_too_many, vector_tail, order_dependent, host_pointer, freed_buffer, unwritten };
 
 /// y[n] = 2 x[n].
@@ -389,6 +420,11 @@ void run_scale() {
   expect(out.values(), x);
 }
 
+void run_pairs(const char* name, void (*kernel)(const float*, float*)) {
+  Buffer<float> in(ramp(kThreads)), out(kThreads);
+  dev::launch(name, kernel, {{1}, {kThreads}}, {}, in.get(), out.get());
+}
+
 struct Defect {
   const char* name;
   std::function<void()> run;
@@ -506,6 +542,61 @@ TEST_CASE("simt: a stop names kernel, block, thread and barrier") {
   CHECK(outcome(run_scale<Scale::one_thread_too_many>).find("0 bytes past the end of a buffer of 520 bytes") !=
         std::string::npos);
   CHECK(outcome(run_warp<Warp::lane_left>).find("lane") != std::string::npos);
+}
+
+TEST_CASE("simt: a race names both accesses: threads, lines and the array") {
+  if (std::system("addr2line --version > /dev/null 2>&1") != 0) {
+    MESSAGE("not tested: addr2line, which tells the lines, is not installed");
+    return;
+  }
+  const std::string race = outcome([] { run_pairs("exchange", exchange); });
+  CAPTURE(race);
+  // Whoever comes later is named first: who reads what was written, or writes what was read.
+  int self = 0, byte = 0, here = 0, other = 0, there = 0;
+  char verb[16] = {}, before[16] = {};
+  REQUIRE(std::sscanf(race.c_str(),
+                      "exchange, block (0,0,0), thread (%d,0,0): %15s Pairs, shared memory, at byte %d at "
+                      "defects_test.cpp:%d, which thread (%d,0,0) %15s at defects_test.cpp:%d with no barrier between",
+                      &self, verb, &byte, &here, &other, before, &there) == 7);
+  const bool reads = std::string(verb) == "reads";
+  CHECK(std::string(verb) == (reads ? "reads" : "writes"));
+  CHECK(std::string(before) == (reads ? "wrote" : "read"));
+  CHECK(here == (reads ? kExchangeReads : kExchangeWrites));
+  CHECK(there == (reads ? kExchangeWrites : kExchangeReads));
+  CHECK(self + other == kThreads - 1);
+  CHECK(byte == 4 * (reads ? other : self));
+  CHECK(race.find(" with no barrier between: race; its last barrier: none") != std::string::npos);
+  CHECK(outcome(run_transpose<Transpose::no_barrier>).find("dynamic shared memory at byte ") != std::string::npos);
+  CHECK(outcome(run_pipeline<Pipeline::waits_for_too_few>)
+            .find("while an asynchronous copy into it at defects_test.cpp:") != std::string::npos);
+}
+
+TEST_CASE("simt: threads that miss a barrier are called that, not a race, under every order of threads") {
+  int races = 0;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    simt::set_seed(seed);
+    const std::string stop = outcome([] { run_pairs("half_barrier", half_barrier); });
+    CAPTURE(stop);
+    CHECK(stop.find("half_barrier, block (0,0,0), thread (") == 0);
+    CHECK(stop.find("__syncthreads defects_test.cpp:" + std::to_string(kHalfBarrierWaits)) != std::string::npos);
+    CHECK(stop.find(": divergent barrier") != std::string::npos);
+    CHECK(stop.find(": race") == std::string::npos);
+    // Where a race was seen before, it is told as what comes of it.
+    const std::size_t also = stop.find(", and so thread (");
+    if (also == std::string::npos) continue;
+    ++races;
+    CHECK(stop.find("defects_test.cpp:" + std::to_string(kHalfBarrierReads), also) != std::string::npos);
+  }
+  CHECK(races > 0);
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    simt::set_seed(seed);
+    CHECK(outcome(run_reduce<Reduce::barrier_in_branch>).find("divergent barrier") != std::string::npos);
+    CHECK(outcome(run_reduce<Reduce::barrier_count_differs>).find("divergent barrier") != std::string::npos);
+    CHECK(outcome(run_reduce<Reduce::returns_before_barrier>).find("divergent barrier") != std::string::npos);
+  }
+  simt::set_seed(1);
 }
 
 TEST_CASE("simt: a geometry that no GPU takes is refused") {

@@ -142,6 +142,28 @@ for loss in $all; do
 done
 expect 0 bench step --model mlp:4 --batch-size 2 --backend cpu --backend simt --repeats 1 --json
 check_report
+
+# Right or wrong, by the double reference; the counters, beside a time that is called modelled.
+expect 0 bench gemm --m 64 --n 64 --k 32 --backend simt --precision bf16 --counters "${small[@]}"
+expect_json_alone
+expect_json right true
+expect_json kernel conv2d_fprop  # a product is a convolution of 1 x 1
+# 2 m n k, and C once.
+for key in tensor_flops_16:262144 launches:1 unique_store_bytes:8192; do
+  holds "$(json ${key%:*})" == "${key#*:}" || fail "${key%:*} is $(json ${key%:*})"
+done
+for chip in A100 H100 H200; do grep -q "\"$chip\":{\"seconds\":" stdout || fail "no modelled time of $chip"; done
+expect 0 bench softmax --rows 3 --classes 64 --backend simt --repeats 1 --counters
+grep -qE '^softmax.forward +simt .* right$' stdout || fail "right or wrong"
+grep -q "times are modelled" stdout && grep -qE "^    modelled: A100 [0-9.]+ us \(" stdout || fail "the counters as text"
+for subject in conv loss; do
+  expect 0 bench $subject --backend simt --repeats 1 --json $([[ $subject == conv ]] && echo --n 1 --h 5 --c 3 --k 4 || echo --rows 3 --classes 10)
+  ! grep -qE '"right":false|"counters"' stdout || fail "bench $subject in the simulator"
+done
+expect_error 2 "--counters: kernels are counted in the simulator alone" bench gemm --m 8 --n 8 --k 8 --backend cpu --counters
+expect_error 2 "--counters: kernels are counted in the simulator alone" bench step --model mlp:4 --backend cpu --counters x.json
+expect 0 bench step --model mlp:4 --batch-size 2 --backend simt --repeats 1 --counters step.json
+grep -q '"kernel": "sgd"' step.json && grep -q '"modelled"' step.json || fail "the counters of a step"
 expect 0 bench step --model mlp:4 --batch-size 2 --backend simt --precision bf16 --mode infer --repeats 1 --json
 check_report
 

@@ -14,6 +14,7 @@
 #include "tools/bench/machine.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/run/kernel_counts.h"
 
 namespace retort {
 namespace {
@@ -96,6 +97,9 @@ std::vector<std::string> cuda_precisions(const std::vector<BenchResult>& results
   return precisions;
 }
 
+/// NaN is not.
+bool is_right(const BenchResult& result) { return !result.error || *result.error <= 1; }
+
 nlohmann::ordered_json to_json(const BenchResult& result, const Machine& machine) {
   nlohmann::ordered_json json = {
       {"name", result.name},   {"backend", result.backend.name}, {"precision", result.backend.precision},
@@ -109,6 +113,9 @@ nlohmann::ordered_json to_json(const BenchResult& result, const Machine& machine
   if (result.images > 0) json["images_per_second"] = result.images / result.seconds;
   if (result.peak_process_bytes > 0)
     json["peak_bytes"] = {{"process", result.peak_process_bytes}, {"arena", result.peak_arena_bytes}};
+  if (result.error) json["right"] = is_right(result);
+  if (result.error) json["error_of_allowed"] = *result.error;
+  if (!result.counts.is_null()) json["counters"] = result.counts;
   return json;
 }
 
@@ -131,6 +138,8 @@ void print_row(const BenchResult& result, const Machine& machine, const Widths& 
   if (result.peak_process_bytes > 0)
     std::printf(", peak %.0f MiB (arena %.0f MiB)", static_cast<double>(result.peak_process_bytes) / (1 << 20),
                 static_cast<double>(result.peak_arena_bytes) / (1 << 20));
+  if (result.error && is_right(result)) std::printf("  right");
+  if (!is_right(result)) std::printf("  WRONG: off by %.3g times what is allowed", *result.error);
   std::printf("\n");
 }
 
@@ -175,13 +184,44 @@ std::vector<Timing> measure(const std::vector<Candidate>& candidates, int repeat
   return timings;
 }
 
-void measure(const std::vector<Candidate>& candidates, int repeats, std::vector<BenchResult>& results) {
-  const std::vector<Timing> timings = measure(candidates, repeats);
+void measure(const std::vector<Candidate>& candidates, const BenchOptions& options, std::vector<BenchResult>& results) {
+  if (options.counters && std::none_of(candidates.begin(), candidates.end(),
+                                       [](const Candidate& one) { return one.device == Device::simt; }))
+    throw UsageError("--counters: kernels are counted in the simulator alone; add --backend simt");
+  const std::vector<Timing> timings = measure(candidates, options.repeats);
   for (std::size_t i = 0; i < results.size(); ++i) {
     results[i].seconds = timings[i].seconds;
     results[i].spread = timings[i].spread;
+    if (candidates[i].device != Device::simt) continue;
+    if (candidates[i].error) results[i].error = candidates[i].error();
+    if (!options.counters) continue;
+    const CountedCall counted = count_call(candidates[i].call);
+    results[i].counts = counted.json;
+    results[i].counts_text = counted.text;
   }
 }
+
+namespace {
+
+void print_counts(const std::vector<BenchResult>& results) {
+  bool any = false;
+  for (const BenchResult& result : results) {
+    if (result.counts_text.empty()) continue;
+    if (!any) std::printf("Counted in one call; times are modelled from that, not measured (docs/simulator.md)\n");
+    any = true;
+    std::printf("%s  %s  %s\n%s", result.name.c_str(), result.backend.name.c_str(), result.shape.c_str(),
+                result.counts_text.c_str());
+  }
+}
+
+void check_right(const std::vector<BenchResult>& results) {
+  for (const BenchResult& result : results)
+    check(is_right(result), result.name, " on ", result.backend.name, ", ", result.shape,
+          ": differs from the double reference by ", result.error.value_or(0),
+          " times what is allowed; its time is that of a wrong kernel");
+}
+
+}  // namespace
 
 void print_results(const BenchOptions& options, const std::vector<BenchResult>& results, bool totals) {
   const Machine machine = measure_machine();
@@ -206,6 +246,7 @@ void print_results(const BenchOptions& options, const std::vector<BenchResult>& 
       json["machine"]["device_peak_backend"] = limits.peak_backend;
     }
     std::cout << json.dump() << std::endl;
+    check_right(results);
     return;
   }
   Widths widths;
@@ -229,7 +270,9 @@ void print_results(const BenchOptions& options, const std::vector<BenchResult>& 
               widths.shape, "shape", "ms", "spread", "GFLOP/s", "GB/s", "roofline");
   for (const BenchResult& result : results) print_row(result, machine, widths);
   for (const BenchResult& sum : sums) print_row(sum, machine, widths);
+  print_counts(results);
   std::fflush(stdout);
+  check_right(results);
 }
 
 void add_bench_command(CLI::App& app) {

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +22,7 @@ struct BenchOptions {
   std::vector<std::string> backends;  ///< none: --device's
   std::string precision = "fp32";
   int repeats = 10;
+  bool counters = false;  ///< of a benchmark of kernels
 };
 
 struct BenchResult {
@@ -32,6 +35,10 @@ struct BenchResult {
   double bytes = 0;        ///< that one call must at least move: each operand once
   std::int64_t count = 0;  ///< layers of this shape in the network; 0: not of a network
   double images = 0;       ///< of one call; 0: it is not counted in images
+  // Kernels in the simulator alone:
+  std::optional<double> error = {};    ///< over what is allowed: right up to 1
+  nlohmann::ordered_json counts = {};  ///< of one call, with --counters
+  std::string counts_text = {};
   // A whole step alone:
   std::size_t peak_process_bytes = 0, peak_arena_bytes = 0;
 };
@@ -55,6 +62,14 @@ void visit_flags(BenchOptions& o, Visitor&& flag) {
   visit_repeats(o, flag);
 }
 
+/// --counters alone.
+template <class Visitor>
+void visit_counters(BenchOptions& o, Visitor&& flag) {
+  flag("--counters", o.counters,
+       "With --backend simt: what the kernels ask of memory and tensor cores, counted; times modelled from it",
+       anything());
+}
+
 /// What --backend and --precision name; throws as find_backends does.
 std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject);
 
@@ -73,6 +88,8 @@ std::vector<BenchResult> measure_each(const std::vector<Shape>& shapes, const Op
 struct Candidate {
   std::function<void()> call;
   Device device;
+  /// In the simulator: how far off results are, as tools/bench/right.h has it.
+  std::function<double()> error = {};
 };
 /// Calls in turn on buffers of their own, so many that on a CUDA device each finds its L2 cache cold: `make` gives one
 /// with new buffers, of which it moves `bytes`.
@@ -83,10 +100,12 @@ struct Timing {
 };
 /// Times the candidates in turns (A B B A), after a warm-up of each.
 std::vector<Timing> measure(const std::vector<Candidate>& candidates, int repeats);
-/// Times the candidates into the results, one each.
-void measure(const std::vector<Candidate>& candidates, int repeats, std::vector<BenchResult>& results);
+/// Times the candidates into the results, one each; those in the simulator are also checked, and counted with
+/// --counters. Throws UsageError for --counters without the simulator.
+void measure(const std::vector<Candidate>& candidates, const BenchOptions& options, std::vector<BenchResult>& results);
 
-/// Measures the machine and prints everything: a table, or one JSON object. With `totals` a line (an entry of "totals")
+/// Measures the machine and prints everything: a table, or one JSON object. Throws Error afterwards if a result is
+/// wrong. With `totals` a line (an entry of "totals")
 /// per name and backend that sums seconds and flops over the network's layers.
 void print_results(const BenchOptions& options, const std::vector<BenchResult>& results, bool totals);
 

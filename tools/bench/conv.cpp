@@ -10,6 +10,7 @@
 #include "engine/ops/loss.h"
 #include "tests/cases/conv2d_shapes.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/right.h"
 #include "tools/cli/progress.h"
 #include "tools/run/stock_model.h"
 
@@ -42,6 +43,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--pass", o.pass, "{} (default: all three)", one_of(kPasses));
   flag("--net", o.net, "All distinct convolutions of a network, at its own image size and batch --n", anything());
   flag("--cases", o.cases, "The convolutions of the tests", anything());
+  visit_counters(o, flag);
 }
 
 std::string pair_text(std::int64_t a, std::int64_t b) { return a == b ? text(a) : text(a, "x", b); }
@@ -150,13 +152,14 @@ std::vector<BenchResult> measure_conv(ConvPass pass, const Conv2dGeometry& g, co
     candidates.push_back(in_rotation(backend.device, bytes, [&] {
       return conv_call(pass, g, backend, workspaces.back()->data(), options.common.seed);
     }));
+    candidates.back().error = [=, seed = options.common.seed] { return conv_error(pass, g, backend, seed); };
     results.push_back({.name = "conv." + one_of(kPasses).word_of(pass),
                        .backend = backend,
                        .shape = shape_text(g),
                        .flops = 2.0 * static_cast<double>(g.macs()),
                        .bytes = bytes});
   }
-  measure(candidates, options.repeats, results);
+  measure(candidates, options, results);
   return results;
 }
 

@@ -160,7 +160,7 @@ void run(const Options& options) {
     of_cached.emplace(*cached, loading_to(to));
     add("data.loader crop,flip --cache", pixel_bytes + rendered_bytes, epoch_of(*of_cached));
   }
-  measure(candidates, options.repeats, results);
+  measure(candidates, options, results);
   print_results(options, results, /*totals=*/false);
 }
 

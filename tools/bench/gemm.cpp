@@ -3,6 +3,7 @@
 #include "engine/core/random.h"
 #include "tests/cases/gemm_shapes.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/right.h"
 #include "tools/cli/progress.h"
 
 namespace retort {
@@ -20,6 +21,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--n", o.geometry.n, "Columns of B and C", whole_number(1));
   flag("--k", o.geometry.k, "Columns of A, rows of B", whole_number(1));
   flag("--cases", o.cases, "The products of the tests", anything());
+  visit_counters(o, flag);
 }
 
 std::vector<BenchResult> measure_gemm(const GemmGeometry& g, const std::vector<Backend>& backends,
@@ -39,13 +41,14 @@ std::vector<BenchResult> measure_gemm(const GemmGeometry& g, const std::vector<B
       const Tensor c = Tensor::empty_like(a, {g.m, g.n});
       return [=, &kernel, &g] { kernel.run({}, g, a.raw(), b.raw(), nullptr, false, c.raw(), workspace->data()); };
     }));
+    candidates.back().error = [=, seed = options.common.seed] { return gemm_error(g, backend, seed); };
     results.push_back({.name = "gemm",
                        .backend = backend,
                        .shape = text("m", g.m, " n", g.n, " k", g.k),
                        .flops = 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k),
                        .bytes = bytes});
   }
-  measure(candidates, options.repeats, results);
+  measure(candidates, options, results);
   return results;
 }
 

@@ -3,6 +3,7 @@
 #include "engine/core/check.h"
 #include "engine/core/random.h"
 #include "engine/distill/objective.h"
+#include "tools/bench/right.h"
 #include "tools/bench/rows.h"
 #include "tools/cli/progress.h"
 
@@ -24,6 +25,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--temperature", o.temperature, "T of the soft targets", number_above(0));
   flag("--loss", o.loss, "{}; beside kd, cross-entropy", one_of(kSoftLosses));
   flag("--cases", o.cases, "The rows of the tests", anything());
+  visit_counters(o, flag);
 }
 
 std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& backends, const Options& options) {
@@ -42,14 +44,15 @@ std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& bac
     const auto workspace = std::make_shared<Workspace>(kernel.workspace_bytes(rows), backend.device);
     const Tensor targets = labels.to(backend.device);
     const auto logits = [&](std::uint64_t index) {
-      return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, 3,
+      return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, kLogitDeviation,
                            Random::of(options.common.seed, "bench", index));
     };
-    const auto add = [&](const std::string& name, double flops, double tensors,
+    const auto add = [&](const std::string& name, double flops, double tensors, const std::function<double()>& error,
                          const std::function<std::function<void()>()>& make) {
       const double bytes =
           tensors * elements * static_cast<double>(size_of(backend.dtype)) + static_cast<double>(labels.bytes());
       candidates.push_back(in_rotation(backend.device, bytes, make));
+      candidates.back().error = error;
       results.push_back({.name = name,
                          .backend = backend,
                          .shape = text("rows", rows.rows, " classes", rows.classes),
@@ -57,25 +60,31 @@ std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& bac
                          .bytes = bytes});
     };
     const DType parameters = parameter_dtype(backend.dtype);
-    add(plain ? "loss.distillation" : text("loss.", row_of(options.loss).word), row_of(settings.loss).flops, 3, [&] {
-      const Tensor z = logits(0), v = logits(1), dz = Tensor::empty_like(z, z.shape()),
-                   loss = Tensor::empty({3}, parameters, backend.device);
-      return [=, &kernel] {
-        const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
-        kernel.distillation({}, rows, settings, hard, z.raw(), v.raw(), loss.raw(), dz.raw(), workspace->data());
-      };
-    });
+    add(
+        plain ? "loss.distillation" : text("loss.", row_of(options.loss).word), row_of(settings.loss).flops, 3,
+        [=, seed = options.common.seed] { return distillation_error(rows, settings, backend, seed); },
+        [&] {
+          const Tensor z = logits(0), v = logits(1), dz = Tensor::empty_like(z, z.shape()),
+                       loss = Tensor::empty({3}, parameters, backend.device);
+          return [=, &kernel] {
+            const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
+            kernel.distillation({}, rows, settings, hard, z.raw(), v.raw(), loss.raw(), dz.raw(), workspace->data());
+          };
+        });
     if (!plain) continue;
-    add("loss.cross_entropy", kCrossEntropyFlops, 2, [&] {
-      const Tensor z = logits(0), dz = Tensor::empty_like(z, z.shape()),
-                   loss = Tensor::empty({1}, parameters, backend.device);
-      return [=, &kernel] {
-        const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
-        kernel.cross_entropy({}, rows, hard, z.raw(), loss.raw(), dz.raw(), workspace->data());
-      };
-    });
+    add(
+        "loss.cross_entropy", kCrossEntropyFlops, 2,
+        [=, seed = options.common.seed] { return cross_entropy_error(rows, backend, seed); },
+        [&] {
+          const Tensor z = logits(0), dz = Tensor::empty_like(z, z.shape()),
+                       loss = Tensor::empty({1}, parameters, backend.device);
+          return [=, &kernel] {
+            const HardTargets hard{.labels = static_cast<const std::int64_t*>(targets.raw())};
+            kernel.cross_entropy({}, rows, hard, z.raw(), loss.raw(), dz.raw(), workspace->data());
+          };
+        });
   }
-  measure(candidates, options.repeats, results);
+  measure(candidates, options, results);
   return results;
 }
 

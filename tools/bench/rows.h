@@ -14,6 +14,9 @@ struct RowsOptions : BenchOptions {
   bool cases = false;
 };
 
+/// Of the logits that are drawn.
+inline constexpr double kLogitDeviation = 3;
+
 /// The flag's rows, or those of the tests.
 inline std::vector<Rows> shapes_of(const RowsOptions& options) {
   if (!options.cases) return {{options.rows, options.classes}};

@@ -2,6 +2,7 @@
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
+#include "tools/bench/right.h"
 #include "tools/bench/rows.h"
 #include "tools/cli/progress.h"
 
@@ -23,6 +24,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--classes", o.classes, "Elements a row", whole_number(1));
   flag("--temperature", o.temperature, "T", number_above(0));
   flag("--cases", o.cases, "The rows of the tests", anything());
+  visit_counters(o, flag);
 }
 
 std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& backends, const Options& options) {
@@ -33,32 +35,36 @@ std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& 
   const double elements = static_cast<double>(rows.rows) * static_cast<double>(rows.classes);
   for (const Backend& backend : backends) {
     const SoftmaxKernels& kernel = backend.table->softmax;
+    const auto error = [=, seed = options.common.seed](bool backward) {
+      return [=] { return softmax_error(rows, temperature, backward, backend, seed); };
+    };
     const auto drawn = [&](std::uint64_t index) {
-      return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, 3,
+      return random_tensor({rows.rows, rows.classes}, backend.dtype, backend.device, kLogitDeviation,
                            Random::of(options.common.seed, "bench", index));
     };
-    const auto add = [&](const char* name, double flops, double tensors,
+    const auto add = [&](const char* name, double flops, double tensors, const std::function<double()>& error,
                          const std::function<std::function<void()>()>& make) {
       const double bytes = tensors * elements * static_cast<double>(size_of(backend.dtype));
       candidates.push_back(in_rotation(backend.device, bytes, make));
+      candidates.back().error = error;
       results.push_back({.name = name,
                          .backend = backend,
                          .shape = text("rows", rows.rows, " classes", rows.classes),
                          .flops = flops * elements,
                          .bytes = bytes});
     };
-    add("softmax.forward", kForwardFlops, 2, [&] {
+    add("softmax.forward", kForwardFlops, 2, error(false), [&] {
       const Tensor x = drawn(0), y = Tensor::empty_like(x, x.shape());
       return [=, &kernel] { kernel.forward({}, rows, temperature, x.raw(), y.raw()); };
     });
-    add("softmax.backward", kBackwardFlops, 3, [&] {
+    add("softmax.backward", kBackwardFlops, 3, error(true), [&] {
       const Tensor x = drawn(0), y = Tensor::empty_like(x, x.shape()), dy = drawn(1),
                    dx = Tensor::empty_like(y, y.shape());
       kernel.forward({}, rows, temperature, x.raw(), y.raw());
       return [=, &kernel] { kernel.backward({}, rows, temperature, y.raw(), dy.raw(), dx.raw()); };
     });
   }
-  measure(candidates, options.repeats, results);
+  measure(candidates, options, results);
   return results;
 }
 

@@ -14,6 +14,7 @@
 #include "engine/ops/elementwise.h"
 #include "tools/bench/bench.h"
 #include "tools/cli/progress.h"
+#include "tools/run/kernel_counts.h"
 #include "tools/run/stock_model.h"
 
 namespace retort {
@@ -29,6 +30,7 @@ struct Options : BenchOptions {
   Mode mode = Mode::train;
   std::optional<std::int64_t> image_size;  ///< none: the network's own
   std::int64_t batch_size = 8;
+  std::string counters_file;
 };
 
 template <class Visitor>
@@ -38,6 +40,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--image-size", o.image_size, "Width and height (default: the network's own)", whole_number(1, kMaxImageSize));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1));
   flag("--mode", o.mode, "{}: train is forward, loss, backward, SGD", one_of(kModes));
+  flag("--counters", o.counters_file, kCountersHelp, file_name(".json"));
 }
 
 /// The work that a step cannot avoid.
@@ -155,7 +158,15 @@ void run(const Options& options) {
                        .bytes = work.bytes,
                        .images = static_cast<double>(options.batch_size)});
   }
-  measure(candidates, options.repeats, results);
+  const auto simulated = std::find_if(candidates.begin(), candidates.end(),
+                                      [](const Candidate& one) { return one.device == Device::simt; });
+  check_counters(options.counters_file, simulated == candidates.end() ? Device::cpu : Device::simt);
+  measure(candidates, options, results);
+  if (!options.counters_file.empty()) {
+    CountedRun counted(options.counters_file, Device::simt);
+    simulated->call();  // one step more
+    counted.write();
+  }
   for (std::size_t i = 0; i < results.size(); ++i) {
     results[i].peak_process_bytes = peak_process_bytes();
     results[i].peak_arena_bytes = steps[i]->peak_bytes();

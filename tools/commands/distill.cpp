@@ -198,8 +198,10 @@ TrainingRun make_run(const DistillOptions& options) {
 void add_distill_command(CLI::App& app) {
   add_command<DistillOptions>(app, "distill", "Trains a student on soft and hard targets", [](DistillOptions& options) {
     std::string& teacher = options.teacher.teacher;
+    CountedRun counted(options.run.counters, compute_device(options.training.common));
     if (teacher == kSelf && options.teacher.live()) teacher = first_generation(options);
     const TrainingOutcome outcome = run_training(make_run(options));
+    counted.write();
     if (options.training.common.json) print_outcome_json(outcome);
   });
 }

@@ -33,7 +33,9 @@ TrainingRun make_run(const TrainOptions& options) {
 
 void add_train_command(CLI::App& app) {
   add_command<TrainOptions>(app, "train", "Trains a model on labels", [](const TrainOptions& options) {
+    CountedRun counted(options.run.counters, compute_device(options.training.common));
     const TrainingOutcome outcome = run_training(make_run(options));
+    counted.write();
     if (options.training.common.json) print_outcome_json(outcome);
   });
 }
