@@ -5,6 +5,7 @@
 // mean costs no digits.
 #include "kernels/batch_norm.h"
 
+#include "kernels/cuda/channel_rows.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/common.h"
 #include "kernels/entry.h"
@@ -66,20 +67,28 @@ struct Statistics {
   float *mean, *inv_std, *running_mean, *running_var;
 };
 
-/// x - pivot and its square.
+/// x - pivot and its square, the pivot being the chunk's first row.
 template <class T>
 struct Shifted {
   using Sums = ColumnPair;
   const T* x;
   template <int kN>
-  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
-    const auto values = dev::load<Pack<T, kN>>(x + place.at()), pivots = dev::load<Pack<T, kN>>(x + place.pivot());
-    for (int j = 0; j < kN; ++j) {
-      const float d = float(values.v[j]) - float(pivots.v[j]);
-      sums[j].first += d;
-      sums[j].second += d * d;
+  struct Columns {
+    const T* x;
+    float pivots[kN];
+    __device__ Columns(const Shifted& shifted, const ColumnPlace& first) : x(shifted.x) {
+      widen<T>(dev::load<Packed<T, kN>>(x + first.at()), pivots);
     }
-  }
+    __device__ __forceinline__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+      float values[kN];
+      widen<T>(dev::load<Packed<T, kN>>(x + place.at()), values);
+      for (int j = 0; j < kN; ++j) {
+        const float d = values[j] - pivots[j];
+        sums[j].first += d;
+        sums[j].second += d * d;
+      }
+    }
+  };
 };
 
 template <class T>
@@ -131,109 +140,186 @@ __global__ void fold(std::int64_t channels, const float* gamma, const float* bet
   shift[c] = static_cast<float>(double{beta[c]} + offset * slope);
 }
 
-/// What the forward pass gave before residual and activation.
-__device__ inline float normalized(float x, float gamma, float beta, float mean, float inv_std) {
-  return gamma * inv_std * (x - mean) + beta;
-}
+/// The normalisation of kN channels, y = scale (x - mean) + beta. The mean is taken off first: folded into beta it
+/// would cost digits where it is large beside the deviation.
+template <int kN>
+struct Normalization {
+  float mean[kN], inv_std[kN], scale[kN], beta[kN];
+  __device__ __forceinline__ Normalization(std::int64_t channel, const float* gammas, const float* betas,
+                                           const float* means, const float* inv_stds) {
+    load_elements(means + channel, mean);
+    load_elements(inv_stds + channel, inv_std);
+    load_elements(gammas + channel, scale);
+    load_elements(betas + channel, beta);
+    for (int j = 0; j < kN; ++j) scale[j] *= inv_std[j];
+  }
+  __device__ __forceinline__ float operator()(int j, float x) const { return of_centred(j, x - mean[j]); }
+  /// Of x - mean.
+  __device__ __forceinline__ float of_centred(int j, float d) const { return fmaf(d, scale[j], beta[j]); }
+};
 
 /// y = act(gamma (x - mean) inv_std + beta + residual), kN channels at a time.
-template <class T, int kN>
-__global__ void apply(std::int64_t packs, std::int64_t channels, Forward<T> f, const float* mean,
-                      const float* inv_std) {
-  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
-    const std::int64_t c = i % per_row * kN;
-    const auto in = dev::load<Pack<T, kN>>(f.x + i * kN);
-    Pack<T, kN> out, residual{};
-    if (f.residual) residual = dev::load<Pack<T, kN>>(f.residual + i * kN);
-    for (int j = 0; j < kN; ++j) {
-      float value = normalized(float(in.v[j]), f.gamma[c + j], f.beta[c + j], mean[c + j], inv_std[c + j]);
-      if (f.residual) value += float(residual.v[j]);
-      out.v[j] = T(f.relu && value < 0 ? 0 : value);
-    }
-    dev::store(f.y + i * kN, out);
+template <class T, int kN, bool kResidual>
+__global__ void __launch_bounds__(kChannelThreads)
+    apply(ChannelRows g, Forward<T> f, const float* mean, const float* inv_std) {
+  const std::int64_t channel = first_channel(kN), first = first_element(g, channel);
+  if (channel >= g.channels) return;
+  const Normalization<kN> normalized(channel, f.gamma, f.beta, mean, inv_std);
+  struct Inputs {
+    Packed<T, kN> x, residual;
+  };
+  f.x += first;
+  f.y += first;
+  if constexpr (kResidual) f.residual += first;
+  each_channel_row(
+      g,
+      [&](int at) {
+        Inputs in{dev::load<Packed<T, kN>>(f.x + at), {}};
+        if constexpr (kResidual) in.residual = dev::load<Packed<T, kN>>(f.residual + at);
+        return in;
+      },
+      [&](int at, const Inputs& in) {
+        float values[kN];
+        widen<T>(in.x, values);
+        for (int j = 0; j < kN; ++j) values[j] = normalized(j, values[j]);
+        if constexpr (kResidual) {
+          float residual[kN];
+          widen<T>(in.residual, residual);
+          for (int j = 0; j < kN; ++j) values[j] += residual[j];
+        }
+        dev::store(f.y + at, narrow<T>(values, f.relu));
+      });
+}
+
+/// Where the sign of what the activation was given is seen: it lets dy pass where that is above 0.
+enum class Sign : std::uint8_t { none, of_y, of_x };  ///< none: no activation
+
+template <class T>
+Sign sign_of(const Backward<T>& b) {
+  return !b.relu ? Sign::none : b.y ? Sign::of_y : Sign::of_x;
+}
+/// Calls f(std::integral_constant<Sign>).
+template <class T, class F>
+void with_sign(const Backward<T>& b, const F& f) {
+  switch (sign_of(b)) {
+    case Sign::none: return f(std::integral_constant<Sign, Sign::none>{});
+    case Sign::of_y: return f(std::integral_constant<Sign, Sign::of_y>{});
+    case Sign::of_x: return f(std::integral_constant<Sign, Sign::of_x>{});
   }
 }
 
-/// dz and dz * xh: dz is the gradient that arrives before the activation, xh the normalised x. The activation's sign is
-/// y's or, where y is null, follows from x.
-template <class T>
-struct Gradients {
-  using Sums = ColumnPair;
-  Backward<T> b;
-  template <int kN>
-  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
-    const std::int64_t at = place.at(), c = place.channel;
-    const auto in = dev::load<Pack<T, kN>>(b.x + at), gradient = dev::load<Pack<T, kN>>(b.dy + at);
-    Pack<T, kN> out{};
-    if (b.relu && b.y) out = dev::load<Pack<T, kN>>(b.y + at);
-    for (int j = 0; j < kN; ++j) {
-      const float value =
-          b.y ? float(out.v[j])
-              : normalized(float(in.v[j]), b.gamma[c + j], b.beta[c + j], b.mean[c + j], b.inv_std[c + j]);
-      const float dz = b.relu && !(value > 0) ? 0 : float(gradient.v[j]);
-      sums[j].first += dz;
-      sums[j].second += dz * ((float(in.v[j]) - b.mean[c + j]) * b.inv_std[c + j]);
+/// What the gradients read of kN channels in a row.
+template <class T, int kN, Sign kSign>
+struct GradientInputs {
+  Packed<T, kN> x, dy, y;
+  __device__ __forceinline__ GradientInputs(const Backward<T>& b, std::int64_t at)
+      : x(dev::load<Packed<T, kN>>(b.x + at)), dy(dev::load<Packed<T, kN>>(b.dy + at)), y{} {
+    if constexpr (kSign == Sign::of_y) y = dev::load<Packed<T, kN>>(b.y + at);
+  }
+  /// d = x - mean, and dz, the gradient that arrives before the activation.
+  __device__ __forceinline__ void unpack(const Normalization<kN>& normalized, float (&d)[kN], float (&dz)[kN]) const {
+    widen<T>(x, d);
+    widen<T>(dy, dz);
+    for (int j = 0; j < kN; ++j) d[j] -= normalized.mean[j];
+    if constexpr (kSign == Sign::of_y) {
+      float values[kN];
+      widen<T>(y, values);
+      for (int j = 0; j < kN; ++j) dz[j] = values[j] > 0 ? dz[j] : 0;
+    } else if constexpr (kSign == Sign::of_x) {
+      for (int j = 0; j < kN; ++j) dz[j] = normalized.of_centred(j, d[j]) > 0 ? dz[j] : 0;
     }
   }
 };
 
+/// dz and dz * (x - mean).
+template <class T, Sign kSign>
+struct Gradients {
+  using Sums = ColumnPair;
+  Backward<T> b;
+  template <int kN>
+  struct Columns {
+    Backward<T> b;
+    Normalization<kN> normalized;
+    __device__ Columns(const Gradients& gradients, const ColumnPlace& place)
+        : b(gradients.b), normalized(place.channel, b.gamma, b.beta, b.mean, b.inv_std) {}
+    __device__ __forceinline__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+      float d[kN], dz[kN];
+      GradientInputs<T, kN, kSign>(b, place.at()).unpack(normalized, d, dz);
+      for (int j = 0; j < kN; ++j) {
+        sums[j].first += dz[j];
+        sums[j].second += dz[j] * d[j];
+      }
+    }
+  };
+};
+
 /// sums[c] = (dbeta, dgamma); both are also written where they are wanted.
 __global__ void __launch_bounds__(kFinishThreads)
-    finish_gradients(std::int64_t channels, int chunks, const ColumnPair* partial, ColumnPair* sums, float* dbeta,
-                     float* dgamma) {
+    finish_gradients(std::int64_t channels, int chunks, const ColumnPair* partial, const float* inv_std,
+                     ColumnPair* sums, float* dbeta, float* dgamma) {
   ColumnFinish finish;
   const std::int64_t c = finish.channel();
   const double first = finish.sum(chunks, channels, [&](int i) { return double{partial[i * channels + c].first}; });
-  const double second = finish.sum(chunks, channels, [&](int i) { return double{partial[i * channels + c].second}; });
+  double second = finish.sum(chunks, channels, [&](int i) { return double{partial[i * channels + c].second}; });
   if (!finish.writes(channels)) return;
+  second *= double{inv_std[c]};
   sums[c] = {static_cast<float>(first), static_cast<float>(second)};
   if (dbeta) dbeta[c] = static_cast<float>(first);
   if (dgamma) dgamma[c] = static_cast<float>(second);
 }
 
-/// dx and dresidual. train: mean and inv_std were functions of x, and the gradient runs through them too.
-template <class T, int kN>
-__global__ void apply_gradients(std::int64_t packs, std::int64_t rows, std::int64_t channels, Backward<T> b,
-                                const ColumnPair* sums, bool train) {
-  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x, per_row = channels / kN;
-  const float share = 1 / static_cast<float>(rows);
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
-    const std::int64_t c = i % per_row * kN;
-    auto dz = dev::load<Pack<T, kN>>(b.dy + i * kN);
-    const auto in = dev::load<Pack<T, kN>>(b.x + i * kN);
-    if (b.relu) {
-      Pack<T, kN> out{};
-      if (b.y) out = dev::load<Pack<T, kN>>(b.y + i * kN);
-      for (int j = 0; j < kN; ++j) {
-        const float value =
-            b.y ? float(out.v[j])
-                : normalized(float(in.v[j]), b.gamma[c + j], b.beta[c + j], b.mean[c + j], b.inv_std[c + j]);
-        if (!(value > 0)) dz.v[j] = T(0.0f);
-      }
-    }
-    if (b.dresidual) dev::store(b.dresidual + i * kN, dz);
-    if (!b.dx) continue;
-    Pack<T, kN> result;
+/// dx and dresidual. kTrain: mean and inv_std were functions of x, and the gradient runs through them too:
+///   dx = scale (dz - (dbeta + (x - mean) inv_std dgamma) / rows) = scale dz + slope (x - mean) + offset
+template <class T, int kN, bool kTrain, Sign kSign>
+__global__ void __launch_bounds__(kChannelThreads)
+    apply_gradients(ChannelRows g, Backward<T> b, const ColumnPair* sums) {
+  const std::int64_t channel = first_channel(kN), first = first_element(g, channel);
+  if (channel >= g.channels) return;
+  const Normalization<kN> normalized(channel, b.gamma, b.beta, b.mean, b.inv_std);
+  float slope[kN], offset[kN];
+  if constexpr (kTrain) {
+    const float share = -1 / static_cast<float>(g.rows);
     for (int j = 0; j < kN; ++j) {
-      float value = float(dz.v[j]);
-      if (train) {
-        const float xh = (float(in.v[j]) - b.mean[c + j]) * b.inv_std[c + j];
-        value -= (sums[c + j].first + xh * sums[c + j].second) * share;
-      }
-      result.v[j] = T(b.gamma[c + j] * b.inv_std[c + j] * value);
+      const auto sum = dev::load<ColumnPair>(sums + channel + j);
+      slope[j] = normalized.scale[j] * share * normalized.inv_std[j] * sum.second;
+      offset[j] = normalized.scale[j] * share * sum.first;
     }
-    dev::store(b.dx + i * kN, result);
   }
+  b.x += first;
+  b.dy += first;
+  if (kSign == Sign::of_y) b.y += first;
+  using Inputs = GradientInputs<T, kN, kSign>;
+  each_channel_row(
+      g, [&](int at) { return Inputs(b, at); },
+      [&](int at, const Inputs& in) {
+        float d[kN], dz[kN];
+        in.unpack(normalized, d, dz);
+        if (b.dresidual) dev::store(b.dresidual + first + at, narrow<T>(dz));
+        if (!b.dx) return;
+        for (int j = 0; j < kN; ++j) {
+          if constexpr (kTrain)
+            dz[j] = fmaf(normalized.scale[j], dz[j], fmaf(slope[j], d[j], offset[j]));
+          else
+            dz[j] *= normalized.scale[j];
+        }
+        dev::store(b.dx + first + at, narrow<T>(dz));
+      });
+}
+
+/// Channels a thread takes at once: a pack where their number and all pointers allow, else one.
+template <class T, class... Pointers>
+bool by_packs(const BatchNormGeometry& g, const Pointers*... pointers) {
+  return g.channels % kPack<T> == 0 && (aligned16(pointers) && ...);
 }
 
 template <class T>
 void launch_apply(Stream stream, const BatchNormGeometry& g, const Forward<T>& f, const float* mean,
                   const float* inv_std) {
-  const bool wide = g.channels % kPack<T> == 0 && aligned16(f.x) && aligned16(f.y) && aligned16(f.residual);
-  const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
-  dev::launch("batch_norm_apply", wide ? apply<T, kPack<T>> : apply<T, 1>, {{blocks_for(packs, kThreads)}, {kThreads}},
-              stream, packs, g.channels, f, mean, inv_std);
+  const bool wide = by_packs<T>(g, f.x, f.y, f.residual, f.gamma, f.beta, mean, inv_std);
+  const ChannelLaunch launch(g.rows, g.channels, wide ? kPack<T> : 1);
+  const auto kernel = f.residual ? (wide ? apply<T, kPack<T>, true> : apply<T, 1, true>)
+                                 : (wide ? apply<T, kPack<T>, false> : apply<T, 1, false>);
+  dev::launch("batch_norm_apply", kernel, launch.shape, stream, launch.rows, f, mean, inv_std);
 }
 
 std::size_t workspace_bytes(const BatchNormGeometry& g) {
@@ -285,17 +371,24 @@ void batch_norm_backward(Stream stream, const BatchNormGeometry& g, const BatchN
   const auto b = typed<T>(arguments);
   auto* const sums = static_cast<ColumnPair*>(workspace);
   auto* const partial = sums + g.channels;
-  const bool by_packs = g.channels % kPack<T> == 0 && aligned16(b.x) && aligned16(b.y) && aligned16(b.dy);
+  const bool reads_by_packs = by_packs<T>(g, b.x, b.y, b.dy, b.gamma, b.beta, b.mean, b.inv_std);
   if (b.dgamma || b.dbeta || (kTrain && b.dx)) {
-    column_sums<kPack<T>>("batch_norm_gradients", stream, g.rows, g.channels, by_packs, Gradients<T>{b}, partial);
+    with_sign(b, [&](auto sign) {
+      column_sums<kPack<T>>("batch_norm_gradients", stream, g.rows, g.channels, reads_by_packs,
+                            Gradients<T, decltype(sign)::value>{b}, partial);
+    });
     dev::launch("batch_norm_gradients_finish", finish_gradients, finish_grid(g.channels), stream, g.channels,
-                column_chunks(g.rows), partial, sums, b.dbeta, b.dgamma);
+                column_chunks(g.rows), partial, b.inv_std, sums, b.dbeta, b.dgamma);
   }
   if (!b.dx && !b.dresidual) return;
-  const bool wide = by_packs && aligned16(b.dx) && aligned16(b.dresidual);
-  const std::int64_t packs = g.rows * g.channels / (wide ? kPack<T> : 1);
-  dev::launch("batch_norm_apply_gradients", wide ? apply_gradients<T, kPack<T>> : apply_gradients<T, 1>,
-              {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, g.rows, g.channels, b, sums, kTrain);
+  const bool wide = reads_by_packs && aligned16(b.dx) && aligned16(b.dresidual);
+  const ChannelLaunch launch(g.rows, g.channels, wide ? kPack<T> : 1);
+  with_sign(b, [&](auto sign) {
+    constexpr Sign kSign = decltype(sign)::value;
+    dev::launch("batch_norm_apply_gradients",
+                wide ? apply_gradients<T, kPack<T>, kTrain, kSign> : apply_gradients<T, 1, kTrain, kSign>, launch.shape,
+                stream, launch.rows, b, sums);
+  });
 }
 
 }  // namespace

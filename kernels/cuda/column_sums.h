@@ -28,11 +28,8 @@ struct ColumnTriple {
 
 /// Where an element lies, the first of those that one access takes.
 struct ColumnPlace {
-  std::int64_t row, first_row;  ///< first_row: of the chunk
-  std::int64_t channel, channels;
+  std::int64_t row, channel, channels;
   __device__ std::int64_t at() const { return row * channels + channel; }
-  /// The same channel in the chunk's first row.
-  __device__ std::int64_t pivot() const { return first_row * channels + channel; }
 };
 
 inline constexpr int kColumnLanes = 8, kRowLanes = 32;  ///< of a block of stage one
@@ -50,8 +47,9 @@ std::size_t column_sums_bytes(std::int64_t rows, std::int64_t channels) {
   return static_cast<std::size_t>(column_chunks(rows)) * static_cast<std::size_t>(channels) * sizeof(Sums);
 }
 
-/// partial[chunk][c] = the sum over the chunk's rows of what f adds. f.add<kN>(place, sums) adds to sums[0..kN), of the
-/// type F::Sums, for the kN channels from the place's on.
+/// partial[chunk][c] = the sum over the chunk's rows of what f adds. F::Columns<kN>(f, place) holds what a thread needs
+/// of its kN channels, in registers; its add(place, sums) adds to sums[0..kN), of the type F::Sums, what they have in a
+/// row.
 template <class F, int kN>
 __global__ void column_sums_kernel(std::int64_t rows, std::int64_t channels, std::int64_t per_chunk, F f,
                                    typename F::Sums* partial) {
@@ -66,9 +64,11 @@ __global__ void column_sums_kernel(std::int64_t rows, std::int64_t channels, std
   const std::int64_t end = first + per_chunk < rows ? first + per_chunk : rows;
   Sums sums[kN];
   for (int j = 0; j < kN; ++j) sums[j] = {};
-  if (c < channels)
-    for (std::int64_t row = first + lane; row < end; row += kRowLanes)
-      f.template add<kN>(ColumnPlace{row, first, c, channels}, sums);
+  if (c < channels) {
+    const typename F::template Columns<kN> columns(f, ColumnPlace{first, c, channels});
+#pragma unroll 2
+    for (std::int64_t row = first + lane; row < end; row += kRowLanes) columns.add(ColumnPlace{row, c, channels}, sums);
+  }
   for (int j = 0; j < kN; ++j) shared.sums[lane][column * kN + j] = sums[j];
   dev::syncthreads();
   const int mine = lane * kColumnLanes + column;  // one thread a channel from here on

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "kernels/conv2d.h"
+#include "kernels/cuda/gemm_cut.h"
 #include "kernels/cuda/implicit_gemm.h"
 #include "kernels/entry.h"
 #include "kernels/gemm.h"
@@ -36,9 +37,6 @@ struct bf16 {
 };
 
 namespace {
-
-/// Blocks that keep a large GPU busy: two for each of an H200's 132 multiprocessors.
-constexpr std::int64_t kBusy = 264;
 
 template <class Kind>
 constexpr int pack = kPack<typename Kind::Element>;
@@ -101,12 +99,14 @@ const T* pad(Stream stream, Scratch& scratch, std::int64_t outer, std::int64_t r
 }
 
 template <class Kind, Pass kPass, class Shape, class T = typename Kind::Element>
-void launch_tiles(const char* name, Stream stream, const GemmArguments<T>& g, int splits) {
+void launch_tiles(const char* name, Stream stream, GemmArguments<T> g, int splits) {
+  if (kPass == Pass::wgrad || kPass == Pass::both_transposed) g.a_step = GatherAlongM<T, Shape>::step(g.a);
+  if (kPass == Pass::dgrad) g.c.step = grid_step(ChunkPlaces<Shape>::kDown, g.c.rows, g.c.columns);
   const std::int64_t tiles = std::int64_t{(g.m + Shape::kM - 1) / Shape::kM} * ((g.n + Shape::kN - 1) / Shape::kN);
   dev::launch(name, implicit_gemm<T, Kind::kMath, kPass, Shape>,
               {{static_cast<unsigned>(tiles), static_cast<unsigned>(g.groups), static_cast<unsigned>(splits)},
                {Shape::kThreads},
-               sizeof(Stage<T, kPass, Shape>) * Shape::kStages},
+               kProductBytes<T, kPass, Shape>},
               stream, g);
 }
 
@@ -114,29 +114,22 @@ void launch_tiles(const char* name, Stream stream, const GemmArguments<T>& g, in
 template <class Kind, Pass kPass, class T = typename Kind::Element>
 void multiply(const char* name, Stream stream, Scratch& scratch, GemmArguments<T> g) {
   if (std::int64_t{g.m} * g.n * g.groups == 0) return;
-  const auto tiles = [&](int m, int n) { return std::int64_t{(g.m + m - 1) / m} * ((g.n + n - 1) / n) * g.groups; };
-  const bool narrow = g.n <= 64 && g.m > 64, large = g.n > 64 && g.m > 64 && tiles(128, 128) >= kBusy / 4;
-  const std::int64_t blocks = large ? tiles(128, 128) : narrow ? tiles(128, 64) : tiles(64, 64);
-  // A product that is deep and has few tiles is cut along k; at least 16 slices each make up for adding the parts.
-  const std::int64_t slices = (g.k + kDepth<T> - 1) / kDepth<T>;
-  std::int64_t splits = blocks < kBusy / 2 ? kBusy / blocks : 1;
-  splits = splits < slices / 16 ? splits : slices / 16;
-  if (splits < 1) splits = 1;
-  const std::int64_t per_split = (slices + splits - 1) / splits;
-  splits = per_split > 0 ? (slices + per_split - 1) / per_split : 1;
-  g.k_slice = static_cast<int>(per_split * kDepth<T>);
-  if (splits > 1) g.partial = scratch.take<float>(splits * g.groups * g.m * g.n);
+  const Cut cut = choose_cut(g.m, g.n, g.groups, (g.k + kDepth<T> - 1) / kDepth<T>);
+  g.k_slice = static_cast<int>(cut.per_split * kDepth<T>);
+  if (cut.splits > 1) g.partial = scratch.take<float>(cut.splits * g.groups * g.m * g.n);
   if (scratch.sizing()) return;
-  const int parts = static_cast<int>(splits);
-  if (large)
-    launch_tiles<Kind, kPass, typename Kind::Large>(name, stream, g, parts);
-  else if (narrow)
-    launch_tiles<Kind, kPass, typename Kind::Narrow>(name, stream, g, parts);
-  else
-    launch_tiles<Kind, kPass, typename Kind::Small>(name, stream, g, parts);
+  g.c.wide = g.c.pitch % kChunk == 0 && (g.groups == 1 || g.n_group % kChunk == 0) && aligned16(g.c.data) &&
+             aligned16(g.c.data_f32) && aligned16(g.c.residual);
+  const int splits = static_cast<int>(cut.splits);
+  switch (cut.tile) {
+    case Cut::Tile::large: launch_tiles<Kind, kPass, typename Kind::Large>(name, stream, g, splits); break;
+    case Cut::Tile::narrow: launch_tiles<Kind, kPass, typename Kind::Narrow>(name, stream, g, splits); break;
+    case Cut::Tile::small: launch_tiles<Kind, kPass, typename Kind::Small>(name, stream, g, splits); break;
+  }
   if (splits > 1)
     dev::launch("add_splits", add_splits<T, kPass>,
-                {{blocks_for(std::int64_t{g.m} * g.groups * ((g.n + 1) / 2), 256)}, {256}}, stream, g, parts);
+                {{blocks_for(std::int64_t{g.m} * g.groups * ((g.n + kChunk - 1) / kChunk), 256)}, {256}}, stream, g,
+                splits);
 }
 
 int to_int(std::int64_t value) { return static_cast<int>(value); }
@@ -267,7 +260,8 @@ void dgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* dy
                       .mul_h = to_int(g.stride_h),
                       .mul_w = to_int(g.stride_w),
                       .off_h = to_int(row),
-                      .off_w = to_int(column)};
+                      .off_w = to_int(column),
+                      .contiguous = g.stride_h == 1 && g.stride_w == 1};
       a.m = to_int(g.n) * rows * columns;
       a.n = to_int(g.c_per_group());
       a.k = down.count * across.count * kp;
@@ -312,7 +306,8 @@ void wgrad(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* x,
                   .relu = relu,
                   .pitch = to_int(g.k),
                   .channels = to_int(g.c_per_group()),
-                  .padded = cp};
+                  .padded = cp,
+                  .contiguous = cp == to_int(g.c_per_group())};
   a.m = to_int(g.r * g.s) * cp;
   a.n = to_int(g.k_per_group());
   a.k = to_int(g.n * g.p() * g.q());

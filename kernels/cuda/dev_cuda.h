@@ -94,17 +94,49 @@ __device__ __forceinline__ V load(const void* address) {
     return *static_cast<const V*>(address);
   }
 }
+// By inline PTX: nvcc takes a store of a vector apart and does not always find its parts again.
 template <class V>
 __device__ __forceinline__ void store(void* address, const V& value) {
-  if constexpr (sizeof(V) == 16)
-    *static_cast<uint4*>(address) = *reinterpret_cast<const uint4*>(&value);
-  else if constexpr (sizeof(V) == 8)
-    *static_cast<uint2*>(address) = *reinterpret_cast<const uint2*>(&value);
-  else
+  if constexpr (sizeof(V) == 16) {
+    const auto words = *reinterpret_cast<const uint4*>(&value);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(words.x), "r"(words.y), "r"(words.z),
+                 "r"(words.w)
+                 : "memory");
+  } else if constexpr (sizeof(V) == 8) {
+    const auto words = *reinterpret_cast<const uint2*>(&value);
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(address), "r"(words.x), "r"(words.y) : "memory");
+  } else {
     *static_cast<V*>(address) = value;
+  }
+}
+
+/// A generic pointer to shared memory as PTX's 32-bit shared address.
+__device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+template <class V>
+__device__ __forceinline__ void store_shared(void* address, const V& value) {
+  if constexpr (sizeof(V) == 16) {
+    const auto words = *reinterpret_cast<const uint4*>(&value);
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(address)), "r"(words.x), "r"(words.y),
+                 "r"(words.z), "r"(words.w)
+                 : "memory");
+  } else if constexpr (sizeof(V) == 8) {
+    const auto words = *reinterpret_cast<const uint2*>(&value);
+    asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(shared_address(address)), "r"(words.x), "r"(words.y)
+                 : "memory");
+  } else {
+    *static_cast<V*>(address) = value;
+  }
 }
 
 __device__ __forceinline__ float fast_exp(float x) { return __expf(x); }
+__device__ __forceinline__ float fast_exp2(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
 __device__ __forceinline__ float reciprocal(float x) {
   float result;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
@@ -120,11 +152,6 @@ __device__ __forceinline__ int atomic_add(int* address, int value) { return atom
 __device__ __forceinline__ float atomic_add(float* address, float value) { return atomicAdd(address, value); }
 __device__ __forceinline__ int atomic_or(int* address, int value) { return atomicOr(address, value); }
 __device__ __forceinline__ int atomic_max(int* address, int value) { return atomicMax(address, value); }
-
-/// A generic pointer to shared memory as PTX's 32-bit shared address.
-__device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
-}
 
 template <int kBytes>
 __device__ __forceinline__ void copy_async(void* shared, const void* global, int valid = kBytes) {
@@ -186,6 +213,16 @@ __device__ __forceinline__ std::uint32_t pack_bf16(float low, float high) {
   std::uint32_t word;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
   return word;
+}
+__device__ __forceinline__ float max_nan(float a, float b) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+__device__ __forceinline__ std::uint32_t max_bf16(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t result;
+  asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
 }
 
 }  // namespace retort::dev

@@ -46,9 +46,10 @@ template <class T, int kN, class F>
 __device__ __forceinline__ void each_probability(const ColumnPlace& place, const T* z, const T* v,
                                                  const RowSoftmaxes* softmaxes, const F& f) {
   const RowSoftmaxes row = softmaxes[place.row];
-  const auto student = dev::load<Pack<T, kN>>(z + place.at()), teacher = dev::load<Pack<T, kN>>(v + place.at());
-  for (int j = 0; j < kN; ++j)
-    f(j, row.teacher.probability<T>(float(teacher.v[j])), row.student.probability<T>(float(student.v[j])));
+  float student[kN], teacher[kN];
+  widen<T>(dev::load<Packed<T, kN>>(z + place.at()), student);
+  widen<T>(dev::load<Packed<T, kN>>(v + place.at()), teacher);
+  for (int j = 0; j < kN; ++j) f(j, row.teacher.probability<T>(teacher[j]), row.student.probability<T>(student[j]));
 }
 
 /// p and q.
@@ -58,9 +59,13 @@ struct Probabilities {
   const T *z, *v;
   const RowSoftmaxes* softmaxes;
   template <int kN>
-  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
-    each_probability<T, kN>(place, z, v, softmaxes, [&](int j, float p, float q) { sums[j] += {p, q}; });
-  }
+  struct Columns {
+    Probabilities of;
+    __device__ Columns(const Probabilities& probabilities, const ColumnPlace&) : of(probabilities) {}
+    __device__ __forceinline__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+      each_probability<T, kN>(place, of.z, of.v, of.softmaxes, [&](int j, float p, float q) { sums[j] += {p, q}; });
+    }
+  };
 };
 
 /// Their products about the means.
@@ -71,12 +76,22 @@ struct Products {
   const RowSoftmaxes* softmaxes;
   const ClassCorrelation* classes;
   template <int kN>
-  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
-    each_probability<T, kN>(place, z, v, softmaxes, [&](int j, float p, float q) {
-      const float a = p - classes[place.channel + j].mean_p, b = q - classes[place.channel + j].mean_q;
-      sums[j] += {a * a, a * b, b * b};
-    });
-  }
+  struct Columns {
+    Products of;
+    float mean_p[kN], mean_q[kN];
+    __device__ Columns(const Products& products, const ColumnPlace& place) : of(products) {
+      for (int j = 0; j < kN; ++j) {
+        mean_p[j] = of.classes[place.channel + j].mean_p;
+        mean_q[j] = of.classes[place.channel + j].mean_q;
+      }
+    }
+    __device__ __forceinline__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+      each_probability<T, kN>(place, of.z, of.v, of.softmaxes, [&](int j, float p, float q) {
+        const float a = p - mean_p[j], b = q - mean_q[j];
+        sums[j] += {a * a, a * b, b * b};
+      });
+    }
+  };
 };
 
 __global__ void __launch_bounds__(kFinishThreads)

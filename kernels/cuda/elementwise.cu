@@ -17,11 +17,13 @@ __global__ void map(std::int64_t n, std::int64_t packs, const T* a, const T* b, 
   const std::int64_t first = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = first; i < packs; i += stride) {
-    const auto left = dev::load<Pack<T, kPack<T>>>(a + i * kPack<T>);
-    const auto right = dev::load<Pack<T, kPack<T>>>(b + i * kPack<T>);
-    Pack<T, kPack<T>> out;
-    for (int j = 0; j < kPack<T>; ++j) out.v[j] = T(f(float(left.v[j]), float(right.v[j])));
-    dev::store(y + i * kPack<T>, out);
+    const auto left = dev::load<Packed<T, kPack<T>>>(a + i * kPack<T>);
+    const auto right = dev::load<Packed<T, kPack<T>>>(b + i * kPack<T>);
+    float out[kPack<T>], other[kPack<T>];
+    widen<T>(left, out);
+    widen<T>(right, other);
+    for (int j = 0; j < kPack<T>; ++j) out[j] = f(out[j], other[j]);
+    dev::store(y + i * kPack<T>, narrow<T>(out));
   }
   for (std::int64_t i = packs * kPack<T> + first; i < n; i += stride) y[i] = T(f(float(a[i]), float(b[i])));
 }
@@ -60,7 +62,12 @@ __global__ void fill_kernel(std::int64_t n, float value, T* y) {
 template <class From, class To>
 __global__ void convert_kernel(std::int64_t n, const From* x, To* y) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) y[i] = To(float(x[i]));
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
+    if constexpr (std::is_same_v<To, BFloat16>)
+      y[i] = BFloat16::with_payload(float(x[i]));
+    else
+      y[i] = To(float(x[i]));
+  }
 }
 
 /// kN channels at a time: `count` and all offsets are multiples of it.
@@ -103,10 +110,15 @@ struct Value {
   using Sums = ColumnPair;
   const T* x;
   template <int kN>
-  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
-    const auto values = dev::load<Pack<T, kN>>(x + place.at());
-    for (int j = 0; j < kN; ++j) sums[j].first += float(values.v[j]);
-  }
+  struct Columns {
+    const T* x;
+    __device__ Columns(const Value& value, const ColumnPlace&) : x(value.x) {}
+    __device__ __forceinline__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+      float values[kN];
+      widen<T>(dev::load<Packed<T, kN>>(x + place.at()), values);
+      for (int j = 0; j < kN; ++j) sums[j].first += values[j];
+    }
+  };
 };
 
 __global__ void __launch_bounds__(kFinishThreads)

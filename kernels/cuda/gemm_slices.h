@@ -30,6 +30,35 @@ struct Operand {
   int taps_w = 0, channels = 0;  ///< along k, when that is contiguous
 };
 
+/// By how much a pixel of a grid [images][rows][columns] moves when its index grows by a fixed number: one digit for
+/// each axis, so that no division is needed on the way.
+struct GridStep {
+  int images = 0, rows = 0, columns = 0;
+};
+inline GridStep grid_step(int by, int rows, int columns) {
+  return {by / columns / rows, by / columns % rows, by % columns};
+}
+
+/// A pixel of a grid [images][rows][columns].
+struct GridPixel {
+  int image, row, column;
+  __device__ GridPixel(int index, int rows, int columns)
+      : image(index / columns / rows), row(index / columns % rows), column(index % columns) {}
+  __device__ __forceinline__ void advance(const GridStep& by, int rows, int columns) {
+    column += by.columns;
+    row += by.rows;
+    image += by.images;
+    if (column >= columns) column -= columns, ++row;
+    if (row >= rows) row -= rows, ++image;
+  }
+  /// Where the image's pixel of a strided grid begins; c is the grid's Output.
+  template <class Output>
+  __device__ __forceinline__ std::int64_t offset(const Output& c) const {
+    const std::int64_t y = std::int64_t{image} * c.h + row * c.mul_h + c.off_h;
+    return (y * c.w + column * c.mul_w + c.off_w) * c.pitch;
+  }
+};
+
 /// C: where an element goes and what is done to it on the way.
 template <class T>
 struct Output {
@@ -43,6 +72,12 @@ struct Output {
   int rows = 0, columns = 0, h = 0, w = 0, mul_h = 0, mul_w = 0, off_h = 0, off_w = 0;
   // wgrad: rows come in runs of `padded`, of which the first `channels` exist
   int channels = 0, padded = 0;
+  /// Whether rows follow each other in memory: no pixel is left out between them (dgrad), and none is padding (wgrad).
+  bool contiguous = true;
+  /// Whether four elements of C, from a column that is a multiple of 4 of its group on, may be written as one access.
+  bool wide = false;
+  /// dgrad: how a grid pixel moves from one of a thread's rows to its next.
+  GridStep step{};
 };
 
 template <class T>
@@ -54,6 +89,7 @@ struct GemmArguments {
   int groups = 0, k_slice = 0;  ///< k_slice: how much of k one split takes, a multiple of the tile's depth
   int a_group = 0, b_group = 0, n_group = 0;  ///< elements from group to group in A, B and C (and bias)
   float* partial = nullptr;                   ///< [splits][groups][m][n] with more than one split, else null
+  GridStep a_step{};  ///< wgrad: how A's grid pixel moves from one of a thread's copies to the next
 };
 
 template <int kM_, int kN_, int kWarpsM_, int kWarpsN_, int kStages_>
@@ -66,12 +102,23 @@ struct Tile {
 template <class T>
 inline constexpr int kDepth = 64 / static_cast<int>(sizeof(T));  ///< of a slice: 64 bytes of each row
 
-/// A tile in shared memory, rows padded by 16 bytes so that columns of it fall into different banks.
+/// A tile in shared memory, laid out so that neither copies of 16 bytes along its rows nor reads down its columns meet
+/// in a bank. Rows of 64 bytes lie without gaps, two to all banks, and every other row swaps its packs in another way;
+/// wider rows are padded by one pack.
 template <class T, int kRows, int kColumns>
 struct SharedTile {
-  static constexpr int kPitch = kColumns + kPack<T>;
+  static constexpr int kPacks = kColumns / kPack<T>;
+  static constexpr bool kSwapped = kPacks == 4;
+  static constexpr int kPitch = kSwapped ? kColumns : kColumns + kPack<T>;
   T data[kRows * kPitch];
-  __device__ T* at(int row, int column) { return data + row * kPitch + column; }
+  /// Unsigned, so that the compiler sees the bits that no offset changes.
+  __device__ __forceinline__ T* at(unsigned row, unsigned column) {
+    if constexpr (kSwapped) {
+      const unsigned pack = column / kPack<T> ^ row / 2 % kPacks;
+      return data + row * kPitch + pack * kPack<T> + column % kPack<T>;
+    }
+    return data + row * kPitch + column;
+  }
 };
 
 template <class T, Pass kPass, class Shape>
@@ -146,7 +193,7 @@ class GatherAlongM {
   __device__ GatherAlongM(const GemmArguments<T>& g, int m0, int k0, int group)
       : column_(static_cast<int>(threadIdx.x) % kPerRow * kPack<T>),
         row_(static_cast<int>(threadIdx.x) / kPerRow),
-        k_(k0),
+        pixel_(k0 + row_, g.a.rows, g.a.columns),
         offset_(group * g.a_group) {
     const TapCursor tap(m0 + column_, g.a.taps_w, g.a.channels);
     exists_ = m0 + column_ < g.m;
@@ -154,23 +201,27 @@ class GatherAlongM {
     x_ = g.a.off_w + tap.j * g.a.step_w;
     offset_ += tap.channel;
   }
+  /// For GemmArguments::a_step: a thread's copies are kRows pixels apart, also from slice to slice.
+  static GridStep step(const Gather<T>& a) { return grid_step(kRows, a.rows, a.columns); }
+
   template <class Tile>
   __device__ void copy(const GemmArguments<T>& g, Tile& tile, int k_left) {
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
-      const int row = row_ + step * kRows, k = k_ + row;
-      const int q = k % g.a.columns, p = k / g.a.columns % g.a.rows, image = k / g.a.columns / g.a.rows;
-      const int y = y_ + p * g.a.mul_h, x = x_ + q * g.a.mul_w;
+      const int row = row_ + step * kRows;
+      const int y = y_ + pixel_.row * g.a.mul_h, x = x_ + pixel_.column * g.a.mul_w;
       const bool inside = exists_ && row < k_left && y >= 0 && y < g.a.h && x >= 0 && x < g.a.w;
       const T* const data = g.a.image;
-      const T* source = data + ((std::int64_t{image} * g.a.h + y) * g.a.w + x) * g.a.pitch + offset_;
+      const T* source = data + ((std::int64_t{pixel_.image} * g.a.h + y) * g.a.w + x) * g.a.pitch + offset_;
       dev::copy_async<16>(tile.at(row, column_), inside ? source : data, inside ? 16 : 0);
+      pixel_.advance(g.a_step, g.a.rows, g.a.columns);
     }
-    k_ += kDepth<T>;
   }
 
  private:
-  int column_, row_, k_, y_, x_, offset_;
+  int column_, row_;
+  GridPixel pixel_;
+  int y_, x_, offset_;
   bool exists_;
 };
 

@@ -59,15 +59,20 @@ struct ParameterGradients {
   const T *x, *dy;
   const float *mean, *inv_std;
   template <int kN>
-  __device__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
-    const auto values = dev::load<Pack<T, kN>>(x + place.at()), gradients = dev::load<Pack<T, kN>>(dy + place.at());
-    const float centre = mean[place.row], r = inv_std[place.row];
-    for (int j = 0; j < kN; ++j) {
-      const float d = float(gradients.v[j]);
-      sums[j].first += d * ((float(values.v[j]) - centre) * r);
-      sums[j].second += d;
+  struct Columns {
+    ParameterGradients of;
+    __device__ Columns(const ParameterGradients& gradients, const ColumnPlace&) : of(gradients) {}
+    __device__ __forceinline__ void add(const ColumnPlace& place, Sums (&sums)[kN]) const {
+      float values[kN], gradients[kN];
+      widen<T>(dev::load<Packed<T, kN>>(of.x + place.at()), values);
+      widen<T>(dev::load<Packed<T, kN>>(of.dy + place.at()), gradients);
+      const float centre = of.mean[place.row], r = of.inv_std[place.row];
+      for (int j = 0; j < kN; ++j) {
+        sums[j].first += gradients[j] * ((values[j] - centre) * r);
+        sums[j].second += gradients[j];
+      }
     }
-  }
+  };
 };
 
 __global__ void __launch_bounds__(kFinishThreads)

@@ -27,7 +27,7 @@ struct Terms {
   }
 };
 
-struct RowLoss {
+struct alignas(8) RowLoss {
   float hard, soft;
 };
 
@@ -87,33 +87,40 @@ struct ClassLosses {
   int classes = 0;
 };
 
+inline constexpr int kMeanThreads = 1024;
+
 /// out[0..2] = total, hard and soft means; with one output the total alone. One block, in a fixed order.
-__global__ void mean_losses(std::int64_t rows, TermSource source, const RowLoss* losses, ClassLosses of_classes,
-                            float* out, int outputs) {
+__global__ void __launch_bounds__(kMeanThreads) mean_losses(std::int64_t rows, TermSource source, const RowLoss* losses,
+                                                            ClassLosses of_classes, float* out, int outputs) {
   struct Shared {
-    double hard[kRowThreads], soft[kRowThreads];
+    double hard[kMeanThreads], soft[kMeanThreads];
   };
   Shared& shared = dev::shared<Shared>();
   const Terms terms = source.now();
   const int t = static_cast<int>(threadIdx.x);
   double hard = 0, soft = 0, of_class = 0;
-  for (std::int64_t row = t; row < rows; row += kRowThreads) {
-    hard += double{losses[row].hard};
-    soft += double{losses[row].soft};
+#pragma unroll 8
+  for (std::int64_t row = t; row < rows; row += kMeanThreads) {
+    const auto loss = dev::load<RowLoss>(losses + row);
+    hard += double{loss.hard};
+    soft += double{loss.soft};
   }
   if (terms.soft())
-    for (int i = t; i < of_classes.classes; i += kRowThreads) of_class += double{of_classes.values[i]};
+    for (int i = t; i < of_classes.classes; i += kMeanThreads) of_class += double{of_classes.values[i]};
   shared.hard[t] = hard;
   shared.soft[t] = soft / static_cast<double>(rows) +
                    (of_classes.classes > 0 ? double{terms.constant} * of_class / of_classes.classes : 0);
   dev::syncthreads();
-  if (t != 0) return;
-  hard = soft = 0;
-  for (int i = 0; i < kRowThreads; ++i) {
-    hard += shared.hard[i];
-    soft += shared.soft[i];
+  for (int half = kMeanThreads / 2; half > 0; half /= 2) {
+    if (t < half) {
+      shared.hard[t] += shared.hard[t + half];
+      shared.soft[t] += shared.soft[t + half];
+    }
+    dev::syncthreads();
   }
-  hard /= static_cast<double>(rows);
+  if (t != 0) return;
+  hard = shared.hard[0] / static_cast<double>(rows);
+  soft = shared.soft[0];
   out[0] = static_cast<float>(double{terms.hard_weight} * hard + double{terms.soft_weight} * soft);
   if (outputs < 3) return;
   out[1] = static_cast<float>(hard);
@@ -122,7 +129,7 @@ __global__ void mean_losses(std::int64_t rows, TermSource source, const RowLoss*
 
 inline void launch_mean_losses(Stream stream, std::int64_t rows, const DistillationSettings& settings,
                                const RowLoss* losses, float* out, int outputs, const ClassLosses& of_classes = {}) {
-  dev::launch("mean_losses", mean_losses, {{1}, {kRowThreads}}, stream, rows, TermSource(settings), losses, of_classes,
+  dev::launch("mean_losses", mean_losses, {{1}, {kMeanThreads}}, stream, rows, TermSource(settings), losses, of_classes,
               out, outputs);
 }
 

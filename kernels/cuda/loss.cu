@@ -1,10 +1,13 @@
 // Cross-entropy and the fused distillation loss (contract: kernels/loss.h): one kernel reads both logits once, up to
-// 1024 classes, and writes the gradient and each row's loss; a second adds the rows in a fixed order.
+// 1024 classes, and writes the gradient and each row's loss; a second adds the rows in a fixed order. bf16 rows in
+// whole packs have a kernel of their own (loss_bf16.h).
 #include "kernels/loss.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cuda/loss-inl.h"
+#include "kernels/cuda/loss_bf16.h"
 #include "kernels/entry.h"
 
 namespace retort::RETORT_BACKEND {
@@ -103,10 +106,17 @@ template <class T>
 void run(const char* name, Stream stream, Rows rows, const DistillationSettings& settings, const HardTargets& targets,
          const T* z, const T* v, float* loss, int outputs, T* dz, void* workspace) {
   auto* const losses = static_cast<RowLoss*>(workspace);
+  const auto launch = [&](auto kernel, const dev::LaunchShape& shape) {
+    dev::launch(name, kernel, shape, stream, rows.rows, static_cast<int>(rows.classes), TermSource(settings), targets,
+                z, v, losses, dz);
+  };
   with_logits(rows, z, v, dz, [&](auto kind) {
     using Kind = decltype(kind);
-    dev::launch(name, loss_kernel<T, Kind>, row_grid<typename Kind::Group>(rows.rows), stream, rows.rows,
-                static_cast<int>(rows.classes), TermSource(settings), targets, z, v, losses, dz);
+    const auto shape = row_grid<typename Kind::Group>(rows.rows);
+    if constexpr (std::is_same_v<T, BFloat16> && Kind::Row::kHeld && Kind::Row::kAtOnce == kPack<T>)
+      launch(bf16_loss<Kind::Row::kValues / kPack<T>>, shape);
+    else
+      launch(loss_kernel<T, Kind>, shape);
   });
   launch_mean_losses(stream, rows.rows, settings, losses, loss, outputs);
 }

@@ -45,17 +45,28 @@ struct AdaptiveWindows {
   }
 };
 
+/// Where the kN channels of a thread lie: item i of a grid [images][rows][columns][channels / kN].
+struct Place {
+  int image, row, column, channel;
+  __device__ Place(std::int64_t i, int rows, int columns, int channels, int kN) {
+    const unsigned per_pixel = static_cast<unsigned>(channels / kN), width = static_cast<unsigned>(columns);
+    const unsigned per_image = static_cast<unsigned>(rows) * width * per_pixel;
+    // Within an image 32 bits do, whose divisions are a third of the work.
+    image = static_cast<int>(i / per_image);
+    const unsigned within = static_cast<unsigned>(i - std::int64_t{image} * per_image), pixel = within / per_pixel;
+    channel = static_cast<int>(within - pixel * per_pixel) * kN;
+    row = static_cast<int>(pixel / width);
+    column = static_cast<int>(pixel - static_cast<unsigned>(row) * width);
+  }
+};
+
 template <class T, int kN>
 __global__ void max_forward(std::int64_t packs, int channels, Windows rows, Windows columns, const T* x, T* y,
                             std::int32_t* index) {
-  const int per_pixel = channels / kN;
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
-    const int c = static_cast<int>(i % per_pixel) * kN;
-    const std::int64_t pixel = i / per_pixel;
-    const int q = static_cast<int>(pixel % columns.out), p = static_cast<int>(pixel / columns.out % rows.out);
-    const std::int64_t image = pixel / columns.out / rows.out;
-    const WindowExtent v = rows.of(p), h = columns.of(q);
+    const Place place(i, rows.out, columns.out, channels, kN);
+    const WindowExtent v = rows.of(place.row), h = columns.of(place.column);
     // No window is empty; the first element is the largest until another is.
     float largest[kN];
     std::int32_t at[kN];
@@ -63,48 +74,47 @@ __global__ void max_forward(std::int64_t packs, int channels, Windows rows, Wind
       largest[j] = -INFINITY;
       at[j] = v.begin * columns.in + h.begin;
     }
+    const T* const image = x + std::int64_t{place.image} * rows.in * columns.in * channels + place.channel;
     for (int row = v.begin; row < v.end; ++row)
       for (int column = h.begin; column < h.end; ++column) {
-        const int place = row * columns.in + column;
-        const auto in = dev::load<Pack<T, kN>>(x + (image * rows.in * columns.in + place) * channels + c);
+        const int pixel = row * columns.in + column;
+        float values[kN];
+        widen<T>(dev::load<Packed<T, kN>>(image + std::int64_t{pixel} * channels), values);
         for (int j = 0; j < kN; ++j) {
-          const float value = float(in.v[j]);
+          const float value = values[j];
           if (value > largest[j] || (value != value && largest[j] == largest[j])) {
             largest[j] = value;
-            at[j] = place;
+            at[j] = pixel;
           }
         }
       }
-    Pack<T, kN> out;
-    for (int j = 0; j < kN; ++j) out.v[j] = T(largest[j]);
-    dev::store(y + i * kN, out);
-    if (index)
-      for (int j = 0; j < kN; ++j) index[i * kN + j] = at[j];
+    dev::store(y + i * kN, narrow<T>(largest));
+    if (index) store_elements(index + i * kN, at);
   }
 }
 
 template <class T, int kN>
 __global__ void max_backward(std::int64_t packs, int channels, Windows rows, Windows columns, const T* dy,
                              const std::int32_t* index, T* dx) {
-  const int per_pixel = channels / kN;
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
-    const int c = static_cast<int>(i % per_pixel) * kN;
-    const std::int64_t pixel = i / per_pixel;
-    const int column = static_cast<int>(pixel % columns.in), row = static_cast<int>(pixel / columns.in % rows.in);
-    const std::int64_t image = pixel / columns.in / rows.in;
+    const Place place(i, rows.in, columns.in, channels, kN);
+    const int row = place.row, column = place.column;
+    const int pixel = row * columns.in + column;
     float sum[kN];
     for (int j = 0; j < kN; ++j) sum[j] = 0;
     for (int p = rows.first(row); p <= rows.last(row); ++p)
       for (int q = columns.first(column); q <= columns.last(column); ++q) {
-        const std::int64_t out = ((image * rows.out + p) * columns.out + q) * channels + c;
-        const auto gradient = dev::load<Pack<T, kN>>(dy + out);
+        const std::int64_t out =
+            ((std::int64_t{place.image} * rows.out + p) * columns.out + q) * channels + place.channel;
+        float gradient[kN];
+        std::int32_t at[kN];
+        widen<T>(dev::load<Packed<T, kN>>(dy + out), gradient);
+        load_elements(index + out, at);
         for (int j = 0; j < kN; ++j)
-          if (index[out + j] == row * columns.in + column) sum[j] += float(gradient.v[j]);
+          if (at[j] == pixel) sum[j] += gradient[j];
       }
-    Pack<T, kN> result;
-    for (int j = 0; j < kN; ++j) result.v[j] = T(sum[j]);
-    dev::store(dx + i * kN, result);
+    dev::store(dx + i * kN, narrow<T>(sum));
   }
 }
 
@@ -115,49 +125,44 @@ __device__ inline float divisor(const WindowExtent& v, const WindowExtent& h, bo
 
 template <class T, int kN, class W>
 __global__ void average_forward(std::int64_t packs, int channels, W rows, W columns, bool count_pad, const T* x, T* y) {
-  const int per_pixel = channels / kN;
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
-    const int c = static_cast<int>(i % per_pixel) * kN;
-    const std::int64_t pixel = i / per_pixel;
-    const int q = static_cast<int>(pixel % columns.out), p = static_cast<int>(pixel / columns.out % rows.out);
-    const std::int64_t image = pixel / columns.out / rows.out;
-    const WindowExtent v = rows.of(p), h = columns.of(q);
+    const Place place(i, rows.out, columns.out, channels, kN);
+    const WindowExtent v = rows.of(place.row), h = columns.of(place.column);
+    const T* const image = x + std::int64_t{place.image} * rows.in * columns.in * channels + place.channel;
     float sum[kN];
     for (int j = 0; j < kN; ++j) sum[j] = 0;
     for (int row = v.begin; row < v.end; ++row)
       for (int column = h.begin; column < h.end; ++column) {
-        const auto in = dev::load<Pack<T, kN>>(x + ((image * rows.in + row) * columns.in + column) * channels + c);
-        for (int j = 0; j < kN; ++j) sum[j] += float(in.v[j]);
+        float values[kN];
+        widen<T>(dev::load<Packed<T, kN>>(image + (std::int64_t{row} * columns.in + column) * channels), values);
+        for (int j = 0; j < kN; ++j) sum[j] += values[j];
       }
-    Pack<T, kN> out;
-    for (int j = 0; j < kN; ++j) out.v[j] = T(sum[j] / divisor(v, h, count_pad));
-    dev::store(y + i * kN, out);
+    for (int j = 0; j < kN; ++j) sum[j] /= divisor(v, h, count_pad);
+    dev::store(y + i * kN, narrow<T>(sum));
   }
 }
 
 template <class T, int kN, class W>
 __global__ void average_backward(std::int64_t packs, int channels, W rows, W columns, bool count_pad, const T* dy,
                                  T* dx) {
-  const int per_pixel = channels / kN;
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += stride) {
-    const int c = static_cast<int>(i % per_pixel) * kN;
-    const std::int64_t pixel = i / per_pixel;
-    const int column = static_cast<int>(pixel % columns.in), row = static_cast<int>(pixel / columns.in % rows.in);
-    const std::int64_t image = pixel / columns.in / rows.in;
+    const Place place(i, rows.in, columns.in, channels, kN);
+    const int row = place.row, column = place.column;
     float sum[kN];
     for (int j = 0; j < kN; ++j) sum[j] = 0;
     for (int p = rows.first(row); p <= rows.last(row); ++p)
       for (int q = columns.first(column); q <= columns.last(column); ++q) {
         const WindowExtent v = rows.of(p), h = columns.of(q);
         if (row < v.begin || row >= v.end || column < h.begin || column >= h.end) continue;
-        const auto gradient = dev::load<Pack<T, kN>>(dy + ((image * rows.out + p) * columns.out + q) * channels + c);
-        for (int j = 0; j < kN; ++j) sum[j] += float(gradient.v[j]) / divisor(v, h, count_pad);
+        const std::int64_t out =
+            ((std::int64_t{place.image} * rows.out + p) * columns.out + q) * channels + place.channel;
+        float gradient[kN];
+        widen<T>(dev::load<Packed<T, kN>>(dy + out), gradient);
+        for (int j = 0; j < kN; ++j) sum[j] += gradient[j] / divisor(v, h, count_pad);
       }
-    Pack<T, kN> result;
-    for (int j = 0; j < kN; ++j) result.v[j] = T(sum[j]);
-    dev::store(dx + i * kN, result);
+    dev::store(dx + i * kN, narrow<T>(sum));
   }
 }
 
@@ -175,6 +180,11 @@ AdaptiveWindows columns_of(const AdaptivePoolGeometry& g) { return {static_cast<
 template <class T>
 bool wide(std::int64_t channels, const T* a, const T* b) {
   return channels % kPack<T> == 0 && aligned16(a) && aligned16(b);
+}
+/// Likewise, with indices.
+template <class T>
+bool wide(std::int64_t channels, const T* a, const T* b, const std::int32_t* index) {
+  return wide(channels, a, b) && aligned16(index);
 }
 
 template <class T, class W>
@@ -199,7 +209,7 @@ void launch_average_backward(Stream stream, std::int64_t images, std::int64_t ch
 
 template <class T>
 void max_pool_forward(Stream stream, const Pool2dGeometry& g, const T* x, T* y, std::int32_t* index) {
-  const bool by_packs = wide<T>(g.c, x, y);
+  const bool by_packs = wide<T>(g.c, x, y, index);
   const std::int64_t packs = g.n * g.p() * g.q() * g.c / (by_packs ? kPack<T> : 1);
   dev::launch("max_pool_forward", by_packs ? max_forward<T, kPack<T>> : max_forward<T, 1>,
               {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),
@@ -208,7 +218,7 @@ void max_pool_forward(Stream stream, const Pool2dGeometry& g, const T* x, T* y, 
 
 template <class T>
 void max_pool_backward(Stream stream, const Pool2dGeometry& g, const T* dy, const std::int32_t* index, T* dx) {
-  const bool by_packs = wide<T>(g.c, dy, dx);
+  const bool by_packs = wide<T>(g.c, dy, dx, index);
   const std::int64_t packs = g.n * g.h * g.w * g.c / (by_packs ? kPack<T> : 1);
   dev::launch("max_pool_backward", by_packs ? max_backward<T, kPack<T>> : max_backward<T, 1>,
               {{blocks_for(packs, kThreads)}, {kThreads}}, stream, packs, static_cast<int>(g.c), rows_of(g),

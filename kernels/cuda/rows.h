@@ -46,13 +46,15 @@ class RegisterRow {
     for (int j = 0; j < kItems; j += kN) {
       const int i = index(j);
       if (i >= classes) continue;
-      const auto pack = dev::load<Pack<T, kN>>(row + i);
-      for (int k = 0; k < kN; ++k) values_[j + k] = float(pack.v[k]);
+      float values[kN];
+      widen<T>(dev::load<Packed<T, kN>>(row + i), values);
+      for (int k = 0; k < kN; ++k) values_[j + k] = values[k];
     }
   }
 
   static constexpr bool kHeld = true;
   static constexpr int kValues = kItems;  ///< in a lane's registers
+  static constexpr int kAtOnce = kN;      ///< elements of an access
 
   /// A row of the same extent, its values still to be written.
   __device__ explicit RegisterRow(int classes) : classes_(classes) {}
@@ -84,9 +86,9 @@ class RegisterRow {
     for (int j = 0; j < kItems; j += kN) {
       const int i = index(j);
       if (i >= classes_) continue;
-      Pack<T, kN> pack;
-      for (int k = 0; k < kN; ++k) pack.v[k] = T(f(i + k, values_[j + k], others.values_[j + k]...));
-      dev::store(out + i, pack);
+      float results[kN];
+      for (int k = 0; k < kN; ++k) results[k] = f(i + k, values_[j + k], others.values_[j + k]...);
+      dev::store(out + i, narrow<T>(results));
     }
   }
 
@@ -104,7 +106,7 @@ class MemoryRow {
   __device__ MemoryRow(const T* row, int classes) : row_(row), classes_(classes) {}
 
   static constexpr bool kHeld = false;
-  static constexpr int kValues = 0;
+  static constexpr int kValues = 0, kAtOnce = kN;
 
   /// A row of the same extent that holds nothing.
   __device__ explicit MemoryRow(int classes) : classes_(classes) {}
@@ -123,9 +125,9 @@ class MemoryRow {
   template <class F, class... Rows>
   __device__ __forceinline__ void map(T* out, const F& f, const Rows&... others) const {
     for (int i = BlockGroup::rank() * kN; i < classes_; i += BlockGroup::kSize * kN) {
-      Pack<T, kN> result;
-      visit([&](int k, auto... values) { result.v[k] = T(f(i + k, values...)); }, at(i), others.at(i)...);
-      dev::store(out + i, result);
+      float results[kN];
+      visit([&](int k, auto... values) { results[k] = f(i + k, values...); }, at(i), others.at(i)...);
+      dev::store(out + i, narrow<T>(results));
     }
   }
 
@@ -135,9 +137,8 @@ class MemoryRow {
   };
   __device__ __forceinline__ Values at(int i) const {
     if (!row_) return {};
-    const auto pack = dev::load<Pack<T, kN>>(row_ + i);
     Values values;
-    for (int k = 0; k < kN; ++k) values.v[k] = float(pack.v[k]);
+    widen<T>(dev::load<Packed<T, kN>>(row_ + i), values.v);
     return values;
   }
   template <class F, class... V>

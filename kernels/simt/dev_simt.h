@@ -1,6 +1,7 @@
 // kernels/cuda/dev.h for the host: every name a kernel uses, as a call to the simulator. Include dev.h, not this.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -170,7 +171,13 @@ RETORT_UNSEEN void store(void* address, const V& value) {
   std::memcpy(address, &value, sizeof(V));
 }
 
+template <class V>
+void store_shared(void* address, const V& value) {
+  store(address, value);
+}
+
 inline float fast_exp(float x) { return expf(x); }
+inline float fast_exp2(float x) { return exp2f(x); }
 inline float reciprocal(float x) { return 1 / x; }
 inline float square_root(float x) { return sqrtf(x); }
 
@@ -213,6 +220,17 @@ RETORT_UNSEEN inline std::uint32_t to_tf32(float value) {
 /// Two floats rounded to bf16 in one word, `low` in the lower half.
 RETORT_UNSEEN inline std::uint32_t pack_bf16(float low, float high) {
   return BFloat16(low).bits | static_cast<std::uint32_t>(BFloat16(high).bits) << 16;
+}
+inline float max_nan(float a, float b) {
+  if (a != a || b != b) return a != a ? a : b;
+  if (a == b) return std::signbit(a) ? b : a;
+  return a > b ? a : b;
+}
+RETORT_UNSEEN inline std::uint32_t max_bf16(std::uint32_t a, std::uint32_t b) {
+  const auto half = [](std::uint32_t word, int shift) {
+    return float(std::bit_cast<BFloat16>(static_cast<std::uint16_t>(word >> shift)));
+  };
+  return pack_bf16(max_nan(half(a, 0), half(b, 0)), max_nan(half(a, 16), half(b, 16)));
 }
 
 #undef RETORT_WHERE

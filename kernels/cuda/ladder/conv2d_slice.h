@@ -45,8 +45,8 @@ __device__ __forceinline__ void fetch(const ConvProduct& g, int group, int m0, i
   }
   for (int t = static_cast<int>(threadIdx.x); t < kTileN * kSliceDepth / 4; t += kTileThreads) {
     const int i = t / (kTileN / 4), column = t % (kTileN / 4) * 4;
-    dev::store(&slice.b[i][column],
-               load_four<kWide>(w, [&](int j) { return g.filter(group, d + i, n0 + column + j); }));
+    dev::store_shared(&slice.b[i][column],
+                      load_four<kWide>(w, [&](int j) { return g.filter(group, d + i, n0 + column + j); }));
   }
 }
 
