@@ -154,7 +154,7 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
 
 /// Where the results of a run go, and whether it continues one that was stopped.
 struct RunOptions {
-  std::string out, log, report;
+  std::string out, log, report, tensorboard;
   bool resume = false, restart = false, keep_state = false;
 };
 
@@ -180,6 +180,8 @@ void visit_flags(RunOptions& o, Visitor&& flag, const RunFlags& command = {}) {
   if (!command.files) return;
   flag("--log", o.log, "JSON lines, one an epoch", anything(), no_bits("names a file"));
   flag("--report", o.report, "Page about the run to write (.html)", file_name(".html"), no_bits("names a file"));
+  flag("--tensorboard", o.tensorboard, "Folder for TensorBoard's events: curves, confusion matrix, hyperparameters",
+       anything(), no_bits("names a folder"));
 }
 
 }  // namespace retort
