@@ -21,7 +21,7 @@ run_page() {
   while IFS= read -r line; do
     bash -euo pipefail -c "$line" >stdout 2>stderr </dev/null || fail "$1: $line"
     count=$((count + 1))
-  done < <(awk '/^```/ { inside = !inside && $0 == "```"; next } inside && /^(build\/retort|\.\/classify)/' "$here/../../docs/guide/$1")
+  done < <(awk '/^```/ { fenced = !fenced; ours = fenced && $0 == "```"; next } ours && /^(build\/retort|\.\/classify)/' "$here/../../docs/guide/$1")
   ((count >= $2)) || fail "$1 has $count commands to run, expected $2"
 }
 run_page ship.md 8
