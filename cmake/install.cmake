@@ -1,5 +1,5 @@
-# The program, the libraries, their headers under include/retort, and a package for find_package(Retort) that offers
-# Retort::kernels, Retort::engine and Retort::models.
+# The programs; the C interface with retort.h and retort.hpp; the engine's libraries with their headers under include/retort; and packages
+# for find_package(Retort) and pkg-config. All of it works from wherever it is moved to.
 include(CMakePackageConfigHelpers)
 set(package_directory ${CMAKE_INSTALL_LIBDIR}/cmake/Retort)
 
@@ -8,19 +8,49 @@ set_target_properties(retort_kernels PROPERTIES EXPORT_NAME kernels)
 set_target_properties(retort_engine PROPERTIES EXPORT_NAME engine)
 set_target_properties(retort_models PROPERTIES EXPORT_NAME models)
 set(libraries retort_options retort_kernels retort_engine retort_models)
-set(zlib_dependency "find_dependency(ZLIB)")
+# What a consumer's machine is searched for, as this one was: no path of this machine goes along.
+set(package_dependencies "")
 if(TARGET retort_zlib)  # fetched, so it is installed with us
   list(APPEND libraries retort_zlib)
-  set(zlib_dependency "")
+else()
+  string(APPEND package_dependencies "find_package(ZLIB QUIET)\n")
+endif()
+if(RETORT_WEBP)
+  string(APPEND package_dependencies "retort_find_library(webp webp)\n")
+  set(webp_link -lwebp)
+endif()
+if(RETORT_HDF5)
+  string(APPEND package_dependencies "retort_find_library(hdf5_hl hdf5_serial_hl hdf5_hl)\nretort_find_library(hdf5 hdf5_serial hdf5)\n")
+endif()
+if(RETORT_MPI)
+  string(APPEND package_dependencies "set(MPI_CXX_SKIP_MPICXX ON)\nfind_package(MPI QUIET COMPONENTS CXX)\n")
+endif()
+if(RETORT_SIMT)
+  string(APPEND package_dependencies "retort_find_library(boost_context libboost_context.a boost_context)\n")
+endif()
+if(RETORT_CUDA)
+  string(APPEND package_dependencies
+         "find_package(CUDAToolkit QUIET)\nset(CMAKE_LIBRARY_PATH \${CMAKE_LIBRARY_PATH} \${CUDAToolkit_LIBRARY_DIR})\n"
+         "retort_find_library(cudart_static cudart_static)\n")
 endif()
 
 install(TARGETS retort RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(RETORT_CLASSIFY)
+  install(TARGETS retort-classify RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+if(RETORT_LIBRARY)
+  list(APPEND libraries retort_shared retort_static)
+  install(FILES api/retort.h api/retort.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  file(RELATIVE_PATH retort_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+  configure_file(api/retort.pc.in ${PROJECT_BINARY_DIR}/retort.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/retort.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()
 set(share ${PROJECT_BINARY_DIR}/share)
 install(FILES ${share}/retort.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${share}/retort DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${share}/_retort DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
 install(FILES ${share}/retort.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
-install(TARGETS ${libraries} EXPORT RetortTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS ${libraries} EXPORT RetortTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY kernels engine models DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/retort
         FILES_MATCHING PATTERN "*.h")
 install(EXPORT RetortTargets NAMESPACE Retort:: DESTINATION ${package_directory})

@@ -8,6 +8,7 @@
 #include "engine/io/file.h"
 #include "engine/io/hdf5.h"
 #include "engine/io/zip.h"
+#include "models/bundle.h"
 #include "models/graph/keras.h"
 #include "models/graph/onnx.h"
 #include "models/graph/onnx_file.h"
@@ -44,6 +45,7 @@ Checkpoint read_checkpoint(const std::string& path) {
   const auto [file, state] = file_and_state(path);
   const std::string head = head_of_file(file);
   const bool zip = head.starts_with("PK\x03\x04");
+  if (state.empty() && is_program(file)) return {read_bundled_model(file), {}};
   if (is_hdf5(head) || (zip && ZipFile(file).find("config.json"))) return import_keras(file, state);
   const bool pytorch = zip || head.starts_with("\x80\x02");
   check(state.empty() || pytorch, file, ": has no states to choose `", state,

@@ -14,10 +14,10 @@ struct Checkpoint {
   std::vector<std::string> said;  ///< what the reader took for granted, a line each
 };
 
-/// Reads .safetensors; .onnx (models/graph/onnx.h); .pth and .pt (models/pytorch.h), of which FILE::NAME takes the
-/// state called NAME; .keras and .h5 (models/graph/keras.h), where FILE::keras:NAME is of a network without its file.
-/// Throws Error for a form that is not read here, naming it and what to do, and what its reader
-/// throws.
+/// Reads .safetensors; a bundle (models/bundle.h); .onnx (models/graph/onnx.h); .pth and .pt (models/pytorch.h), of
+/// which FILE::NAME takes the state called NAME; .keras and .h5 (models/graph/keras.h), where FILE::keras:NAME is of a
+/// network without its file. Throws Error for a form that is not read here, naming it and what to do, and what its
+/// reader throws.
 Checkpoint read_checkpoint(const std::string& path);
 
 /// Whether --model names a network of Keras's that is built in: with --weights FILE it is FILE::NAME.

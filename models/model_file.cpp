@@ -307,15 +307,16 @@ bool has_auxiliary_head(const TensorFile& file) {
                      [](const auto& entry) { return entry.first.starts_with(kAuxiliary); });
 }
 
-std::string Model::hash() const { return path.empty() ? "" : file_hash(checkpoint_file(path)); }
+std::string Model::hash() const {
+  if (!recorded_hash.empty() || path.empty()) return recorded_hash;
+  return file_hash(checkpoint_file(path));
+}
 
 ModelSpec load_spec(const std::string& path) { return to_spec(path, read_checkpoint(path).file); }
 
-Model load_model(const std::string& path) {
-  Checkpoint checkpoint = read_checkpoint(path);
-  TensorFile& file = checkpoint.file;
+Model make_model(TensorFile file, const std::string& path) {
   Model model;
-  model.said = std::move(checkpoint.said);
+  model.path = path;
   model.spec = to_spec(path, file);
   if (model.spec.architecture == kGraph)
     check_elements(path, model.spec, file);
@@ -323,7 +324,13 @@ Model load_model(const std::string& path) {
     check_holds(file, model.spec, path);
   model.network = make_empty_network(model.spec);
   copy_weights(*model.network, model.spec, path, file, /*replace_head=*/false);
-  model.path = path;
+  return model;
+}
+
+Model load_model(const std::string& path) {
+  Checkpoint checkpoint = read_checkpoint(path);
+  Model model = make_model(std::move(checkpoint.file), path);
+  model.said = std::move(checkpoint.said);
   return model;
 }
 
@@ -369,12 +376,16 @@ std::optional<Preprocessing> saved_preprocessing(const std::string& path) {
   return to_spec(path, file).preprocessing;
 }
 
-void save_model(const std::string& path, Network& network, const ModelSpec& spec) {
+TensorFile to_file(Network& network, const ModelSpec& spec) {
   TensorFile file;
   file.metadata = to_metadata(spec);
   for (const Parameter* parameter : parameters(network))
     file.tensors.emplace_back(parameter->name, to_file_layout(*parameter, parameter->value));
-  write_safetensors(path, file);
+  return file;
+}
+
+void save_model(const std::string& path, Network& network, const ModelSpec& spec) {
+  write_safetensors(path, to_file(network, spec));
 }
 
 }  // namespace retort

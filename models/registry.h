@@ -57,9 +57,10 @@ struct Model {
   ModelSpec spec;
   std::unique_ptr<Network> network;
   std::string path;               ///< of its file, FILE::NAME where it is one of several; empty if not from a file
+  std::string recorded_hash;      ///< of its content, where the file says it
   std::vector<std::string> said;  ///< what its reader took for granted, a line each
 
-  /// Of the file's content, which is read for it; empty if not from a file.
+  /// Of its content: what the file says, or what is read from it now; empty if not from a file.
   std::string hash() const;
 };
 
@@ -71,6 +72,8 @@ struct LoadReport {
 /// Loads a model file with its metadata. Throws Error: no metadata (says to use --model ARCH --weights FILE), a missing
 /// or unexpected tensor, a shape that differs (name, found, expected).
 Model load_model(const std::string& path);
+/// The same of a file's content, which errors call `path`; without a hash.
+Model make_model(TensorFile file, const std::string& path);
 /// What a file says of its network, without building it; throws as load_model does.
 ModelSpec load_spec(const std::string& path);
 /// Copies the file's tensors into a network. Tolerates: num_batches_tracked missing; a head named linear, classifier or
@@ -94,7 +97,9 @@ struct Head {
 /// The last layer that the network visits. Names the parameters.
 Head head_of(Network& network);
 
-/// Atomic; torchvision's names and layouts, spec in the metadata.
+/// A model as a file holds it: torchvision's names and layouts, spec in the metadata.
+TensorFile to_file(Network& network, const ModelSpec& spec);
+/// Atomic.
 void save_model(const std::string& path, Network& network, const ModelSpec& spec);
 
 }  // namespace retort

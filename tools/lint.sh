@@ -44,7 +44,7 @@ fi
 if $all; then
   echo "lint.sh: cppcheck"
   cppcheck --enable=warning,performance,portability --inline-suppr --std=c++20 --language=c++ --quiet -j "$(nproc)" -I . \
-    --suppressions-list=.cppcheck --error-exitcode=1 kernels engine models tools || failed+=(cppcheck)
+    --suppressions-list=.cppcheck --error-exitcode=1 kernels engine models api tools || failed+=(cppcheck)
 fi
 if ((${#failed[@]})); then
   echo "lint.sh: FAILED: ${failed[*]}" >&2

@@ -10,13 +10,6 @@
 
 namespace retort {
 
-Tensor infer(Network& network, const Tensor& images, Taps* taps) {
-  const NoGrad no_grad;
-  ForwardContext context;
-  context.taps = taps;
-  return network.forward(images.to(device_of(network)), context);
-}
-
 namespace {
 
 double soft_term(const Tensor& student, const Tensor& teacher, const Tensor& labels, DistillationSettings settings) {

@@ -7,6 +7,7 @@
 #include "engine/data/loader.h"
 #include "engine/distill/metrics.h"
 #include "engine/distill/teacher.h"
+#include "engine/nn/infer.h"
 #include "engine/nn/module.h"
 #include "engine/ops/loss.h"
 
@@ -22,10 +23,6 @@ struct EvaluateOptions {
   /// Called after each batch with the samples done so far; may throw to stop.
   std::function<void(std::int64_t done)> progress;
 };
-
-/// The logits f32 [n, classes], on the network's device, of images [n, h, w, c] in evaluation mode, computed where the
-/// network lies. `taps` may be null: see ForwardContext. Nothing is recorded.
-Tensor infer(Network& network, const Tensor& images, Taps* taps = nullptr);
 
 /// Centred views, no dropout, running statistics. Throws what the loader throws.
 Evaluation evaluate(Network& network, const Dataset& dataset, const Preprocessing& preprocessing, std::int64_t classes,

@@ -447,6 +447,7 @@ std::optional<EpochMetrics> Trainer::validate() {
   metrics.top5 = result.top5_accuracy;
   metrics.kl = result.kl;
   metrics.loss = metrics.hard;
+  if (parts_.val->labelled()) metrics.confusion = result.confusion;
   if (parts_.val_teacher) {
     const DistillationSettings& kd = settings_.distillation;
     metrics.soft = result.soft_loss;

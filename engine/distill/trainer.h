@@ -67,6 +67,8 @@ struct TrainingParts {
 struct EpochMetrics {
   double loss = 0, hard = 0, soft = 0, accuracy = 0, top5 = 0, kl = 0, hints = 0;
   GradientNorms gradients;  ///< with a teacher, of the training part
+  /// [true class][predicted class], of labelled validation pictures.
+  std::vector<std::vector<std::int64_t>> confusion = {};
 };
 
 struct EpochReport {

@@ -159,6 +159,12 @@ void AtomicFile::sync() {
   check_write(retried([&] { return ::fsync(file_.get()); }) == 0, path_);
 }
 
+void AtomicFile::make_executable() {
+  struct stat status {};
+  check_write(::fstat(file_.get(), &status) == 0, path_);
+  check_write(::fchmod(file_.get(), (status.st_mode & 0777) | (status.st_mode & 0444) >> 2) == 0, path_);
+}
+
 void AtomicFile::commit() {
   sync();
   if (!temporary_.empty()) {

@@ -31,6 +31,8 @@ class AtomicFile {
   /// Everything written is on the disk, under temporary().
   void sync();
   const std::string& temporary() const { return temporary_; }
+  /// Whoever may read the file may execute it, whatever the mode of an old one.
+  void make_executable();
   /// Puts the file in its place; sync() comes first.
   void commit();
 

@@ -51,7 +51,15 @@ std::size_t read_at(int descriptor, std::uint64_t offset, std::span<std::uint8_t
 
 InputFile::InputFile(const std::string& path) : path_(path), file_(open_for_reading(path, size_)) {}
 
+InputFile::InputFile(const std::string& path, std::uint64_t offset, std::uint64_t size) : InputFile(path) {
+  check(offset <= size_ && size <= size_ - offset, path, ": ends at byte ", size_, " where ", size, " bytes from byte ",
+        offset, " on were expected; copy or download it again");
+  begin_ = offset;
+  size_ = size;
+}
+
 void InputFile::read(std::uint64_t offset, std::span<std::uint8_t> bytes) const {
+  offset += begin_;
   const std::size_t got = read_at(file_.get(), offset, bytes, path_);
   if (got == bytes.size()) return;
   struct stat now {};  // the offset may lie beyond the end of a file that was cut short

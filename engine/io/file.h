@@ -16,6 +16,8 @@ namespace retort {
 class InputFile {
  public:
   explicit InputFile(const std::string& path);
+  /// The `size` bytes from `offset` on, as if they were the file. Throws Error where the file ends before.
+  InputFile(const std::string& path, std::uint64_t offset, std::uint64_t size);
 
   std::uint64_t size() const { return size_; }
   /// Fills `bytes` from `offset` on; throws Error if the file ends before.
@@ -23,7 +25,7 @@ class InputFile {
 
  private:
   std::string path_;
-  std::uint64_t size_ = 0;
+  std::uint64_t begin_ = 0, size_ = 0;
   Descriptor file_;
 };
 
@@ -50,5 +52,6 @@ void check_writable(const std::string& path);
 std::string content_hash(std::span<const std::uint8_t> bytes);
 /// content_hash of a file's bytes, in constant memory.
 std::string file_hash(const std::string& path);
+std::string file_hash(const InputFile& file);
 
 }  // namespace retort

@@ -34,8 +34,9 @@ std::string ContentHash::digits() const { return hex(XXH64_digest(&state_->hash)
 
 std::string content_hash(std::span<const std::uint8_t> bytes) { return hex(XXH64(bytes.data(), bytes.size(), kSeed)); }
 
-std::string file_hash(const std::string& path) {
-  const InputFile file(path);
+std::string file_hash(const std::string& path) { return file_hash(InputFile(path)); }
+
+std::string file_hash(const InputFile& file) {
   ContentHash hash;
   std::vector<std::uint8_t> buffer(std::min<std::uint64_t>(file.size(), 1u << 20));
   for (std::uint64_t offset = 0; offset < file.size(); offset += buffer.size()) {

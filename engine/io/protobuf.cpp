@@ -77,6 +77,14 @@ ProtoWriter& ProtoWriter::real(std::uint32_t number, float value) {
   return *this;
 }
 
+ProtoWriter& ProtoWriter::real64(std::uint32_t number, double value) {
+  key(number, ProtoField::Wire::fixed64);
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  for (int i = 0; i < 8; ++i) text_ += static_cast<char>(bits >> 8 * i);
+  return *this;
+}
+
 ProtoWriter& ProtoWriter::begin_bytes(std::uint32_t number, std::uint64_t size) {
   key(number, ProtoField::Wire::bytes);
   varint(size);

@@ -45,6 +45,7 @@ class ProtoWriter {
  public:
   ProtoWriter& integer(std::uint32_t number, std::int64_t value);
   ProtoWriter& real(std::uint32_t number, float value);
+  ProtoWriter& real64(std::uint32_t number, double value);
   ProtoWriter& bytes(std::uint32_t number, std::string_view content);
   ProtoWriter& message(std::uint32_t number, const ProtoWriter& content) { return bytes(number, content.text()); }
   /// What stands before so many bytes of a field that the caller writes.

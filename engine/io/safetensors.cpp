@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -13,6 +14,7 @@
 #include "engine/core/parallel.h"
 #include "engine/io/extents.h"
 #include "engine/io/file.h"
+#include "engine/io/half.h"
 #include "engine/io/json.h"
 
 namespace retort {
@@ -81,18 +83,6 @@ Entry parse_entry(const std::string& name, const json& fields, const std::string
   return entry;
 }
 
-/// IEEE binary16 to binary32, exactly.
-float from_half(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-  const std::uint32_t exponent = (half >> 10) & 31, fraction = half & 0x3ff;
-  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  const std::uint32_t rebiased = exponent == 31 ? 255 : exponent + 127 - 15;
-  return std::bit_cast<float>(sign | rebiased << 23 | fraction << 13);
-}
-
 /// bfloat16 is the upper half of a binary32.
 float from_bfloat(std::uint16_t upper) { return std::bit_cast<float>(static_cast<std::uint32_t>(upper) << 16); }
 
@@ -141,6 +131,23 @@ void read_piece(const InputFile& file, std::uint64_t offset, FileDType dtype, co
   }
   const std::size_t size = bytes_of(dtype);
   file.read(offset, bytes_of(tensor).subspan(static_cast<std::size_t>(piece.begin) * size, count * size));
+}
+
+bool written_as_half(const Tensor& tensor, WeightType weights) {
+  return weights == WeightType::f16 && tensor.dtype() == DType::f32 && tensor.shape().rank() >= 2;
+}
+
+/// The elements of an f32 tensor as f16.
+std::vector<std::uint16_t> halves(const Tensor& tensor, const std::string& where) {
+  const std::span<const float> values{tensor.data<float>(), static_cast<std::size_t>(tensor.count())};
+  std::vector<std::uint16_t> bits;
+  bits.reserve(values.size());
+  for (const float value : values) {
+    check(!(std::abs(value) > kMostHalf), where, "has the value ", value, ", and f16 ends at ", kMostHalf,
+          "; write it as f32");
+    bits.push_back(to_half(value));
+  }
+  return bits;
 }
 
 const char* file_dtype(const Tensor& tensor, const std::string& where) {
@@ -213,8 +220,9 @@ std::map<std::string, std::string> read_safetensors_metadata(const std::string& 
   return parse_metadata(*found, path);
 }
 
-TensorFile read_safetensors(const std::string& path) {
-  const InputFile input(path);
+TensorFile read_safetensors(const std::string& path) { return read_safetensors(InputFile(path), path); }
+
+TensorFile read_safetensors(const InputFile& input, const std::string& path) {
   const auto [header_bytes, fields] = read_header(input, path);
   TensorFile file;
   std::vector<Entry> entries;
@@ -250,10 +258,29 @@ TensorFile read_safetensors(const std::string& path) {
 }
 
 void write_safetensors(const std::string& path, const TensorFile& file) {
+  write_atomic(path, [&](const ByteSink& sink) { write_safetensors(sink, path, file); });
+}
+
+TensorFile rounded_to_f16(const TensorFile& file, const std::string& path) {
+  TensorFile rounded{file.metadata, {}};
+  for (const auto& [name, tensor] : file.tensors) {
+    Tensor value = tensor;
+    if (written_as_half(tensor, WeightType::f16)) {
+      const std::vector<std::uint16_t> bits = halves(tensor, text(path, ": tensor '", name, "' "));
+      value = Tensor::empty(tensor.shape());
+      std::transform(bits.begin(), bits.end(), value.data<float>(), from_half);
+    }
+    rounded.tensors.emplace_back(name, value);
+  }
+  return rounded;
+}
+
+void write_safetensors(const ByteSink& sink, const std::string& path, const TensorFile& file, WeightType weights) {
   std::string header = "{";
   const auto separate = [&] {
     if (header.size() > 1) header += ',';
   };
+  const auto where = [&](const std::string& name) { return text(path, ": tensor '", name, "' "); };
   if (!file.metadata.empty()) {
     header += text('"', kMetadata, "\":{");
     for (const auto& [key, value] : file.metadata)
@@ -263,23 +290,30 @@ void write_safetensors(const std::string& path, const TensorFile& file) {
   std::uint64_t offset = 0;
   std::set<std::string> names = {kMetadata};
   for (const auto& [name, tensor] : file.tensors) {
-    const std::string where = text(path, ": tensor '", name, "' ");
-    check(names.insert(name).second, where, "would be written twice; give it another name");
+    check(names.insert(name).second, where(name), "would be written twice; give it another name");
     separate();
-    header += text(quoted(name, path), ":{\"dtype\":\"", file_dtype(tensor, where), "\",\"shape\":[");
+    const bool half = written_as_half(tensor, weights);
+    const std::uint64_t bytes = half ? tensor.bytes() / 2 : tensor.bytes();
+    header +=
+        text(quoted(name, path), ":{\"dtype\":\"", half ? "F16" : file_dtype(tensor, where(name)), "\",\"shape\":[");
     for (int axis = 0; axis < tensor.shape().rank(); ++axis) header += text(axis ? "," : "", tensor.shape()[axis]);
-    header += text("],\"data_offsets\":[", offset, ',', offset + tensor.bytes(), "]}");
-    offset += tensor.bytes();
+    header += text("],\"data_offsets\":[", offset, ',', offset + bytes, "]}");
+    offset += bytes;
   }
   header += '}';
   header.append((8 - header.size() % 8) % 8, ' ');  // the data begins at a multiple of 8
 
   const std::uint64_t header_bytes = header.size();
-  write_atomic(path, [&](const ByteSink& sink) {
-    sink({reinterpret_cast<const std::uint8_t*>(&header_bytes), sizeof header_bytes});
-    sink({reinterpret_cast<const std::uint8_t*>(header.data()), header.size()});
-    for (const auto& [name, tensor] : file.tensors) sink(bytes_of(tensor));
-  });
+  sink({reinterpret_cast<const std::uint8_t*>(&header_bytes), sizeof header_bytes});
+  sink({reinterpret_cast<const std::uint8_t*>(header.data()), header.size()});
+  for (const auto& [name, tensor] : file.tensors) {
+    if (!written_as_half(tensor, weights)) {
+      sink(bytes_of(tensor));
+      continue;
+    }
+    const std::vector<std::uint16_t> bits = halves(tensor, where(name));
+    sink({reinterpret_cast<const std::uint8_t*>(bits.data()), bits.size() * sizeof bits[0]});
+  }
 }
 
 }  // namespace retort

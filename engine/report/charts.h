@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -31,6 +32,17 @@ struct Series {
   std::string name;
   std::vector<Point> points;  ///< in the order in which they are joined; those with a NaN are left out
 };
+
+struct Range {
+  double low, high;
+};
+/// The values but for those far beyond the middle nine tenths; of no values an empty one.
+Range robust_range(std::vector<double> values);
+
+/// Curves over a common axis in characters, `width` x `height` of them below the title: each
+/// series' mark, one character wide, at its points and on the lines between them. Far points are drawn at the edge.
+std::string character_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& series,
+                            int width, int height, const std::function<std::string(std::size_t series)>& mark);
 
 /// Curves over a common axis. Few points far off the others (a first epoch that diverged) do not squeeze the rest: the
 /// axis ends short of them, they are drawn at its edge, and the title says how many. `mark` draws a dashed upright line

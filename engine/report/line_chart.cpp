@@ -25,11 +25,8 @@ double draw_legend(Svg& svg, const std::vector<Series>& series) {
   return y;
 }
 
-struct Range {
-  double low, high;
-};
+}  // namespace
 
-/// The values but for those far beyond the middle nine tenths.
 Range robust_range(std::vector<double> values) {
   constexpr double kOutside = 0.05, kMargin = 1.0;
   constexpr std::size_t kFewest = 8;
@@ -45,8 +42,6 @@ Range robust_range(std::vector<double> values) {
   if (range.low < low - kMargin * span) range.low = low - kMargin * span / 4;
   return range;
 }
-
-}  // namespace
 
 std::string line_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& all,
                        std::optional<double> mark, const std::string& mark_name) {

@@ -250,9 +250,10 @@ void Page::samples(const std::vector<std::string>& classes, const std::vector<Pa
 
 std::string Page::str() const {
   return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-         "content=\"width=device-width, initial-scale=1\">\n<title>" +
-         escape(title_) + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1>" + escape(title_) +
-         "</h1>\n" + body_ + script_ + "</body>\n</html>\n";
+         "content=\"width=device-width, initial-scale=1\">\n" +
+         (refresh_ > 0 ? "<meta http-equiv=\"refresh\" content=\"" + std::to_string(refresh_) + "\">\n" : "") +
+         "<title>" + escape(title_) + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1>" +
+         escape(title_) + "</h1>\n" + body_ + script_ + "</body>\n</html>\n";
 }
 
 }  // namespace retort

@@ -26,6 +26,8 @@ class Page {
  public:
   explicit Page(const std::string& title);
 
+  /// The browser reads the page anew after so many seconds.
+  void refresh(int seconds) { refresh_ = seconds; }
   void section(const std::string& heading);
   void paragraph(const std::string& text);
   /// "The command: ...", broken between its words alone: "--image-size" has hyphens, too.
@@ -50,6 +52,7 @@ class Page {
 
  private:
   std::string title_, body_, script_;
+  int refresh_ = 0;  ///< seconds; 0: never
 };
 
 /// A PNG of at most `side` pixels a side, aspect kept, never enlarged, as a data: URI.

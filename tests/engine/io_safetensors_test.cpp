@@ -221,3 +221,46 @@ TEST_CASE("what cannot be written is named and nothing is left behind") {
   CHECK(refused({{{"class", "caf\xe9"}}, {}}).ends_with("which is not UTF-8; rename it"));
   CHECK(scratch.list().empty());
 }
+
+TEST_CASE("f16: matrices are rounded, vectors and metadata are as they were") {
+  const Scratch scratch;
+  TensorFile file;
+  file.metadata = {{"a", "b"}};
+  // 1 + 2^-11 lies between two numbers of f16 and goes to the even one; 2^-25 to zero.
+  file.tensors = {{"w", Tensor::from<float>({2, 2}, std::vector<float>{1 + 0x1p-11f, -65504, 0x1p-25f, 0x1p-24f})},
+                  {"b", Tensor::from<float>({1}, std::vector<float>{1 + 0x1p-20f})},
+                  {"n", Tensor::from<std::int64_t>({}, std::vector<std::int64_t>{3})}};
+  const auto write = [&](WeightType weights) {
+    write_atomic(scratch / "file", [&](const ByteSink& sink) { write_safetensors(sink, "file", file, weights); });
+    return read_text(scratch / "file");
+  };
+  const std::string full = write(WeightType::f32), half = write(WeightType::f16);
+  CHECK(full.size() - half.size() == 8);
+  const TensorFile back = read_safetensors(scratch / "file"), rounded = rounded_to_f16(file, "file");
+  CHECK(back.metadata == file.metadata);
+  for (const TensorFile* read : {&back, &rounded}) {
+    CHECK(data_of(*read->find("w")) ==
+          data_of(Tensor::from<float>({2, 2}, std::vector<float>{1, -65504, 0, 0x1p-24f})));
+    CHECK(data_of(*read->find("b")) == data_of(*file.find("b")));
+    CHECK(data_of(*read->find("n")) == data_of(*file.find("n")));
+  }
+  file.tensors[0].second.data<float>()[3] = 65505;
+  const std::string refused = "file: tensor 'w' has the value 65505, and f16 ends at 65504; write it as f32";
+  CHECK(error_message([&] { write(WeightType::f16); }) == refused);
+  CHECK(error_message([&] { rounded_to_f16(file, "file"); }) == refused);
+}
+
+TEST_CASE("a part of a file is read as a file") {
+  const Scratch scratch;
+  TensorFile file;
+  file.tensors = {{"w", Tensor::from<float>({2}, std::vector<float>{1, 2})}};
+  write_safetensors(scratch / "file", file);
+  const std::string content = read_text(scratch / "file");
+  const std::string path = scratch.write("more", "before" + content + "after");
+  CHECK(data_of(*read_safetensors(InputFile(path, 6, content.size()), path).find("w")) == data_of(*file.find("w")));
+  CHECK(error_message([&] {
+          read_safetensors(InputFile(path, 6, content.size() - 1), path);
+        }).starts_with(path + ": cut short"));
+  CHECK(error_message([&] { InputFile(path, 6, content.size() + 6); }).starts_with(path + ": ends at byte "));
+  CHECK(error_message([&] { InputFile(path, ~std::uint64_t{0}, 2); }).starts_with(path + ": ends at byte "));
+}

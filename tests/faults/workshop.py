@@ -22,6 +22,7 @@ COMMANDS = {
               "--seeds", "1", "--epochs", "2", "--out", "out/of/folders"],
     "specialists": ["specialists", "--model", "teacher.safetensors", "--student", "mlp:4", *NET, "--groups", "2",
                     "--epochs", "3", "--specialist-epochs", "2", "--out", "out"],
+    "bundle": ["bundle", "--model", "teacher.safetensors", "--threads", "1", "--out", "out/classify"],
 }
 RESUMED = ("train", "distill", "logits")
 TIMES = ("images_per_second", "seconds")
@@ -116,7 +117,7 @@ class Workshop:
     def check_whole(self, command, what):
         """Every file that is there can be read to its end; the store is the old one or the new one."""
         files = [str(p.relative_to(self.folder)) for p in (self.folder / "out").rglob("*")
-                 if p.is_file() and not p.name.startswith(".") and p.suffix in (".safetensors", ".npy") or p.name == "s.csv"]
+                 if p.is_file() and not p.name.startswith(".") and p.suffix in (".safetensors", ".npy") or p.name in ("s.csv", "classify")]
         if not files:
             return
         done = subprocess.run([self.retort, "verify", "--threads", "1", *files], cwd=self.folder, stdout=subprocess.PIPE,

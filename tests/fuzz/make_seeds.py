@@ -255,7 +255,24 @@ def archives():
     put("zip/empty", zipped([]))
 
 
+def bundles():
+    program = b"\x7fELF" + bytes(60)
+    header = {"__metadata__": {"architecture": "mlp:", "classes": '["a", "b"]', "image_size": "1", "channels": "1",
+                               "mean": "[0.5]", "std": "[0.25]"},
+              "layers.0.weight": {"dtype": "F16", "shape": [2, 1], "data_offsets": [0, 4]},
+              "layers.0.bias": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}
+    model = safetensors(header, bytes(12))
+    magic, hashed = b"retort bundle 1\n", 0xf5225fdf59e39016  # its XXH64
+    put("bundle/whole", program + model + magic + struct.pack("<QQQ", 64, len(model), hashed))
+    put("bundle/hash", program + model + magic + struct.pack("<QQQ", 64, len(model), 0))
+    put("bundle/offset", program + model + magic + struct.pack("<QQQ", 2**64 - 8, 8, hashed))
+    put("bundle/program", program)
+    put("bundle/cut", program + model)
+    put("bundle/empty", b"\x7fELF" + magic + struct.pack("<QQQ", 4, 0, 0xef46db3751d8e999))
+
+
 images()
 readers()
 networks()
 archives()
+bundles()

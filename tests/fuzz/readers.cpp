@@ -20,6 +20,7 @@
 #include "engine/io/pickle.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/zip.h"
+#include "models/bundle.h"
 #include "models/graph/keras.h"
 #include "models/graph/onnx.h"
 #include "models/pytorch.h"
@@ -142,6 +143,7 @@ constexpr Reader kReaders[] = {
     {"onnx", [](Bytes bytes) { import_onnx(MemoryFile(bytes).path()); }},
     {"pytorch", [](Bytes bytes) { read_pytorch(MemoryFile(bytes).path(), ""); }},
     {"zip", read_zip},
+    {"bundle", [](Bytes bytes) { load_bundle(MemoryFile(bytes).path()); }},
 };
 
 }  // namespace

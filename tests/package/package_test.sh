@@ -6,8 +6,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-"$CMAKE" --install "$BUILD" --prefix "$scratch/prefix" >"$scratch/log"
+"$CMAKE" --install "$BUILD" --prefix "$scratch/elsewhere" >"$scratch/log"
+mv "$scratch/elsewhere" "$scratch/prefix"  # a package works from wherever it is moved to
 "$scratch/prefix/bin/retort" --version
+if grep -rE '"[^"]*/(lib|lib64)/[^"]*\.(so|a)"|'"$(realpath "$BUILD")" "$scratch/prefix" --include=*.cmake --include=*.pc | grep -v _IMPORT_PREFIX; then
+  echo "package_test: the package names paths of this machine"
+  exit 1
+fi
 
 # libhdf5's static form needs more libraries than it says, so a build that has it makes no static program.
 kinds=(OFF)
@@ -24,6 +29,7 @@ for static in "${kinds[@]}"; do
 done
 
 PREFIX=$scratch/prefix bash "$here/adding_an_op_test.sh"
+if [[ -f $scratch/prefix/include/retort.h ]]; then PREFIX=$scratch/prefix bash "$here/examples_test.sh"; fi
 
 if [[ -d $scratch/ON ]] && command -v ldd >/dev/null; then
   # ldd exits with 1 for a static program, so its text decides.

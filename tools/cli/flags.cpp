@@ -99,9 +99,12 @@ std::string flag_text(const std::vector<double>& value) {
   return value.empty() ? "" : nlohmann::ordered_json(value).dump();
 }
 
-AddFlags::AddFlags(CLI::App& parent, const char* name, const char* description)
-    : command_(*parent.add_subcommand(name, description)) {
+AddFlags::AddFlags(CLI::App& program) : command_(program) {
   command_.set_version_flag("--version", "retort " RETORT_VERSION);
+}
+
+AddFlags::AddFlags(CLI::App& parent, const char* name, const char* description)
+    : AddFlags(*parent.add_subcommand(name, description)) {
   // The application reads the file once it knows the command: hand the path up to it as soon as it is seen.
   CLI::App* app = &parent;
   while (app->get_parent() != nullptr) app = app->get_parent();

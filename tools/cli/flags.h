@@ -204,6 +204,8 @@ class FlagSubject {
 class AddFlags {
  public:
   AddFlags(CLI::App& parent, const char* name, const char* description);
+  /// Of a program that has no commands: flags and --version of the application itself.
+  explicit AddFlags(CLI::App& program);
 
   /// Flags are listed under `subject` from here on; returns the one before it.
   std::string enter_subject(std::string subject) { return std::exchange(subject_, std::move(subject)); }

@@ -19,11 +19,13 @@ constexpr std::pair<const char*, const char*> kExamples[] = {
     {"sweep", "retort sweep --student resnet18 --data photos --logits train.npy --temperature 1,4,10 --out sweep"},
     {"specialists", "retort specialists --help"},
     {"bias", "retort bias --model student.safetensors --data photos --out corrected.safetensors"},
+    {"watch", "retort watch student.jsonl other.jsonl"},
     {"eval", "retort eval --model student.safetensors --data photos --split test"},
     {"predict", "retort predict --model student.safetensors --top 3 holiday.jpg more-photos"},
     {"summary", "retort summary --model student.safetensors"},
     {"graph", "retort graph --model resnet50 --out resnet50.svg"},
     {"export", "retort export --model student.safetensors --out student.onnx"},
+    {"bundle", "retort bundle --model student.safetensors --out classify"},
     {"forward", "retort forward --model student.safetensors --input x.npy --out logits.npy"},
     {"grad", "retort grad --model student.safetensors --input x.npy --labels y.npy --out grads.safetensors"},
     {"bench", "retort bench step --model resnet50 --batch-size 16"},
@@ -43,11 +45,13 @@ void add_commands(CLI::App& app) {
   add_sweep_command(app);
   add_specialists_command(app);
   add_bias_command(app);
+  add_watch_command(app);
   add_eval_command(app);
   add_predict_command(app);
   add_summary_command(app);
   add_graph_command(app);
   add_export_command(app);
+  add_bundle_command(app);
   add_forward_command(app);
   add_grad_command(app);
   add_verify_command(app);

@@ -281,7 +281,10 @@ TrainingRun make_run(const Options& options, const TrainingData& data, const Dat
       open_stores({train_store}, *data.train, labelled, unlabelled, training.data, training.common);
   TrainingRun run{.architecture = options.student,
                   .options = training,
-                  .files = {options.file("student.safetensors"), options.run.log, options.run.report},
+                  .files = {.model = options.file("student.safetensors"),
+                            .log = options.run.log,
+                            .report = options.run.report,
+                            .tensorboard = options.run.tensorboard},
                   .resume = Resume::always,
                   .data = data,
                   .guidance = cached_guidance(train_store, stored, {})};

@@ -14,6 +14,7 @@
 #include "engine/io/json.h"
 #include "engine/io/npy.h"
 #include "engine/io/safetensors.h"
+#include "models/bundle.h"
 #include "models/registry.h"
 #include "tools/cli/options.h"
 #include "tools/commands/commands.h"
@@ -34,7 +35,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag,
               {.data = "Images that logit stores must be of", .required = false, .split = "{} (default: train)"});
-  flag("FILE", o.files, "Models, training states, logit stores, caches of decoded images, logs, images",
+  flag("FILE", o.files, "Models, bundles, training states, logit stores, caches of decoded images, logs, images",
        required(anything()));
 }
 
@@ -47,6 +48,11 @@ struct Finding {
 std::string model_words(const std::string& file) {
   const Model model = load_model(file);
   return text("a model: ", model.spec.architecture, ", ", model.spec.classes.size(), " classes, hash ", model.hash());
+}
+
+std::string bundle_words(const std::string& file) {
+  const Model model = load_bundle(file);
+  return text("a bundle: ", model.spec.architecture, ", ", model.spec.classes.size(), " classes, hash ", model.hash());
 }
 
 std::string tensor_words(const std::string& file) {
@@ -103,6 +109,7 @@ std::string words_of(const std::string& file, const Dataset* images) {
   if (file.ends_with(".jsonl")) return log_words(file);
   if (file.ends_with(".csv")) return store_words(file, images);
   if (file.ends_with(".json")) return store_words(fs::path(file).replace_extension(".npy").string(), images);
+  if (is_program(file)) return bundle_words(file);
   if (is_pixel_cache(file)) return text("a cache of ", cached_images(file), " decoded images");
   return image_words(file);
 }

@@ -24,6 +24,7 @@
 #include "tools/run/report.h"
 #include "tools/run/seen_pictures.h"
 #include "tools/run/stock_model.h"
+#include "tools/run/tensorboard.h"
 
 namespace retort {
 namespace {
@@ -170,7 +171,10 @@ class Monitor {
     return hooks;
   }
   /// Before the first step, at the place that a resumed run has reached.
-  void begin(const TrainingProgress& progress) {
+  void begin(const TrainingProgress& progress, const Fingerprint& fingerprint) {
+    if (group().is_first() && !run_.files.tensorboard.empty())
+      board_.emplace(run_.files.tensorboard, progress.epoch + 1,
+                     std::filesystem::path(run_.files.model).stem().string(), fingerprint, spec_.classes);
     log_.emplace(group().is_first() ? run_.files.log : "", progress.epoch);
     best_is_ours_ = progress.selected_epoch > 0;
   }
@@ -213,6 +217,9 @@ class Monitor {
   void add_epoch(const EpochReport& report) {
     clear_bar();
     history_.push_back(report);
+    if (history_.back().val)
+      history_.back().val->confusion.clear();  // of many classes, too large to keep of every epoch
+    if (board_) board_->add(report, reported_);
     log_->add(report_json(report, reported_));
     say(quiet_, report_line(report, reported_));
     if (report.selected && !std::exchange(star_said_, true))
@@ -245,6 +252,7 @@ class Monitor {
   std::optional<std::chrono::steady_clock::time_point> first_step_;
   std::int64_t first_seen_ = 0;
   std::optional<Log> log_;
+  std::optional<TensorBoard> board_;
   std::optional<Progress> bar_;
   std::vector<EpochReport> history_;
 };
@@ -465,7 +473,7 @@ TrainingOutcome run_training(const TrainingRun& run) {
                   run.files.state(), fingerprint);
   trainer.check_memory();
   resume_or_begin(run, trainer);
-  monitor.begin(trainer.progress());
+  monitor.begin(trainer.progress(), fingerprint);
   catch_interrupts();
   const bool finished = trainer.run();
   monitor.clear_bar();

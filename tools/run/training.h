@@ -51,13 +51,14 @@ Resume resume_of(const RunOptions& options);
 /// The files of one run. `model` ends in .safetensors; the others may be empty.
 struct RunFiles {
   std::string model, log, report;
-  bool keep_state = false;  ///< of a finished run
+  bool keep_state = false;       ///< of a finished run
+  std::string tensorboard = {};  ///< a folder; may be empty
   /// Beside the model: of the epoch that is best on validation, and the training state.
   std::string best() const;
   std::string state() const;
 };
 inline RunFiles files_of(const RunOptions& options) {
-  return {options.out, options.log, options.report, options.keep_state};
+  return {options.out, options.log, options.report, options.keep_state, options.tensorboard};
 }
 
 /// A file and the flag that names it.

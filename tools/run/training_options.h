@@ -155,7 +155,7 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
 
 /// Where the results of a run go, and whether it continues one that was stopped.
 struct RunOptions {
-  std::string out, log, report, counters;
+  std::string out, log, report, tensorboard, counters;
   bool resume = false, restart = false, keep_state = false;
 };
 
@@ -181,6 +181,8 @@ void visit_flags(RunOptions& o, Visitor&& flag, const RunFlags& command = {}) {
   if (!command.files) return;
   flag("--log", o.log, "JSON lines, one an epoch", anything(), no_bits("names a file"));
   flag("--report", o.report, "Page about the run to write (.html)", file_name(".html"), no_bits("names a file"));
+  flag("--tensorboard", o.tensorboard, "Folder for TensorBoard's events: curves, confusion matrix, hyperparameters",
+       anything(), no_bits("names a folder"));
   if (!command.folder) flag("--counters", o.counters, kCountersHelp, file_name(".json"), no_bits("names a file"));
 }
 
