@@ -11,6 +11,7 @@
 #include "engine/io/json.h"
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/threads.h"
+#include "models/graph/int8_layers.h"
 #include "tools/cli/progress.h"
 #include "tools/run/seen_pictures.h"
 #include "tools/run/training.h"
@@ -67,6 +68,7 @@ ModelSpec describe(const TrainingRun& run) {
   spec.architecture = run.architecture;
   spec.head = run.options.head;
   if (run.architecture == kGraph) spec.graph = load_spec(run.options.weights).graph;
+  check_trains(spec, run.options.weights);
   spec.classes = train.labelled() ? train.classes() : run.guidance.classes;
   spec.auxiliary = run.options.auxiliary;
   spec.notes = run.guidance.notes;
