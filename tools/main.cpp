@@ -1,13 +1,16 @@
 // The program `retort`: its commands, and what several processes of it say together.
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "engine/core/check.h"
@@ -15,6 +18,7 @@
 #include "tools/cli/command_line.h"
 #include "tools/cli/config.h"
 #include "tools/cli/outcome.h"
+#include "tools/cli/progress.h"
 #include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 
@@ -63,7 +67,12 @@ int run(int argc, char** argv) {
   return outcome(
       app,
       [&] {
-        app.parse(argc, argv);
+        try {
+          app.parse(argc, argv);
+        } catch (const Interrupted& stopped) {
+          if (!stopped.of_all && group().size() > 1) group().abort(kInterrupted);
+          throw;
+        }
         if (!app.get_subcommands().empty()) return;
         std::cout << app.help() << std::flush;
         throw UsageError("a command is needed; see the list above");

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "engine/core/check.h"
-#include "engine/group/group.h"
 #include "tools/cli/config.h"
 #include "tools/cli/help.h"
 #include "tools/cli/progress.h"
@@ -85,8 +84,7 @@ int outcome(CLI::App& app, const std::function<void()>& work, const Report& repo
     return report(path, usage_message(error, app) + "; see " + path + " --help", kUsage);
   } catch (const UsageError& error) {
     return report(command_path(app), error.what(), kUsage);
-  } catch (const Interrupted& stopped) {
-    if (!stopped.of_all && group().size() > 1) group().abort(kInterrupted);
+  } catch (const Interrupted&) {
     return kInterrupted;
   } catch (const std::bad_alloc&) {
     return report(app.get_name(), "out of memory; try smaller batches or images", kFailed);
