@@ -172,6 +172,7 @@ class Workshop {
             {"--out", {path("elsewhere.safetensors")}},
             {"--log", {path("log.jsonl")}},
             {"--report", {path("report.html")}},
+            {"--counters", {path("counters.json")}},
             {"--weights", {path("a.safetensors")}},
             {"--warm-start", {path("b.safetensors")}},
             {"--augment", {"flip", "none", "randaugment"}},
