@@ -27,9 +27,14 @@ inline constexpr std::size_t kProductBytes = sizeof(Stage<T, kPass, Shape>) * Sh
                                                  ? sizeof(Stage<T, kPass, Shape>) * Shape::kStages
                                                  : StagedTile<Shape>::kBytes;
 
+/// Blocks that must fit a multiprocessor at once; 0: nvcc chooses. In exact float, which is there to be compared with, it
+/// chooses four and spills.
+template <Math kMath>
+inline constexpr int kLeastBlocks = kMath == Math::exact ? 1 : 0;
+
 /// Grid: x tiles of C (n fastest), y groups, z splits of k.
 template <class T, Math kMath, Pass kPass, class Shape>
-__global__ void __launch_bounds__(Shape::kThreads) implicit_gemm(GemmArguments<T> g) {
+__global__ void __launch_bounds__(Shape::kThreads, kLeastBlocks<kMath>) implicit_gemm(GemmArguments<T> g) {
   using S = Stage<T, kPass, Shape>;
   S* const stages = static_cast<S*>(dev::dynamic_shared());
   const int tiles_n = (g.n + Shape::kN - 1) / Shape::kN;
