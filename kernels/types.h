@@ -8,16 +8,22 @@
 namespace retort {
 
 /// Element type of a buffer. Kernels compute in f32, or in f64 on the reference backend; i64 holds labels, i32 the
-/// indices of max pooling.
+/// indices of max pooling; u8 and i8 are the activations and weights of 8-bit inference (kernels/int8.h).
 ///
 /// A bf16 table holds activations, their gradients and the filters it multiplies in bf16, adds in f32, and keeps in f32
 /// whatever belongs to a parameter or a channel: bias, gamma, beta, statistics, the gradients of parameters, losses.
-enum class DType : std::uint8_t { f32, f64, i64, i32, bf16 };
+enum class DType : std::uint8_t { f32, f64, i64, i32, bf16, u8, i8 };
 
 /// Bytes of one element.
 constexpr std::size_t size_of(DType dtype) {
-  return dtype == DType::bf16 ? 2 : dtype == DType::f32 || dtype == DType::i32 ? 4 : 8;
+  return dtype == DType::u8 || dtype == DType::i8     ? 1
+         : dtype == DType::bf16                       ? 2
+         : dtype == DType::f32 || dtype == DType::i32 ? 4
+                                                      : 8;
 }
+
+/// Whether elements of a dtype are floating-point numbers, in which networks train.
+constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
 
 /// The dtype of parameters, their gradients and losses beside activations of a dtype.
 constexpr DType parameter_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }

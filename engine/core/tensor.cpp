@@ -19,9 +19,9 @@ constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, double>) return DType::f64;
   if constexpr (std::is_same_v<T, std::int64_t>) return DType::i64;
   if constexpr (std::is_same_v<T, std::int32_t>) return DType::i32;
+  if constexpr (std::is_same_v<T, std::uint8_t>) return DType::u8;
+  if constexpr (std::is_same_v<T, std::int8_t>) return DType::i8;
 }
-
-bool floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
 
 /// Element i as a number that prints; the tensor is on the CPU.
 double element(const Tensor& tensor, std::int64_t i) {
@@ -31,6 +31,8 @@ double element(const Tensor& tensor, std::int64_t i) {
     case DType::i64: return static_cast<double>(tensor.data<std::int64_t>()[i]);
     case DType::i32: return tensor.data<std::int32_t>()[i];
     case DType::bf16: return static_cast<const BFloat16*>(tensor.raw())[i];
+    case DType::u8: return tensor.data<std::uint8_t>()[i];
+    case DType::i8: return tensor.data<std::int8_t>()[i];
   }
   return 0;
 }
@@ -48,6 +50,8 @@ const char* to_string(DType dtype) {
     case DType::i64: return "i64";
     case DType::i32: return "i32";
     case DType::bf16: return "bf16";
+    case DType::u8: return "u8";
+    case DType::i8: return "i8";
   }
   return "?";
 }
@@ -66,14 +70,18 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) { return fu
 
 Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
   Tensor tensor = empty(shape, dtype, device);
-  if (floating(dtype)) {
+  if (is_floating(dtype)) {
     kernels(tensor).elementwise.fill({}, tensor.count(), value, tensor.raw());
   } else {
     check(device == Device::cpu, "[full] ", to_string(dtype), " on ", to_string(device), "; fill it on the CPU first");
     if (dtype == DType::i64)
       std::ranges::fill(tensor.span<std::int64_t>(), static_cast<std::int64_t>(value));
-    else
+    else if (dtype == DType::i32)
       std::ranges::fill(tensor.span<std::int32_t>(), static_cast<std::int32_t>(value));
+    else if (dtype == DType::u8)
+      std::ranges::fill(tensor.span<std::uint8_t>(), static_cast<std::uint8_t>(value));
+    else
+      std::ranges::fill(tensor.span<std::int8_t>(), static_cast<std::int8_t>(value));
   }
   return tensor;
 }
@@ -142,7 +150,7 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return clone();
-  check(floating(dtype_) && floating(dtype), "[to] ", to_string(dtype_), " to ", to_string(dtype),
+  check(is_floating(dtype_) && is_floating(dtype), "[to] ", to_string(dtype_), " to ", to_string(dtype),
         "; only f32, f64 and bf16 convert");
   Tensor result = empty(shape_, dtype, device_);
   // Any floating table of the device converts between all dtypes.
@@ -215,9 +223,13 @@ template Tensor Tensor::from<float>(const Shape&, std::span<const float>);
 template Tensor Tensor::from<double>(const Shape&, std::span<const double>);
 template Tensor Tensor::from<std::int64_t>(const Shape&, std::span<const std::int64_t>);
 template Tensor Tensor::from<std::int32_t>(const Shape&, std::span<const std::int32_t>);
+template Tensor Tensor::from<std::uint8_t>(const Shape&, std::span<const std::uint8_t>);
+template Tensor Tensor::from<std::int8_t>(const Shape&, std::span<const std::int8_t>);
 template float* Tensor::data<float>() const;
 template double* Tensor::data<double>() const;
 template std::int64_t* Tensor::data<std::int64_t>() const;
 template std::int32_t* Tensor::data<std::int32_t>() const;
+template std::uint8_t* Tensor::data<std::uint8_t>() const;
+template std::int8_t* Tensor::data<std::int8_t>() const;
 
 }  // namespace retort

@@ -15,7 +15,7 @@
 
 namespace retort {
 
-/// "f32", "f64", "i64", "i32", "bf16"
+/// "f32", "f64", "i64", "i32", "bf16", "u8", "i8"
 const char* to_string(DType dtype);
 
 class Tensor;

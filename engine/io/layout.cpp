@@ -133,6 +133,8 @@ Tensor to_file_layout(const Parameter& parameter, const Tensor& value) {
   Tensor file = Tensor::empty(shape, value.dtype());
   if (value.dtype() == DType::f32)
     to_file(extents(parameter), value.data<float>(), file.data<float>());
+  else if (value.dtype() == DType::i8)
+    to_file(extents(parameter), value.data<std::int8_t>(), file.data<std::int8_t>());
   else
     to_file(extents(parameter), value.data<double>(), file.data<double>());
   return file;
@@ -156,6 +158,8 @@ void from_file_layout(const Tensor& file, Parameter& parameter) {
   const Tensor converted = here ? value : Tensor::empty(value.shape(), value.dtype());
   if (value.dtype() == DType::f32)
     from_file(extents(parameter), source.data<float>(), converted.data<float>());
+  else if (value.dtype() == DType::i8)
+    from_file(extents(parameter), source.data<std::int8_t>(), converted.data<std::int8_t>());
   else
     from_file(extents(parameter), source.data<double>(), converted.data<double>());
   if (!here) value.copy_from(converted);

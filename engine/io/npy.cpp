@@ -72,6 +72,8 @@ void write_npy(const ByteSink& sink, const Tensor& tensor, const std::string& pa
     case DType::f64: descr = "'<f8'"; break;
     case DType::i64: descr = "'<i8'"; break;
     case DType::i32: break;
+    case DType::u8: descr = "'|u1'"; break;
+    case DType::i8: descr = "'|i1'"; break;
     case DType::bf16: throw Error(text(path, ": NumPy has no bf16; convert to f32 first"));
   }
   write_npy_header(sink, descr, tensor.shape());

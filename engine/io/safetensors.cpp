@@ -26,7 +26,7 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference impleme
 constexpr const char* kMetadata = "__metadata__";
 constexpr const char* kAgain = "; write or download the file again";
 
-enum class FileDType { f32, f64, i64, f16, bf16 };
+enum class FileDType { f32, f64, i64, f16, bf16, i8 };
 
 FileDType parse_dtype(const std::string& dtype, const std::string& where) {
   if (dtype == "F32") return FileDType::f32;
@@ -34,7 +34,8 @@ FileDType parse_dtype(const std::string& dtype, const std::string& where) {
   if (dtype == "I64") return FileDType::i64;
   if (dtype == "F16") return FileDType::f16;
   if (dtype == "BF16") return FileDType::bf16;
-  throw Error(text(where, "has dtype ", dtype, ", expected F32, F64, F16, BF16 or I64; convert it before saving"));
+  if (dtype == "I8") return FileDType::i8;
+  throw Error(text(where, "has dtype ", dtype, ", expected F32, F64, F16, BF16, I64 or I8; convert it before saving"));
 }
 
 std::uint64_t bytes_of(FileDType dtype) {
@@ -42,6 +43,7 @@ std::uint64_t bytes_of(FileDType dtype) {
     case FileDType::f32: return 4;
     case FileDType::f64:
     case FileDType::i64: return 8;
+    case FileDType::i8: return 1;
     case FileDType::f16:
     case FileDType::bf16: break;
   }
@@ -105,6 +107,7 @@ DType dtype_of(FileDType dtype) {
   switch (dtype) {
     case FileDType::f64: return DType::f64;
     case FileDType::i64: return DType::i64;
+    case FileDType::i8: return DType::i8;
     case FileDType::f32:
     case FileDType::f16:
     case FileDType::bf16: break;
@@ -148,10 +151,12 @@ const char* file_dtype(const Tensor& tensor, const std::string& where) {
     case DType::f32: return "F32";
     case DType::f64: return "F64";
     case DType::i64: return "I64";
+    case DType::i8: return "I8";
+    case DType::u8:
     case DType::i32:
     case DType::bf16: break;
   }
-  throw Error(text(where, "is ", to_string(tensor.dtype()), ", expected f32, f64 or i64; convert it"));
+  throw Error(text(where, "is ", to_string(tensor.dtype()), ", expected f32, f64, i64 or i8; convert it"));
 }
 
 /// A JSON string.

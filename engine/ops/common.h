@@ -11,7 +11,7 @@ namespace retort {
 /// Throws Error unless the tensor is of a floating-point dtype and has `rank` axes. `layout` names them: "[n, h, w,
 /// c]".
 inline void check_input(const char* op, const Tensor& x, int rank, const char* layout) {
-  const bool floating = x && x.dtype() != DType::i64 && x.dtype() != DType::i32;
+  const bool floating = x && is_floating(x.dtype());
   check(floating && x.shape().rank() == rank, "[", op, "] the input is ",
         x ? text(to_string(x.dtype()), " ", x.shape()) : "empty", "; give f32, f64 or bf16 ", layout);
 }

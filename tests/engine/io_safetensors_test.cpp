@@ -151,7 +151,7 @@ TEST_CASE("a header that lies is refused") {
   says(refusal(one("F32", "[1]", "[0,4]")), "too long: the header describes 4 bytes of data, the file has 8");
   says(refusal(one("F32", "[3]", "[0,12]")), "cut short: the header describes 12 bytes of data, the file has 8");
   says(refusal(one("F32", "[1]", "[4,8]")), "tensor 'w' begins at byte 4, leaving a gap after the one before");
-  says(refusal(one("U8", "[8]", "[0,8]")), "tensor 'w' has dtype U8, expected F32, F64, F16, BF16 or I64");
+  says(refusal(one("U8", "[8]", "[0,8]")), "tensor 'w' has dtype U8, expected F32, F64, F16, BF16, I64 or I8");
   says(refusal(one("I32", "[2]", "[0,8]")), "tensor 'w' has dtype I32");
   says(refusal(one("F32", "[1,1,1,1,2]", "[0,8]")), "tensor 'w' has 5 axes, expected at most 4; reshape it");
   says(refusal(one("F32", "[-2]", "[0,8]")), "has shape [-2], which is no list of sizes");

@@ -17,6 +17,8 @@ const char* numpy_name(DType dtype) {
     case DType::i64: return "int64";
     case DType::i32: return "int32";
     case DType::bf16: return "bfloat16";
+    case DType::u8: return "uint8";
+    case DType::i8: return "int8";
   }
   return "";
 }
