@@ -22,12 +22,12 @@ struct Quantization {
   bool operator==(const Quantization&) const = default;
 };
 
-/// The longest sum whose s32 cannot overflow: 255 * 127 a term.
-inline constexpr std::int64_t kMaxInt8Depth = 2147483647 / (255 * 127);
+/// The longest sum whose s32 cannot overflow.
+inline constexpr std::int64_t kMaxInt8Depth = 2147483647 / (255 * 128);
 
 /// A convolution's filter and the numbers of its output channels, all of the host's memory.
 struct Int8Filter {
-  const std::int8_t* weight = nullptr;  ///< RSCK, in [-127, 127]
+  const std::int8_t* weight = nullptr;  ///< RSCK
   const float* scale = nullptr;         ///< [k]
   const float* bias = nullptr;          ///< [k]
   std::int32_t zero = 0;                ///< the input's zero point

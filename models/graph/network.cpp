@@ -11,20 +11,11 @@
 #include "engine/ops/pool.h"
 #include "engine/ops/softmax.h"
 #include "engine/ops/spatial.h"
+#include "models/graph/int8_layers.h"
+#include "models/graph/node_options.h"
 
 namespace retort {
 namespace {
-
-constexpr std::int64_t kMaxStep = 1 << 12;  // of strides, filters and borders
-
-void check_elements(const GraphNode& node, std::initializer_list<std::int64_t> extents) {
-  std::int64_t count = 1;
-  for (const std::int64_t extent : extents) {
-    check(extent >= 1 && count <= kMaxGraphElements / extent, "node ", node.name, " (", node.op,
-          "): its weights would have more than ", kMaxGraphElements, " elements; export the model again");
-    count *= extent;
-  }
-}
 
 /// An op that is a function of its inputs.
 class FunctionLayer : public GraphLayer {
@@ -37,22 +28,11 @@ class FunctionLayer : public GraphLayer {
   Function function_;
 };
 
-Conv2dOptions conv_options(const GraphNode& node) {
-  return {.stride_h = node.integer("stride_h", 1, kMaxStep, 1),
-          .stride_w = node.integer("stride_w", 1, kMaxStep, 1),
-          .pad_h = node.integer("pad_h", 0, kMaxStep, 0),
-          .pad_w = node.integer("pad_w", 0, kMaxStep, 0),
-          .dilation_h = node.integer("dilation_h", 1, kMaxStep, 1),
-          .dilation_w = node.integer("dilation_w", 1, kMaxStep, 1),
-          .groups = node.integer("groups", 1, kMaxGraphExtent, 1),
-          .relu = node.integer("relu", 0, 1, 0) == 1};
-}
-
 class ConvLayer : public GraphLayer {
  public:
   static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random& random) {
     const std::int64_t in = node.integer("in", 1, kMaxGraphExtent), out = node.integer("out", 1, kMaxGraphExtent),
-                       r = node.integer("r", 1, kMaxStep), s = node.integer("s", 1, kMaxStep);
+                       r = node.integer("r", 1, kMaxGraphStep), s = node.integer("s", 1, kMaxGraphStep);
     const Conv2dOptions options = conv_options(node);
     check(in % options.groups == 0 && out % options.groups == 0, "node ", node.name, " (conv): ", in, " and ", out,
           " channels are no multiples of its ", options.groups, " groups; export the model again");
@@ -75,15 +55,7 @@ class LinearLayer : public GraphLayer {
   static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random& random) {
     const std::int64_t in = node.integer("in", 1, kMaxGraphElements), out = node.integer("out", 1, kMaxGraphExtent);
     check_elements(node, {in, out});
-    Shape image;
-    if (node.attributes.contains("h")) {
-      image = {node.integer("h", 1, kMaxGraphExtent), node.integer("w", 1, kMaxGraphExtent),
-               node.integer("c", 1, kMaxGraphExtent)};
-      check_elements(node, {image[0], image[1], image[2]});
-      check(image.count() == in, "node ", node.name, " (linear): an image of ", image, " is not its ", in,
-            " inputs; export the model again");
-    }
-    return std::make_unique<LinearLayer>(Linear(in, out, Init::kaiming_uniform_default, random, image));
+    return std::make_unique<LinearLayer>(Linear(in, out, Init::kaiming_uniform_default, random, linear_image(node, in)));
   }
   explicit LinearLayer(Linear linear) : linear_(std::move(linear)) {}
   Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
@@ -213,17 +185,9 @@ std::unique_ptr<GraphLayer> make_activation(const GraphNode& node, ActivationKin
   return function([f](const std::vector<Tensor>& x) { return activate(x[0], f); });
 }
 
-PoolOptions pool_options(const GraphNode& node) {
-  return {.kernel = node.integer("kernel", 1, kMaxStep),
-          .stride = node.integer("stride", 1, kMaxStep, 1),
-          .pad = node.integer("pad", 0, kMaxStep, 0),
-          .ceil_mode = node.integer("ceil", 0, 1, 0) == 1,
-          .count_include_pad = node.integer("count_include_pad", 0, 1, 0) == 1};
-}
-
 std::unique_ptr<GraphLayer> make_pad(const GraphNode& node, Random&) {
-  const Border border{node.integer("top", -kMaxStep, kMaxStep, 0), node.integer("left", -kMaxStep, kMaxStep, 0),
-                      node.integer("bottom", -kMaxStep, kMaxStep, 0), node.integer("right", -kMaxStep, kMaxStep, 0),
+  const Border border{node.integer("top", -kMaxGraphStep, kMaxGraphStep, 0), node.integer("left", -kMaxGraphStep, kMaxGraphStep, 0),
+                      node.integer("bottom", -kMaxGraphStep, kMaxGraphStep, 0), node.integer("right", -kMaxGraphStep, kMaxGraphStep, 0),
                       node.number("fill", 0)};
   return function([border](const std::vector<Tensor>& x) { return pad(x[0], border); });
 }
@@ -384,11 +348,14 @@ bool is_normalisation(const GraphNode& node) {
   return node.op == "batch_norm" || node.op == "channel_affine" || node.op == "layer_norm";
 }
 
+bool is_conv(const GraphNode& node) { return node.op == "conv" || node.op == "conv_int8"; }
+bool is_linear(const GraphNode& node) { return node.op == "linear" || node.op == "linear_int8"; }
+
 /// The last node that has weights.
 const GraphNode& head_node(const GraphSpec& spec) {
   for (std::size_t i = spec.nodes.size(); i-- > 0;) {
     const GraphNode& node = spec.nodes[i];
-    if (node.op == "conv" || node.op == "linear") return node;
+    if (is_conv(node) || is_linear(node)) return node;
     check(
         !is_normalisation(node) && node.op != "position", "node ", node.name, " (", node.op,
         "): it comes after the layer that gives the classes, whose number is then fixed; export the model without it");
@@ -401,6 +368,7 @@ const GraphNode& head_node(const GraphSpec& spec) {
 std::vector<std::string> graph_ops() {
   std::vector<std::string> words;
   for (const OpRow& row : op_rows()) words.emplace_back(row.word);
+  for (const std::string& word : int8_ops()) words.push_back(word);
   return words;
 }
 
@@ -408,9 +376,9 @@ std::int64_t elements_of(const GraphSpec& spec) {
   double all = 0;
   for (const GraphNode& node : spec.nodes) {
     double count = 0;
-    if (node.op == "conv")
+    if (is_conv(node))
       count = node.number("in") * node.number("out") * node.number("r") * node.number("s") / node.number("groups", 1);
-    if (node.op == "linear") count = node.number("in") * node.number("out");
+    if (is_linear(node)) count = node.number("in") * node.number("out");
     if (is_normalisation(node)) count = node.number("channels");
     if (node.op == "token" || node.op == "position") count = node.number("tokens") * node.number("channels");
     all += count > 0 ? count : 0;
@@ -428,8 +396,18 @@ void set_classes(GraphSpec& spec, std::int64_t classes) {
 
 GraphNetwork::GraphNetwork(GraphSpec spec, Random& random) : spec_(std::move(spec)) {
   last_use_.assign(spec_.nodes.size() + 1, 0);
+  const std::vector<ValueForm> forms = value_forms(spec_);
   for (std::size_t i = 0; i < spec_.nodes.size(); ++i) {
     const GraphNode& node = spec_.nodes[i];
+    if (is_int8_op(node.op)) {
+      std::vector<ValueForm> inputs;
+      for (const std::int64_t input : node.inputs) {
+        inputs.push_back(forms[static_cast<std::size_t>(input)]);
+        last_use_[static_cast<std::size_t>(input)] = i;
+      }
+      layers_.push_back(make_int8_layer(node, std::move(inputs), forms[i + 1]));
+      continue;
+    }
     const OpRow& row = row_of(node);
     check(node.inputs.size() >= row.least && node.inputs.size() <= row.most, "node ", node.name, " (", node.op,
           "): ", node.inputs.size(), " inputs, expected ", row.least, "; export the model again");
@@ -443,10 +421,10 @@ GraphNetwork::GraphNetwork(GraphSpec spec, Random& random) : spec_(std::move(spe
   last_use_.back() = spec_.nodes.size();
 }
 
-Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context, std::vector<Shape>* shapes) {
+Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context, const Watch& watch) {
   std::vector<Tensor> values(layers_.size() + 1);
   values[0] = x;
-  if (shapes) shapes->push_back(x.shape());
+  if (watch) watch(0, x);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const GraphNode& node = spec_.nodes[i];
     std::vector<Tensor> inputs;
@@ -459,7 +437,7 @@ Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context, std::vect
     } catch (const Error& error) {
       throw Error(text("node ", node.name, " (", node.op, "): ", error.what()));
     }
-    if (shapes) shapes->push_back(values[i + 1].shape());
+    if (watch) watch(i + 1, values[i + 1]);
   }
   const Tensor& y = values.back();
   return y.shape().rank() == 4 ? flatten(y) : y;

@@ -1,6 +1,7 @@
 // A network built from a list of nodes: trained, saved and run like any other.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -22,9 +23,10 @@ class GraphNetwork : public Network {
   /// that it does not take, attributes that are missing, out of range, or ask for more elements than 2^31.
   GraphNetwork(GraphSpec spec, Random& random);
   /// Throws Error naming the node whose op the image does not fit.
-  Tensor forward(const Tensor& x, ForwardContext& context) override { return forward(x, context, nullptr); }
-  /// `shapes` receives the extents of every value by its number, the image's first.
-  Tensor forward(const Tensor& x, ForwardContext& context, std::vector<Shape>* shapes);
+  Tensor forward(const Tensor& x, ForwardContext& context) override { return forward(x, context, Watch()); }
+  /// Sees every value by its number as it is computed, the image first.
+  using Watch = std::function<void(std::size_t number, const Tensor& value)>;
+  Tensor forward(const Tensor& x, ForwardContext& context, const Watch& watch);
   void visit(Visitor& visitor) override;
   std::int64_t min_image_size() const override { return 1; }
   const GraphSpec& spec() const { return spec_; }

@@ -237,7 +237,7 @@ void drop_unused(PlainGraph& graph) {
     if (graph.spec.nodes[i].op == "dropout" && graph.spec.nodes.size() > 1) remove(graph.spec, i);
   std::map<std::string, Tensor> read;
   for (const GraphNode& node : graph.spec.nodes)
-    for (const char* part : {".weight", ".bias", ".running_mean", ".running_var", ".value"})
+    for (const char* part : {".weight", ".weight_scale", ".bias", ".running_mean", ".running_var", ".value"})
       if (const auto found = graph.tensors.find(node.name + part); found != graph.tensors.end()) read.insert(*found);
   graph.tensors = std::move(read);
 }
@@ -265,7 +265,8 @@ void measure(PlainGraph& graph) {
   GraphNetwork network(graph.spec, nothing);
   ForwardContext context;
   graph.shapes = {};
-  network.forward(Tensor::zeros({1, graph.image[0], graph.image[1], graph.image[2]}), context, &graph.shapes);
+  network.forward(Tensor::zeros({1, graph.image[0], graph.image[1], graph.image[2]}), context,
+                  [&](std::size_t, const Tensor& value) { graph.shapes.push_back(value.shape()); });
 }
 
 }  // namespace

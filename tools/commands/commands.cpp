@@ -24,6 +24,7 @@ constexpr std::pair<const char*, const char*> kExamples[] = {
     {"summary", "retort summary --model student.safetensors"},
     {"graph", "retort graph --model resnet50 --out resnet50.svg"},
     {"export", "retort export --model student.safetensors --out student.onnx"},
+    {"quantize", "retort quantize --model student.safetensors --data photos --out student-int8.safetensors"},
     {"forward", "retort forward --model student.safetensors --input x.npy --out logits.npy"},
     {"grad", "retort grad --model student.safetensors --input x.npy --labels y.npy --out grads.safetensors"},
     {"bench", "retort bench step --model resnet50 --batch-size 16"},
@@ -48,6 +49,7 @@ void add_commands(CLI::App& app) {
   add_summary_command(app);
   add_graph_command(app);
   add_export_command(app);
+  add_quantize_command(app);
   add_forward_command(app);
   add_grad_command(app);
   add_verify_command(app);

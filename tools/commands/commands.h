@@ -24,6 +24,7 @@ void add_predict_command(CLI::App& app);
 void add_summary_command(CLI::App& app);
 void add_graph_command(CLI::App& app);
 void add_export_command(CLI::App& app);
+void add_quantize_command(CLI::App& app);
 void add_forward_command(CLI::App& app);
 void add_grad_command(CLI::App& app);
 void add_verify_command(CLI::App& app);

@@ -244,7 +244,7 @@ void conv(Stream, const Conv2dGeometry& g, std::int32_t zero, const std::uint8_t
   const auto* const scale = static_cast<const float*>(packed) + parts.scale_at();
   const auto* const bias = static_cast<const float*>(packed) + parts.bias_at();
   const std::int64_t all = rows(g);
-  parallel_tasks(plan.blocks * plan.shares, [&](std::int64_t task, int thread) {
+  parallel_tasks(plan.blocks * plan.shares, [&](std::int64_t task, int thread) HWY_ATTR {
     const std::int64_t first = task / plan.shares * plan.block;
     const Range range{first, std::min(first + plan.block, all)};
     auto* const panel = reinterpret_cast<typename Dot::Element*>(static_cast<std::byte*>(workspace) +

@@ -30,7 +30,7 @@ constexpr std::int64_t kGrain = 1 << 14;  // bytes that are worth a task
 /// what is shorter than a vector is left to rest(i).
 template <class Work, class Rest>
 void for_vectors(std::int64_t n, const Work& work, const Rest& rest) {
-  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     if (end - begin < kLanes) {
       for (std::int64_t i = begin; i < end; ++i) rest(i);
       return;
@@ -69,7 +69,8 @@ void quantize(Stream, std::int64_t n, Quantization q, const float* x, std::uint8
     value = hn::IfThenElseZero(hn::Eq(value, value), value);  // NaN
     store(value, 0, to);
   };
-  for_vectors(n, [&](std::int64_t i) { vectors(x + i, y + i); }, [&](std::int64_t i) { one(x + i, y + i, vectors); });
+  for_vectors(n, [&](std::int64_t i) HWY_ATTR { vectors(x + i, y + i); },
+              [&](std::int64_t i) HWY_ATTR { one(x + i, y + i, vectors); });
 }
 
 void dequantize(Stream, std::int64_t n, Quantization q, const std::uint8_t* x, float* y) {
@@ -78,7 +79,8 @@ void dequantize(Stream, std::int64_t n, Quantization q, const std::uint8_t* x, f
     const auto difference = hn::Sub(load(from), hn::Set(d, static_cast<float>(q.zero)));  // exact
     hn::StoreU(hn::Mul(difference, hn::Set(d, q.scale)), d, to);
   };
-  for_vectors(n, [&](std::int64_t i) { vectors(x + i, y + i); }, [&](std::int64_t i) { one(x + i, y + i, vectors); });
+  for_vectors(n, [&](std::int64_t i) HWY_ATTR { vectors(x + i, y + i); },
+              [&](std::int64_t i) HWY_ATTR { one(x + i, y + i, vectors); });
 }
 
 void add(Stream, std::int64_t n, const std::uint8_t* a, float factor_a, const std::uint8_t* b, float factor_b,
@@ -89,8 +91,8 @@ void add(Stream, std::int64_t n, const std::uint8_t* a, float factor_a, const st
     store(hn::MulAdd(load(left), hn::Set(d, factor_a), sum), low, to);
   };
   for_vectors(
-      n, [&](std::int64_t i) { vectors(a + i, b + i, y + i); },
-      [&](std::int64_t i) {
+      n, [&](std::int64_t i) HWY_ATTR { vectors(a + i, b + i, y + i); },
+      [&](std::int64_t i) HWY_ATTR {
         HWY_ALIGN std::uint8_t left[kLanes] = {a[i]}, right[kLanes] = {b[i]}, out[kLanes];
         vectors(left, right, out);
         y[i] = out[0];
@@ -125,7 +127,7 @@ HWY_INLINE void keep_most(std::int64_t channels, const std::uint8_t* x, std::uin
 
 void max_pool(Stream, const Pool2dGeometry& g, const std::uint8_t* x, std::uint8_t* y) {
   const std::int64_t rows = g.p(), columns = g.q();
-  parallel_for(g.n * rows, 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(g.n * rows, 1, [&](std::int64_t first, std::int64_t last) HWY_ATTR {
     for (std::int64_t row = first; row < last; ++row) {
       const std::uint8_t* const image = x + row / rows * g.h * g.w * g.c;
       const std::int64_t top = row % rows * g.stride_h - g.pad_h;
@@ -145,7 +147,7 @@ void mean(Stream, std::int64_t n, std::int64_t pixels, std::int64_t c, Quantizat
           float* y) {
   const float factor = q.scale / static_cast<float>(pixels);
   const std::int64_t step = 256, shares = (c + step - 1) / step;
-  parallel_tasks(n * shares, [&](std::int64_t task, int) {
+  parallel_tasks(n * shares, [&](std::int64_t task, int) HWY_ATTR {
     const std::int64_t image = task / shares, begin = task % shares * step, count = std::min(step, c - begin);
     std::array<std::int32_t, 256> sums;
     sums.fill(static_cast<std::int32_t>(-pixels * q.zero));

@@ -41,7 +41,14 @@ struct PairDot {
     return hn::Add(sum, hn::Set(I32(), low(a) * low(b) + high(a) * high(b)));
 #else
     const hn::Repartition<std::int16_t, I32> d;
-    return hn::Add(sum, hn::WidenMulPairwiseAdd(I32(), hn::BitCast(d, a), hn::BitCast(d, b)));
+    const auto left = hn::BitCast(d, a), right = hn::BitCast(d, b);
+#if HWY_TARGET == HWY_NEON
+    const auto low = vmull_s16(vget_low_s16(left.raw), vget_low_s16(right.raw));
+    return hn::Add(sum, Sums(vpaddq_s32(low, vmull_high_s16(left.raw, right.raw))));
+#else
+    Sums unused = hn::Zero(I32());
+    return hn::ReorderWidenMulAccumulate(I32(), left, right, sum, unused);
+#endif
 #endif
   }
 };
