@@ -215,6 +215,15 @@ void check_finite(const Parameter& parameter, const std::string& path) {
                    ", and a network's numbers are finite: its training diverged, or the file is damaged; use another"));
 }
 
+/// The scales of 8-bit weights: without one, a channel's numbers mean nothing.
+void check_scales(const Parameter& parameter, const std::string& path) {
+  if (!parameter.name.ends_with(".weight_scale")) return;
+  const std::span<const float> values = parameter.value.span<float>();
+  const auto bad = std::ranges::find_if_not(values, [](float value) { return value > 0; });
+  check(bad == values.end(), path, ": tensor ", parameter.name, " holds ", bad == values.end() ? 0.0f : *bad,
+        ", and scales are above 0: the file is damaged; quantize the model again");
+}
+
 LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::string& path, TensorFile& file,
                         bool replace_head) {
   LoadReport report;
@@ -276,6 +285,7 @@ LoadReport copy_weights(Network& network, const ModelSpec& spec, const std::stri
       throw Error(text(path, ": tensor ", error.what()));
     }
     check_finite(*parameter, path);
+    check_scales(*parameter, path);
   }
   return report;
 }
@@ -336,6 +346,9 @@ LoadReport load_weights(Network& network, const ModelSpec& spec, const std::stri
 
 LoadReport load_fitting_weights(Network& network, const ModelSpec& spec, const std::string& path) {
   TensorFile file = read_checkpoint(path).file;
+  for (const auto& [name, tensor] : file.tensors)
+    check(tensor.dtype() != DType::i8, path, ": tensor ", name,
+          " holds 8-bit integers, from which no training starts; give the model that it was made of");
   const std::vector<Parameter*> own = parameters(network);
   const std::string head = head_name(own, spec), others = other_classes(file, spec, path);
   std::vector<std::string> fresh;

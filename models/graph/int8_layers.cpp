@@ -4,7 +4,6 @@
 #include <cmath>
 #include <functional>
 
-#include "engine/ops/elementwise.h"
 #include "engine/ops/int8.h"
 #include "models/graph/node_options.h"
 
@@ -203,6 +202,11 @@ bool is_int8_op(const std::string& op) { return row_of(op) != nullptr; }
 
 bool is_int8(const GraphSpec& spec) {
   return std::ranges::any_of(spec.nodes, [](const GraphNode& node) { return is_int8_op(node.op); });
+}
+
+void check_trains(const ModelSpec& spec, const std::string& path) {
+  check(spec.graph.empty() || !is_int8(graph_from_json(spec.graph, path)), path,
+        ": its layers are 8-bit, which have no gradient; give the model that it was made of");
 }
 
 std::vector<ValueForm> value_forms(const GraphSpec& spec) {

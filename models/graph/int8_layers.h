@@ -19,6 +19,7 @@
 
 #include "kernels/int8.h"
 #include "models/graph/network.h"
+#include "models/registry.h"
 
 namespace retort {
 
@@ -30,6 +31,8 @@ std::vector<std::string> int8_ops();
 bool is_int8_op(const std::string& op);
 /// Whether a network computes in 8-bit integers somewhere.
 bool is_int8(const GraphSpec& spec);
+/// Throws Error naming the model's file where that is so: such layers have no gradient.
+void check_trains(const ModelSpec& spec, const std::string& path);
 
 /// The form of every value; 0 is the image. Throws Error naming the node: a number of inputs that its op does not take,
 /// an input of the other form, a scale or zero point that is missing or none.

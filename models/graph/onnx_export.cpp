@@ -13,13 +13,13 @@
 #include "engine/core/check.h"
 #include "engine/io/file.h"
 #include "engine/io/protobuf.h"
-#include "models/graph/network.h"
+#include "models/graph/int8_layers.h"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t kIrVersion = 8, kOpset = 17;  // the intermediate format that opset 17 came with
-constexpr std::int64_t kFloat = 1, kInt64 = 7;       // TensorProto.DataType
+constexpr std::int64_t kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7;  // TensorProto.DataType
 
 using Dims = std::vector<std::int64_t>;
 
@@ -60,7 +60,8 @@ class File {
     nodes_.message(1, node);
   }
   void weight(const std::string& name, const Dims& dims, const Tensor& values) {
-    weights_.push_back({tensor(name, dims, kFloat), values});
+    const std::int64_t type = values.dtype() == DType::i8 ? kInt8 : values.dtype() == DType::i32 ? kInt32 : kFloat;
+    weights_.push_back({tensor(name, dims, type), values});
   }
   void integers(const std::string& name, const Dims& values) {
     ProtoWriter whole = tensor(name, {static_cast<std::int64_t>(values.size())}, kInt64);
@@ -71,6 +72,13 @@ class File {
     ProtoWriter whole = tensor(name, {}, kFloat);
     const auto single = static_cast<float>(value);
     whole.bytes(9, {reinterpret_cast<const char*>(&single), sizeof single});
+    constants_.message(5, whole);
+  }
+
+  void byte(const std::string& name, std::int32_t value) {
+    ProtoWriter whole = tensor(name, {}, kUint8);
+    const auto single = static_cast<char>(static_cast<unsigned char>(value));
+    whole.bytes(9, {&single, 1});
     constants_.message(5, whole);
   }
 
@@ -155,13 +163,14 @@ Dims batch_and(const Shape& shape) {
 
 class Export {
  public:
-  explicit Export(const PlainGraph& graph) : graph_(graph) {}
+  explicit Export(const PlainGraph& graph) : graph_(graph), forms_(value_forms(graph.spec)) {}
 
   void run(const std::string& path, const OnnxExportOptions& options) {
     values_.push_back({"image", graph_.shapes[0], Order::channels_first});
     for (std::size_t i = 0; i < graph_.spec.nodes.size(); ++i) {
       node_ = &graph_.spec.nodes[i];
       shape_ = graph_.shapes[i + 1];
+      form_ = forms_[i + 1];
       values_.push_back(visit());
     }
     Value logits = values_.back();
@@ -330,7 +339,7 @@ class Export {
 
   Value pool() {
     const Value x = channels_first(input());
-    const bool max = node_->op == "max_pool";
+    const bool max = node_->op.starts_with("max_pool");
     const std::int64_t kernel = integer("kernel"), stride = integer("stride", 1), pad = integer("pad");
     Attributes attributes;
     attributes.integers("kernel_shape", {kernel, kernel})
@@ -433,6 +442,90 @@ class Export {
     return result(reshape(transpose(y, {0, 2, 1, 3}), batch_and(shape_)), Order::memory);
   }
 
+  // ---- 8 bits: what is stored as integers passes through a QuantizeLinear and a DequantizeLinear, and between them all
+  // ---- ops are those of float
+
+  /// x as it is once stored in the node's form.
+  std::string stored(const std::string& x) {
+    if (!form_) return x;
+    const std::string scale = scalar(form_->scale), zero = text(name("zero"), "_", ++count_);
+    file_.byte(zero, form_->zero);
+    return emit("DequantizeLinear", {emit("QuantizeLinear", {x, scale, zero}, {}, "quantized"), scale, zero});
+  }
+  Value stored(Value x) {
+    x.name = stored(x.name);
+    return x;
+  }
+  /// A tensor of integers with one scale for each element of its first axis.
+  std::string dequantized(const char* part, const Dims& dims, const Tensor& values, const Tensor& scale) {
+    const std::string own = text(node_->name, ".", part), scales = own + "_scale";
+    file_.weight(own, dims, values);
+    file_.weight(scales, {scale.count()}, scale);
+    return emit("DequantizeLinear", {own, scales}, Attributes().integer("axis", 0), part);
+  }
+  /// The bias, as readers that compute in integers want it: s32, in the scale of the sums.
+  std::string sum_bias(std::int64_t out) {
+    const Tensor &bias = graph_.tensor(node_->name + ".bias"), &scale = graph_.tensor(node_->name + ".weight_scale");
+    const float from = forms_[static_cast<std::size_t>(node_->inputs[0])]->scale;
+    const Tensor whole = Tensor::empty({out}, DType::i32), scales = Tensor::empty({out});
+    constexpr double kMost = std::numeric_limits<std::int32_t>::max();
+    for (std::int64_t k = 0; k < out; ++k) {
+      const float unit = from * scale.data<float>()[k];
+      const double value = std::nearbyint(double{bias.data<float>()[k]} / unit);
+      if (!(std::abs(value) < kMost)) return weight("bias", {out});
+      scales.data<float>()[k] = unit;
+      whole.data<std::int32_t>()[k] = static_cast<std::int32_t>(value);
+    }
+    return dequantized("bias", {out}, whole, scales);
+  }
+  std::string activated(const std::string& x) { return integer("relu") == 1 ? emit("Relu", {x}, {}, "relu") : x; }
+
+  Value convolution_int8() {
+    const Value x = channels_first(input());
+    const std::int64_t in = integer("in"), out = integer("out"), r = integer("r"), s = integer("s"),
+                       pad_h = integer("pad_h"), pad_w = integer("pad_w");
+    const std::string filter = dequantized("weight", {out, in, r, s}, graph_.tensor(node_->name + ".weight"),
+                                           graph_.tensor(node_->name + ".weight_scale"));
+    std::string y = emit("Conv", {x.name, filter, sum_bias(out)},
+                         Attributes()
+                             .integers("kernel_shape", {r, s})
+                             .integers("strides", {integer("stride_h", 1), integer("stride_w", 1)})
+                             .integers("pads", {pad_h, pad_w, pad_h, pad_w})
+                             .integers("dilations", {integer("dilation_h", 1), integer("dilation_w", 1)}),
+                         "product");
+    if (node_->inputs.size() > 1) y = emit("Add", {y, channels_first(input(1)).name}, {}, "sum");
+    return result(stored(activated(y)), Order::channels_first);
+  }
+  Value linear_int8() {
+    const std::int64_t in = integer("in"), out = integer("out");
+    Value x = input();
+    if (x.rank() == 4) {
+      const Shape map = {x.shape[1], x.shape[2], x.shape[3]};
+      x = channels_first(x);
+      x.name = emit("Flatten", {x.name}, Attributes().integer("axis", 1), "flat");
+      x.shape = {1, in};
+      x.map = map;
+    }
+    const bool by_map = node_->attributes.contains("h");
+    x = by_map ? channels_first(x, {integer("h"), integer("w"), integer("c")}) : in_memory(x);
+    const std::string matrix = dequantized("weight", {out, in}, graph_.tensor(node_->name + ".weight"),
+                                           graph_.tensor(node_->name + ".weight_scale"));
+    const std::string y =
+        emit("Gemm", {x.name, matrix, sum_bias(out)}, Attributes().integer("transB", 1), "product");
+    return result(stored(activated(y)), Order::memory);
+  }
+  Value add_int8() {
+    const Value a = channels_first(input(0)), b = channels_first(input(1));
+    Value y = a;
+    y.name = stored(activated(emit("Add", {a.name, b.name}, {}, "sum")));
+    return y;
+  }
+  Value concat_int8() { return stored(concat()); }
+  Value pool_int8() { return stored(pool()); }
+  Value quantize() { return each(stored(input().name)); }
+  Value dequantize() { return each(input().name); }
+  Value mean() { return result(emit("GlobalAveragePool", {channels_first(input()).name}), Order::channels_first); }
+
   // ---- Activations ----
 
   Value affine() {
@@ -481,6 +574,15 @@ class Export {
                                                   {"position", &Export::position},
                                                   {"max_pool", &Export::pool},
                                                   {"average_pool", &Export::pool},
+                                                  {"conv_int8", &Export::convolution_int8},
+                                                  {"linear_int8", &Export::linear_int8},
+                                                  {"add_int8", &Export::add_int8},
+                                                  {"concat_int8", &Export::concat_int8},
+                                                  {"max_pool_int8", &Export::pool_int8},
+                                                  {"quantize", &Export::quantize},
+                                                  {"dequantize", &Export::dequantize},
+                                                  {"global_average_pool", &Export::mean},
+                                                  {"mean_int8", &Export::mean},
                                                   {"flatten", &Export::flatten},
                                                   {"reshape", &Export::reshaped},
                                                   {"concat", &Export::concat},
@@ -507,16 +609,16 @@ class Export {
     if (node_->op == "dropout") return input();
     if (node_->op == "leaky_relu")
       return each(emit("LeakyRelu", {input().name}, Attributes().real("alpha", node_->number("alpha"))));
-    if (node_->op == "global_average_pool")
-      return result(emit("GlobalAveragePool", {channels_first(input()).name}), Order::channels_first);
     throw Error(text("node ", node_->name, " (", node_->op, "): ONNX has no form of it here; it can't be exported"));
   }
 
   const PlainGraph& graph_;
+  std::vector<ValueForm> forms_;
   File file_;
   std::vector<Value> values_;
   const GraphNode* node_ = nullptr;  ///< the one that is written
   Shape shape_;                      ///< of its result
+  ValueForm form_;                   ///< likewise
   int count_ = 0;                    ///< of names made
 };
 

@@ -9,6 +9,7 @@
 #include "engine/io/layout.h"
 #include "engine/io/npz.h"
 #include "models/graph/c_export.h"
+#include "models/graph/int8_layers.h"
 #include "models/graph/onnx_export.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
@@ -116,6 +117,8 @@ void run(const Options& options) {
     case Format::npz: write_weights(options.out, *model.network); break;
     case Format::c: {
       PlainGraph graph = plain_graph(model);
+      check(!is_int8(graph.spec), options.model,
+            ": its layers are 8-bit, and a C file computes in float; give the model that it was made of");
       fold_batch_norm(graph);  // always: one op fewer, and nothing else reads a C file
       if (options.pixels) normalise_inside(graph, model.spec.preprocessing);
       write_c(options.out, graph, {describe_c(model, options.pixels), model.spec.classes});

@@ -108,6 +108,7 @@ void run(const Options& options) {
   check_writable(options.out);
   const Tensor images = read_images(options.input);
   Model model = open_model_for_array(options.model, options.weights, images, options.input, options.common);
+  check_trains(model.spec, options.model);
   const std::int64_t n = images.shape()[0], classes = static_cast<std::int64_t>(model.spec.classes.size());
   Targets targets;
   if (!options.labels.empty()) targets.labels = read_labels(options.labels, n, classes);

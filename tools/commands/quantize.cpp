@@ -123,8 +123,9 @@ std::set<std::string> layers_to_keep(const PlainGraph& graph, const std::vector<
 
 Model load_float_model(const std::string& path) {
   Model model = load_model(path);
-  if (const auto* graph = dynamic_cast<const GraphNetwork*>(model.network.get()))
-    check(!is_int8(graph->spec()), path, ": its layers are 8-bit already; give the model that it was made of");
+  if (!model.spec.graph.empty())
+    check(!is_int8(graph_from_json(model.spec.graph, path)), path,
+          ": its layers are 8-bit already; give the model that it was made of");
   return model;
 }
 

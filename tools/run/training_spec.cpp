@@ -6,6 +6,7 @@
 #include "engine/data/measure.h"
 #include "engine/group/group.h"
 #include "engine/io/file.h"
+#include "models/graph/int8_layers.h"
 #include "tools/cli/progress.h"
 #include "tools/run/ranks.h"
 #include "tools/run/seen_pictures.h"
@@ -54,6 +55,7 @@ ModelSpec describe(const TrainingRun& run) {
   spec.architecture = run.architecture;
   spec.head = run.options.head;
   if (run.architecture == kGraph) spec.graph = load_spec(run.options.weights).graph;
+  check_trains(spec, run.options.weights);
   spec.classes = train.labelled() ? train.classes() : run.guidance.classes;
   spec.auxiliary = run.options.auxiliary;
   spec.notes = run.guidance.notes;
