@@ -167,9 +167,10 @@ TEST_CASE("quantize: branches, poolings and sums") {
                              {"sum", "add", {9, 7}, {}},
                              {"sum2", "add", {10, 7}, {}},
                              conv("groups", 11, 40, 40, 3, 4),
-                             conv("last", 12, 40, 16, 1),
-                             {"flatten", "flatten", {13}, {}},
-                             {"head", "linear", {14}, {{"in", one(16 * 16)}, {"out", one(3)}, {"h", one(4)}, {"w", one(4)}, {"c", one(16)}}}},
+                             {"sum3", "add", {12, 11}, {}},
+                             conv("last", 13, 40, 16, 1),
+                             {"flatten", "flatten", {14}, {}},
+                             {"head", "linear", {15}, {{"in", one(16 * 16)}, {"out", one(3)}, {"h", one(4)}, {"w", one(4)}, {"c", one(16)}}}},
                             8);
   const QuantizedGraph small = quantized(model);
   REQUIRE(small.kept.size() == 1);
@@ -178,7 +179,7 @@ TEST_CASE("quantize: branches, poolings and sums") {
   CHECK(ops_of(small.graph.spec) ==
         std::vector<std::string>{"quantize", "conv_int8", "max_pool_int8", "conv_int8", "conv_int8", "concat_int8",
                                  "dequantize", "average_pool", "quantize", "conv_int8", "add_int8", "dequantize",
-                                 "conv", "quantize", "conv_int8", "linear_int8"});
+                                 "conv", "add", "quantize", "conv_int8", "linear_int8"});
   CHECK(error_of(*model.network, *network_of(small.graph), images_for(model, 4)) < kMostError);
 }
 
