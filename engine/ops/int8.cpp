@@ -184,8 +184,7 @@ Tensor mean_int8(const Tensor& x, const Quantization& from) {
   constexpr std::int64_t kMostPixels = 1 << 23;
   check(pixels >= 1 && pixels <= kMostPixels, "[mean_int8] a map of ", in, "; give at most ", kMostPixels, " pixels");
   Tensor y = Tensor::empty({in[0], 1, 1, in[3]}, DType::f32, x.device());
-  int8_kernels("mean_int8", x.device())
-      .mean({}, in[0], pixels, in[3], from, x.data<std::uint8_t>(), y.data<float>());
+  int8_kernels("mean_int8", x.device()).mean({}, in[0], pixels, in[3], from, x.data<std::uint8_t>(), y.data<float>());
   return y;
 }
 

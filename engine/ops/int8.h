@@ -36,7 +36,7 @@ PackedInt8Filter pack_int8(const Int8FilterParts& parts, Device device);
 
 /// What conv2d_int8 does besides the product.
 struct Int8Options {
-  Conv2dOptions conv;  ///< groups = 1
+  Conv2dOptions conv;                                         ///< groups = 1
   const Quantization *output = nullptr, *residual = nullptr;  ///< those that the filter was packed for
 };
 

@@ -37,8 +37,7 @@ class Int8Product : public GraphLayer {
     const Quantization* added = inputs_.size() > 1 ? &*inputs_[1] : nullptr;
     if (!packed_) {
       const Shape& shape = weight_.value.shape();
-      const Tensor filter =
-          shape.rank() == 4 ? weight_.value : weight_.value.reshaped({1, 1, shape[0], shape[1]});
+      const Tensor filter = shape.rank() == 4 ? weight_.value : weight_.value.reshaped({1, 1, shape[0], shape[1]});
       packed_ = std::make_unique<PackedInt8Filter>(
           pack_int8({filter, scale_.value, bias_.value, *inputs_[0], output, added}, x.device()));
     }
@@ -89,8 +88,8 @@ class Int8Conv : public Int8Product {
 class Int8Linear : public Int8Product {
  public:
   Int8Linear(const Shape& weight, const Shape& image, bool relu, std::vector<ValueForm> inputs, ValueForm output)
-      : Int8Product(weight, image.rank() == 0 ? FileLayout::linear : FileLayout::linear_image, image,
-                    std::move(inputs), output) {
+      : Int8Product(weight, image.rank() == 0 ? FileLayout::linear : FileLayout::linear_image, image, std::move(inputs),
+                    output) {
     options_.relu = relu;
   }
 
@@ -230,7 +229,8 @@ std::vector<ValueForm> value_forms(const GraphSpec& spec) {
     if (row && row->gives == Gives::same) form = at(node.inputs[0]);
     forms.push_back(form);
   }
-  check(!forms.back(), "the graph's last node gives 8-bit integers, expected logits in float; quantize the model again");
+  check(!forms.back(),
+        "the graph's last node gives 8-bit integers, expected logits in float; quantize the model again");
   return forms;
 }
 

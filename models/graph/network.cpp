@@ -55,7 +55,8 @@ class LinearLayer : public GraphLayer {
   static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random& random) {
     const std::int64_t in = node.integer("in", 1, kMaxGraphElements), out = node.integer("out", 1, kMaxGraphExtent);
     check_elements(node, {in, out});
-    return std::make_unique<LinearLayer>(Linear(in, out, Init::kaiming_uniform_default, random, linear_image(node, in)));
+    return std::make_unique<LinearLayer>(
+        Linear(in, out, Init::kaiming_uniform_default, random, linear_image(node, in)));
   }
   explicit LinearLayer(Linear linear) : linear_(std::move(linear)) {}
   Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
@@ -186,9 +187,10 @@ std::unique_ptr<GraphLayer> make_activation(const GraphNode& node, ActivationKin
 }
 
 std::unique_ptr<GraphLayer> make_pad(const GraphNode& node, Random&) {
-  const Border border{node.integer("top", -kMaxGraphStep, kMaxGraphStep, 0), node.integer("left", -kMaxGraphStep, kMaxGraphStep, 0),
-                      node.integer("bottom", -kMaxGraphStep, kMaxGraphStep, 0), node.integer("right", -kMaxGraphStep, kMaxGraphStep, 0),
-                      node.number("fill", 0)};
+  const Border border{node.integer("top", -kMaxGraphStep, kMaxGraphStep, 0),
+                      node.integer("left", -kMaxGraphStep, kMaxGraphStep, 0),
+                      node.integer("bottom", -kMaxGraphStep, kMaxGraphStep, 0),
+                      node.integer("right", -kMaxGraphStep, kMaxGraphStep, 0), node.number("fill", 0)};
   return function([border](const std::vector<Tensor>& x) { return pad(x[0], border); });
 }
 

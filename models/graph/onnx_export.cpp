@@ -442,7 +442,8 @@ class Export {
     return result(reshape(transpose(y, {0, 2, 1, 3}), batch_and(shape_)), Order::memory);
   }
 
-  // ---- 8 bits: what is stored as integers passes through a QuantizeLinear and a DequantizeLinear, and between them all
+  // ---- 8 bits: what is stored as integers passes through a QuantizeLinear and a DequantizeLinear, and between them
+  // all
   // ---- ops are those of float
 
   /// x as it is once stored in the node's form.
@@ -510,8 +511,7 @@ class Export {
     x = by_map ? channels_first(x, {integer("h"), integer("w"), integer("c")}) : in_memory(x);
     const std::string matrix = dequantized("weight", {out, in}, graph_.tensor(node_->name + ".weight"),
                                            graph_.tensor(node_->name + ".weight_scale"));
-    const std::string y =
-        emit("Gemm", {x.name, matrix, sum_bias(out)}, Attributes().integer("transB", 1), "product");
+    const std::string y = emit("Gemm", {x.name, matrix, sum_bias(out)}, Attributes().integer("transB", 1), "product");
     return result(stored(activated(y)), Order::memory);
   }
   Value add_int8() {

@@ -334,15 +334,25 @@ class Rewriting {
     (small ? bytes_ : floats_)[value] = number;
     const std::string own = out_.node(number).name;
     const SmallWeight weight = quantize_weight(graph_.tensor(node.name + ".weight"));
-    const auto bias = graph_.tensors.find(node.name + ".bias");
     result_.graph.tensors[own + ".weight"] = weight.weight;
     result_.graph.tensors[own + ".weight_scale"] = weight.scale;
-    result_.graph.tensors[own + ".bias"] =
-        bias == graph_.tensors.end() ? Tensor::zeros({weight.scale.count()}) : bias->second;
+    result_.graph.tensors[own + ".bias"] = bias_of(node, weight.scale);
+  }
+
+  /// In whole units of the layer's sums, as integer kernels elsewhere take it: so an export answers as this does.
+  Tensor bias_of(const GraphNode& node, const Tensor& scale) const {
+    Tensor bias = Tensor::zeros({scale.count()});
+    const auto found = graph_.tensors.find(node.name + ".bias");
+    for (std::int64_t k = 0; k < scale.count() && found != graph_.tensors.end(); ++k) {
+      const float unit = forms_[at(node.inputs[0])].scale * scale.data<float>()[k];
+      bias.data<float>()[k] = std::nearbyint(found->second.data<float>()[k] / unit) * unit;
+    }
+    return bias;
   }
 
   void pool(const GraphNode& node, std::int64_t value) {
     bytes_[value] = out_.add(node.name, "max_pool_int8", {bytes(node.inputs[0])}, node.attributes);
+    forms_[at(value)] = forms_[at(node.inputs[0])];
   }
 
   void concat(const GraphNode& node, std::int64_t value) {
@@ -352,11 +362,14 @@ class Rewriting {
   }
 
   /// A flattened map is the map itself to 8-bit linear layers.
-  void alias(const GraphNode& node, std::int64_t value) { bytes_[value] = bytes(node.inputs[0]); }
+  void alias(const GraphNode& node, std::int64_t value) {
+    bytes_[value] = bytes(node.inputs[0]);
+    forms_[at(value)] = forms_[at(node.inputs[0])];
+  }
 
   const PlainGraph& graph_;
   const std::vector<GraphNode>& nodes_;
-  std::vector<Quantization> forms_;   ///< of each value
+  std::vector<Quantization> forms_;   ///< of each value that is stored in 8 bits
   std::vector<std::size_t> readers_;  ///< likewise
   std::vector<bool> layer_, inside_, in_bytes_;
   std::map<std::size_t, Group> groups_;  ///< by the last of their nodes

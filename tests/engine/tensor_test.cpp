@@ -52,7 +52,7 @@ TEST_CASE("a copy shares the elements, a clone does not") {
 }
 
 TEST_CASE("zeros, full and from, in every dtype") {
-  for (const DType dtype : {DType::f32, DType::f64, DType::i64, DType::i32}) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::i64, DType::i32, DType::u8, DType::i8}) {
     const Tensor zeros = Tensor::zeros({5}, dtype), twos = Tensor::full({5}, 2, dtype);
     CHECK(zeros.dtype() == dtype);
     CHECK(zeros.bytes() == 5 * size_of(dtype));
@@ -61,6 +61,8 @@ TEST_CASE("zeros, full and from, in every dtype") {
         case DType::f32: return tensor.data<float>()[i];
         case DType::f64: return tensor.data<double>()[i];
         case DType::i64: return static_cast<double>(tensor.data<std::int64_t>()[i]);
+        case DType::u8: return tensor.data<std::uint8_t>()[i];
+        case DType::i8: return tensor.data<std::int8_t>()[i];
         default: return tensor.data<std::int32_t>()[i];
       }
     };

@@ -33,7 +33,17 @@ const Shape kShapes[] = {
     {"1 x 7", {.n = 1, .h = 6, .w = 9, .c = 24, .k = 24, .r = 1, .s = 7, .pad_w = 3}},
     {"7 x 1", {.n = 1, .h = 9, .w = 6, .c = 24, .k = 24, .r = 7, .s = 1, .pad_h = 3}},
     {"dilated",
-     {.n = 1, .h = 9, .w = 9, .c = 8, .k = 8, .r = 3, .s = 3, .pad_h = 2, .pad_w = 2, .dilation_h = 2, .dilation_w = 2}},
+     {.n = 1,
+      .h = 9,
+      .w = 9,
+      .c = 8,
+      .k = 8,
+      .r = 3,
+      .s = 3,
+      .pad_h = 2,
+      .pad_w = 2,
+      .dilation_h = 2,
+      .dilation_w = 2}},
     {"wider than the image", {.n = 1, .h = 2, .w = 2, .c = 8, .k = 9, .r = 5, .s = 5, .pad_h = 2, .pad_w = 2}},
     {"more padding than filter", {.n = 1, .h = 3, .w = 3, .c = 4, .k = 4, .r = 1, .s = 1, .pad_h = 2, .pad_w = 2}},
     {"a linear layer", {.n = 5, .h = 1, .w = 1, .c = 700, .k = 10}},
@@ -58,7 +68,8 @@ template <class T>
 std::vector<T> convolve(const Int8Kernels& kernels, const Conv2dGeometry& g, const Filter& filter, const Bytes& x,
                         const Int8Epilogue& epilogue) {
   constexpr std::size_t kAlignment = 64;
-  std::vector<std::byte> memory(kernels.packed_bytes(g) + kAlignment), workspace(kernels.workspace_bytes(g) + kAlignment);
+  std::vector<std::byte> memory(kernels.packed_bytes(g) + kAlignment),
+      workspace(kernels.workspace_bytes(g) + kAlignment);
   const auto aligned = [](std::vector<std::byte>& bytes) {
     void* start = bytes.data();
     std::size_t space = bytes.size();

@@ -68,7 +68,7 @@ TEST_CASE("a bundle is a program, then a model that reads back to the bit") {
     }
     const Model loaded = load_bundle(bundle.path);
     CHECK(loaded.spec.classes == std::vector<std::string>{"cat", "dog"});
-    CHECK(loaded.hash == place.hash);
+    CHECK(loaded.hash() == place.hash);
     struct stat status {};
     REQUIRE(stat(bundle.path.c_str(), &status) == 0);
     CHECK((status.st_mode & 0111) == (status.st_mode & 0444) >> 2);

@@ -153,33 +153,33 @@ TEST_CASE("quantize: shortcuts without parameters, a layer kept, an mlp, VGG's m
 
 TEST_CASE("quantize: branches, poolings and sums") {
   const GraphNode relu = {"relu", "relu", {1}, {}};
-  const std::map<std::string, std::vector<double>> window = {
-      {"kernel", one(3)}, {"stride", one(2)}, {"pad", one(1)}};
-  Model model = graph_model({conv("stem", 0, 3, 8, 3),
-                             relu,
-                             {"pool", "max_pool", {2}, window},
-                             conv("left", 3, 8, 12, 1),
-                             conv("right", 3, 8, 20, 3),
-                             {"relu2", "relu", {5}, {}},
-                             {"joined", "concat", {4, 6, 3}, {}},
-                             {"average", "average_pool", {7}, {{"kernel", one(3)}, {"stride", one(1)}, {"pad", one(1)}}},
-                             conv("deep", 8, 40, 40, 1),
-                             {"sum", "add", {9, 7}, {}},
-                             {"sum2", "add", {10, 7}, {}},
-                             conv("groups", 11, 40, 40, 3, 4),
-                             {"sum3", "add", {12, 11}, {}},
-                             conv("last", 13, 40, 16, 1),
-                             {"flatten", "flatten", {14}, {}},
-                             {"head", "linear", {15}, {{"in", one(16 * 16)}, {"out", one(3)}, {"h", one(4)}, {"w", one(4)}, {"c", one(16)}}}},
-                            8);
+  const std::map<std::string, std::vector<double>> window = {{"kernel", one(3)}, {"stride", one(2)}, {"pad", one(1)}};
+  Model model = graph_model(
+      {conv("stem", 0, 3, 8, 3),
+       relu,
+       {"pool", "max_pool", {2}, window},
+       conv("left", 3, 8, 12, 1),
+       conv("right", 3, 8, 20, 3),
+       {"relu2", "relu", {5}, {}},
+       {"joined", "concat", {4, 6, 3}, {}},
+       {"average", "average_pool", {7}, {{"kernel", one(3)}, {"stride", one(1)}, {"pad", one(1)}}},
+       conv("deep", 8, 40, 40, 1),
+       {"sum", "add", {9, 7}, {}},
+       {"sum2", "add", {10, 7}, {}},
+       conv("groups", 11, 40, 40, 3, 4),
+       {"sum3", "add", {12, 11}, {}},
+       conv("last", 13, 40, 16, 1),
+       {"flatten", "flatten", {14}, {}},
+       {"head", "linear", {15}, {{"in", one(16 * 16)}, {"out", one(3)}, {"h", one(4)}, {"w", one(4)}, {"c", one(16)}}}},
+      8);
   const QuantizedGraph small = quantized(model);
   REQUIRE(small.kept.size() == 1);
   CHECK(small.kept[0].name == "groups");
   CHECK(small.kept[0].why == "it has groups");
-  CHECK(ops_of(small.graph.spec) ==
-        std::vector<std::string>{"quantize", "conv_int8", "max_pool_int8", "conv_int8", "conv_int8", "concat_int8",
-                                 "dequantize", "average_pool", "quantize", "conv_int8", "add_int8", "dequantize",
-                                 "conv", "add", "quantize", "conv_int8", "linear_int8"});
+  CHECK(ops_of(small.graph.spec) == std::vector<std::string>{"quantize", "conv_int8", "max_pool_int8", "conv_int8",
+                                                             "conv_int8", "concat_int8", "dequantize", "average_pool",
+                                                             "quantize", "conv_int8", "add_int8", "dequantize", "conv",
+                                                             "add", "quantize", "conv_int8", "linear_int8"});
   CHECK(error_of(*model.network, *network_of(small.graph), images_for(model, 4)) < kMostError);
 }
 
@@ -201,7 +201,8 @@ TEST_CASE("quantize: a saved network answers with the same bits, alone and in a 
   CHECK(error_message([&] { check_trains(loaded.spec, path); }) ==
         path + ": its layers are 8-bit, which have no gradient; give the model that it was made of");
   const std::unique_ptr<Network> fresh = make_network(model.spec, 1);
-  says(error_message([&] { load_fitting_weights(*fresh, model.spec, path); }), "holds 8-bit integers, from which no training");
+  says(error_message([&] { load_fitting_weights(*fresh, model.spec, path); }),
+       "holds 8-bit integers, from which no training");
 }
 
 TEST_CASE("quantize: damaged files are refused in one line") {
@@ -240,7 +241,9 @@ TEST_CASE("quantize: damaged files are refused in one line") {
        ".weight_scale of graph is missing");
   says(refusal([&](TensorFile& file) { tensor(file, ".weight_scale") = Tensor::full({3}, 1); }),
        ".weight_scale: found shape [3], expected [6]");
-  says(refusal([&](TensorFile& file) { tensor(file, ".weight") = Tensor::zeros({6, 48}); }),
+  says(refusal([&](TensorFile& file) {
+         tensor(file, ".weight") = Tensor::zeros({6, 48});
+       }),
        ".weight: found f32, expected i8");
   const std::string last = "\"op\":\"linear_int8\"";
   says(in_graph("\"scale\":[", "\"scala\":["), "its `scale` is missing, expected one number");

@@ -12,6 +12,7 @@
 #include "engine/io/npy.h"
 #include "engine/ops/dropout.h"
 #include "engine/ops/loss.h"
+#include "models/graph/int8_layers.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/arrays.h"

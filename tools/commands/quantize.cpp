@@ -189,11 +189,11 @@ void run(const Options& options) {
   spec.auxiliary = false;
   spec.graph = to_json(small.graph.spec);
   spec.notes["quantized"] = text("int8, calibrated on ", images->size(), " images");
-  spec.notes["quantized_from"] = text(model.spec.architecture, " ", model.hash);
+  spec.notes["quantized_from"] = text(model.spec.architecture, " ", model.hash());
   spec.notes["agreement_with_float"] = text(percent(judgement.agreement()), " of ", judgement.samples);
   if (judgement.labelled > 0)
-    spec.notes["accuracy_int8"] = text(percent(judgement.after()), ", float ", percent(judgement.before()), ", of ",
-                                       judgement.labelled);
+    spec.notes["accuracy_int8"] =
+        text(percent(judgement.after()), ", float ", percent(judgement.before()), ", of ", judgement.labelled);
   if (!small.kept.empty()) spec.notes["float_layers"] = names_of(small.kept);
   save_model(options.out, *network, spec);
 
@@ -211,7 +211,8 @@ void run(const Options& options) {
     }
     json["int8_layers"] = small.quantized;
     json["float_layers"] = nlohmann::ordered_json::array();
-    for (const FloatLayer& layer : small.kept) json["float_layers"].push_back({{"name", layer.name}, {"why", layer.why}});
+    for (const FloatLayer& layer : small.kept)
+      json["float_layers"].push_back({{"name", layer.name}, {"why", layer.why}});
     std::cout << json_text(json) << std::endl;
     return;
   }

@@ -8,7 +8,7 @@
 import gdb
 import gdb.printing
 
-ELEMENTS = {"f32": "float", "f64": "double", "i64": "long", "i32": "int"}
+ELEMENTS = {"f32": "float", "f64": "double", "i64": "long", "i32": "int", "u8": "unsigned char", "i8": "signed char"}
 SHOWN = 6
 
 

@@ -247,8 +247,8 @@ void conv(Stream, const Conv2dGeometry& g, std::int32_t zero, const std::uint8_t
   parallel_tasks(plan.blocks * plan.shares, [&](std::int64_t task, int thread) HWY_ATTR {
     const std::int64_t first = task / plan.shares * plan.block;
     const Range range{first, std::min(first + plan.block, all)};
-    auto* const panel = reinterpret_cast<typename Dot::Element*>(static_cast<std::byte*>(workspace) +
-                                                                 thread * plan.panel_bytes());
+    auto* const panel =
+        reinterpret_cast<typename Dot::Element*>(static_cast<std::byte*>(workspace) + thread * plan.panel_bytes());
     gather<Dot>(g, zero, x, range, plan.pitch, panel);
     const Range slivers = share_of(parts.slivers, plan.shares, task % plan.shares);
     for (std::int64_t sliver = slivers.begin; sliver < slivers.end; ++sliver) {
@@ -272,10 +272,8 @@ void conv(Stream, const Conv2dGeometry& g, std::int32_t zero, const std::uint8_t
 
 template <class Dot>
 const Int8Convolution& convolution() {
-  static const Int8Convolution entries = {.packed_bytes = packed_bytes<Dot>,
-                                          .workspace_bytes = workspace_bytes<Dot>,
-                                          .pack = pack<Dot>,
-                                          .conv = conv<Dot>};
+  static const Int8Convolution entries = {
+      .packed_bytes = packed_bytes<Dot>, .workspace_bytes = workspace_bytes<Dot>, .pack = pack<Dot>, .conv = conv<Dot>};
   return entries;
 }
 

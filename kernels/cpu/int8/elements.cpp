@@ -69,8 +69,9 @@ void quantize(Stream, std::int64_t n, Quantization q, const float* x, std::uint8
     value = hn::IfThenElseZero(hn::Eq(value, value), value);  // NaN
     store(value, 0, to);
   };
-  for_vectors(n, [&](std::int64_t i) HWY_ATTR { vectors(x + i, y + i); },
-              [&](std::int64_t i) HWY_ATTR { one(x + i, y + i, vectors); });
+  for_vectors(
+      n, [&](std::int64_t i) HWY_ATTR { vectors(x + i, y + i); },
+      [&](std::int64_t i) HWY_ATTR { one(x + i, y + i, vectors); });
 }
 
 void dequantize(Stream, std::int64_t n, Quantization q, const std::uint8_t* x, float* y) {
@@ -79,8 +80,9 @@ void dequantize(Stream, std::int64_t n, Quantization q, const std::uint8_t* x, f
     const auto difference = hn::Sub(load(from), hn::Set(d, static_cast<float>(q.zero)));  // exact
     hn::StoreU(hn::Mul(difference, hn::Set(d, q.scale)), d, to);
   };
-  for_vectors(n, [&](std::int64_t i) HWY_ATTR { vectors(x + i, y + i); },
-              [&](std::int64_t i) HWY_ATTR { one(x + i, y + i, vectors); });
+  for_vectors(
+      n, [&](std::int64_t i) HWY_ATTR { vectors(x + i, y + i); },
+      [&](std::int64_t i) HWY_ATTR { one(x + i, y + i, vectors); });
 }
 
 void add(Stream, std::int64_t n, const std::uint8_t* a, float factor_a, const std::uint8_t* b, float factor_b,
