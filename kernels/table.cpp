@@ -56,11 +56,4 @@ const Int8Kernels& int8_kernels_for(Device device) {
                               " has no 8-bit kernels; compute on the CPU");
 }
 
-const Int8Kernels& int8_kernels_for(Device device) {
-  if (device == Device::cpu) return cpu::int8_kernels();
-  if (device == Device::reference) return reference::int8_kernels();
-  throw std::invalid_argument(std::string("int8_kernels_for: ") + to_string(device) +
-                              " has no 8-bit kernels; compute on the CPU");
-}
-
 }  // namespace retort

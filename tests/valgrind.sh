@@ -46,7 +46,7 @@ run predict --model teacher.safetensors data/red --csv predicted.csv
 run views "${pictures[@]}" --views 2 --image-size 8 --out views
 run export --model teacher.safetensors --format onnx --fold-batch-norm --out teacher.onnx
 run export --model mlp.safetensors --format c --out mlp.c
-run import --model teacher.onnx --class-names <(printf 'blue\ngreen\nred\n') --out imported.safetensors
+run import --weights teacher.onnx --class-names <(printf 'blue\ngreen\nred\n') --out imported.safetensors
 run summary --model teacher.onnx
 run graph --model teacher.safetensors --out graph.svg
 run verify teacher.safetensors store.npy student.safetensors
