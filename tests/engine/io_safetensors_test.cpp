@@ -217,7 +217,7 @@ TEST_CASE("what cannot be written is named and nothing is left behind") {
   CHECK(refused({{}, {{"w", one}, {"w", one}}}) == path + ": tensor 'w' would be written twice; give it another name");
   CHECK(refused({{}, {{"__metadata__", one}}}).find("would be written twice") != std::string::npos);
   CHECK(refused({{}, {{"w", Tensor::empty({1}, DType::i32)}}}) ==
-        path + ": tensor 'w' is i32, expected f32, f64 or i64; convert it");
+        path + ": tensor 'w' is i32, expected f32, f64, i64 or i8; convert it");
   CHECK(refused({{{"class", "caf\xe9"}}, {}}).ends_with("which is not UTF-8; rename it"));
   CHECK(scratch.list().empty());
 }
