@@ -19,8 +19,8 @@ forbid() {
 forbid kernels '"(engine|models|tools|tests)/'
 forbid engine '"(models|tools|tests)/'
 forbid models '"(tools|tests)/'
-# The benchmarks measure the shapes of the tests, which are plain data.
-forbid tools '"tests/' '^tools/bench/.*"tests/cases/[a-z0-9_]*_shapes\.h"'
+# The benchmarks measure the shapes of the tests, and judge by their bounds.
+forbid tools '"tests/' '^tools/bench/.*"tests/(case\.h|cases/[a-z0-9_]*_(shapes|bounds)\.h)"'
 for folder in kernels engine models tools; do
   forbid "$folder" '[<"](cuda|cublas|cudnn|curand|nvrtc|nccl|cooperative_groups|mma\.h)' '^kernels/(cuda|vendor)/'
 done

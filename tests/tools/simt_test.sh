@@ -1,19 +1,6 @@
 #!/usr/bin/env bash
 # The program on the simulator of CUDA kernels: train, logits, distil, eval and forward, beside the CPU.
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-
-"$RETORT" summary --model resnet8x4 --image-size 32 --device simt >stdout 2>stderr || {
-  grep -q "is not in this build" stderr || fail "--device simt"
-  echo "skipped: $(cat stderr)"
-  exit 77
-}
-
-mkdir -p data/blue data/red
-for i in 1 2 3 4 5 6; do
-  ppm 8 $((150 + 10 * i)) $((20 * i)) 30 >data/red/$i.ppm
-  ppm 8 30 $((20 * i)) $((150 + 10 * i)) >data/blue/$i.ppm
-done
-net=(--data data --image-size 8 --val-split 0.25 --batch-size 4 --epochs 3 --optimizer sgd --lr 0.05 --augment none --seed 3)
+source "$(dirname "${BASH_SOURCE[0]}")/common_simt.sh"
 
 # Near the CPU's numbers, and the same bits again.
 for device in cpu simt; do
@@ -64,18 +51,6 @@ expect 0 train "${net[@]}" --model mlp:6 --device simt --precision bf16 --out bf
 # bf16 keeps 8 bits: 0.4% a rounding, over three epochs.
 holds "$(distance "$(loss cpu)" "$(loss bf16)")" '<' 0.05 ||
   fail "training loss $(loss bf16) in bf16, $(loss cpu) in f32"
-
-# The counters of a whole run: the same the second time, and they change no bits.
-for run in first second; do
-  expect 0 train "${net[@]}" --model mlp:6 --dropout 0.2 --device simt --out counted.safetensors --restart --counters $run.json
-done
-cmp -s first.json second.json || fail "other counts the second time"
-cmp -s simt.safetensors counted.safetensors || fail "a counted run has other bits"
-grep -q '"kernel": "sgd"' first.json || fail "no kernel of the optimizer in the counters"
-expect 0 distill "${net[@]}" --teacher simt.safetensors --student mlp:4 --device simt --out counted2.safetensors --counters distill.json
-grep -q '"kernel": "distillation"' distill.json || fail "no loss in the counters"
-expect_error 2 "--counters: kernels are counted in the simulator alone; add --device simt" \
-  train "${net[@]}" --model mlp:6 --device cpu --out x.safetensors --counters x.json
 
 # No GPU here, or none in this build: one line says so.
 if ! command -v nvidia-smi >/dev/null; then

@@ -229,7 +229,7 @@ HWY_INLINE void finish_row(const Int8Epilogue& epilogue, const std::int32_t* sum
       hn::StoreU(rounded, bytes, static_cast<std::uint8_t*>(y) + at + j);
       continue;
     }
-    HWY_ALIGN std::uint8_t part[kInt8Lanes];
+    HWY_ALIGN std::uint8_t part[kInt8Lanes + 1];  // with a lane alone this is never reached, which compilers do not see
     hn::StoreU(rounded, bytes, part);
     std::copy_n(part, some, static_cast<std::uint8_t*>(y) + at + j);
   }
