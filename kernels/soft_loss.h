@@ -26,8 +26,8 @@ struct SoftLossRow {
   /// What a row of two classes takes from it; empty: nothing.
   const char* with_two_classes = "";
   LossConstant constant = {};
-  /// Operations a logit, which `retort bench` divides by the time: a maximum, a scaling, an exponential (counted as one)
-  /// and a sum for each softmax, the labels' among them, and the gradient's few terms.
+  /// Operations a logit, which `retort bench` divides by the time: a maximum, a scaling, an exponential (counted as
+  /// one) and a sum for each softmax, the labels' among them, and the gradient's few terms.
   double flops = 3 * 4 + 6;
 };
 

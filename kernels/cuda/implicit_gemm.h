@@ -27,8 +27,8 @@ inline constexpr std::size_t kProductBytes = sizeof(Stage<T, kPass, Shape>) * Sh
                                                  ? sizeof(Stage<T, kPass, Shape>) * Shape::kStages
                                                  : StagedTile<Shape>::kBytes;
 
-/// Blocks that must fit a multiprocessor at once; 0: nvcc chooses. In exact float, which is there to be compared with, it
-/// chooses four and spills.
+/// Blocks that must fit a multiprocessor at once; 0: nvcc chooses. In exact float, which is there to be compared with,
+/// it chooses four and spills.
 template <Math kMath>
 inline constexpr int kLeastBlocks = kMath == Math::exact ? 1 : 0;
 

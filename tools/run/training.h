@@ -21,8 +21,8 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 /// What a teacher adds to a run. With `teacher` null this is plain training on labels.
 struct Guidance {
   std::unique_ptr<Teacher> teacher, val_teacher;
-  Teacher* val = nullptr;       ///< val_teacher, or the live teacher itself
-  HintSettings hints;  ///< no pairs: teacher_layers is empty, too
+  Teacher* val = nullptr;  ///< val_teacher, or the live teacher itself
+  HintSettings hints;      ///< no pairs: teacher_layers is empty, too
   std::vector<LayerReport> teacher_layers;
   DistillationSettings settings;
   ObjectiveSchedule schedule;

@@ -99,7 +99,7 @@ void pack(const Conv2dGeometry& g, const Int8Filter& filter, void* packed) {
       for (std::int64_t l = 0; l < depth(g); ++l)
         for (std::int64_t j = 0; j < count; ++j) {
           const std::int8_t weight = filter.weight[l * g.k + first + j];
-          to[(l / Dot::kDepth * kInt8Columns + j) * Dot::kDepth + l % Dot::kDepth] = weight;
+          to[(l / Dot::kDepth * kInt8Columns + j) * Dot::kDepth + l % Dot::kDepth] = static_cast<Weight>(int{weight});
           offset[first + j] -= filter.zero * weight;
         }
     }
@@ -108,7 +108,8 @@ void pack(const Conv2dGeometry& g, const Int8Filter& filter, void* packed) {
 
 // ---- Patches ----
 
-HWY_INLINE void copy_bytes(const std::uint8_t* from, std::int64_t count, std::uint8_t* to) {
+/// Levels that multiply bytes alone use it.
+[[maybe_unused]] HWY_INLINE void copy_bytes(const std::uint8_t* from, std::int64_t count, std::uint8_t* to) {
   const hn::CappedTag<std::uint8_t, 32> d;
   constexpr std::int64_t kStep = hn::MaxLanes(d);
   std::int64_t i = 0;
