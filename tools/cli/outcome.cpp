@@ -64,7 +64,7 @@ int written(const CLI::App& app, const Report& report) {
 
 int say_error(const std::string& who, std::string message, int status) {
   std::replace(message.begin(), message.end(), '\n', ' ');
-  std::cerr << who << ": " << shortened(message) << std::endl;
+  std::cerr << text(who, ": ", shortened(message), "\n") << std::flush;
   return status;
 }
 

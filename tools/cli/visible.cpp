@@ -41,9 +41,21 @@ std::streambuf::int_type VisibleBuffer::overflow(int_type c) {
   return put(static_cast<unsigned char>(c)) ? c : traits_type::eof();
 }
 
+std::streamsize VisibleBuffer::xsputn(const char* text, std::streamsize count) {
+  std::string visible;
+  collected_ = &visible;
+  for (std::streamsize i = 0; i < count; ++i) put(static_cast<unsigned char>(text[i]));
+  collected_ = nullptr;
+  return emit(visible) ? count : 0;
+}
+
 int VisibleBuffer::sync() { return out_.pubsync(); }
 
 bool VisibleBuffer::emit(const std::string& text) {
+  if (collected_) {
+    *collected_ += text;
+    return true;
+  }
   const auto size = static_cast<std::streamsize>(text.size());
   return out_.sputn(text.data(), size) == size;
 }
@@ -61,7 +73,7 @@ bool VisibleBuffer::put(unsigned char byte) {
     return true;
   }
   if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7F) return emit(escaped("\\u%04x", byte));
-  return out_.sputc(static_cast<char>(byte)) != traits_type::eof();
+  return emit(std::string(1, static_cast<char>(byte)));
 }
 
 bool VisibleBuffer::end_sequence() {

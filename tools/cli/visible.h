@@ -15,6 +15,8 @@ class VisibleBuffer : public std::streambuf {
 
  protected:
   int_type overflow(int_type c) override;
+  /// Passes the whole text on at once: a line of stderr is one write, into which no other process's words fall.
+  std::streamsize xsputn(const char* text, std::streamsize count) override;
   int sync() override;
 
  private:
@@ -25,6 +27,7 @@ class VisibleBuffer : public std::streambuf {
   std::streambuf& out_;
   std::string sequence_;  ///< of a UTF-8 character, as far as it has come
   std::size_t expected_ = 0;
+  std::string* collected_ = nullptr;  ///< what is passed on later
 };
 
 /// While it lives, all that is written to std::cout and std::cerr is made visible.

@@ -17,13 +17,13 @@ namespace retort {
 namespace {
 
 /// The `top` most probable classes; of equals the lower class first.
-std::vector<Candidate> best(const float* probabilities, std::int64_t classes, std::int64_t top) {
+std::vector<RankedClass> best(const float* probabilities, std::int64_t classes, std::int64_t top) {
   std::vector<std::int64_t> order(classes);
   std::iota(order.begin(), order.end(), 0);
   std::partial_sort(order.begin(), order.begin() + top, order.end(), [&](std::int64_t a, std::int64_t b) {
     return probabilities[a] != probabilities[b] ? probabilities[a] > probabilities[b] : a < b;
   });
-  std::vector<Candidate> candidates;
+  std::vector<RankedClass> candidates;
   for (std::int64_t i = 0; i < top; ++i) candidates.push_back({order[i], probabilities[order[i]]});
   return candidates;
 }
@@ -56,7 +56,7 @@ Predictions predict(const Model& model, const Dataset& dataset, std::int64_t top
   return predictions;
 }
 
-bool wrong(const Dataset& dataset, std::int64_t index, const std::vector<Candidate>& candidates) {
+bool wrong(const Dataset& dataset, std::int64_t index, const std::vector<RankedClass>& candidates) {
   return dataset.labelled(index) && candidates.front().label != dataset.label(index);
 }
 
@@ -82,7 +82,7 @@ std::string predictions_csv(const Told& told) {
     if (dataset.labelled()) lines += "," + (dataset.labelled(i) ? field(classes[dataset.label(i)]) : "");
     lines += "," + field(classes[predictions[i].front().label]);
     std::vector<double> probabilities(classes.size());
-    for (const Candidate& candidate : predictions[i]) probabilities[candidate.label] = candidate.probability;
+    for (const RankedClass& candidate : predictions[i]) probabilities[candidate.label] = candidate.probability;
     for (const double probability : probabilities) {
       char digits[24];
       std::snprintf(digits, sizeof digits, ",%.6g", probability);

@@ -11,20 +11,20 @@
 
 namespace retort {
 
-struct Candidate {
+struct RankedClass {
   std::int64_t label;
   double probability;
 };
 
 /// Of each picture of a set, its most probable classes in falling order.
-using Predictions = std::vector<std::vector<Candidate>>;
+using Predictions = std::vector<std::vector<RankedClass>>;
 
 /// The `top` most probable classes of each picture, at T = 1; of equals the lower class first. Throws Error naming the
 /// picture that can't be decoded or whose logits are not numbers, Interrupted where the user asks to stop.
 Predictions predict(const Model& model, const Dataset& dataset, std::int64_t top, bool quiet);
 
 /// Whether the most probable class is another than the label.
-bool wrong(const Dataset& dataset, std::int64_t index, const std::vector<Candidate>& candidates);
+bool wrong(const Dataset& dataset, std::int64_t index, const std::vector<RankedClass>& candidates);
 
 /// What is told, and of which pictures.
 struct Told {
