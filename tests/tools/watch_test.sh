@@ -55,8 +55,13 @@ wait $watcher || fail "watch ended with $?"
 
 # In a terminal: drawn anew, in colours.
 if command -v script >/dev/null; then
-  timeout 4 script -qec "'$RETORT' watch runs/a.jsonl" typed >/dev/null 2>&1 </dev/null || true
-  grep -q $'\033\[H' typed && grep -q $'\033\[36m' typed && grep -q "Ctrl-C ends this view" typed || fail "the terminal's view"
+  drawn() { grep -qs $'\033\[H' typed && grep -q $'\033\[36m' typed && grep -q "Ctrl-C ends this view" typed; }
+  timeout 60 script -qfec "'$RETORT' watch runs/a.jsonl" typed >/dev/null 2>&1 </dev/null &
+  viewer=$!
+  for _ in $(seq 300); do drawn && break; sleep 0.1; done
+  kill $viewer 2>/dev/null || true
+  wait $viewer || true
+  drawn || fail "the terminal's view"
 fi
 
 # A run's own log.
