@@ -40,8 +40,8 @@ thread_local bool inside_task = false;
 /// kernels back to back and waking a thread costs more than a small kernel.
 ///
 /// There are no more of them than cores: threads that wait for each other's turn on a core would spin away the time of
-/// those that work. Kernels split their work by threads() all the same, so that results are those of a machine with as
-/// many cores.
+/// those that work. Kernels split their work by threads() all the same, so that a machine of few cores sees the splits
+/// of one with more.
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads), running_(std::min(threads, available_cores())) {

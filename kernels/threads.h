@@ -1,7 +1,7 @@
 // The threads of the CPU: one pool for the process, and two loops over it.
 //
-// What a task computes must not depend on which thread runs it; then results depend on the number of threads only
-// where a kernel splits a sum by num_threads().
+// What a task computes must not depend on which thread runs it, and no sum is cut by num_threads(): then results do
+// not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace retort {
 
 /// Number of threads that work is split for (>= 1); default: the cores this process may run on, and no more than these
-/// are started. Results depend on it only through the order of partial sums. Not to be called while kernels run. Throws
+/// are started. Not to be called while kernels run. Throws
 /// std::runtime_error where the machine does not start so many.
 void set_num_threads(int threads);
 int num_threads();

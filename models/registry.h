@@ -57,10 +57,10 @@ struct Model {
   ModelSpec spec;
   std::unique_ptr<Network> network;
   std::string path;               ///< of its file, FILE::NAME where it is one of several; empty if not from a file
-  std::string recorded_hash;      ///< of its content, where the file says it
+  std::string recorded_hash;      ///< of its content, where the file says it or it was read before
   std::vector<std::string> said;  ///< what its reader took for granted, a line each
 
-  /// Of its content: what the file says, or what is read from it now; empty if not from a file.
+  /// Of its content: recorded_hash, or what is read from the file now; empty if not from a file.
   std::string hash() const;
 };
 

@@ -153,25 +153,9 @@ Tensor concat_int8(const std::vector<Tensor>& parts, const std::vector<Quantizat
   return y;
 }
 
-Tensor max_pool_int8(const Tensor& x, const PoolOptions& o) {
+Tensor max_pool_int8(const Tensor& x, const PoolOptions& options) {
   check_bytes("max_pool_int8", x, 4, "[n, h, w, c]");
-  const Shape& in = x.shape();
-  check(2 * o.pad <= o.kernel, "[max_pool_int8] window ", o.kernel, ", padding ", o.pad,
-        "; give padding of at most half the window");
-  check(in[1] + 2 * o.pad >= o.kernel && in[2] + 2 * o.pad >= o.kernel, "[max_pool_int8] the image ", in,
-        " with padding ", o.pad, " is smaller than the window of ", o.kernel, " x ", o.kernel,
-        "; use a larger --image-size");
-  const Pool2dGeometry g{.n = in[0],
-                         .h = in[1],
-                         .w = in[2],
-                         .c = in[3],
-                         .kernel_h = o.kernel,
-                         .kernel_w = o.kernel,
-                         .stride_h = o.stride,
-                         .stride_w = o.stride,
-                         .pad_h = o.pad,
-                         .pad_w = o.pad,
-                         .ceil_mode = o.ceil_mode};
+  const Pool2dGeometry g = pool_geometry("max_pool_int8", x.shape(), options);
   Tensor y = bytes_like(x, {g.n, g.p(), g.q(), g.c});
   int8_kernels("max_pool_int8", x.device()).max_pool({}, g, x.data<std::uint8_t>(), y.data<std::uint8_t>());
   return y;

@@ -7,11 +7,8 @@
 #include "engine/ops/common.h"
 
 namespace retort {
-namespace {
 
-Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
-  check_input(op, x, 4, "[n, h, w, c]");
-  const Shape& in = x.shape();
+Pool2dGeometry pool_geometry(const char* op, const Shape& in, const PoolOptions& o) {
   // Padding as wide as the window would leave windows without an element; half of it is PyTorch's bound.
   check(o.kernel >= 1 && o.stride >= 1 && o.pad >= 0 && 2 * o.pad <= o.kernel, "[", op, "] window ", o.kernel,
         ", stride ", o.stride, ", padding ", o.pad,
@@ -30,6 +27,13 @@ Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
           .pad_w = o.pad,
           .ceil_mode = o.ceil_mode,
           .count_include_pad = o.count_include_pad};
+}
+
+namespace {
+
+Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& options) {
+  check_input(op, x, 4, "[n, h, w, c]");
+  return pool_geometry(op, x.shape(), options);
 }
 
 void note_pool(const char* op, const Tensor& x, const Tensor& y, const PoolOptions& o) {

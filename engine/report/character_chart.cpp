@@ -42,17 +42,10 @@ class Cells {
 
 std::string character_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& all,
                             int width, int height, const std::function<std::string(std::size_t)>& mark) {
-  std::vector<Series> series = all;
-  std::vector<double> heights;
-  double x_low = INFINITY, x_high = -INFINITY;
-  for (Series& one : series) {
-    std::erase_if(one.points, [](const Point& p) { return !std::isfinite(p.x) || !std::isfinite(p.y); });
-    for (const Point& p : one.points) {
-      x_low = std::min(x_low, p.x);
-      x_high = std::max(x_high, p.x);
-      heights.push_back(p.y);
-    }
-  }
+  const Plotted plot = plotted(all);
+  const std::vector<Series>& series = plot.series;
+  const std::vector<double>& heights = plot.heights;
+  const double x_low = plot.x.low, x_high = plot.x.high;
   std::string chart = title + "\n";
   if (heights.empty()) return chart + padded("") + "nothing yet\n";
   auto [y_low, y_high] = robust_range(heights);

@@ -39,6 +39,14 @@ struct Range {
 /// The values but for those far beyond the middle nine tenths; of no values an empty one.
 Range robust_range(std::vector<double> values);
 
+/// Series without the points that are no numbers, and where the others lie.
+struct Plotted {
+  std::vector<Series> series;
+  Range x;  ///< of no points an empty one
+  std::vector<double> heights;
+};
+Plotted plotted(std::vector<Series> series);
+
 /// Curves over a common axis in characters, `width` x `height` of them below the title: each
 /// series' mark, one character wide, at its points and on the lines between them. Far points are drawn at the edge.
 std::string character_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& series,

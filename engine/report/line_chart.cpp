@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/core/check.h"
 #include "engine/report/charts.h"
@@ -43,19 +44,24 @@ Range robust_range(std::vector<double> values) {
   return range;
 }
 
-std::string line_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& all,
-                       std::optional<double> mark, const std::string& mark_name) {
-  std::vector<Series> series = all;
-  double x_low = INFINITY, x_high = -INFINITY;
-  std::vector<double> heights;
-  for (Series& one : series) {
+Plotted plotted(std::vector<Series> all) {
+  Plotted plot{.series = std::move(all), .x = {INFINITY, -INFINITY}, .heights = {}};
+  for (Series& one : plot.series) {
     std::erase_if(one.points, [](const Point& p) { return !std::isfinite(p.x) || !std::isfinite(p.y); });
     for (const Point& p : one.points) {
-      x_low = std::min(x_low, p.x);
-      x_high = std::max(x_high, p.x);
-      heights.push_back(p.y);
+      plot.x = {std::min(plot.x.low, p.x), std::max(plot.x.high, p.x)};
+      plot.heights.push_back(p.y);
     }
   }
+  return plot;
+}
+
+std::string line_chart(const std::string& title, const std::string& x_name, const std::vector<Series>& all,
+                       std::optional<double> mark, const std::string& mark_name) {
+  const Plotted plot = plotted(all);
+  const std::vector<Series>& series = plot.series;
+  const std::vector<double>& heights = plot.heights;
+  const double x_low = plot.x.low, x_high = plot.x.high;
   const auto [y_low, y_high] = robust_range(heights);
   std::vector<double> x_ticks = ticks(x_low, x_high, 6), y_ticks = ticks(y_low, y_high, 5);
   // Epochs are whole: no tick between two of them, none beyond the data.

@@ -111,7 +111,8 @@ Fingerprint fingerprint_of(const LogitsOptions& options, const LogitStore& store
 }
 
 /// The rows that are there already, or none. Throws Error where they are there and not asked for.
-std::unique_ptr<PartialLogits> resume_or_begin(const LogitsOptions& options, const LogitStore& store) {
+std::unique_ptr<PartialLogits> resume_or_begin(const LogitsOptions& options, const LogitStore& store,
+                                               const Fingerprint& fingerprint) {
   const std::string partial = PartialLogits::path_of(options.out);
   if (options.restart) remove_file(partial);
   check(options.resume || !std::filesystem::exists(partial), partial,
@@ -119,8 +120,8 @@ std::unique_ptr<PartialLogits> resume_or_begin(const LogitsOptions& options, con
   const bool quiet = options.common.quiet;
   if (options.resume && !std::filesystem::exists(partial))
     say(quiet, text(partial, ": not there; starting from the beginning"));
-  auto rows = std::make_unique<PartialLogits>(options.out, fingerprint_of(options, store),
-                                              static_cast<std::int64_t>(store.classes.size()));
+  auto rows =
+      std::make_unique<PartialLogits>(options.out, fingerprint, static_cast<std::int64_t>(store.classes.size()));
   if (rows->rows() > 0)
     say(quiet, text("resumed from ", partial, ": ", rows->rows(), " of ", store.names.size(), " rows are there"));
   return rows;
@@ -172,8 +173,9 @@ void run_logits(const LogitsOptions& given) {
   loading.view_seed = store.seed;
   const auto start = std::chrono::steady_clock::now();
   check_teacher_fits(*teacher, *dataset, loading);
-  check_ranks(fingerprint_of(options, store));
-  const std::unique_ptr<PartialLogits> rows = first ? resume_or_begin(options, store) : nullptr;
+  const Fingerprint fingerprint = fingerprint_of(options, store);
+  check_ranks(fingerprint);
+  const std::unique_ptr<PartialLogits> rows = first ? resume_or_begin(options, store, fingerprint) : nullptr;
   std::int64_t before = rows ? rows->rows() : 0;
   group().broadcast(std::as_writable_bytes(std::span(&before, 1)));
   const std::int64_t images = dataset->size(), wanted = images * options.views;

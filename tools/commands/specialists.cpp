@@ -330,11 +330,12 @@ void run(const Options& given) {
   for (const Dataset* part : {data.train.get(), data.val.get()})
     for (std::int64_t i = 0; i < part->size(); ++i) check_storable({part->name(i)}, options.run.out);
   Model generalist = load_model(options.model);
+  generalist.recorded_hash = generalist.hash();  // each specialist's run asks for it
   check_teacher_classes(generalist, options.model, data.train->classes());
   const std::int64_t groups = groups_of(options, static_cast<std::int64_t>(data.train->classes().size()));
 
   const Views views{options.views.value_or(1), augmentation_of(options, *data.train)};
-  if (group().size() > 1) check_command({data.train.get(), data.val.get()});
+  check_command({data.train.get(), data.val.get()});
   const Tensor of_generalist = logits_of(options.model, *data.train, options, "generalist", views);
   if (group().size() > 1) {
     train_share(options, generalist, labelled, of_generalist, groups, views);

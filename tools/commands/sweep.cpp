@@ -323,15 +323,18 @@ bool temperature_is_idle(const Options& options, double lambda) {
          !objective.lambda_end;
 }
 
+/// Whether the students of this pair are those of the first temperature.
+bool is_shared(const Options& options, double temperature, double lambda) {
+  return temperature != options.temperatures.front() && temperature_is_idle(options, lambda);
+}
+
 std::vector<Cell> train_all(const Options& options, const Shared& shared) {
   const CommonOptions& common = options.training.common;
   std::vector<Cell> cells;
   for (const double temperature : options.temperatures)
     for (const double lambda : options.lambdas) {
-      const auto same = std::ranges::find_if(
-          cells, [&](const Cell& cell) { return cell.lambda == lambda && temperature_is_idle(options, lambda); });
-      if (same != cells.end()) {
-        Cell copy{temperature, lambda, same->runs, /*shared=*/true};
+      if (is_shared(options, temperature, lambda)) {
+        Cell copy{temperature, lambda, std::ranges::find(cells, lambda, &Cell::lambda)->runs, /*shared=*/true};
         cells.push_back(std::move(copy));
         continue;
       }
@@ -351,7 +354,7 @@ void train_share(const Options& options, const Shared& shared) {
   RunShare share;
   for (const double temperature : options.temperatures)
     for (const double lambda : options.lambdas) {
-      if (temperature != options.temperatures.front() && temperature_is_idle(options, lambda)) continue;
+      if (is_shared(options, temperature, lambda)) continue;
       for (std::int64_t i = 0; i < options.seeds; ++i)
         share.train([&] { return make_run(options, shared, temperature, lambda, options.training.common.seed + i); });
     }

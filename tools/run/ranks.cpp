@@ -32,6 +32,7 @@ void check_ranks(Fingerprint mine) {
 }
 
 void check_command(const std::vector<const Dataset*>& pictures) {
+  if (group().size() == 1) return;
   check_ranks({{"the command", command_line()}, {"names or labels of pictures, as a hash:", label_hash(pictures)}});
 }
 
