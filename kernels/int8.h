@@ -1,5 +1,5 @@
-// Inference in 8-bit integers: activations u8, one scale and zero point a tensor; weights s8, one scale an output
-// channel and no zero point; sums s32, which are exact.
+// Inference in 8-bit integers, and rounding as it does while a network trains: activations u8, one scale and zero point
+// a tensor; weights s8, one scale an output channel and no zero point; sums s32, which are exact.
 //
 //   real value = scale * (q - zero)          activations, zero in [0, 255]
 //   real value = scale[k] * q                weights
@@ -70,6 +70,9 @@ struct Int8Kernels {
   Required<void(Stream, std::int64_t n, std::int64_t pixels, std::int64_t c, Quantization, const std::uint8_t* x,
                 float* y)>
       mean;
+  /// y = scale[k] * round(x / scale[k]), ties to even, of a weight x f32 [rows, out] whose column k has the scale of
+  /// its largest magnitude / 127; a column of zeros stays.
+  Required<void(Stream, std::int64_t rows, std::int64_t out, const float* x, float* y)> round_weight;
 };
 
 /// The kernels of a device. Throws std::invalid_argument for one that has none: all but cpu and reference.

@@ -172,20 +172,6 @@ def train(runs, network, count, row, seed):
     return right, pages.json_lines(runs.work / f"{file}.jsonl")[-1]["val_loss"]
 
 
-def accuracy(right):
-    return 100 * sum(right.values()) / len(right)
-
-
-def advantage(rights, others):
-    """By how many points a row leads another, and the standard error: of the mean over the test photos, paired, each
-    photo's difference a mean over the seeds; and of the mean over the seeds. The larger of the two."""
-    seeds = [accuracy(right) - accuracy(other) for right, other in zip(rights, others)]
-    photos = [100 * statistics.mean(right[name] - other[name] for right, other in zip(rights, others))
-              for name in rights[0]]
-    error = max(statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0 for values in (seeds, photos))
-    return statistics.mean(seeds), error
-
-
 def measure(runs):
     split(runs)
     score(runs)
@@ -202,7 +188,7 @@ def measure(runs):
 
     teacher = table_of(runs.work / "test.csv")
     facts = {"tests": f"{len(teacher):,}", "seeds": str(len(SEEDS)), "machine": os.environ.get("MACHINE", "two cores"),
-             "teacher": f"{accuracy({n: z[CLASSES.index(n.split('/')[0])] == max(z) for n, z in teacher.items()}):.1f}"}
+             "teacher": f"{pages.accuracy({n: z[CLASSES.index(n.split('/')[0])] == max(z) for n, z in teacher.items()}):.1f}"}
     for network in NETWORKS:
         for count in network.labels:
             tried = [LABELS_ROW, *labels_at_other_rates(network)]
@@ -210,14 +196,14 @@ def measure(runs):
             tuned = min(tried, key=lambda row: sum(loss for _, loss in of[row.name]))
             of[TUNED] = of[tuned.name]
             rights = {name: [right for right, _ in results] for name, results in of.items()}
-            means = {name: statistics.mean(map(accuracy, values)) for name, values in rights.items()}
+            means = {name: statistics.mean(map(pages.accuracy, values)) for name, values in rights.items()}
             best = max(CONTROLS, key=means.get)
             at = f"{network.name}.{count}"
             facts[f"{at}.lr"] = f"{tuned.lr or network.lr:g}"
             for name in [*CONTROLS, *(row.name for row in TAUGHT)]:
-                facts[f"{at}.{name}"] = pages.mean_and_range(list(map(accuracy, rights[name])), 1)
+                facts[f"{at}.{name}"] = pages.mean_and_range(list(map(pages.accuracy, rights[name])), 1)
             for row in TAUGHT:
-                lead, error = advantage(rights[row.name], rights[best])
+                lead, error = pages.advantage(rights[row.name], rights[best])
                 facts[f"{at}.{row.name}.lead"] = f"{lead:+.1f} (± {error:.1f})"
     return facts
 

@@ -138,6 +138,21 @@ def mean_and_range(values, digits, range_digits=None):
     return f"{sum(values) / len(values):.{digits}f} ({min(values):.{last}f} to {max(values):.{last}f})"
 
 
+def accuracy(right):
+    """Percent right, of answers by image that are right or not."""
+    return 100 * sum(right.values()) / len(right)
+
+
+def advantage(rights, others):
+    """By how many points a row leads another, and the standard error: of the mean over the test images, paired, each
+    image's difference a mean over the seeds; and of the mean over the seeds. The larger of the two."""
+    seeds = [accuracy(right) - accuracy(other) for right, other in zip(rights, others)]
+    images_apart = [100 * statistics.mean(right[name] - other[name] for right, other in zip(rights, others))
+                    for name in rights[0]]
+    error = max(statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0 for values in (seeds, images_apart))
+    return statistics.mean(seeds), error
+
+
 def error_of_count(count):
     """The standard error of a count of rare events, among them the wrong answers of a good network (Poisson)."""
     return count ** 0.5

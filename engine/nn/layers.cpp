@@ -6,6 +6,7 @@
 #include "engine/core/tape.h"
 #include "engine/ops/dropout.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/fake_quantize.h"
 #include "engine/ops/layer_norm.h"
 #include "engine/ops/linear.h"
 
@@ -90,7 +91,7 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t r, std::int64_t s
 }
 
 Tensor Conv2d::forward(const Tensor& x, ForwardContext& context) {
-  Tensor y = conv2d(x, weight.value, bias.value, options);
+  Tensor y = conv2d(x, rounded ? fake_quantize_weight(weight.value) : weight.value, bias.value, options);
   show(context, *this, y);
   return y;
 }
@@ -132,7 +133,7 @@ Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& c
   check(!conv.options.relu, "[conv_bn] the convolution rectifies before it is normalised; turn its relu off");
   const Tensor &weight = conv.weight.value, &bias = conv.bias.value, &gamma = bn.weight.value, &beta = bn.bias.value;
   if (uses_batch_statistics(context, bn) || recording({&x, &weight, &bias, &gamma, &beta, &residual}) ||
-      is_tapped(context, conv.weight))
+      is_tapped(context, conv.weight) || conv.rounded)
     return bn.forward(conv.forward(x, context), context, relu, residual);
   Conv2dOptions options = conv.options;
   options.relu = relu;
@@ -168,7 +169,8 @@ Linear::Linear(std::int64_t in, std::int64_t out, Init init, Random& random, con
 Tensor Linear::forward(const Tensor& x, ForwardContext& context, bool relu) {
   const Shape in = x.shape();
   const bool tokens = in.rank() == 3;
-  Tensor y = linear(tokens ? reshape(x, {in[0] * in[1], in[2]}) : x, weight.value, bias.value, relu);
+  Tensor y = linear(tokens ? reshape(x, {in[0] * in[1], in[2]}) : x,
+                    rounded ? fake_quantize_weight(weight.value) : weight.value, bias.value, relu);
   if (tokens) y = reshape(y, {in[0], in[1], y.shape()[1]});
   show(context, "Linear", weight, bias, y, y.count() * weight.value.shape()[0]);
   return y;

@@ -31,6 +31,7 @@ class Conv2d : public Module {
 
   Parameter weight, bias;  ///< bias.value is empty without one
   Conv2dOptions options;
+  bool rounded = false;  ///< the product takes the weight as 8 bits hold it: fake_quantize_weight
 };
 
 class BatchNorm2d : public Module {
@@ -64,6 +65,7 @@ class Linear : public Module {
   void visit(Visitor& visitor) override;
 
   Parameter weight, bias;
+  bool rounded = false;  ///< as Conv2d's
 };
 
 /// bn.forward(conv.forward(x), relu, residual): as one kernel where running statistics serve and neither a gradient nor

@@ -12,12 +12,6 @@ namespace {
 
 constexpr float kMost = 255;
 
-const Int8Kernels& int8_kernels(const char* op, Device device) {
-  check(device == Device::cpu, "[", op, "] the network has 8-bit layers, which run on the CPU alone, not on ",
-        to_string(device), "; give --device cpu");
-  return int8_kernels_for(device);
-}
-
 void check_bytes(const char* op, const Tensor& x, int rank, const char* layout) {
   check(x && x.dtype() == DType::u8 && (rank == 0 || x.shape().rank() == rank), "[", op, "] the input is ",
         x ? text(to_string(x.dtype()), " ", x.shape()) : "empty", "; give u8 ", layout);
@@ -31,6 +25,12 @@ Conv2dGeometry filter_geometry(const PackedInt8Filter& filter) {
 }
 
 }  // namespace
+
+const Int8Kernels& int8_kernels(const char* op, Device device) {
+  check(device == Device::cpu, "[", op, "] the network has 8-bit layers, which run on the CPU alone, not on ",
+        to_string(device), "; give --device cpu");
+  return int8_kernels_for(device);
+}
 
 Tensor quantize(const Tensor& x, const Quantization& to) {
   check(x && (x.dtype() == DType::f32 || x.dtype() == DType::bf16), "[quantize] the input is ",

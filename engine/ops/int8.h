@@ -11,6 +11,9 @@
 
 namespace retort {
 
+/// The kernels of a device, for `op`. Throws Error where it has none: all but the CPU.
+const Int8Kernels& int8_kernels(const char* op, Device device);
+
 /// x f32 or bf16 of any shape -> u8.
 Tensor quantize(const Tensor& x, const Quantization& to);
 /// x u8 of any shape -> f32.

@@ -10,6 +10,7 @@ namespace retort::reference {
 namespace {
 
 constexpr std::int32_t kMost = 255;
+constexpr float kMostWeight = 127;
 
 std::int64_t depth(const Conv2dGeometry& g) { return g.r * g.s * g.c; }
 
@@ -124,6 +125,15 @@ void mean(Stream, std::int64_t n, std::int64_t pixels, std::int64_t c, Quantizat
     }
 }
 
+void round_weight(Stream, std::int64_t rows, std::int64_t out, const float* x, float* y) {
+  for (std::int64_t k = 0; k < out; ++k) {
+    float most = 0;
+    for (std::int64_t i = 0; i < rows; ++i) most = std::max(most, std::abs(x[i * out + k]));
+    const float scale = most > 0 ? most / kMostWeight : 1;
+    for (std::int64_t i = 0; i < rows; ++i) y[i * out + k] = std::nearbyint(x[i * out + k] / scale) * scale;
+  }
+}
+
 }  // namespace
 
 const Int8Kernels& int8_kernels() {
@@ -136,7 +146,8 @@ const Int8Kernels& int8_kernels() {
                                       .add = add,
                                       .lookup = lookup,
                                       .max_pool = max_pool,
-                                      .mean = mean};
+                                      .mean = mean,
+                                      .round_weight = round_weight};
   return kernels;
 }
 

@@ -180,15 +180,6 @@ const Int8Row* row_of(const std::string& op) {
   return found == std::end(kRows) ? nullptr : found;
 }
 
-Quantization quantization_of(const GraphNode& node) {
-  constexpr std::int64_t kMostZero = 255;
-  const double scale = node.number("scale");
-  const auto single = static_cast<float>(scale);
-  check(std::isfinite(single) && single > 0, "node ", node.name, " (", node.op, "): its `scale` is ", scale,
-        ", expected a positive number; quantize the model again");
-  return {single, static_cast<std::int32_t>(node.integer("zero", 0, kMostZero))};
-}
-
 }  // namespace
 
 std::vector<std::string> int8_ops() {
@@ -206,6 +197,15 @@ bool is_int8(const GraphSpec& spec) {
 void check_trains(const ModelSpec& spec, const std::string& path) {
   check(spec.graph.empty() || !is_int8(graph_from_json(spec.graph, path)), path,
         ": its layers are 8-bit, which have no gradient; give the model that it was made of");
+}
+
+Quantization quantization_of(const GraphNode& node) {
+  constexpr std::int64_t kMostZero = 255;
+  const double scale = node.number("scale");
+  const auto single = static_cast<float>(scale);
+  check(std::isfinite(single) && single > 0, "node ", node.name, " (", node.op, "): its `scale` is ", scale,
+        ", expected a positive number; quantize the model again");
+  return {single, static_cast<std::int32_t>(node.integer("zero", 0, kMostZero))};
 }
 
 std::vector<ValueForm> value_forms(const GraphSpec& spec) {

@@ -34,6 +34,8 @@ bool is_int8(const GraphSpec& spec);
 /// Throws Error naming the model's file where that is so: such layers have no gradient.
 void check_trains(const ModelSpec& spec, const std::string& path);
 
+/// A node's attributes `scale` and `zero`. Throws Error naming it where they are missing or none.
+Quantization quantization_of(const GraphNode& node);
 /// The form of every value; 0 is the image. Throws Error naming the node: a number of inputs that its op does not take,
 /// an input of the other form, a scale or zero point that is missing or none.
 std::vector<ValueForm> value_forms(const GraphSpec& spec);

@@ -7,6 +7,7 @@
 #include "engine/core/tape.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/fake_quantize.h"
 #include "engine/ops/matmul.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/softmax.h"
@@ -28,6 +29,9 @@ class FunctionLayer : public GraphLayer {
   Function function_;
 };
 
+/// Whether a layer's weight is rounded to 8 bits while it trains.
+bool is_rounded(const GraphNode& node) { return node.integer("rounded", 0, 1, 0) == 1; }
+
 class ConvLayer : public GraphLayer {
  public:
   static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random& random) {
@@ -37,8 +41,9 @@ class ConvLayer : public GraphLayer {
     check(in % options.groups == 0 && out % options.groups == 0, "node ", node.name, " (conv): ", in, " and ", out,
           " channels are no multiples of its ", options.groups, " groups; export the model again");
     check_elements(node, {r, s, in / options.groups, out});
-    return std::make_unique<ConvLayer>(
-        Conv2d(in, out, r, s, options, node.integer("bias", 0, 1, 1) == 1, Init::kaiming_normal_fan_out, random));
+    Conv2d conv(in, out, r, s, options, node.integer("bias", 0, 1, 1) == 1, Init::kaiming_normal_fan_out, random);
+    conv.rounded = is_rounded(node);
+    return std::make_unique<ConvLayer>(std::move(conv));
   }
   explicit ConvLayer(Conv2d conv) : conv_(std::move(conv)) {}
   Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
@@ -55,8 +60,9 @@ class LinearLayer : public GraphLayer {
   static std::unique_ptr<GraphLayer> make(const GraphNode& node, Random& random) {
     const std::int64_t in = node.integer("in", 1, kMaxGraphElements), out = node.integer("out", 1, kMaxGraphExtent);
     check_elements(node, {in, out});
-    return std::make_unique<LinearLayer>(
-        Linear(in, out, Init::kaiming_uniform_default, random, linear_image(node, in)));
+    Linear linear(in, out, Init::kaiming_uniform_default, random, linear_image(node, in));
+    linear.rounded = is_rounded(node);
+    return std::make_unique<LinearLayer>(std::move(linear));
   }
   explicit LinearLayer(Linear linear) : linear_(std::move(linear)) {}
   Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
@@ -299,6 +305,11 @@ const std::vector<OpRow>& op_rows() {
       {"gelu_tanh", 1, 1, activation_of(ActivationKind::gelu_tanh)},
       {"erf", 1, 1, activation_of(ActivationKind::erf)},
       {"tanh", 1, 1, activation_of(ActivationKind::tanh)},
+      {"fake_quantize", 1, 1,
+       [](const GraphNode& node, Random&) {
+         return function(
+             [form = quantization_of(node)](const std::vector<Tensor>& x) { return fake_quantize(x[0], form); });
+       }},
       {"add", 2, 2, plain([](const std::vector<Tensor>& x) { return add(x[0], x[1]); })},
       {"multiply", 2, 2, plain([](const std::vector<Tensor>& x) { return multiply(x[0], x[1]); })},
       {"concat", 1, kMany, plain([](const std::vector<Tensor>& x) { return concat(x); })},

@@ -333,21 +333,9 @@ class Rewriting {
         out_.add(node.name, node.op == "conv" ? "conv_int8" : "linear_int8", std::move(inputs), more);
     (small ? bytes_ : floats_)[value] = number;
     const std::string own = out_.node(number).name;
-    const SmallWeight weight = quantize_weight(graph_.tensor(node.name + ".weight"));
-    result_.graph.tensors[own + ".weight"] = weight.weight;
-    result_.graph.tensors[own + ".weight_scale"] = weight.scale;
-    result_.graph.tensors[own + ".bias"] = bias_of(node, weight.scale);
-  }
-
-  /// In whole units of the layer's sums, as integer kernels elsewhere take it: so an export answers as this does.
-  Tensor bias_of(const GraphNode& node, const Tensor& scale) const {
-    Tensor bias = Tensor::zeros({scale.count()});
-    const auto found = graph_.tensors.find(node.name + ".bias");
-    for (std::int64_t k = 0; k < scale.count() && found != graph_.tensors.end(); ++k) {
-      const float unit = forms_[at(node.inputs[0])].scale * scale.data<float>()[k];
-      bias.data<float>()[k] = std::nearbyint(found->second.data<float>()[k] / unit) * unit;
-    }
-    return bias;
+    const auto bias = graph_.tensors.find(node.name + ".bias");
+    put_int8_layer(own, graph_.tensor(node.name + ".weight"), bias != graph_.tensors.end() ? &bias->second : nullptr,
+                   forms_[at(node.inputs[0])].scale, result_.graph.tensors);
   }
 
   void pool(const GraphNode& node, std::int64_t value) {
@@ -380,6 +368,20 @@ class Rewriting {
 };
 
 }  // namespace
+
+void put_int8_layer(const std::string& name, const Tensor& weight, const Tensor* bias, float input,
+                    std::map<std::string, Tensor>& tensors) {
+  const SmallWeight small = quantize_weight(weight);
+  Tensor units = Tensor::zeros({small.scale.count()});
+  // In whole units of the layer's sums, as integer kernels elsewhere take it: so an export answers as this does.
+  for (std::int64_t k = 0; bias && k < units.count(); ++k) {
+    const float unit = input * small.scale.data<float>()[k];
+    units.data<float>()[k] = std::nearbyint(bias->data<float>()[k] / unit) * unit;
+  }
+  tensors[name + ".weight"] = small.weight;
+  tensors[name + ".weight_scale"] = small.scale;
+  tensors[name + ".bias"] = units;
+}
 
 QuantizedGraph quantize_graph(const PlainGraph& graph, const std::vector<Quantization>& forms,
                               const std::set<std::string>& keep) {

@@ -8,6 +8,7 @@
 //   QuantizedGraph small = quantize_graph(graph, calibration.forms(), {});
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -54,6 +55,11 @@ struct QuantizedGraph {
 /// and all other ops. Batch norm must have been folded.
 QuantizedGraph quantize_graph(const PlainGraph& graph, const std::vector<Quantization>& forms,
                               const std::set<std::string>& keep);
+
+/// The parameters of an 8-bit layer from those of a float one as they lie in files: weight [out, ...], and bias [out]
+/// or none. `name` is the layer's, `input` the scale of what it reads.
+void put_int8_layer(const std::string& name, const Tensor& weight, const Tensor* bias, float input,
+                    std::map<std::string, Tensor>& tensors);
 
 /// A network of a graph's nodes and tensors.
 std::unique_ptr<Network> network_of(const PlainGraph& graph);

@@ -1,6 +1,8 @@
 // What `retort bench` says of kernels in the simulator: that one that is wrong is called so.
 #include <doctest/doctest.h>
 
+#include <optional>
+
 #include <cmath>
 
 #include "engine/core/check.h"
@@ -29,14 +31,14 @@ void one_off(Stream stream, const GemmGeometry& g, const void* a, const void* b,
 }  // namespace
 
 TEST_CASE("bench: a wrong kernel in the simulator is called wrong, and the right one right") {
-  std::vector<Backend> found;
+  std::optional<Backend> found;
   try {
-    found = find_backends({"simt"}, "fp32", Subject::softmax);
+    found = find_backend("simt", "fp32", Subject::softmax);
   } catch (const UsageError& error) {
     MESSAGE("skipped: ", error.what());
     return;
   }
-  const Backend backend = found.front();
+  const Backend backend = *found;
   real = backend.table;
   const Rows rows{5, 33};
   const GemmGeometry product{.m = 9, .n = 17, .k = 20};

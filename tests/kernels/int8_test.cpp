@@ -176,10 +176,30 @@ TEST_CASE("int8: by hand") {
     kernels.mean({}, 1, 3, 2, {0.5f, 2}, Bytes{1, 10, 2, 20, 9, 30}.data(), means.data());
     CHECK(means == std::vector<float>{1, 9});
 
+    // Columns of 12.7 and of nothing: steps of 0.1, ties to even.
+    std::vector<float> weight = {12.7f, 0, 0.25f, 0, -0.26f, 0}, rounded(6, 7);
+    kernels.round_weight({}, 3, 2, weight.data(), rounded.data());
+    const float step = 12.7f / 127;
+    CHECK(rounded == std::vector<float>{127 * step, 0, 2 * step, 0, -3 * step, 0});
+
     Bytes most(4);
     const Pool2dGeometry g = {.h = 3, .w = 3, .c = 1, .pad_h = 1, .pad_w = 1};
     kernels.max_pool({}, g, Bytes{1, 2, 3, 4, 5, 6, 7, 8, 9}.data(), most.data());
     CHECK(most == Bytes{1, 3, 7, 9});
+  }
+}
+
+TEST_CASE("int8: weights are rounded as the oracle has them, bit for bit") {
+  for (const auto& [rows, out] :
+       {std::pair<std::int64_t, std::int64_t>{1, 1}, {9, 5}, {27, 64}, {40, 65}, {576, 200}}) {
+    CAPTURE(out);
+    const std::vector<float> weight = test::uniform(rows * out, 3, -2, 1);
+    std::vector<float> expected(weight.size()), found(weight.size());
+    int8_kernels_for(Device::reference).round_weight({}, rows, out, weight.data(), expected.data());
+    test::for_each_cpu_setting([&] {
+      int8_kernels_for(Device::cpu).round_weight({}, rows, out, weight.data(), found.data());
+      CHECK(found == expected);
+    });
   }
 }
 

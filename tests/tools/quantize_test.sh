@@ -43,6 +43,25 @@ expect 0 quantize --model net.safetensors --data flat --out unlabelled.safetenso
 grep -q '^same answer ' stdout || fail "no agreement is printed"
 if grep -q '^accuracy' stdout; then fail "an accuracy without labels"; fi
 
+# A student that learns on while it rounds as 8 bits will, and is saved in them; resumed, to the same bits.
+expect 0 logits --model net.safetensors --data data --split train --out train.npy
+learn=(distill --student net.safetensors --data data --image-size 16 --logits train.npy --epochs 3 --batch-size 4 --lr 0.0005 --schedule constant --precision int8 --quiet)
+expect 0 "${learn[@]}" --out learnt.safetensors --log learnt.jsonl
+grep -q '"dtype":"I8"' learnt.safetensors || fail "--precision int8 saves no 8-bit weights"
+expect 0 eval --model learnt.safetensors --data data --json
+expect_json samples 2
+expect 0 summary --model learnt.safetensors
+grep -q '^quantized .*int8, trained so, calibrated on 10 images' stdout || fail "summary does not say how it was made"
+expect 0 train --model net.safetensors --data data --image-size 16 --epochs 1 --batch-size 4 --precision int8 --quiet --out plain.safetensors
+other_weights learnt.safetensors plain.safetensors "the teacher does nothing"
+expect 0 "${learn[@]}" --epochs 2 --keep-state --out resumed.safetensors
+expect 0 "${learn[@]}" --resume --out resumed.safetensors
+cmp -s <(weights learnt.safetensors) <(weights resumed.safetensors) || fail "a resumed run has other bits"
+expect 0 "${learn[@]}" --resume --out resumed.safetensors --report again.html
+expect_error 1 '--precision' "${learn[@]}" --resume --precision fp32 --out learnt.safetensors
+expect_error 2 '--precision: int8 rounds a network that is trained; give its file in place of an architecture' \
+  distill --student resnet8 --data data --logits train.npy --epochs 1 --precision int8 --out again.safetensors --quiet
+
 expect_error 1 'small.safetensors: its layers are 8-bit already; give the model that it was made of' \
   quantize --model small.safetensors --data data --out again.safetensors
 expect_error 1 'its layers are 8-bit, which have no gradient; give the model that it was made of' \

@@ -11,6 +11,7 @@
 
 #include "engine/core/check.h"
 #include "kernels/memory.h"
+#include "tools/bench/limits.h"
 #include "tools/bench/machine.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
@@ -146,8 +147,12 @@ void print_row(const BenchResult& result, const Machine& machine, const Widths& 
 }  // namespace
 
 std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject) {
-  if (!options.backends.empty()) return find_backends(options.backends, options.precision, subject);
-  return find_backends({to_string(compute_device(options.common))}, options.precision, subject);
+  std::vector<std::string> names = options.backends;
+  if (names.empty()) names = {to_string(compute_device(options.common))};
+  std::vector<Backend> backends;
+  backends.reserve(names.size());
+  for (const std::string& name : names) backends.push_back(find_backend(name, options.precision, subject));
+  return backends;
 }
 
 Candidate in_rotation(Device device, double bytes, const std::function<std::function<void()>()>& make) {

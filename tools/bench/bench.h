@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "tools/bench/backends.h"
 #include "tools/cli/flags.h"
 #include "tools/cli/options.h"
+#include "tools/run/backends.h"
 
 namespace retort {
 
@@ -70,7 +70,7 @@ void visit_counters(BenchOptions& o, Visitor&& flag) {
        anything());
 }
 
-/// What --backend and --precision name; throws as find_backends does.
+/// What --backend and --precision name; throws as find_backend does.
 std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subject);
 
 /// The results of measure(shape, backends, options) for each shape in turn, on the backends that the options choose.

@@ -5,11 +5,13 @@
 #include <optional>
 
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
 #include "engine/core/random.h"
 #include "engine/core/tape.h"
 #include "engine/ops/loss.h"
 #include "tests/cases/conv2d_shapes.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/limits.h"
 #include "tools/bench/right.h"
 #include "tools/cli/progress.h"
 #include "tools/run/stock_model.h"

@@ -1,8 +1,10 @@
 // retort bench gemm: C[m, n] = A[m, k] B[k, n].
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
 #include "engine/core/random.h"
 #include "tests/cases/gemm_shapes.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/limits.h"
 #include "tools/bench/right.h"
 #include "tools/cli/progress.h"
 

@@ -1,8 +1,10 @@
 // retort bench loss: a distillation loss with its gradient; beside plain kd, cross-entropy.
 
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
 #include "engine/core/random.h"
 #include "engine/distill/objective.h"
+#include "tools/bench/limits.h"
 #include "tools/bench/right.h"
 #include "tools/bench/rows.h"
 #include "tools/cli/progress.h"

@@ -5,9 +5,11 @@
 #include <limits>
 #include <vector>
 
+#include "engine/core/kernels.h"
 #include "kernels/memory.h"
 #include "tests/case.h"
 #include "tests/cases/loss_bounds.h"
+#include "tools/bench/limits.h"
 #include "tools/bench/rows.h"
 
 namespace retort {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "tools/bench/backends.h"
+#include "tools/run/backends.h"
 
 namespace retort {
 

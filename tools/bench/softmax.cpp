@@ -2,6 +2,7 @@
 
 #include "engine/core/check.h"
 #include "engine/core/random.h"
+#include "tools/bench/limits.h"
 #include "tools/bench/right.h"
 #include "tools/bench/rows.h"
 #include "tools/cli/progress.h"

@@ -6,6 +6,7 @@
 
 #include "engine/core/arena.h"
 #include "engine/core/check.h"
+#include "engine/core/kernels.h"
 #include "engine/core/random.h"
 #include "engine/core/tape.h"
 #include "engine/distill/training_step.h"
@@ -13,7 +14,9 @@
 #include "engine/ops/dropout.h"
 #include "engine/ops/elementwise.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/limits.h"
 #include "tools/cli/progress.h"
+#include "tools/run/kernel_choice.h"
 #include "tools/run/kernel_counts.h"
 #include "tools/run/stock_model.h"
 
@@ -30,6 +33,7 @@ struct Options : BenchOptions {
   Mode mode = Mode::train;
   std::optional<std::int64_t> image_size;  ///< none: the network's own
   std::int64_t batch_size = 8;
+  std::vector<std::string> kernels;
   std::string counters_file;
 };
 
@@ -40,6 +44,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--image-size", o.image_size, "Width and height (default: the network's own)", whole_number(1, kMaxImageSize));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1));
   flag("--mode", o.mode, "{}: train is forward, loss, backward, SGD", one_of(kModes));
+  flag("--kernel", o.kernels, text(kKernelHelp, "; the first backend with these is measured, too"), anything());
   flag("--counters", o.counters_file, kCountersHelp, file_name(".json"));
 }
 
@@ -143,10 +148,19 @@ void run(const Options& options) {
   apply_common_options(options.common);
   if (!is_architecture(options.model)) throw UsageError(text("--model: ", no_architecture(options.model)));
   catch_interrupts();
+  std::vector<Backend> backends = chosen_backends(options, Subject::step);
+  std::optional<KernelTable> chosen;
+  if (!options.kernels.empty()) {
+    Backend with = backends.front();
+    chosen = with_kernels(with, options.kernels);
+    for (const std::string& kernel : options.kernels) with.name += text("+", kernel);
+    with.table = &*chosen;
+    backends.push_back(with);
+  }
   std::vector<std::unique_ptr<Steps>> steps;
   std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
-  for (const Backend& backend : chosen_backends(options, Subject::step)) {
+  for (const Backend& backend : backends) {
     Steps& own = *steps.emplace_back(std::make_unique<Steps>(options, backend));
     candidates.push_back(
         {[&own, train = options.mode == Mode::train] { train ? own.train() : own.infer(); }, backend.device});

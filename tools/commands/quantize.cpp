@@ -2,20 +2,17 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
-#include "engine/data/loader.h"
 #include "engine/distill/evaluate.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
-#include "kernels/threads.h"
-#include "models/graph/quantize.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
+#include "tools/run/calibrate.h"
 
 namespace retort {
 namespace {
@@ -24,7 +21,7 @@ struct Options {
   CommonOptions common;
   DataOptions data;
   std::string model, out;
-  std::int64_t images = 256;
+  std::int64_t images = kCalibrationImages;
   std::int64_t batch_size = 32;
 };
 
@@ -37,26 +34,6 @@ void visit_flags(Options& o, Visitor&& flag) {
        whole_number(1));
   flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
   flag("-o,--out", o.out, "Model to write (.safetensors)", required(file_name(".safetensors")));
-}
-
-/// Batch by batch in order, centred views.
-void for_each_batch(const Dataset& dataset, const Preprocessing& input, const Options& options, const char* label,
-                    const std::function<void(const Batch&)>& use) {
-  LoaderOptions loading;
-  loading.batch_size = options.batch_size;
-  loading.workers = std::min(4, num_threads());
-  loading.cache_bytes = 0;
-  loading.preprocessings = {input};
-  Loader loader(dataset, loading);
-  Progress bar(label, dataset.size(), options.common.quiet);
-  std::int64_t done = 0;
-  loader.start(0, 0);
-  for (Batch batch; loader.next(batch);) {
-    if (interrupted()) throw Interrupted{};
-    use(batch);
-    done += static_cast<std::int64_t>(batch.indices.size());
-    bar.update(done);
-  }
 }
 
 std::int64_t largest(const float* row, std::int64_t classes) { return std::max_element(row, row + classes) - row; }
@@ -86,40 +63,6 @@ struct Judgement {
     }
   }
 };
-
-/// The squared error of the logits, relative to their own square.
-double logit_error(Network& wide, Network& small, const Dataset& dataset, const Preprocessing& input,
-                   const Options& options) {
-  double error = 0, square = 0;
-  for_each_batch(dataset, input, options, "comparing", [&](const Batch& batch) {
-    const Tensor a = infer(wide, batch.inputs[0]), b = infer(small, batch.inputs[0]);
-    for (std::int64_t i = 0; i < a.count(); ++i) {
-      const double difference = double{a.data<float>()[i]} - b.data<float>()[i];
-      error += difference * difference;
-      square += double{a.data<float>()[i]} * a.data<float>()[i];
-    }
-  });
-  return square > 0 ? error / square : 0;
-}
-
-/// The first and the last layer stay in float where that alone takes away half of the logits' error or more.
-std::set<std::string> layers_to_keep(const PlainGraph& graph, const std::vector<Quantization>& forms, Network& wide,
-                                     const Dataset& images, const Preprocessing& input, const Options& options) {
-  constexpr double kWorth = 0.5;
-  const QuantizedGraph all = quantize_graph(graph, forms, {});
-  if (all.quantized.empty()) return {};
-  const double error = logit_error(wide, *network_of(all.graph), images, input, options);
-  std::set<std::string> keep;
-  for (const std::string& layer : {all.quantized.front(), all.quantized.back()}) {
-    const QuantizedGraph without = quantize_graph(graph, forms, {layer});
-    const double left = logit_error(wide, *network_of(without.graph), images, input, options);
-    const bool kept = left < kWorth * error;
-    say(options.common.quiet, text(layer, kept ? ": stays in float" : ": 8 bits", "; in float the logits' squared ",
-                                   "error would be ", left, " of their square, in 8 bits ", error));
-    if (kept) keep.insert(layer);
-  }
-  return keep;
-}
 
 Model load_float_model(const std::string& path) {
   Model model = load_model(path);
@@ -164,32 +107,17 @@ void run(const Options& options) {
   model.spec.preprocessing = input;
 
   catch_interrupts();
-  PlainGraph graph = plain_graph(model);
-  fold_batch_norm(graph);
-  Calibration calibration(graph);
-  for_each_batch(*images, input, options, "calibrating",
-                 [&](const Batch& batch) { calibration.see_range(batch.inputs[0]); });
-  for_each_batch(*images, input, options, "calibrating",
-                 [&](const Batch& batch) { calibration.see_values(batch.inputs[0]); });
-  const std::vector<Quantization> forms = calibration.forms();
-  const std::set<std::string> keep = layers_to_keep(graph, forms, *model.network, *images, input, options);
-  const QuantizedGraph small = quantize_graph(graph, forms, keep);
-  check(!small.quantized.empty(), options.model,
-        ": none of its layers can be computed in 8 bits; convolutions without groups and linear layers can");
+  const CalibrationOptions how{options.batch_size, options.common.quiet};
+  const QuantizedGraph small = calibrate(model, options.model, *images, how).small;
 
   const std::unique_ptr<Network> network = network_of(small.graph);
   Judgement judgement;
-  for_each_batch(*judged, input, options, "judging", [&](const Batch& batch) {
+  for_each_batch(*judged, input, how, "judging", [&](const Batch& batch) {
     judgement.add(infer(*model.network, batch.inputs[0]), infer(*network, batch.inputs[0]), batch.labels);
   });
 
-  ModelSpec spec = model.spec;
-  spec.architecture = kGraph;
-  spec.head.clear();
-  spec.auxiliary = false;
-  spec.graph = to_json(small.graph.spec);
-  spec.notes["quantized"] = text("int8, calibrated on ", images->size(), " images");
-  spec.notes["quantized_from"] = text(model.spec.architecture, " ", model.hash());
+  ModelSpec spec =
+      int8_spec(model.spec, small.graph.spec, text("calibrated on ", images->size(), " images"), model.hash());
   spec.notes["agreement_with_float"] = text(percent(judgement.agreement()), " of ", judgement.samples);
   if (judgement.labelled > 0)
     spec.notes["accuracy_int8"] =

@@ -56,7 +56,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(o.training, flag, "Of the specialists' images and of the views: none, or a list of flip, crop, jitter");
   visit_flags(o.objective, flag,
               ObjectiveFlags{.temperature = "T > 0, of the groups and of the student",
-                             .lambda = "The student's weight of the labels, in [0, 1] (default 0.1)"});
+                             .lambda = "The student's weight of the labels, in [0, 1]"});
   visit_flags(o.unlabelled, flag);
   flag("--views", o.views, "Augmented views of each image in the student's store (default: 1)", whole_number(1));
   flag("--groups", o.groups, "Groups of classes (default: the root of their number)", whole_number(2));

@@ -33,7 +33,7 @@ struct ObjectiveOptions {
 /// The help of the flags that the commands word in their own way; null: the command has another flag of that name.
 struct ObjectiveFlags {
   const char* temperature = "T > 0";
-  const char* lambda = "Weight of the labels, in [0, 1] (default 0.1; 0 without labels)";
+  const char* lambda = "Weight of the labels, in [0, 1]";
 };
 
 template <class Visitor>
@@ -59,7 +59,8 @@ void visit_flags(ObjectiveOptions& o, Visitor&& flag, const ObjectiveFlags& comm
   if (command.temperature)
     flag("--temperature", o.temperature, command.temperature, number_above(0), bits_as(plain(o.temperature)).noted());
   if (command.lambda)
-    flag("--lambda", o.lambda, command.lambda, number_in("[0, 1]"), unless(!o.lambda, o.lambda.value_or(0)));
+    flag("--lambda", o.lambda, text(command.lambda, " (default: ", kDefaultLambda, "; without labels 0)"),
+         number_in("[0, 1]"), unless(!o.lambda, o.lambda.value_or(0)));
 }
 
 /// Throws UsageError for a student that is no architecture, and for --mixup beside a loss that takes one label an image

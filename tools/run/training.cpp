@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "engine/nn/lr_factors.h"
 #include "kernels/threads.h"
 #include "tools/cli/progress.h"
+#include "tools/run/int8_run.h"
 #include "tools/run/log.h"
 #include "tools/run/recipe.h"
 #include "tools/run/report.h"
@@ -117,7 +119,7 @@ void renew_head(Network& network, const ModelSpec& spec, const CommonOptions& co
   say(common.quiet, text("the layer of ", to.weight->name, " starts from fresh weights (--new-head)"));
 }
 
-/// The network with the weights that the run starts from, where it is computed.
+/// The network with the weights that the run starts from.
 std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& spec) {
   const bool quiet = run.options.common.quiet;
   std::unique_ptr<Network> network = make_network(spec, run.options.common.seed);
@@ -131,18 +133,20 @@ std::unique_ptr<Network> start_network(const TrainingRun& run, const ModelSpec& 
   if (!run.options.warm_start.empty())
     for (const std::string& line : load_fitting_weights(*network, spec, run.options.warm_start).lines) say(quiet, line);
   if (run.options.new_head) renew_head(*network, spec, run.options.common);
-  freeze(*network, run.options.freeze, quiet);
-  to_device(*network, compute_device(run.options.common));
   return network;
 }
+
+/// Writes the network that a run trains to a model file.
+using SaveNetwork = std::function<void(const std::string& path, Network& network)>;
 
 /// What is seen and kept of a run while it goes on.
 class Monitor {
  public:
-  Monitor(const TrainingRun& run, const ModelSpec& spec, Network& network)
+  Monitor(const TrainingRun& run, const ModelSpec& spec, Network& network, SaveNetwork save)
       : run_(run),
         spec_(spec),
         network_(network),
+        save_(std::move(save)),
         reported_{.epochs = *run.options.epochs,
                   .taught = run.guidance.teacher != nullptr,
                   .val_taught = run.guidance.val != nullptr,
@@ -159,11 +163,11 @@ class Monitor {
     hooks.should_stop = interrupted;
     if (!group().is_first()) return hooks;
     hooks.save_selected = [this] {
-      save_model(run_.files.best(), network_, spec_);
+      save_(run_.files.best(), network_);
       best_is_ours_ = true;
     };
     hooks.save_checkpoint = [this] {
-      save_model(run_.files.model, network_, spec_);
+      save_(run_.files.model, network_);
       // An earlier run's best epoch is none of the model that has just taken its place.
       if (!best_is_ours_) std::filesystem::remove(run_.files.best());
       best_is_ours_ = true;
@@ -246,6 +250,7 @@ class Monitor {
   const TrainingRun& run_;
   const ModelSpec& spec_;
   Network& network_;
+  SaveNetwork save_;
   Reported reported_;
   bool quiet_ = run_.options.common.quiet;
   bool recalibration_said_ = false, best_is_ours_ = false, star_said_ = false, total_said_ = false;
@@ -276,7 +281,7 @@ TrainingParts parts_of(const TrainingRun& run, const ModelSpec& spec, Network& n
           .teacher = run.guidance.teacher.get(),
           .val_teacher = run.guidance.val,
           .hints = hints,
-          .precision = run.options.precision};
+          .precision = computing_type(run.options)};
 }
 
 /// The state is that of a run which did not come to its end: its epochs must not be lost without a word.
@@ -368,13 +373,12 @@ std::optional<TrainingProgress> finished_before(const TrainingRun& run, const Fi
   return done;
 }
 
-/// The outcome of a run that came to its end in an earlier call, whose weights the network takes.
-TrainingOutcome end_again(const TrainingRun& run, const ModelSpec& spec, Network& network,
-                          const Fingerprint& fingerprint, const TrainingProgress& progress) {
-  const Device device = device_of(network);
-  to_device(network, Device::cpu);
-  load_weights(network, spec, run.files.model, /*replace_head=*/false);
-  to_device(network, device);
+/// The outcome of a run that came to its end in an earlier call.
+TrainingOutcome end_again(const TrainingRun& run, const ModelSpec& spec, const Fingerprint& fingerprint,
+                          const TrainingProgress& progress) {
+  const Model model = load_model(run.files.model);
+  Network& network = *model.network;
+  to_device(network, compute_device(run.options.common));
   say(run.options.common.quiet,
       text(run.files.model, ": its run is finished, after ", progress.epoch, " epochs; nothing is left to do"));
   TrainingOutcome outcome = outcome_of(run, network, progress, {});
@@ -445,6 +449,8 @@ TrainingData open_training_data(const TrainingOptions& options, bool allow_unlab
 
 TrainingOutcome run_training(const TrainingRun& run) {
   const bool first = group().is_first();  // it alone writes
+  const TrainingOptions& options = run.options;
+  const ChosenKernels kernels(options.kernels, compute_device(options.common), computing_type(options));
   std::optional<FileLock> lock;
   if (first) {
     lock.emplace(run.files.model);
@@ -454,7 +460,16 @@ TrainingOutcome run_training(const TrainingRun& run) {
       refuse_unfinished(run.files.state());
   }
   const ModelSpec spec = describe(run);
-  const std::unique_ptr<Network> network = start_network(run, spec);
+  std::unique_ptr<Network> network = start_network(run, spec);
+  SaveNetwork save = [&spec](const std::string& path, Network& trained) { save_model(path, trained, spec); };
+  std::optional<Int8Run> in_8_bits;
+  if (options.precision == DType::i8) {
+    in_8_bits.emplace(run, spec, std::move(network));
+    network = in_8_bits->rehearsal();
+    save = [&in_8_bits](const std::string& path, Network& trained) { in_8_bits->save(path, trained); };
+  }
+  freeze(*network, options.freeze, options.common.quiet);
+  to_device(*network, compute_device(options.common));
   say_recipe(run);
   say_normalisation(run, spec);
   const Fingerprint fingerprint = fingerprint_of(run, spec);
@@ -464,10 +479,10 @@ TrainingOutcome run_training(const TrainingRun& run) {
   const std::optional<TrainingProgress> done = first ? finished_before(run, fingerprint) : std::nullopt;
   if (done) {
     group().any(true);
-    return end_again(run, spec, *network, fingerprint, *done);
+    return end_again(run, spec, fingerprint, *done);
   }
   if (group().any(false)) return {.model = run.files.model};
-  Monitor monitor(run, spec, *network);
+  Monitor monitor(run, spec, *network, save);
   const std::unique_ptr<Hints> hints = hints_of(run, spec, *network);
   Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),
                   run.files.state(), fingerprint);

@@ -68,7 +68,18 @@ std::string network_to_train(const char* flag, const std::string& name, Training
   return spec.architecture;
 }
 
+DType computing_type(const TrainingOptions& options) {
+  return options.precision == DType::i8 ? DType::f32 : options.precision;
+}
+
 void validate(const TrainingOptions& options) {
+  if (options.precision == DType::i8) {
+    if (options.weights.empty())
+      throw UsageError("--precision: int8 rounds a network that is trained; give its file in place of an architecture");
+    if (compute_device(options.common) != Device::cpu)
+      throw UsageError("--precision: int8 computes on the CPU alone; add --device cpu");
+    if (options.auxiliary) throw UsageError("--aux: --precision int8 trains what evaluation computes; leave it out");
+  }
   if (!options.head.empty()) parse_head(options.head);
   if (options.new_head && options.weights.empty())
     throw UsageError("--new-head: a network that starts fresh has one in any case; leave it out, or give --weights");

@@ -9,6 +9,7 @@
 #include "engine/nn/optimizer.h"
 #include "engine/nn/schedule.h"
 #include "tools/cli/options.h"
+#include "tools/run/kernel_choice.h"
 #include "tools/run/kernel_counts.h"
 
 namespace retort {
@@ -29,7 +30,7 @@ inline constexpr Word<ScheduleKind> kSchedules[] = {{ScheduleKind::constant, "co
                                                     {ScheduleKind::cosine, "cosine"},
                                                     {ScheduleKind::step, "step"},
                                                     {ScheduleKind::plateau, "plateau"}};
-inline constexpr Word<DType> kPrecisions[] = {{DType::f32, "fp32"}, {DType::bf16, "bf16"}};
+inline constexpr Word<DType> kPrecisions[] = {{DType::f32, "fp32"}, {DType::bf16, "bf16"}, {DType::i8, "int8"}};
 
 inline constexpr const char* kAutomatic = "auto";
 /// auto, off or a number of pictures.
@@ -65,6 +66,7 @@ struct TrainingOptions {
   double max_norm = 0;
   std::int64_t early_stop = 0;
   DType precision = DType::f32;
+  KernelChoice kernels;
   std::int64_t checkpoint_every = 1;
   bool auxiliary = false;
 };
@@ -74,6 +76,8 @@ std::string by_optimizer(double OptimizerRow::*number);
 /// --lr and --weight-decay, or the optimizer's defaults.
 double lr_of(const TrainingOptions& options);
 double weight_decay_of(const TrainingOptions& options);
+/// Of activations: --precision int8 computes in f32 what it rounds.
+DType computing_type(const TrainingOptions& options);
 /// Images of the largest part of a batch.
 std::int64_t images_at_a_time(const TrainingOptions& options);
 /// --epochs, or those in which about kPicturesSeen pictures are seen.
@@ -147,7 +151,12 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
   flag("--max-norm", o.max_norm, "Clip the global gradient norm; 0: off", number_from(0), bits());
   flag("--early-stop", o.early_stop, "Stop after N epochs without a lower validation loss; 0: never", whole_number(0),
        length("--early-stop"));
-  flag("--precision", o.precision, "{}", one_of(kPrecisions), bits_unless(o.precision == DType::f32));
+  flag("--precision", o.precision, "{}; int8: a trained network learns on while it rounds as 8 bits will",
+       one_of(kPrecisions), bits_unless(o.precision == DType::f32));
+  flag("--backend", o.kernels.backend,
+       "Whose kernels compute: reference, cudnn, cuda_tf32, a step of the ladder, ... (default: --device's own)",
+       anything(), bits_unless(o.kernels.backend.empty()));
+  flag("--kernel", o.kernels.kernels, kKernelHelp, anything(), bits_unless(o.kernels.kernels.empty()));
   flag("--checkpoint-every", o.checkpoint_every, "Epochs between checkpoints", whole_number(1),
        no_bits("how often files are written"));
   flag("--aux", o.auxiliary, "Train InceptionV3's auxiliary head too", anything(), bits());

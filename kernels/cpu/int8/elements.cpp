@@ -1,6 +1,7 @@
 // What 8-bit inference does to single elements and windows, on the CPU (contract: kernels/int8.h).
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/cpu/int8/convolution.h"
@@ -162,6 +163,27 @@ void mean(Stream, std::int64_t n, std::int64_t pixels, std::int64_t c, Quantizat
   });
 }
 
+/// Columns by the thread: a block of them is read twice while it is in the cache, if it is small.
+void round_weight(Stream, std::int64_t rows, std::int64_t out, const float* x, float* y) {
+  constexpr std::int64_t kColumns = 64;
+  constexpr float kMost = 127;
+  parallel_tasks((out + kColumns - 1) / kColumns, [&](std::int64_t task, int) HWY_ATTR {
+    const std::int64_t begin = task * kColumns, count = std::min(kColumns, out - begin);
+    std::array<float, kColumns> scale = {};
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < count; ++j) {
+        const auto at = static_cast<std::size_t>(j);
+        scale[at] = std::max(scale[at], std::abs(x[i * out + begin + j]));
+      }
+    for (float& each : scale) each = each > 0 ? each / kMost : 1;
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < count; ++j) {
+        const float unit = scale[static_cast<std::size_t>(j)];
+        y[i * out + begin + j] = std::nearbyint(x[i * out + begin + j] / unit) * unit;
+      }
+  });
+}
+
 }  // namespace
 
 /// The table of a target: these, and the convolution's entries.
@@ -175,7 +197,8 @@ Int8Kernels int8_elements(const Int8Convolution& convolution) {
           .add = add,
           .lookup = lookup,
           .max_pool = max_pool,
-          .mean = mean};
+          .mean = mean,
+          .round_weight = round_weight};
 }
 
 }  // namespace HWY_NAMESPACE

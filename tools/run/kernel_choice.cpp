@@ -1,0 +1,183 @@
+#include "tools/run/kernel_choice.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+
+#include "engine/core/check.h"
+#include "kernels/memory.h"
+
+namespace retort {
+namespace {
+
+/// What is done with an entry of the table, whatever its signature.
+template <auto family, auto function>
+struct EntryOf {
+  static bool same(const KernelTable& a, const KernelTable& b) { return pointer(a) == pointer(b); }
+  static void take(KernelTable& to, const KernelTable& from) { to.*family.*function = from.*family.*function; }
+
+ private:
+  static const void* pointer(const KernelTable& table) { return std::bit_cast<const void*>(table.*family.*function); }
+};
+
+struct Entry {
+  const char* name;
+  bool (*same)(const KernelTable& a, const KernelTable& b);
+  void (*take)(KernelTable& to, const KernelTable& from);
+};
+
+#define RETORT_ENTRY(family, Family, function)                                                                        \
+  Entry {                                                                                                             \
+#family "." #function, EntryOf < &KernelTable::family, &Family::function> ::same, EntryOf < &KernelTable::family, \
+        &Family::function> ::take                                                                                     \
+  }
+
+constexpr Entry kEntries[] = {
+    RETORT_ENTRY(gemm, GemmKernels, run),
+    RETORT_ENTRY(conv2d, Conv2dKernels, fprop),
+    RETORT_ENTRY(conv2d, Conv2dKernels, dgrad),
+    RETORT_ENTRY(conv2d, Conv2dKernels, wgrad),
+    RETORT_ENTRY(batch_norm, BatchNormKernels, forward_train),
+    RETORT_ENTRY(batch_norm, BatchNormKernels, forward_eval),
+    RETORT_ENTRY(batch_norm, BatchNormKernels, fold),
+    RETORT_ENTRY(batch_norm, BatchNormKernels, apply),
+    RETORT_ENTRY(batch_norm, BatchNormKernels, backward_train),
+    RETORT_ENTRY(batch_norm, BatchNormKernels, backward_eval),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, fill),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, add),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, scale),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, relu_forward),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, relu_backward),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, copy_channels),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, convert),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, scale_by),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, sum_rows),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, shortcut_forward),
+    RETORT_ENTRY(elementwise, ElementwiseKernels, shortcut_backward),
+    RETORT_ENTRY(pool, PoolKernels, max_forward),
+    RETORT_ENTRY(pool, PoolKernels, max_backward),
+    RETORT_ENTRY(pool, PoolKernels, average_forward),
+    RETORT_ENTRY(pool, PoolKernels, average_backward),
+    RETORT_ENTRY(pool, PoolKernels, adaptive_forward),
+    RETORT_ENTRY(pool, PoolKernels, adaptive_backward),
+    RETORT_ENTRY(dropout, DropoutKernels, apply),
+    RETORT_ENTRY(softmax, SoftmaxKernels, forward),
+    RETORT_ENTRY(softmax, SoftmaxKernels, backward),
+    RETORT_ENTRY(loss, LossKernels, cross_entropy),
+    RETORT_ENTRY(loss, LossKernels, distillation),
+    RETORT_ENTRY(optimizer, OptimizerKernels, sgd),
+    RETORT_ENTRY(optimizer, OptimizerKernels, adam),
+    RETORT_ENTRY(optimizer, OptimizerKernels, clip),
+    RETORT_ENTRY(optimizer, OptimizerKernels, find_not_finite),
+    RETORT_ENTRY(activation, ActivationKernels, forward),
+    RETORT_ENTRY(activation, ActivationKernels, backward),
+    RETORT_ENTRY(spatial, SpatialKernels, window),
+    RETORT_ENTRY(spatial, SpatialKernels, multiply),
+    RETORT_ENTRY(spatial, SpatialKernels, add),
+    RETORT_ENTRY(spatial, SpatialKernels, multiply_sum),
+    RETORT_ENTRY(layer_norm, LayerNormKernels, forward),
+    RETORT_ENTRY(layer_norm, LayerNormKernels, backward_input),
+    RETORT_ENTRY(layer_norm, LayerNormKernels, backward_parameters),
+    RETORT_ENTRY(matmul, MatmulKernels, run),
+    RETORT_ENTRY(normalize, NormalizeKernels, forward),
+    RETORT_ENTRY(normalize, NormalizeKernels, backward),
+};
+#undef RETORT_ENTRY
+
+/// The tables that kernels were taken from.
+std::vector<const KernelTable*>& sources() {
+  static std::vector<const KernelTable*> tables;
+  return tables;
+}
+
+/// The workspace that suffices for a family's kernels of any of those tables.
+template <auto family, auto bytes, class Member>
+struct LargestWorkspace;
+template <auto family, auto bytes, class Family, class... Args>
+struct LargestWorkspace<family, bytes, Required<std::size_t(Args...)> Family::*> {
+  static std::size_t of(Args... args) {
+    std::size_t most = 0;
+    for (const KernelTable* table : sources()) most = std::max(most, (table->*family.*bytes)(args...));
+    return most;
+  }
+};
+
+constexpr std::size_t kWorkspaces = 8;
+void take_workspaces(KernelTable& table) {
+  const auto of = [&table]<auto family, auto bytes>() {
+    table.*family.*bytes = LargestWorkspace<family, bytes, decltype(bytes)>::of;
+  };
+  of.operator()<&KernelTable::gemm, &GemmKernels::workspace_bytes>();
+  of.operator()<&KernelTable::conv2d, &Conv2dKernels::workspace_bytes>();
+  of.operator()<&KernelTable::batch_norm, &BatchNormKernels::workspace_bytes>();
+  of.operator()<&KernelTable::elementwise, &ElementwiseKernels::sum_rows_workspace_bytes>();
+  of.operator()<&KernelTable::loss, &LossKernels::workspace_bytes>();
+  of.operator()<&KernelTable::optimizer, &OptimizerKernels::workspace_bytes>();
+  of.operator()<&KernelTable::layer_norm, &LayerNormKernels::backward_parameters_workspace_bytes>();
+  of.operator()<&KernelTable::matmul, &MatmulKernels::workspace_bytes>();
+}
+static_assert(sizeof(KernelTable) == sizeof(void*) * (1 + std::size(kEntries) + kWorkspaces),
+              "the table has an entry that kEntries or take_workspaces lacks");
+
+const Entry& find_entry(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Entry& entry : kEntries) {
+    if (entry.name == name) return entry;
+    names.emplace_back(entry.name);
+  }
+  throw UsageError(text("--kernel: the table has no entry '", name, "'; give ", alternatives(names)));
+}
+
+/// Throws UsageError where a backend's kernels do not fit buffers of the device and element type.
+void check_fits(const char* flag, const Backend& backend, Device device, DType dtype) {
+  if (backend.device != device)
+    throw UsageError(text(flag, ": ", backend.name, " computes on ", to_string(backend.device), ", and the run on ",
+                          to_string(device), "; give --device ", to_string(backend.device), " or another backend"));
+  if (backend.dtype != dtype)
+    throw UsageError(text(flag, ": ", backend.name, " is a kernel of ", to_string(backend.dtype),
+                          ", and the run computes in ", to_string(dtype), "; give another --precision or backend"));
+}
+
+/// A step of the ladder goes without its device.
+std::string full_name(const std::string& name, Device device) {
+  const bool is_step = name.find('.') != std::string::npos && name.find(':') == std::string::npos;
+  return is_step ? text(to_string(device), ":", name) : name;
+}
+
+std::string precision_of(DType dtype) { return dtype == DType::bf16 ? "bf16" : "fp32"; }
+
+}  // namespace
+
+KernelTable with_kernels(const Backend& base, const std::vector<std::string>& choices) {
+  KernelTable table = *base.table;
+  const auto add_source = [](const KernelTable* source) {
+    if (std::ranges::find(sources(), source) == sources().end()) sources().push_back(source);
+  };
+  add_source(base.table);
+  for (const std::string& choice : choices) {
+    const std::size_t equals = choice.find('=');
+    if (equals == std::string::npos)
+      throw UsageError(text("--kernel: '", choice, "' names no kernel; give ENTRY=NAME, e.g. gemm.run=reference"));
+    const Entry& entry = find_entry(choice.substr(0, equals));
+    const Backend from = find_backend(full_name(choice.substr(equals + 1), base.device), base.precision, Subject::step);
+    check_fits("--kernel", from, base.device, base.dtype);
+    if (entry.same(*base.table, *from.table))
+      throw UsageError(text("--kernel: ", choice, ": ", from.name, " has the kernel there that runs anyway; give an ",
+                            "entry that it brings, or leave this out"));
+    entry.take(table, *from.table);
+    add_source(from.table);
+  }
+  take_workspaces(table);
+  return table;
+}
+
+ChosenKernels::ChosenKernels(const KernelChoice& choice, Device device, DType dtype) {
+  if (choice.backend.empty() && choice.kernels.empty()) return;
+  const Backend base = find_backend(choice.backend.empty() ? to_string(device) : full_name(choice.backend, device),
+                                    precision_of(dtype), Subject::step);
+  check_fits("--backend", base, device, dtype);
+  table_ = with_kernels(base, choice.kernels);
+  scope_.emplace(dtype, *table_, device);
+}
+
+}  // namespace retort
