@@ -1,9 +1,8 @@
 // What `retort bench` says of kernels in the simulator: that one that is wrong is called so.
 #include <doctest/doctest.h>
 
-#include <optional>
-
 #include <cmath>
+#include <optional>
 
 #include "engine/core/check.h"
 #include "tools/bench/right.h"

@@ -156,7 +156,7 @@ expect_error 2 "--mixup" "${train[@]}" --model mlp: --mixup -1
 expect_error 2 "--dropout" "${train[@]}" --model mlp: --dropout 1
 expect_error 2 "--momentum" "${train[@]}" --model mlp: --momentum 1
 expect_error 2 "--augment" "${train[@]}" --model mlp: --augment blur
-expect_error 2 "--precision: 'fp16' is not known; give fp32 or bf16" "${train[@]}" --model mlp: --precision fp16
+expect_error 2 "--precision: 'fp16' is not known; give fp32, bf16 or int8" "${train[@]}" --model mlp: --precision fp16
 expect_error 2 "--nesterov" "${train[@]}" --model mlp: --nesterov --momentum 0
 expect_error 2 "--model" "${train[@]}" --model resnet51
 expect_error 2 "--out" train --data data --image-size 8 --model mlp: --out x.pt

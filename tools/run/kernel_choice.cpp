@@ -26,63 +26,22 @@ struct Entry {
   void (*take)(KernelTable& to, const KernelTable& from);
 };
 
-#define RETORT_ENTRY(family, Family, function)                                                                        \
-  Entry {                                                                                                             \
-#family "." #function, EntryOf < &KernelTable::family, &Family::function> ::same, EntryOf < &KernelTable::family, \
-        &Family::function> ::take                                                                                     \
-  }
+template <auto family, auto function>
+constexpr Entry entry_of(const char* name) {
+  return {name, EntryOf<family, function>::same, EntryOf<family, function>::take};
+}
 
+/// Those of which the ladder or a library has another kernel.
 constexpr Entry kEntries[] = {
-    RETORT_ENTRY(gemm, GemmKernels, run),
-    RETORT_ENTRY(conv2d, Conv2dKernels, fprop),
-    RETORT_ENTRY(conv2d, Conv2dKernels, dgrad),
-    RETORT_ENTRY(conv2d, Conv2dKernels, wgrad),
-    RETORT_ENTRY(batch_norm, BatchNormKernels, forward_train),
-    RETORT_ENTRY(batch_norm, BatchNormKernels, forward_eval),
-    RETORT_ENTRY(batch_norm, BatchNormKernels, fold),
-    RETORT_ENTRY(batch_norm, BatchNormKernels, apply),
-    RETORT_ENTRY(batch_norm, BatchNormKernels, backward_train),
-    RETORT_ENTRY(batch_norm, BatchNormKernels, backward_eval),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, fill),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, add),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, scale),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, relu_forward),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, relu_backward),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, copy_channels),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, convert),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, scale_by),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, sum_rows),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, shortcut_forward),
-    RETORT_ENTRY(elementwise, ElementwiseKernels, shortcut_backward),
-    RETORT_ENTRY(pool, PoolKernels, max_forward),
-    RETORT_ENTRY(pool, PoolKernels, max_backward),
-    RETORT_ENTRY(pool, PoolKernels, average_forward),
-    RETORT_ENTRY(pool, PoolKernels, average_backward),
-    RETORT_ENTRY(pool, PoolKernels, adaptive_forward),
-    RETORT_ENTRY(pool, PoolKernels, adaptive_backward),
-    RETORT_ENTRY(dropout, DropoutKernels, apply),
-    RETORT_ENTRY(softmax, SoftmaxKernels, forward),
-    RETORT_ENTRY(softmax, SoftmaxKernels, backward),
-    RETORT_ENTRY(loss, LossKernels, cross_entropy),
-    RETORT_ENTRY(loss, LossKernels, distillation),
-    RETORT_ENTRY(optimizer, OptimizerKernels, sgd),
-    RETORT_ENTRY(optimizer, OptimizerKernels, adam),
-    RETORT_ENTRY(optimizer, OptimizerKernels, clip),
-    RETORT_ENTRY(optimizer, OptimizerKernels, find_not_finite),
-    RETORT_ENTRY(activation, ActivationKernels, forward),
-    RETORT_ENTRY(activation, ActivationKernels, backward),
-    RETORT_ENTRY(spatial, SpatialKernels, window),
-    RETORT_ENTRY(spatial, SpatialKernels, multiply),
-    RETORT_ENTRY(spatial, SpatialKernels, add),
-    RETORT_ENTRY(spatial, SpatialKernels, multiply_sum),
-    RETORT_ENTRY(layer_norm, LayerNormKernels, forward),
-    RETORT_ENTRY(layer_norm, LayerNormKernels, backward_input),
-    RETORT_ENTRY(layer_norm, LayerNormKernels, backward_parameters),
-    RETORT_ENTRY(matmul, MatmulKernels, run),
-    RETORT_ENTRY(normalize, NormalizeKernels, forward),
-    RETORT_ENTRY(normalize, NormalizeKernels, backward),
+    entry_of<&KernelTable::gemm, &GemmKernels::run>("gemm.run"),
+    entry_of<&KernelTable::conv2d, &Conv2dKernels::fprop>("conv2d.fprop"),
+    entry_of<&KernelTable::conv2d, &Conv2dKernels::dgrad>("conv2d.dgrad"),
+    entry_of<&KernelTable::conv2d, &Conv2dKernels::wgrad>("conv2d.wgrad"),
+    entry_of<&KernelTable::softmax, &SoftmaxKernels::forward>("softmax.forward"),
+    entry_of<&KernelTable::softmax, &SoftmaxKernels::backward>("softmax.backward"),
+    entry_of<&KernelTable::loss, &LossKernels::cross_entropy>("loss.cross_entropy"),
+    entry_of<&KernelTable::loss, &LossKernels::distillation>("loss.distillation"),
 };
-#undef RETORT_ENTRY
 
 /// The tables that kernels were taken from.
 std::vector<const KernelTable*>& sources() {
@@ -102,22 +61,15 @@ struct LargestWorkspace<family, bytes, Required<std::size_t(Args...)> Family::*>
   }
 };
 
-constexpr std::size_t kWorkspaces = 8;
+/// Those of the families that have entries above.
 void take_workspaces(KernelTable& table) {
   const auto of = [&table]<auto family, auto bytes>() {
     table.*family.*bytes = LargestWorkspace<family, bytes, decltype(bytes)>::of;
   };
   of.operator()<&KernelTable::gemm, &GemmKernels::workspace_bytes>();
   of.operator()<&KernelTable::conv2d, &Conv2dKernels::workspace_bytes>();
-  of.operator()<&KernelTable::batch_norm, &BatchNormKernels::workspace_bytes>();
-  of.operator()<&KernelTable::elementwise, &ElementwiseKernels::sum_rows_workspace_bytes>();
   of.operator()<&KernelTable::loss, &LossKernels::workspace_bytes>();
-  of.operator()<&KernelTable::optimizer, &OptimizerKernels::workspace_bytes>();
-  of.operator()<&KernelTable::layer_norm, &LayerNormKernels::backward_parameters_workspace_bytes>();
-  of.operator()<&KernelTable::matmul, &MatmulKernels::workspace_bytes>();
 }
-static_assert(sizeof(KernelTable) == sizeof(void*) * (1 + std::size(kEntries) + kWorkspaces),
-              "the table has an entry that kEntries or take_workspaces lacks");
 
 const Entry& find_entry(const std::string& name) {
   std::vector<std::string> names;
@@ -125,7 +77,7 @@ const Entry& find_entry(const std::string& name) {
     if (entry.name == name) return entry;
     names.emplace_back(entry.name);
   }
-  throw UsageError(text("--kernel: the table has no entry '", name, "'; give ", alternatives(names)));
+  throw UsageError(text("--kernel: no other kernel is there for '", name, "'; give ", alternatives(names)));
 }
 
 /// Throws UsageError where a backend's kernels do not fit buffers of the device and element type.

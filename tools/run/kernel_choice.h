@@ -1,5 +1,4 @@
-// Kernels that a run computes with in place of its device's own: --backend, a whole table, and --kernel, single
-// entries.
+// Kernels that a run computes with in place of its device's own: --backend, a whole table, and --kernel, one entry.
 #pragma once
 
 #include <optional>
@@ -18,13 +17,11 @@ struct KernelChoice {
 };
 
 inline constexpr const char* kKernelHelp =
-    "A kernel from another table, ENTRY=NAME, e.g. conv2d.fprop=conv2d.3_registers: NAME is a step of the ladder, or "
-    "as "
-    "--backend has it";
+    "One kernel from another table, ENTRY=NAME, e.g. conv2d.fprop=conv2d.3_registers or gemm.run=reference";
 
 /// The table of `base` with the kernels that `choices` name, ENTRY=NAME each, in place of its own. An entry brings its
-/// workspace. Throws UsageError for an entry or a name that does not exist, a kernel of another device or element type,
-/// and a name that has the same kernel there as `base`.
+/// workspace. Throws UsageError for an entry of which no other kernel is there, a name that does not exist, a kernel of
+/// another device or element type, and a name that has the same kernel there as `base`.
 KernelTable with_kernels(const Backend& base, const std::vector<std::string>& choices);
 
 /// The kernels of a choice, in use while it lives: those of the ops that compute in `dtype` on the device. Throws
