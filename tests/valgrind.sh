@@ -40,7 +40,7 @@ run distill --student mlp:4 "${short[@]}" --logits store.npy --loss dkd --out st
 run distill --student resnet8 "${short[@]}" --teacher teacher.safetensors --hint layer3.0.bn2:layer3.0.bn2 --hint-loss contrast --out hinted.safetensors
 run sweep --student mlp:4 "${short[@]}" --logits store.npy --temperature 2 --lambda 0.5 --seeds 1 --out swept
 run specialists --model teacher.safetensors --student mlp:4 "${short[@]}" --groups 2 --specialist-epochs 1 --out committee
-run bias --model student.safetensors --data data --shift red=1 --out shifted.safetensors
+run bias --model student.safetensors --data data --shift red --out shifted.safetensors
 run eval --model student.safetensors --data data --logits store.npy --split train --val-split 0.3
 run predict --model teacher.safetensors data/red --csv predicted.csv
 run views "${pictures[@]}" --views 2 --image-size 8 --out views
