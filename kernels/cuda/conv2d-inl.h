@@ -4,9 +4,9 @@
 #pragma once
 
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/conv2d.h"
+#include "kernels/cuda/conv2d_launch.h"
 #include "kernels/cuda/gemm_cut.h"
 #include "kernels/cuda/implicit_gemm.h"
 #include "kernels/entry.h"
@@ -36,6 +36,20 @@ struct bf16 {
   using Small = Tile<64, 64, 2, 2, 4>;
 };
 
+template <class T>
+bool wide_chunks(const GemmArguments<T>& g) {
+  return g.c.pitch % kChunk == 0 && (g.groups == 1 || g.n_group % kChunk == 0) && aligned16(g.c.data) &&
+         aligned16(g.c.data_f32) && aligned16(g.c.residual);
+}
+
+template <class T, Pass kPass>
+void add_parts(Stream stream, GemmArguments<T> g, int parts) {
+  g.c.wide = wide_chunks(g);
+  dev::launch("add_splits", add_splits<T, kPass>,
+              {{blocks_for(std::int64_t{g.m} * g.groups * ((g.n + kChunk - 1) / kChunk), 256)}, {256}}, stream, g,
+              parts);
+}
+
 namespace {
 
 template <class Kind>
@@ -45,29 +59,6 @@ template <class Kind>
 int padded(std::int64_t channels) {
   return static_cast<int>((channels + pack<Kind> - 1) / pack<Kind> * pack<Kind>);
 }
-
-/// Hands out the workspace, or only adds up what would be handed out.
-class Scratch {
- public:
-  /// Sizing: nothing is launched.
-  Scratch() = default;
-  explicit Scratch(void* memory) : memory_(static_cast<char*>(memory)), sizing_(false) {}
-  bool sizing() const { return sizing_; }
-  /// Memory for n elements, aligned to 256 bytes; null while sizing.
-  template <class T>
-  T* take(std::int64_t n) {
-    char* const at = sizing_ ? nullptr : memory_ + used_;
-    grow(static_cast<std::size_t>(n) * sizeof(T));
-    return reinterpret_cast<T*>(at);
-  }
-  void grow(std::size_t bytes) { used_ += (bytes + 255) / 256 * 256; }
-  std::size_t used() const { return used_; }
-
- private:
-  char* memory_ = nullptr;
-  bool sizing_ = true;
-  std::size_t used_ = 0;
-};
 
 /// y [outer][rows padded][groups][inner padded] = x [outer][rows][groups][inner], zeros in the padding.
 template <class T>
@@ -118,21 +109,15 @@ void multiply(const char* name, Stream stream, Scratch& scratch, GemmArguments<T
   g.k_slice = static_cast<int>(cut.per_split * kDepth<T>);
   if (cut.splits > 1) g.partial = scratch.take<float>(cut.splits * g.groups * g.m * g.n);
   if (scratch.sizing()) return;
-  g.c.wide = g.c.pitch % kChunk == 0 && (g.groups == 1 || g.n_group % kChunk == 0) && aligned16(g.c.data) &&
-             aligned16(g.c.data_f32) && aligned16(g.c.residual);
+  g.c.wide = wide_chunks(g);
   const int splits = static_cast<int>(cut.splits);
   switch (cut.tile) {
     case Cut::Tile::large: launch_tiles<Kind, kPass, typename Kind::Large>(name, stream, g, splits); break;
     case Cut::Tile::narrow: launch_tiles<Kind, kPass, typename Kind::Narrow>(name, stream, g, splits); break;
     case Cut::Tile::small: launch_tiles<Kind, kPass, typename Kind::Small>(name, stream, g, splits); break;
   }
-  if (splits > 1)
-    dev::launch("add_splits", add_splits<T, kPass>,
-                {{blocks_for(std::int64_t{g.m} * g.groups * ((g.n + kChunk - 1) / kChunk), 256)}, {256}}, stream, g,
-                splits);
+  if (splits > 1) add_parts<T, kPass>(stream, g, splits);
 }
-
-int to_int(std::int64_t value) { return static_cast<int>(value); }
 
 /// The window of a convolution over x, whose channels are padded.
 template <class Kind, class T = typename Kind::Element>
@@ -181,28 +166,6 @@ void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* x,
   a.b_group = kp;
   a.n_group = a.n;
   multiply<Kind, Pass::fprop>("conv2d_fprop", stream, scratch, a);
-}
-
-/// The taps of one axis that reach inputs of a residue class, as an arithmetic progression.
-struct Taps {
-  int first = 0, step = 1, count = 0;  ///< of the filter's taps
-  int offset = 0, move = 0;            ///< output = grid + offset + i * move
-};
-
-Taps taps_of_class(std::int64_t residue, std::int64_t pad, std::int64_t stride, std::int64_t dilation,
-                   std::int64_t extent) {
-  Taps taps;
-  const std::int64_t step = stride / std::gcd(stride, dilation);
-  for (std::int64_t r = 0; r < std::min(extent, step); ++r) {
-    if ((residue + pad - r * dilation) % stride != 0) continue;
-    taps.first = to_int(r);
-    taps.step = to_int(step);
-    taps.count = to_int((extent - r + step - 1) / step);
-    taps.offset = to_int((residue + pad - r * dilation) / stride);
-    taps.move = -to_int(step * dilation / stride);
-    break;
-  }
-  return taps;
 }
 
 /// dx, one residue class of the stride at a time: inputs (i * stride_h + row, j * stride_w + column) see the same taps,

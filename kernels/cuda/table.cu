@@ -16,6 +16,9 @@ template <class Kind>
 GemmKernels gemm();
 template <class Kind>
 Conv2dKernels conv2d();
+/// Those of bf16 where the device has compute capability 9.0, else gemm<bf16> and conv2d<bf16>: hopper_conv2d.cu.
+GemmKernels hopper_gemm();
+Conv2dKernels hopper_conv2d();
 template <class T>
 BatchNormKernels batch_norm();
 template <class T>
@@ -43,11 +46,11 @@ NormalizeKernels normalize();
 namespace {
 
 /// T: of the elements.
-template <class T, class Kind>
-KernelTable table(const char* name) {
+template <class T>
+KernelTable table(const char* name, const GemmKernels& gemm, const Conv2dKernels& conv2d) {
   return {.name = name,
-          .gemm = gemm<Kind>(),
-          .conv2d = conv2d<Kind>(),
+          .gemm = gemm,
+          .conv2d = conv2d,
           .batch_norm = batch_norm<T>(),
           .elementwise = elementwise<T>(),
           .pool = pool<T>(),
@@ -69,9 +72,9 @@ KernelTable table(const char* name) {
 #endif
 
 // Made before main: in sources compiled for the simulator, a function's statics are not safe from threads.
-const KernelTable f32 = table<float, exact_f32>(RETORT_NAME);
-const KernelTable f32_by_tf32 = table<float, tf32>(RETORT_NAME "_tf32");
-const KernelTable elements_bf16 = table<BFloat16, bf16>(RETORT_NAME "_bf16");
+const KernelTable f32 = table<float>(RETORT_NAME, gemm<exact_f32>(), conv2d<exact_f32>());
+const KernelTable f32_by_tf32 = table<float>(RETORT_NAME "_tf32", gemm<tf32>(), conv2d<tf32>());
+const KernelTable elements_bf16 = table<BFloat16>(RETORT_NAME "_bf16", hopper_gemm(), hopper_conv2d());
 
 }  // namespace
 

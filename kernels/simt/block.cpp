@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "kernels/simt/hopper.h"
 #include "kernels/simt/source_lines.h"
 
 namespace retort::simt {
@@ -51,6 +52,8 @@ std::string to_string(Where where) {
 
 Block* Block::current() { return running_block; }
 
+Block::Block() : hopper_(std::make_unique<Hopper>(*this)) {}
+
 Block::~Block() {
   if (shared_) munmap(shared_, kSharedBytes);
   if (stacks_) munmap(stacks_, stack_count_ * kStackBytes);
@@ -85,6 +88,7 @@ std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3
   statics_.clear();
   const unsigned warps = (count_ + kLanes - 1) / kLanes;
   races_.start_block(warps, kSharedBytes);
+  hopper_->start_block(count_);
   counting_ = counter != nullptr;
   if (counting_) counter_.start(*counter, warps);
   if (buffers_version_ != buffers_version()) {
@@ -105,12 +109,12 @@ std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3
   }
 
   running_block = this;
-  while (!ready_.empty() && !stopped_) {
-    // Marsaglia's xorshift: any order will do, as long as the same seed gives the same one.
-    random_ ^= random_ << 13;
-    random_ ^= random_ >> 7;
-    random_ ^= random_ << 17;
-    const std::size_t pick = random_ % ready_.size();
+  while (!stopped_) {
+    if (ready_.empty()) {
+      if (!hopper_->land_one()) break;
+      continue;
+    }
+    const std::size_t pick = draw() % ready_.size();
     running_ = ready_[pick];
     ready_[pick] = ready_.back();
     ready_.pop_back();
@@ -119,9 +123,18 @@ std::string Block::run(const char* kernel, Dim3 grid_size, Dim3 block_size, Dim3
   running_block = nullptr;
   if (defect_.empty() && race_) defect_ = describe(race_->who, race_->what + ": race", race_->barrier);
   if (defect_.empty() && alive_ > 0)
-    defect_ = std::string(kernel_) + ", block " + position(index) + ": deadlock; " + describe_waits();
+    defect_ =
+        std::string(kernel_) + ", block " + position(index) + ": deadlock; " + describe_waits() + hopper_->describe();
+  if (defect_.empty() && hopper_->used()) defect_ = hopper_->finish_block();
   if (counting_ && defect_.empty()) counter_.finish(shared_used_);
   return defect_;
+}
+
+std::uint64_t Block::draw() {
+  random_ ^= random_ << 13;
+  random_ ^= random_ >> 7;
+  random_ ^= random_ << 17;
+  return random_;
 }
 
 void Block::enter(transfer_t transfer) {
@@ -135,6 +148,7 @@ void Block::finish_thread() {
   Thread& self = thread();
   commit_copies();
   wait_copies(0);
+  if (hopper_->used()) hopper_->finish_thread();
   self.done = true;
   --alive_;
   if (counting_) counter_.copies_of_a_thread(self.most_copying);
@@ -232,6 +246,8 @@ void Block::report(const RaceDetector::Conflict& conflict, std::size_t offset, c
   const std::string text = std::string(what) + " " + name_shared(offset) + at(place);
   if (conflict.pending)
     fail(text + " while an asynchronous copy into it" + at(conflict.place) + " has not been waited for");
+  if (conflict.warp == kCopyEngine)
+    fail(text + ", which a bulk load" + at(conflict.place) + " wrote and this thread has not waited for");
   const unsigned other = conflict.warp * kLanes + conflict.lane;
   constexpr std::uint64_t kPatience = 1 << 20;
   race_ = Race{self(),
@@ -253,12 +269,16 @@ Space Block::check(std::uintptr_t address, std::size_t bytes, AccessKind kind, c
       fail(std::string(verb) + " " + std::to_string(bytes) + " bytes of shared memory at byte " +
            std::to_string(offset) + ": misaligned");
     const CodePlace place = code_place(from);
+    if (hopper_->used()) hopper_->touch_shared(offset, bytes, kind, place);
     const auto conflict = races_.access(warp(), lane(), offset, bytes, kind, place);
     if (conflict.found) report(conflict, offset, verb, place);
     return Space::shared;
   }
   const std::uintptr_t stack = reinterpret_cast<std::uintptr_t>(stacks_) + running_ * kStackBytes;
-  if (address - stack < kStackBytes) return Space::own;
+  if (address - stack < kStackBytes) {
+    if (hopper_->used()) hopper_->touch_own(address, bytes, kind, code_place(from));
+    return Space::own;
+  }
   const Extent buffer = find_buffer(address, bytes, last_buffer_);
   if (!buffer.begin) {
     const std::uintptr_t stacks = reinterpret_cast<std::uintptr_t>(stacks_);

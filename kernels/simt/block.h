@@ -4,6 +4,7 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,9 +65,13 @@ struct NamedBarrier {
   std::vector<unsigned> waiting;
 };
 
+class Hopper;
+
 class Block {
+  friend Hopper;
+
  public:
-  Block() = default;
+  Block();
   ~Block();
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
@@ -78,6 +83,7 @@ class Block {
 
   /// The block that this OS thread runs, or null outside kernels.
   static Block* current();
+  Hopper& hopper() { return *hopper_; }
 
   Dim3 grid, size, index;
   Thread& thread() { return threads_[running_]; }
@@ -146,6 +152,8 @@ class Block {
   void finish_thread();
   void land(const PendingCopy& copy);
   void reserve(unsigned threads);
+  /// Marsaglia's xorshift: any order will do, as long as the same seed gives the same one.
+  std::uint64_t draw();
   std::string describe_waits() const;
   unsigned lanes_of(unsigned warp) const { return count_ - warp * kLanes < kLanes ? count_ - warp * kLanes : kLanes; }
   std::size_t shared_offset(const void* address) const {
@@ -183,6 +191,7 @@ class Block {
   Extent last_buffer_;
   std::uint64_t buffers_version_ = 0;
 
+  std::unique_ptr<Hopper> hopper_;
   unsigned barrier_arrived_ = 0;
   int barrier_op_ = 0, barrier_count_ = 0, barrier_result_ = 0;
   Where barrier_where_;

@@ -5,8 +5,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/cuda/dev.h"
+#include "kernels/cuda/dev_hopper.h"
 #include "kernels/simt/block.h"
+#include "kernels/simt/hopper.h"
 
 namespace retort::simt {
 namespace {
@@ -101,6 +102,23 @@ void complete_ldmatrix(Block& block, unsigned, Rendezvous& met) {
       const unsigned a = lane / 4, b = lane % 4 * 2;
       static_cast<MatrixArguments*>(met.lanes[lane])->registers[matrix] =
           kTransposed ? element(b, a) | element(b + 1, a) << 16 : element(a, b) | element(a, b + 1) << 16;
+    }
+}
+
+struct StoreMatrixArguments {
+  std::uint16_t* row;
+  const std::uint32_t* registers;
+};
+
+/// The opposite of ldmatrix.
+void complete_stmatrix(Block&, unsigned, Rendezvous& met) {
+  const auto of = [&](unsigned lane) { return static_cast<StoreMatrixArguments*>(met.lanes[lane]); };
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    for (unsigned matrix = 0; matrix < 4; ++matrix) {
+      std::uint16_t* const row = of(matrix * 8 + lane / 4)->row;
+      const std::uint32_t pair = of(lane)->registers[matrix];
+      row[lane % 4 * 2] = static_cast<std::uint16_t>(pair);
+      row[lane % 4 * 2 + 1] = static_cast<std::uint16_t>(pair >> 16);
     }
 }
 
@@ -226,6 +244,47 @@ void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, con
 void mma(MmaType type, float* d, const std::uint32_t* a, const std::uint32_t* b, const char* file, int line) {
   MmaArguments arguments{type, d, a, b};
   block().collective("mma", 0xFFFFFFFFu, {file, line}, &arguments, complete_mma);
+}
+
+std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(address_of(pointer) - address_of(block().dynamic_shared()));
+}
+void mbarrier_init(std::uint64_t* barrier, unsigned arrivals, const char* file, int line, const void* from) {
+  block().hopper().barrier_init(barrier, arrivals, {file, line}, from);
+}
+void mbarrier_init_fence() { block().hopper().barrier_fence(); }
+void mbarrier_arrive(std::uint64_t* barrier, std::uint32_t bytes, const char* file, int line) {
+  block().hopper().barrier_arrive(barrier, bytes, {file, line});
+}
+void mbarrier_wait(std::uint64_t* barrier, unsigned parity, const char* file, int line) {
+  block().hopper().barrier_wait(barrier, parity, {file, line});
+}
+void bulk_load(void* shared, const TensorMap& map, std::uint64_t* barrier, const BoxPlace& place, bool im2col,
+               const char* file, int line, const void* from) {
+  block().hopper().load(shared, map, barrier, place, im2col, {file, line}, from);
+}
+void bulk_store(const TensorMap& map, const void* shared, const BoxPlace& place, const char* file, int line,
+                const void* from) {
+  block().hopper().store(map, shared, place, {file, line}, from);
+}
+void bulk_store_commit() { block().hopper().commit_stores(); }
+void bulk_store_wait_read(unsigned pending) { block().hopper().wait_stores_read(pending); }
+void proxy_fence() { block().hopper().proxy_fence(); }
+void wgmma_fence() { block().hopper().product_fence(); }
+void wgmma(int n, float* sums, std::uint64_t a, std::uint64_t b, bool a_along_m, bool b_along_n, const char* file,
+           int line) {
+  block().hopper().product({n, a, b, a_along_m, b_along_n, {file, line}}, sums);
+}
+void wgmma_commit() { block().hopper().commit_products(); }
+void wgmma_wait(unsigned pending, const char* file, int line) { block().hopper().wait_products(pending, {file, line}); }
+void set_registers(unsigned count, bool more, const char* file, int line) {
+  block().hopper().set_registers(count, more, {file, line});
+}
+
+void stmatrix_x4(void* row, const std::uint32_t* registers, const void* from, const char* file, int line) {
+  block().access(address_of(row), 16, AccessKind::write, from);
+  StoreMatrixArguments arguments{static_cast<std::uint16_t*>(row), registers};
+  block().collective("stmatrix", 0xFFFFFFFFu, {file, line}, &arguments, complete_stmatrix);
 }
 
 void yield() { block().yield(); }

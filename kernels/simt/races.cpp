@@ -23,12 +23,10 @@ AccessRecord record(std::uint32_t epoch, unsigned warp, unsigned lane, CodePlace
 }  // namespace
 
 void RaceDetector::start_block(unsigned warps, std::size_t shared_bytes) {
-  for (unsigned warp = 0; warp < warps_; ++warp) base_ = std::max(base_, epoch_[warp]);
+  base_ = std::max(base_, *std::max_element(epoch_.begin(), epoch_.end()));
   warps_ = warps;
-  for (unsigned warp = 0; warp < warps; ++warp) {
-    seen_[warp].fill(base_);
-    epoch_[warp] = base_ + 1;
-  }
+  for (Clock& seen : seen_) seen.fill(base_);
+  epoch_.fill(base_ + 1);
   cells_.resize(std::max(cells_.size(), (shared_bytes + kCellBytes - 1) / kCellBytes));
   // A block that was stopped may have left copies in flight.
   if (pending_ > 0)
@@ -105,19 +103,36 @@ RaceDetector::Conflict RaceDetector::land(unsigned warp, unsigned lane, std::siz
   return access(warp, lane, offset, bytes, AccessKind::write, place);
 }
 
+void RaceDetector::land_bulk(std::size_t offset, std::size_t bytes, CodePlace place, Clock& into) {
+  for (std::size_t i = offset / kCellBytes; i < (offset + bytes + kCellBytes - 1) / kCellBytes; ++i) {
+    --cells_[i].pending;
+    --pending_;
+    cells_[i].write = record(epoch_[kCopyEngine], kCopyEngine, 0, place, false);
+  }
+  into[kCopyEngine] = epoch_[kCopyEngine]++;
+}
+
 void RaceDetector::barrier() {
-  for (unsigned warp = 0; warp < warps_; ++warp) seen_[warp] = epoch_;
-  for (unsigned warp = 0; warp < warps_; ++warp) ++epoch_[warp];
+  Clock all = epoch_;
+  // Threads that meet know of the bulk copies that one of them waited for, and of no others.
+  all[kCopyEngine] = 0;
+  for (unsigned warp = 0; warp < warps_; ++warp)
+    all[kCopyEngine] = std::max(all[kCopyEngine], seen_[warp][kCopyEngine]);
+  for (unsigned warp = 0; warp < warps_; ++warp) {
+    seen_[warp] = all;
+    ++epoch_[warp];
+  }
 }
 
 void RaceDetector::release(unsigned warp, Clock& into) {
-  for (unsigned other = 0; other < kMaxWarps; ++other) into[other] = std::max(into[other], seen_[warp][other]);
+  for (std::size_t other = 0; other < into.size(); ++other) into[other] = std::max(into[other], seen_[warp][other]);
   into[warp] = std::max(into[warp], epoch_[warp]);
   ++epoch_[warp];
 }
 
 void RaceDetector::acquire(unsigned warp, const Clock& from) {
-  for (unsigned other = 0; other < kMaxWarps; ++other) seen_[warp][other] = std::max(seen_[warp][other], from[other]);
+  for (std::size_t other = 0; other < from.size(); ++other)
+    seen_[warp][other] = std::max(seen_[warp][other], from[other]);
 }
 
 }  // namespace retort::simt

@@ -27,7 +27,10 @@ struct AccessRecord {
   bool atomic = false;
 };
 
-using Clock = std::array<std::uint32_t, kMaxWarps>;
+/// Bulk copies write shared memory as one more warp, whose only lane nobody waits for but through an mbarrier.
+inline constexpr unsigned kCopyEngine = kMaxWarps;
+
+using Clock = std::array<std::uint32_t, kMaxWarps + 1>;
 
 class RaceDetector {
  public:
@@ -46,6 +49,8 @@ class RaceDetector {
   /// An asynchronous copy may write these bytes from now on, until land().
   Conflict issue(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes, CodePlace place);
   Conflict land(unsigned warp, unsigned lane, std::size_t offset, std::size_t bytes, CodePlace place);
+  /// The same of a bulk copy: who acquires `into` from now on may touch the bytes.
+  void land_bulk(std::size_t offset, std::size_t bytes, CodePlace place, Clock& into);
 
   /// All threads of the block met.
   void barrier();
@@ -66,7 +71,7 @@ class RaceDetector {
 
   std::vector<Cell> cells_;
   std::size_t pending_ = 0;  ///< cells' copies that have not landed
-  std::array<Clock, kMaxWarps> seen_{};
+  std::array<Clock, kMaxWarps + 1> seen_{};
   Clock epoch_{};
   unsigned warps_ = 0;
   std::uint32_t base_ = 0;

@@ -16,6 +16,7 @@ namespace retort::simt {
 namespace {
 
 std::atomic<std::uint64_t> order_seed{1};
+std::atomic<int> device_capability{80};
 
 struct Capture {
   bool active = false;
@@ -43,6 +44,10 @@ void keep(std::function<void()> work) { capture.work.push_back(std::move(work));
 void set_seed(std::uint64_t seed) { order_seed = seed; }
 
 std::uint64_t seed() { return order_seed; }
+
+void set_compute_capability(int capability) { device_capability = capability; }
+
+int compute_capability() { return device_capability; }
 
 void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_shared_bytes, FunctionRef<void()> body) {
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;

@@ -44,6 +44,12 @@ void release(void* buffer) noexcept;
 /// The most shared memory a block may have, static and dynamic together: that of sm_90.
 inline constexpr std::size_t kSharedBytes = 227 * 1024;
 
+/// The compute capability of the simulated device, 80 (default) or 90: which kernels the tables choose.
+void set_compute_capability(int capability);
+int compute_capability();
+/// Of the simulated device: few, so that a block of a persistent kernel makes several tiles.
+inline constexpr int kMultiprocessors = 2;
+
 /// Between begin_capture and end_capture, work is kept instead of done. Throws Error if a capture is under way (or
 /// none).
 void begin_capture();

@@ -111,6 +111,7 @@ inline void check_exact(const Backend& backend, std::span<const ConvShape> shape
 }
 
 inline void integers_are_exact(const Backend& backend) { check_exact(backend, kConvShapes); }
+inline void eights_are_exact(const Backend& backend) { check_exact(backend, kConvEights); }
 inline void layers_are_exact(const Backend& backend) { check_exact(backend, kConvLayers); }
 
 /// The two roundings of an epilogue's scale and residual, beside those of the sum.
@@ -186,6 +187,7 @@ inline const std::vector<Case> kConv2dCases = {
     kConv2dRealCases[0],
     {"operands are rounded to nearest where they are rounded", conv2d_cases::rounded_to_nearest},
     {"small integers are exact in every pass", conv2d_cases::integers_are_exact},
+    {"small integers are exact where channels come in eights", conv2d_cases::eights_are_exact},
     {"small integers are exact in the three networks' layers", conv2d_cases::layers_are_exact},
 };
 

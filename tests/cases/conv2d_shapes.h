@@ -240,6 +240,45 @@ inline constexpr ConvShape kConvLayers[] = {
     {"inception aux 5x5", {.n = 1, .h = 5, .w = 5, .c = 8, .k = 48, .r = 5, .s = 5}},
 };
 
+/// Channels in eights, which Hopper's bulk copies take: each side of its slices of 64, tiles of 128 rows and 64, 128 or
+/// 256 columns, and splits.
+inline constexpr ConvShape kConvEights[] = {
+    {"1x1, a slice of channels and a part, two tiles down", {.n = 2, .h = 9, .w = 8, .c = 72, .k = 136}, Work::little},
+    {"1x1, more columns than the widest tile", {.n = 1, .h = 5, .w = 7, .c = 16, .k = 264}},
+    {"1x1, deep", {.n = 1, .h = 4, .w = 4, .c = 1032, .k = 16}},
+    {"1x1, stride 2, two slices",
+     {.n = 2, .h = 7, .w = 6, .c = 72, .k = 24, .stride_h = 2, .stride_w = 2},
+     Work::little},
+    {"1x1 with padding, eight channels", {.n = 1, .h = 3, .w = 4, .c = 8, .k = 8, .pad_h = 1, .pad_w = 2}},
+    {"3x3, two slices of channels", {.n = 2, .h = 6, .w = 7, .c = 72, .k = 72, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
+    {"3x3, several tiles of rows",
+     {.n = 3, .h = 9, .w = 10, .c = 8, .k = 24, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1},
+     Work::little},
+    {"3x3, stride 2, several images",
+     {.n = 3, .h = 9, .w = 8, .c = 16, .k = 72, .r = 3, .s = 3, .stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1},
+     Work::little},
+    {"2x2, stride 3: classes without taps",
+     {.n = 2, .h = 8, .w = 9, .c = 8, .k = 16, .r = 2, .s = 2, .stride_h = 3, .stride_w = 3}},
+    {"7x7, stride 2, eight channels",
+     {.n = 2, .h = 13, .w = 14, .c = 8, .k = 16, .r = 7, .s = 7, .stride_h = 2, .stride_w = 2, .pad_h = 3, .pad_w = 3}},
+    {"1x7, eight channels", {.n = 1, .h = 7, .w = 9, .c = 8, .k = 16, .r = 1, .s = 7, .pad_w = 3}},
+    {"5x5, larger than the image", {.n = 2, .h = 2, .w = 3, .c = 8, .k = 8, .r = 5, .s = 5, .pad_h = 2, .pad_w = 2}},
+    {"dilated and strided apart",
+     {.n = 2,
+      .h = 13,
+      .w = 8,
+      .c = 8,
+      .k = 16,
+      .r = 3,
+      .s = 2,
+      .stride_h = 2,
+      .pad_h = 3,
+      .pad_w = 1,
+      .dilation_h = 3,
+      .dilation_w = 2}},
+    {"many pixels: wgrad split", {.n = 2, .h = 32, .w = 33, .c = 8, .k = 16}},
+};
+
 /// For real values: also what NVIDIA's libraries take.
 inline constexpr ConvShape kConvRealShapes[] = {
     {"3x3, stride 2 down",

@@ -31,7 +31,10 @@ inline constexpr GemmShape kGemmShapes[] = {
     {64, 64, 32},
     {65, 130, 40},
     {10, 9, 700},
-    {101, 64, 300, Work::much}};
+    {101, 64, 300, Work::much},
+    // In eights, as Hopper's copies want them: more than a tile each way, and split along k.
+    {136, 72, 200},
+    {24, 136, 520}};
 
 /// More rows than a block (504), more depth than two (256, in bf16 512), columns split among threads, few rows with
 /// more columns than are packed at a time, and long shallow products.
@@ -41,7 +44,8 @@ inline constexpr GemmShape kGemmBlocks[] = {{611, 35, 1030, Work::much},
                                             {1013, 40, 8, Work::much},
                                             {70, 523, 263, Work::much}};
 
-/// 72 tiles of 128 x 128, the last row and column of them cut: so many fill a GPU with the largest tile.
-inline constexpr GemmShape kGemmLargeTiles[] = {{1100, 1001, 45}};
+/// 72 tiles of 128 x 128, the last row and column of them cut: so many fill a GPU with the largest tile. And more tiles
+/// than an H200 has multiprocessors: a block of a persistent kernel makes several.
+inline constexpr GemmShape kGemmLargeTiles[] = {{1100, 1001, 45}, {17000, 8, 8}};
 
 }  // namespace retort::test

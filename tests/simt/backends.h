@@ -59,10 +59,24 @@ inline std::vector<Backend> device_backends() {
            .infinite_logits_show = false}};
 }
 
+/// The kernels for compute capability 9.0 in the simulator; a GPU chooses its own.
+inline Backend hopper_backend() {
+  Backend hopper = device_backends()[0];
+  hopper.name += " sm_90";
+  hopper.f32 = nullptr;
+  hopper.in_every_mode = [orders = hopper.in_every_mode](const std::function<void(const Mode&)>& check) {
+    simt::set_compute_capability(90);
+    orders(check);
+    simt::set_compute_capability(80);
+  };
+  return hopper;
+}
+
 /// Those whose products differ.
 inline std::vector<Backend> product_backends() {
   std::vector<Backend> backends = device_backends();
-  Backend tf32 = backends[0];
+  if (device_under_test() == Device::simt) backends.push_back(hopper_backend());
+  Backend tf32 = device_backends()[0];
   tf32.name += " tf32";
   tf32.f32 = &RETORT_DEVICE(table_tf32)();
   tf32.bf16 = nullptr;
