@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "engine/core/check.h"
+#include "engine/core/number.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/elementwise.h"
 
@@ -29,9 +30,8 @@ std::optional<ActivationKind> kind_of(const std::string& word) {
   return std::nullopt;
 }
 
-template <class T>
-std::optional<T> number_of(std::string_view digits) {
-  T value{};
+std::optional<std::int64_t> whole_number_of(std::string_view digits) {
+  std::int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
   return value;
@@ -42,10 +42,10 @@ HeadLayer layer_of(const std::string& word) {
   if (word == "relu") return {.kind = HeadLayer::Kind::relu};
   if (kind_of(word)) return {.kind = HeadLayer::Kind::other, .word = word};
   if (word.starts_with(kDropout)) {
-    const auto p = number_of<double>(std::string_view(word).substr(kDropout.size()));
+    const auto p = number_of(std::string_view(word).substr(kDropout.size()));
     if (p && *p >= 0 && *p < 1) return {.kind = HeadLayer::Kind::dropout, .p = *p};
   }
-  const auto width = number_of<std::int64_t>(word);
+  const auto width = whole_number_of(word);
   if (width && *width >= 1 && *width <= kMaxWidth) return {.kind = HeadLayer::Kind::linear, .width = *width};
   throw UsageError(text("--head: '", word, "' is no layer; give widths from 1 to ", kMaxWidth,
                         ", relu, silu, gelu, hard_swish, tanh, or dropout:P with P in [0, 1), joined by commas"));

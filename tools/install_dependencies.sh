@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Installs what building Retort needs, from the distribution's packages. Does nothing where all of it is there.
-#   tools/install_dependencies.sh [--checks]     --checks: also what tools/test.sh and tools/check.sh read the sources with
+#   tools/install_dependencies.sh [--checks|--page|--arm64]
+#     --checks   also what tools/test.sh and tools/check.sh read the sources with
+#     --page     also clang for WebAssembly, which compiles the program of `retort page`, and the browser of its test
+#     --arm64    also a compiler and an emulator for Linux on arm64 (cmake/aarch64.cmake)
 set -euo pipefail
 
 packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libstb-dev libxxhash-dev zlib1g-dev libwebp-dev libhdf5-dev
@@ -8,7 +11,9 @@ packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libst
 case ${1:-} in
   "") ;;
   --checks) packages+=(libopenmpi-dev openmpi-bin git python3 clang clang-format clang-tidy cppcheck gdb valgrind) ;;
-  *) echo "install_dependencies.sh: $1: unknown argument; give --checks or nothing" >&2; exit 2 ;;
+  --page) packages+=(clang-19 lld-19 libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 wasi-libc chromium) ;;
+  --arm64) packages+=(g++-aarch64-linux-gnu qemu-user zlib1g-dev:arm64) ;;
+  *) echo "install_dependencies.sh: $1: unknown argument; give --checks, --page, --arm64 or nothing" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -31,7 +36,7 @@ fi
 missing=()
 for package in "${packages[@]}"; do
   status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
-  [[ $status == "install ok installed" ]] || missing+=("$package")
+  [[ $status == "install ok installed"* ]] || missing+=("$package")
 done
 if ((${#missing[@]} == 0)); then
   exit 0
@@ -47,6 +52,7 @@ if ((EUID != 0)); then
   [[ -t 0 ]] || sudo+=(-n)  # nobody is there to type a password
 fi
 echo "Installing ${missing[*]}"
+[[ " ${missing[*]} " != *:arm64\ * ]] || ${sudo[@]+"${sudo[@]}"} dpkg --add-architecture arm64
 ${sudo[@]+"${sudo[@]}"} apt-get update -qq
 ${sudo[@]+"${sudo[@]}"} env DEBIAN_FRONTEND=noninteractive \
   apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,7 +1,5 @@
 #include "engine/core/arena.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <iterator>
 #include <limits>
@@ -10,6 +8,7 @@
 
 #include "engine/core/check.h"
 #include "engine/core/memory_limit.h"
+#include "engine/core/pages.h"
 #include "kernels/memory.h"
 
 // Under AddressSanitizer, memory outside live blocks is poisoned and blocks are kept apart, so that a kernel that runs
@@ -29,7 +28,6 @@ namespace retort {
 namespace {
 
 constexpr std::size_t kAlignment = 64;  // a cache line; a device's vector loads need 16
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kChunk = std::size_t{64} << 20;
 // Smaller blocks are cut from the end of a free one, larger ones from its beginning, so that short-lived scratch leaves
 // no holes between activations.
@@ -46,29 +44,6 @@ void unpoison(const void*, std::size_t) {}
 #endif
 
 std::size_t round_up(std::size_t bytes, std::size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
-
-/// Zeroed pages at a multiple of kHugePage, at `hint` if that is free; null if the system has none.
-std::byte* map_pages(std::byte* hint, std::size_t bytes) {
-  const auto map = [](void* where, std::size_t size) {
-    void* pages = mmap(where, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return pages == MAP_FAILED ? nullptr : static_cast<std::byte*>(pages);
-  };
-  const auto misalignment = [](std::byte* pages) { return reinterpret_cast<std::uintptr_t>(pages) % kHugePage; };
-  std::byte* pages = map(hint, bytes);
-  if (pages && misalignment(pages) != 0) {
-    munmap(pages, bytes);
-    pages = map(nullptr, bytes + kHugePage);
-    if (pages) {
-      const std::size_t before = (kHugePage - misalignment(pages)) % kHugePage;
-      if (before) munmap(pages, before);
-      if (before < kHugePage) munmap(pages + before + bytes, kHugePage - before);
-      pages += before;
-    }
-  }
-  // A refusal costs speed only.
-  if (pages) madvise(pages, bytes, MADV_HUGEPAGE);
-  return pages;
-}
 
 }  // namespace
 
@@ -88,7 +63,7 @@ Arena::~Arena() {
       continue;
     }
     unpoison(chunk, bytes);
-    munmap(chunk, bytes);
+    unmap_pages(static_cast<std::byte*>(chunk), bytes);
   }
 }
 
@@ -200,7 +175,7 @@ bool Arena::add_chunk(std::size_t bytes) {
       take(pages, size);
       return true;
     }
-    if (pages) munmap(pages, missing);
+    if (pages) unmap_pages(pages, missing);
   }
   std::byte* const pages = map_pages(nullptr, size);
   if (!pages) return false;

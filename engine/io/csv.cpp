@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "engine/core/check.h"
+#include "engine/core/number.h"
 #include "engine/io/file.h"
 
 namespace retort {
@@ -110,12 +111,10 @@ float parse_float(std::string field, const std::string& where, char separator) {
   if (digits.starts_with('+')) digits.remove_prefix(1);
   // By way of double, so that what is too small for float becomes 0 and no error. Nine digits lie far closer to their
   // float than the rounding to double could move them, so the bits survive.
-  double value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  check(error == std::errc() && end == digits.data() + digits.size() && !digits.empty(), where, "'", field,
-        "' is no number; give a logit");
-  check(std::isfinite(static_cast<float>(value)), where, "'", field, "' is no finite float; give a logit");
-  return static_cast<float>(value);
+  const std::optional<double> value = number_of(digits);
+  check(value.has_value(), where, "'", field, "' is no number; give a logit");
+  check(std::isfinite(static_cast<float>(*value)), where, "'", field, "' is no finite float; give a logit");
+  return static_cast<float>(*value);
 }
 
 /// What makes a spreadsheet take a cell for a formula, which may run a program.
@@ -126,10 +125,7 @@ constexpr std::string_view kFormula = "=+-@\t\r";
 std::string as_cell(const std::string& field) {
   const std::size_t first = field.find_first_not_of('\'');
   if (first == field.npos || kFormula.find(field[first]) == kFormula.npos) return field;
-  double number = 0;
-  const char* const begin = field.data() + (field[0] == '+' ? 1 : 0);
-  const auto [end, error] = std::from_chars(begin, field.data() + field.size(), number);
-  return error == std::errc() && end == field.data() + field.size() ? field : "'" + field;
+  return number_of(std::string_view(field).substr(field[0] == '+' ? 1 : 0)) ? field : "'" + field;
 }
 
 std::string from_cell(std::string field) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 
 #include "engine/core/check.h"
@@ -51,36 +52,42 @@ border:1px solid var(--line);border-radius:.2rem;background:var(--paper);color:v
 .bars i{display:block;height:.5rem;border-radius:2px;min-width:1px}
 .bars b{font-weight:400;min-width:0;overflow:hidden;text-align:right;font-variant-numeric:tabular-nums;font-size:.75rem;line-height:1.1}
 .student{background:var(--student)}.teacher{background:var(--teacher)}
+.field{display:block;padding:1.5rem 1rem;border:2px dashed var(--dim);border-radius:.6rem;text-align:center;cursor:pointer}
+.field.over{border-color:var(--student);background:var(--line)}.field input{display:block;margin:.8rem auto 0;max-width:100%;font:inherit}
+.one .card{max-width:40rem}.one .card header{flex-wrap:wrap;align-items:center}
+.one .card img{width:auto;height:auto;min-width:96px;max-width:100%;max-height:16rem}
+.one .bars{grid-template-columns:minmax(3rem,10rem) 1fr 3.4rem;gap:.3rem .6rem;font-size:1rem}.one .bars b{font-size:.85rem}
+.one .bars span{white-space:normal;overflow-wrap:anywhere}
 .key i{display:inline-block;width:.8rem;height:.6rem;border-radius:2px;margin:0 .3rem 0 .8rem}
 )";
 
-/// Draws the cards' bars for the slider's temperature. `data` is the JSON of Page::samples.
-constexpr const char* kScript = R"(
-(() => {
-  const data = JSON.parse(document.getElementById("samples").textContent);
+/// Cards of bars for the slider's temperature.
+constexpr const char* kBars = R"(
   const slider = document.getElementById("temperature"), shown = document.getElementById("temperature-shown");
   const softmax = (logits, t) => {
     const top = Math.max(...logits), e = logits.map(x => Math.exp((x - top) / t)), sum = e.reduce((a, b) => a + b);
     return e.map(x => x / sum);
   };
   const rows = 6;
-  const cards = data.samples.map((sample, i) => {
+  // The bars of a sample, {student: logits, teacher: logits or [], truth}, in the element `box`.
+  const makeCard = (box, classes, sample) => {
     const nets = ["teacher", "student"].filter(net => sample[net].length);
     // The classes that any of the two finds likely, the likeliest first.
-    const weight = data.classes.map((_, c) => Math.max(...nets.map(net => softmax(sample[net], 1)[c])));
-    const order = data.classes.map((_, c) => c).sort((a, b) => weight[b] - weight[a] || a - b).slice(0, rows);
-    const box = document.getElementById("bars-" + i), cells = [];
+    const weight = classes.map((_, c) => Math.max(...nets.map(net => softmax(sample[net], 1)[c])));
+    const order = classes.map((_, c) => c).sort((a, b) => weight[b] - weight[a] || a - b).slice(0, rows);
+    const cells = [];
     for (const c of order) {
       const name = document.createElement("span"), bars = document.createElement("div");
       const text = document.createElement("b");
-      name.textContent = name.title = data.classes[c];
-      if (data.classes[c] === sample.truth) name.style.fontWeight = 600;
+      name.textContent = name.title = classes[c];
+      if (classes[c] === sample.truth) name.style.fontWeight = 600;
       const parts = nets.map(net => bars.appendChild(Object.assign(document.createElement("i"), {className: net})));
       box.append(name, bars, text);
       cells.push({c, parts, text});
     }
     return {sample, nets, cells};
-  });
+  };
+  let cards = [];
   const draw = () => {
     const t = 10 ** Number(slider.value);
     shown.textContent = "T = " + t.toPrecision(2);
@@ -95,8 +102,117 @@ constexpr const char* kScript = R"(
   slider.addEventListener("input", draw);
   const own = document.getElementById("temperature-own");
   if (own) own.addEventListener("click", () => { slider.value = own.value; draw(); });
+)";
+
+/// The cards of Page::samples, whose JSON is `samples`.
+constexpr const char* kSamples = R"(
+  const data = JSON.parse(document.getElementById("samples").textContent);
+  cards = data.samples.map((sample, i) => makeCard(document.getElementById("bars-" + i), data.classes, sample));
   draw();
-})();
+)";
+
+/// The card of Page::classifier. What it runs stands behind this script, so that a page that was cut short can say so.
+constexpr const char* kClassifier = R"(
+  const about = JSON.parse(document.getElementById("about").textContent);
+  const element = id => document.getElementById(id);
+  const say = text => element("said").textContent = text;
+  const bytesOf = part => {
+    const digits = element(part)?.textContent.trim() ?? "", bytes = about.bytes[part];
+    if (digits.length !== 4 * Math.ceil(bytes / 3))
+      throw new Error(`This page was cut short: not all ${bytes} bytes of its ${part} are there. Copy it again.`);
+    return Uint8Array.from(atob(digits), digit => digit.charCodeAt(0));
+  };
+
+  // A network, in an instance of the program with a memory of its own.
+  class Network {
+    constructor(module, model) { Object.assign(this, {module, model}); }
+    async start() {
+      const fail = (at, length) => { throw new Error(new TextDecoder().decode(this.view(Uint8Array, at, length))); };
+      const imports = {retort: {fail}, wasi_snapshot_preview1: {}};
+      for (const {module, name} of WebAssembly.Module.imports(this.module)) imports[module][name] ??= () => 52;  // ENOSYS
+      const program = (await WebAssembly.instantiate(this.module, imports)).exports;
+      this.program = program;
+      program._initialize();
+      this.hand(this.model);
+      program.load();
+    }
+    view(Type, at, count) { return new Type(this.program.memory.buffer, at >>> 0, count); }
+    hand(...pieces) {
+      const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      const room = this.view(Uint8Array, this.program.room(size), size);
+      pieces.reduce((at, piece) => (room.set(piece, at), at + piece.length), 0);
+    }
+    async classify(name, picture) {
+      try {
+        if (!this.program) await this.start();
+        this.hand(name, picture);
+        return [...this.view(Float32Array, this.program.classify(name.length), about.classes.length)];
+      } catch (error) {
+        this.program = null;  // what it was doing when it failed was never undone
+        if (error instanceof WebAssembly.RuntimeError)
+          error = new Error("the program ended; the picture may be too large for a page's memory: give a smaller one");
+        throw error;
+      }
+    }
+  }
+  let networks = {};
+
+  // Of the formats that the program does not read, the browser makes a PNG where it can show them.
+  const bytesOfPicture = async file => {
+    if (/^image\/(webp|avif|heic|svg)/.test(file.type)) {
+      const bitmap = await createImageBitmap(file), canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+      canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      file = await canvas.convertToBlob();
+    }
+    return new Uint8Array(await file.arrayBuffer());
+  };
+
+  const classify = async file => {
+    element("result").hidden = true;
+    say("Looking at " + file.name + " ...");
+    await new Promise(done => setTimeout(done, 30));  // until that is on the screen
+    try {
+      const start = performance.now(), picture = await bytesOfPicture(file), name = new TextEncoder().encode(file.name);
+      const sample = {student: [], teacher: []};
+      for (const [who, network] of Object.entries(networks)) sample[who] = await network.classify(name, picture);
+      const took = performance.now() - start, image = element("looked-at");
+      URL.revokeObjectURL(image.src);
+      image.src = URL.createObjectURL(file);
+      element("name").textContent = file.name;
+      const bars = element("bars");
+      bars.replaceChildren();
+      bars.sample = sample;
+      cards = [makeCard(bars, about.classes, sample)];
+      draw();
+      element("result").hidden = false;
+      say(`In ${took.toFixed(took < 10 ? 1 : 0)} ms, in this browser.`);
+    } catch (error) {
+      say(error.message.replace(", or pass --skip-bad", ""));
+    }
+  };
+  const take = files => { if (files.length) classify(files[0]); };
+
+  addEventListener("DOMContentLoaded", async () => {
+    try {
+      const module = await WebAssembly.compile(bytesOf("program"));
+      for (const who of ["teacher", "student"])
+        if (who in about.bytes) await (networks[who] = new Network(module, bytesOf(who))).start();
+      const input = element("picture"), field = element("field");
+      input.addEventListener("change", () => take(input.files));
+      addEventListener("paste", event => take(event.clipboardData.files));
+      addEventListener("dragover", event => { event.preventDefault(); field.classList.add("over"); });
+      addEventListener("dragleave", () => field.classList.remove("over"));
+      addEventListener("drop", event => {
+        event.preventDefault();
+        field.classList.remove("over");
+        take(event.dataTransfer.files);
+      });
+      input.disabled = false;
+      say("Ready.");
+    } catch (error) {
+      say(error instanceof WebAssembly.CompileError ? "This browser can't run this page: it needs WebAssembly with SIMD." : error.message);
+    }
+  });
 )";
 
 constexpr std::int64_t kThumbnail = 96;    // pixels
@@ -114,6 +230,21 @@ std::string mark_of_slider(double temperature) {
               "\"></span><button type=\"button\" id=\"temperature-own\" "
               "style=\"left:",
               left, "\" value=\"", at, "\">this run: T = ", number(temperature, 3), "</button>");
+}
+
+/// It sticks to the window's top as far as the cards go: to the end of the element around both.
+std::string slider(std::optional<double> marked) {
+  return text(
+      "<div class=\"slider\"><label for=\"temperature\">temperature</label><span class=\"track\"><input "
+      "id=\"temperature\" type=\"range\" min=\"",
+      kLowestLogT, "\" max=\"", kHighestLogT, "\" step=\"0.01\" value=\"0\">", marked ? mark_of_slider(*marked) : "",
+      "</span><output id=\"temperature-shown\"></output></div>\n");
+}
+
+/// What the colours of the bars mean.
+std::string key(bool taught, const std::string& student_name) {
+  return text("<p class=\"key\">", taught ? "<i class=\"teacher\"></i>teacher" : "", "<i class=\"student\"></i>",
+              escape(student_name), "</p>\n");
 }
 
 bool is_number(const std::string& cell) {
@@ -137,6 +268,12 @@ std::string script_json(const Json& json) {
   std::string dumped = json_text(json), result;
   for (const char c : dumped) c == '<' ? result += "\\u003c" : result += c;
   return result;
+}
+
+std::string script(std::initializer_list<const char*> pieces) {
+  std::string whole = "<script>\n(() => {";
+  for (const char* const piece : pieces) whole += piece;
+  return whole + "})();\n</script>\n";
 }
 
 }  // namespace
@@ -222,16 +359,9 @@ void Page::samples(const std::vector<std::string>& classes, const std::vector<Pa
                    const std::string& student_name, std::optional<double> marked) {
   check(script_.empty(), "page: a second group of samples");
   Json json = {{"classes", classes}, {"samples", Json::array()}};
-  // The slider sticks to the window's top as far as the cards go: to the end of the element around both.
-  body_ += text(
-      "<div><div class=\"slider\"><label for=\"temperature\">temperature</label><span class=\"track\"><input "
-      "id=\"temperature\" type=\"range\" min=\"",
-      kLowestLogT, "\" max=\"", kHighestLogT, "\" step=\"0.01\" value=\"0\">", marked ? mark_of_slider(*marked) : "",
-      "</span><output id=\"temperature-shown\"></output></div>\n");
+  body_ += "<div>" + slider(marked);
   const bool taught = std::any_of(samples.begin(), samples.end(), [](const auto& s) { return !s.teacher.empty(); });
-  body_ += "<p class=\"key\">";
-  if (taught) body_ += "<i class=\"teacher\"></i>teacher";
-  body_ += "<i class=\"student\"></i>" + escape(student_name) + "</p>\n<div class=\"cards\">\n";
+  body_ += key(taught, student_name) + "<div class=\"cards\">\n";
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const PageSample& sample = samples[i];
     check(
@@ -244,14 +374,42 @@ void Page::samples(const std::vector<std::string>& classes, const std::vector<Pa
     json["samples"].push_back({{"truth", sample.truth}, {"student", sample.student}, {"teacher", sample.teacher}});
   }
   body_ += "</div></div>\n<noscript><p>The bars need JavaScript.</p></noscript>\n";
-  script_ = "<script type=\"application/json\" id=\"samples\">" + script_json(json) + "</script>\n<script>" + kScript +
-            "</script>\n";
+  script_ = "<script type=\"application/json\" id=\"samples\">" + script_json(json) + "</script>\n" +
+            script({kBars, kSamples});
+}
+
+void Page::classifier(const PageProgram& program, const std::vector<std::string>& classes,
+                      const std::string& student_name, std::optional<double> marked) {
+  check(script_.empty(), "page: a classifier beside samples");
+  head_ =
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline' "
+      "'wasm-unsafe-eval'; style-src 'unsafe-inline'; img-src blob:\">\n";
+  body_ +=
+      "<label class=\"field\" id=\"field\">Drop a picture here, paste one, or choose a file"
+      "<input id=\"picture\" type=\"file\" accept=\"image/*\" disabled></label>\n"
+      "<p id=\"said\" role=\"status\">This page is being read. If this line stays, the page was cut short: copy it "
+      "again.</p>\n<noscript><p>This page needs JavaScript.</p></noscript>\n<div class=\"one\" id=\"result\" hidden>" +
+      slider(marked) + key(!program.teacher.empty(), student_name) +
+      "<div class=\"card\"><header><img id=\"looked-at\" alt=\"\"><div id=\"name\"></div></header>"
+      "<div class=\"bars\" id=\"bars\"></div></div></div>\n";
+  Json about = {{"classes", classes}, {"bytes", Json::object()}};
+  std::string parts;
+  const auto add = [&](const char* name, const std::vector<std::uint8_t>& bytes) {
+    if (bytes.empty()) return;
+    about["bytes"][name] = bytes.size();
+    parts += text("<script type=\"application/octet-stream\" id=\"", name, "\">", base64(bytes), "</script>\n");
+  };
+  add("program", program.module);
+  add("teacher", program.teacher);
+  add("student", program.student);
+  script_ = "<script type=\"application/json\" id=\"about\">" + script_json(about) + "</script>\n" +
+            script({kBars, kClassifier}) + parts;
 }
 
 std::string Page::str() const {
   return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
          "content=\"width=device-width, initial-scale=1\">\n" +
-         (refresh_ > 0 ? "<meta http-equiv=\"refresh\" content=\"" + std::to_string(refresh_) + "\">\n" : "") +
+         head_ + (refresh_ > 0 ? "<meta http-equiv=\"refresh\" content=\"" + std::to_string(refresh_) + "\">\n" : "") +
          "<title>" + escape(title_) + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1>" +
          escape(title_) + "</h1>\n" + body_ + script_ + "</body>\n</html>\n";
 }

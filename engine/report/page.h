@@ -2,6 +2,7 @@
 // reader's light or dark setting. All text is escaped here.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,11 @@ struct PageSample {
   std::string name, truth;  ///< truth may be empty
   Image image;
   std::vector<float> student, teacher;  ///< logits in the order of the classes; teacher may be empty
+};
+
+/// Networks that a page itself runs, as WebAssembly: model files, and the program that reads them (tools/page).
+struct PageProgram {
+  std::vector<std::uint8_t> module, student, teacher;  ///< teacher may be empty
 };
 
 struct Thumbnail {
@@ -47,11 +53,16 @@ class Page {
   void samples(const std::vector<std::string>& classes, const std::vector<PageSample>& samples,
                const std::string& student_name, std::optional<double> marked);
 
+  /// A field for a picture of the reader's, and in place of samples what the networks of `program` say of it. The page
+  /// is forbidden to ask anything of a network.
+  void classifier(const PageProgram& program, const std::vector<std::string>& classes, const std::string& student_name,
+                  std::optional<double> marked);
+
   /// The whole page.
   std::string str() const;
 
  private:
-  std::string title_, body_, script_;
+  std::string title_, head_, body_, script_;
   int refresh_ = 0;  ///< seconds; 0: never
 };
 

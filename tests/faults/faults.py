@@ -185,9 +185,10 @@ def main():
     parser.add_argument("--forget-syncs", action="store_true")
     parser.add_argument("--only", type=lambda words: words.split(","), default=list(COMMANDS))
     options = parser.parse_args()
-    if not options.retort.with_name("retort-classify").exists():  # what a bundle begins with
-        COMMANDS.pop("bundle")
-        options.only = [command for command in options.only if command in COMMANDS]
+    for command, program in (("bundle", "retort-classify"), ("page", "retort-page.wasm")):  # what their files begin with
+        if not options.retort.with_name(program).exists():
+            COMMANDS.pop(command)
+    options.only = [command for command in options.only if command in COMMANDS]
     header, tasks = {"kills": kills, "calls": calls, "power": power}[options.harness](options)
     rows, failures, folders = {}, [], set()
     print(header + "\n|" + "---|" * (header.count("|") - 1), flush=True)

@@ -23,6 +23,7 @@ COMMANDS = {
     "specialists": ["specialists", "--model", "teacher.safetensors", "--student", "mlp:4", *NET, "--groups", "2",
                     "--epochs", "3", "--specialist-epochs", "2", "--out", "out"],
     "bundle": ["bundle", "--model", "teacher.safetensors", "--threads", "1", "--out", "out/classify"],
+    "page": ["page", "--model", "teacher.safetensors", "--threads", "1", "--out", "out/page.html"],
 }
 RESUMED = ("train", "distill", "logits")
 TIMES = ("images_per_second", "seconds")

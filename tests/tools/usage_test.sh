@@ -10,7 +10,7 @@ cmp -s stdout version || fail "a command has another version than the program"
 rm version
 expect 0 --help
 grep -q distill stdout && [[ ! -s stderr ]] || fail "--help"
-for command in train import logits combine distill sweep specialists bias graph eval predict summary forward grad verify bundle watch export bench demo help; do
+for command in train import logits combine distill sweep specialists bias graph eval predict summary forward grad verify bundle watch page export bench demo help; do
   expect 0 $command --help
   grep -q -- --help stdout || fail "$command --help"
 done

@@ -26,6 +26,7 @@ constexpr std::pair<const char*, const char*> kExamples[] = {
     {"graph", "retort graph --model resnet50 --out resnet50.svg"},
     {"export", "retort export --model student.safetensors --out student.onnx"},
     {"bundle", "retort bundle --model student.safetensors --out classify"},
+    {"page", "retort page --model student.safetensors --teacher teacher.best.safetensors --out student.html"},
     {"quantize", "retort quantize --model student.safetensors --data photos --out student-int8.safetensors"},
     {"forward", "retort forward --model student.safetensors --input x.npy --out logits.npy"},
     {"grad", "retort grad --model student.safetensors --input x.npy --labels y.npy --out grads.safetensors"},
@@ -53,6 +54,7 @@ void add_commands(CLI::App& app) {
   add_graph_command(app);
   add_export_command(app);
   add_bundle_command(app);
+  add_page_command(app);
   add_quantize_command(app);
   add_forward_command(app);
   add_grad_command(app);

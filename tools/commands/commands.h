@@ -26,6 +26,7 @@ void add_summary_command(CLI::App& app);
 void add_graph_command(CLI::App& app);
 void add_export_command(CLI::App& app);
 void add_bundle_command(CLI::App& app);
+void add_page_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
 void add_forward_command(CLI::App& app);
 void add_grad_command(CLI::App& app);

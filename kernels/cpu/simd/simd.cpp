@@ -41,6 +41,8 @@ bool simd_available(SimdLevel level) {
     case SimdLevel::avx512_bf16: return simd_available(SimdLevel::avx512) && __builtin_cpu_supports("avx512bf16");
   }
   return false;
+#elif defined(__wasm__)
+  return level == SimdLevel::plain;
 #else
   return level == SimdLevel::neon;
 #endif

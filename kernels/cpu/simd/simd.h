@@ -2,7 +2,6 @@
 // each time in a namespace of that target, and ends with a function that returns its family's struct of entries.
 // table.cpp makes a table per target of these and picks one by RETORT_SIMD_SELECT. Only Highway's headers are used, no
 // library.
-//
 //   #undef HWY_TARGET_INCLUDE
 //   #define HWY_TARGET_INCLUDE "kernels/cpu/softmax.cpp"
 //   #include "kernels/cpu/simd/simd.h"           // before foreach_target: it limits the targets
@@ -13,18 +12,19 @@
 //   template <class T> SoftmaxKernels softmax() {...}
 //   }}
 //   HWY_AFTER_NAMESPACE();
-//
 // The compiler fuses products and sums in all code of a target that can. Scalar code whose bits must not depend on the
 // target stays outside its namespace, in functions that are not inlined.
 #ifndef RETORT_KERNELS_CPU_SIMD_H_
 #define RETORT_KERNELS_CPU_SIMD_H_
 
-// Plain C++, AVX2 and AVX-512 on x86; NEON on Arm. (Their bits are in <hwy/detect_targets.h>.)
+// Plain C++, AVX2, AVX-512 on x86; NEON on Arm; for WebAssembly arrays of 16 bytes, which clang makes vectors of.
 #ifndef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #endif
 #define HWY_COMPILE_ALL_ATTAINABLE
+#ifndef __wasm__
 #define HWY_BROKEN_EMU128 1  // the plain path is one lane wide
+#endif
 
 namespace retort {
 
@@ -52,6 +52,8 @@ bool simd_available(SimdLevel level);
   (::retort::simd_level() >= ::retort::SimdLevel::avx512 ? N_AVX3::function \
    : ::retort::simd_level() == ::retort::SimdLevel::avx2 ? N_AVX2::function \
                                                          : N_SCALAR::function)
+#elif defined(__wasm__)
+#define RETORT_SIMD_SELECT(function) N_EMU128::function
 #else
 #define RETORT_SIMD_SELECT(function) N_NEON::function
 #endif
