@@ -7,7 +7,7 @@ packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libst
   doctest-dev libboost-context-dev)
 case ${1:-} in
   "") ;;
-  --checks) packages+=(libopenmpi-dev openmpi-bin git python3 clang clang-format clang-tidy cppcheck gdb valgrind) ;;
+  --checks) packages+=(libopenmpi-dev openmpi-bin iproute2 git python3 clang clang-format clang-tidy cppcheck gdb valgrind) ;;
   *) echo "install_dependencies.sh: $1: unknown argument; give --checks or nothing" >&2; exit 2 ;;
 esac
 
