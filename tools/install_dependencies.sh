@@ -10,7 +10,7 @@ packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libst
   doctest-dev libboost-context-dev)
 case ${1:-} in
   "") ;;
-  --checks) packages+=(libopenmpi-dev openmpi-bin git python3 clang clang-format clang-tidy cppcheck gdb valgrind) ;;
+  --checks) packages+=(libopenmpi-dev openmpi-bin iproute2 git python3 clang clang-format clang-tidy cppcheck gdb valgrind) ;;
   --page) packages+=(clang-19 lld-19 libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 wasi-libc chromium) ;;
   --arm64) packages+=(g++-aarch64-linux-gnu qemu-user zlib1g-dev:arm64) ;;
   *) echo "install_dependencies.sh: $1: unknown argument; give --checks, --page, --arm64 or nothing" >&2; exit 2 ;;
