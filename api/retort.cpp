@@ -110,7 +110,7 @@ int retort_classify_file(const retort_model* model, const char* path, float* pro
     check_given(model, "model");
     check_given(path, "path");
     check_given(probabilities, "probabilities");
-    classify(*model, decode_image(read_file(path), path), path, probabilities);
+    classify(*model, decode_image(read_picture(path), path), path, probabilities);
     return 0;
   });
 }

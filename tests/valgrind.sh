@@ -41,12 +41,15 @@ run distill --student resnet8 "${short[@]}" --teacher teacher.safetensors --hint
 run sweep --student mlp:4 "${short[@]}" --logits store.npy --temperature 2 --lambda 0.5 --seeds 1 --out swept
 run specialists --model teacher.safetensors --student mlp:4 "${short[@]}" --groups 2 --specialist-epochs 1 --out committee
 run bias --model student.safetensors --data data --shift red --out shifted.safetensors
-run eval --model student.safetensors --data data --logits store.npy --split train --val-split 0.3
+run eval --model student.safetensors --data data --logits top.npy --split train --val-split 0.3
 run predict --model teacher.safetensors data/red --csv predicted.csv
 run views "${pictures[@]}" --views 2 --image-size 8 --out views
 run export --model teacher.safetensors --format onnx --fold-batch-norm --out teacher.onnx
 run export --model mlp.safetensors --format c --out mlp.c
-run import --weights teacher.onnx --class-names <(printf 'blue\ngreen\nred\n') --out imported.safetensors
+printf 'blue\ngreen\nred\n' >names.txt
+run import --weights teacher.onnx --class-names names.txt --out imported.safetensors
+run quantize --model teacher.safetensors --data data --images 8 --out small.safetensors
+run train --model teacher.safetensors --precision int8 "${short[@]}" --out rounded.safetensors
 run summary --model teacher.onnx
 run graph --model teacher.safetensors --out graph.svg
 run verify teacher.safetensors store.npy student.safetensors

@@ -1,6 +1,5 @@
 // Decoding by stb_image, all but PNM.
 #include <algorithm>
-#include <climits>
 #include <cstring>
 #include <memory>
 
@@ -12,6 +11,7 @@
 #include "engine/data/indexed_bmp.h"
 #include "engine/data/pnm.h"
 #include "engine/data/webp.h"
+#include "engine/io/file.h"
 
 // stb_image reads some of its memory without having written it, and allocates what a file asks for.
 #define STBI_MALLOC(bytes) retort::decoder::allocate(bytes)
@@ -127,9 +127,11 @@ Fault decode_indexed_png(Bytes bytes, Image& image) {
   return fault.empty() ? look_up(image, palette) : fault;
 }
 
+constexpr const char* kTooLarge = "more than 1 GiB";
+
 Fault decode(Bytes bytes, Image& image) {
   if (bytes.empty()) return "an empty file";
-  if (bytes.size() > INT_MAX) return "more than 2 GiB";
+  if (bytes.size() > kMaxPictureBytes) return kTooLarge;
   Fault fault;
   Form form = Form::other;
   if (starts_with(bytes, "\xFF\xD8\xFF")) {
@@ -156,10 +158,22 @@ Fault decode(Bytes bytes, Image& image) {
 
 }  // namespace
 
+namespace {
+
+void check_decoded(const Fault& fault, const std::string& file) {
+  check(fault.empty(), file, ": can't be decoded: ", fault, "; replace or remove the file, or pass --skip-bad");
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> read_picture(const std::string& file) {
+  check_decoded(InputFile(file).size() > kMaxPictureBytes ? kTooLarge : "", file);
+  return read_file(file);
+}
+
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& file) {
   Image image;
-  const Fault fault = decode(bytes, image);
-  check(fault.empty(), file, ": can't be decoded: ", fault, "; replace or remove the file, or pass --skip-bad");
+  check_decoded(decode(bytes, image), file);
   return upright(std::move(image), exif_orientation(bytes));
 }
 

@@ -20,13 +20,18 @@ struct Image {
 /// MB.
 inline constexpr std::size_t kMaxDecodeBytes = std::size_t{512} << 20;
 
+/// Of a picture's file.
+inline constexpr std::size_t kMaxPictureBytes = std::size_t{1} << 30;
+
 /// Decodes JPEG, PNG, BMP, PPM/PGM, GIF (its first frame) and, where the build has libwebp, WebP, by content whatever
 /// the file's name says. Samples of 16 bits are rounded to 8; palettes are looked up, alpha is dropped; grey stays one
 /// channel; Adobe's CMYK and YCCK become RGB. The picture stands as a viewer shows it: EXIF's orientation is applied
 /// (torchvision's ImageFolder leaves it out). Throws Error naming `file` for empty, truncated, corrupt or unknown
-/// content, CMYK without Adobe's marker, images of more than 2^27 pixels, and such as take more than kMaxDecodeBytes
-/// beside the result. A call holds no more than that and the image.
+/// content, CMYK without Adobe's marker, more than kMaxPictureBytes, images of more than 2^27 pixels, and such as take
+/// more than kMaxDecodeBytes beside the result. A call holds no more than that and the image.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& file);
+/// A picture file's bytes. Throws Error as decode_image does for one of more than kMaxPictureBytes, before reading it.
+std::vector<std::uint8_t> read_picture(const std::string& file);
 
 /// A rectangle in an image, in pixels; may be fractional.
 struct Box {

@@ -59,13 +59,13 @@ class ImageFolder final : public Dataset {
     if (*cache_)
       if (std::optional<Image> image = (*cache_)->load(folder_ + names_[index])) return *std::move(image);
     const std::string file = path(index);
-    return decode_image(read_file(file), file);
+    return decode_image(read_picture(file), file);
   }
   bool decoded(std::int64_t index) const override { return *cache_ && (*cache_)->decoded(folder_ + names_[index]); }
   std::string content_hash(std::int64_t index) const override {
     if (*cache_)
       if (std::optional<std::string> hash = (*cache_)->content_hash(folder_ + names_[index])) return *std::move(hash);
-    return retort::content_hash(read_file(path(index)));
+    return file_hash(path(index));
   }
 
  private:

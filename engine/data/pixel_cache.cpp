@@ -85,7 +85,7 @@ bool unchanged(const Record& record, const std::string& path) {
   if (now.bytes != record.stamp.bytes) return false;
   if (now == record.stamp) return true;
   try {  // touched, copied, moved, or younger than the clock's tick when it was read
-    return hash_of(read_file(path)) == record.hash;
+    return hash_of(read_picture(path)) == record.hash;
   } catch (const std::exception&) {
     return false;
   }
@@ -105,7 +105,7 @@ Decoded decode(const std::string& path) {
   record.stamp = stamp_of(path);
   if (now - record.stamp.changed < kSettled) record.stamp.changed = 0;  // its hash will be compared, always
   try {
-    const std::vector<std::uint8_t> bytes = read_file(path);
+    const std::vector<std::uint8_t> bytes = read_picture(path);
     record.hash = hash_of(bytes);
     decoded.image = decode_image(bytes, path);
     record.width = static_cast<std::uint32_t>(decoded.image.width);

@@ -125,7 +125,7 @@ LogitStore from_json(const json& index) {
 std::optional<json> read_index(const std::string& path) {
   const std::string index_file = index_path(path);
   if (!std::filesystem::exists(index_file)) return std::nullopt;
-  const std::vector<std::uint8_t> bytes = read_file(index_file);
+  const std::vector<std::uint8_t> bytes = read_text_file(index_file);
   json index = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
                           index_file + ": not an index of logits (it ", text(")", kAgain));
   try {

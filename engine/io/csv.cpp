@@ -153,13 +153,13 @@ std::string digits(float value) {
 
 void read_csv(const std::string& path,
               const std::function<void(const std::vector<std::string>& fields, const std::string& where)>& row) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::vector<std::uint8_t> bytes = read_text_file(path);
   CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
   while (const auto fields = reader.next()) row(*fields, reader.where());
 }
 
 LogitTable read_logit_csv(const std::string& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::vector<std::uint8_t> bytes = read_text_file(path);
   CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
   LogitTable table;
   const auto header = reader.next();
@@ -185,7 +185,7 @@ LogitTable read_logit_csv(const std::string& path) {
 }
 
 std::optional<PredictionTable> read_prediction_csv(const std::string& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::vector<std::uint8_t> bytes = read_text_file(path);
   CsvReader reader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
   const auto header = reader.next();
   const std::ptrdiff_t name = header ? name_column(*header) : -1;

@@ -31,6 +31,11 @@ class InputFile {
 
 /// A regular file's bytes, as many as it has when it is opened. Throws Error naming the file and the system's reason.
 std::vector<std::uint8_t> read_file(const std::string& path);
+/// What a text may have that is read whole: a table of scores, an index, a list.
+inline constexpr std::uint64_t kMaxTextBytes = std::uint64_t{1} << 30;
+/// A text's bytes. Throws as read_file does, and, before it reads the rest, for a longer one and one with a zero byte
+/// among its first.
+std::vector<std::uint8_t> read_text_file(const std::string& path);
 /// What a gzip file may inflate to, beyond a first 64 MiB: 32 times its own size. Real pictures take a fifth of that.
 inline constexpr std::uint64_t kMaxInflation = 32, kFreeInflation = 64 << 20;
 /// As read_file, and inflates gzip content. Throws Error on a stream cut short, corrupt, or beyond the bound above.

@@ -756,7 +756,7 @@ Checkpoint KerasImport::fill(const Hdf5File& file) {
 }
 
 std::string read_text(const std::string& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::vector<std::uint8_t> bytes = read_text_file(path);
   return {bytes.begin(), bytes.end()};
 }
 

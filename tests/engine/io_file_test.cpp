@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "engine/core/check.h"
+#include "engine/data/image.h"
 #include "engine/io/atomic_file.h"
 #include "tests/engine/io_scratch.h"
 #include "tests/error_message.h"
@@ -159,6 +160,24 @@ TEST_CASE("a device or a pipe is refused, not read for ever or waited for") {
     CHECK(error_message([&] { InputFile file(path); }) == refusal);
     CHECK(error_message([&] { read_maybe_gzip(path); }) == refusal);
   }
+}
+
+TEST_CASE("a text or a picture that is too large is refused before it is read") {
+  const Scratch scratch;
+  const std::string path = scratch / "large";
+  write_atomic(path, "text");
+  REQUIRE(::truncate(path.c_str(), (off_t{1} << 32)) == 0);  // a hole: nothing of it is on the disk
+  rusage before{}, after{};
+  ::getrusage(RUSAGE_SELF, &before);
+  CHECK(error_message([&] { read_text_file(path); }) ==
+        path + ": has 4294967296 bytes, and a text that is read whole at most 1073741824; split it");
+  CHECK(error_message([&] { read_picture(path); }) ==
+        path + ": can't be decoded: more than 1 GiB; replace or remove the file, or pass --skip-bad");
+  ::getrusage(RUSAGE_SELF, &after);
+  constexpr long kAnything = 1 << 16;  // KiB, which nothing here comes near
+  CHECK(after.ru_maxrss - before.ru_maxrss < kAnything);
+  write_atomic(path, std::string("name,a\0b", 8));
+  CHECK(error_message([&] { read_text_file(path); }) == path + ": not a text: it has zero bytes; give another file");
 }
 
 TEST_CASE("gzip content may not inflate without bound") {

@@ -95,7 +95,7 @@ std::string log_words(const std::string& file) {
 }
 
 std::string image_words(const std::string& file) {
-  const Image image = decode_image(read_file(file), file);
+  const Image image = decode_image(read_picture(file), file);
   return text("an image: ", image.width, " x ", image.height, " x ", image.channels);
 }
 

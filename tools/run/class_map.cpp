@@ -13,7 +13,7 @@ namespace {
 
 /// The lines of a file.
 std::vector<std::string> read_class_names(const std::string& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::vector<std::uint8_t> bytes = read_text_file(path);
   std::vector<std::string> names;
   std::string name;
   const auto add = [&] {

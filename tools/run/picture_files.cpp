@@ -64,12 +64,14 @@ std::string PictureFiles::content_hash(std::int64_t index) const {
 
 void PictureFiles::read_standard_input() {
   if (!input_.empty()) throw UsageError("IMAGE: - stands twice, and there is one picture on standard input");
-  input_.assign(std::istreambuf_iterator<char>(std::cin), {});
+  // One byte more than a picture may have: the decoder then says so.
+  std::istreambuf_iterator<char> next(std::cin), end;
+  while (next != end && input_.size() <= kMaxPictureBytes) input_.push_back(static_cast<std::uint8_t>(*next++));
   check(!input_.empty(), "-: nothing on standard input; pipe a picture into it");
 }
 
 std::vector<std::uint8_t> PictureFiles::bytes_of(const std::string& file) const {
-  return file == kStandardInput ? input_ : read_file(file);
+  return file == kStandardInput ? input_ : read_picture(file);
 }
 
 }  // namespace retort

@@ -57,7 +57,7 @@ RunLog read_run_log(const std::string& path) {
   RunLog run{.path = path, .name = path, .epochs = {}};
   std::error_code error;
   if (!fs::exists(path, error)) return run;
-  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::vector<std::uint8_t> bytes = read_text_file(path);
   std::istringstream stream(std::string(bytes.begin(), bytes.end()));
   std::int64_t number = 0;
   for (std::string line; std::getline(stream, line);) {

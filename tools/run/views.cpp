@@ -70,7 +70,7 @@ void write_view_list(const std::string& folder, const ViewList& list) {
 std::optional<ViewList> view_list_beside(const std::string& table) {
   const std::string path = (std::filesystem::path(table).parent_path() / kViewListFile).string();
   if (!std::filesystem::exists(path)) return std::nullopt;
-  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::vector<std::uint8_t> bytes = read_text_file(path);
   ViewList list;
   try {
     const ordered_json json = ordered_json::parse(bytes.begin(), bytes.end());
