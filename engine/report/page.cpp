@@ -120,7 +120,9 @@ constexpr const char* kClassifier = R"(
     const digits = element(part)?.textContent.trim() ?? "", bytes = about.bytes[part];
     if (digits.length !== 4 * Math.ceil(bytes / 3))
       throw new Error(`This page was cut short: not all ${bytes} bytes of its ${part} are there. Copy it again.`);
-    return Uint8Array.from(atob(digits), digit => digit.charCodeAt(0));
+    const text = atob(digits), content = new Uint8Array(bytes);
+    for (let i = 0; i < bytes; ++i) content[i] = text.charCodeAt(i);
+    return content;
   };
 
   // A network, in an instance of the program with a memory of its own.
