@@ -114,6 +114,20 @@ if(RETORT_CUDA AND NOT RETORT_STATIC)
   endif()
 endif()
 
+# NCCL adds gradients over the GPUs of several processes: its header here, the library when the program runs. The
+# simulator runs what the GPU does, so it asks for the headers alone.
+set(RETORT_NCCL OFF)
+if((RETORT_CUDA OR RETORT_SIMT) AND NOT RETORT_STATIC)
+  set(cuda_headers ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} $ENV{CUDA_PATH}/include /usr/local/cuda/include)
+  find_path(CUDA_INCLUDE_DIR cuda_runtime.h HINTS ${cuda_headers})
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${cuda_headers})
+  if(CUDA_INCLUDE_DIR AND NCCL_INCLUDE_DIR)
+    set(RETORT_NCCL ON)
+  else()
+    message(STATUS "The headers of CUDA or of NCCL are not installed: several processes compute on the CPU alone")
+  endif()
+endif()
+
 # stb_image decodes pictures.
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
 if(NOT STB_INCLUDE_DIR)

@@ -15,6 +15,7 @@
 
 #include "engine/core/check.h"
 #include "engine/group/group.h"
+#include "engine/group/launch.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/config.h"
 #include "tools/cli/outcome.h"
@@ -28,24 +29,26 @@ namespace {
 /// One process of a group says it, and takes the others along.
 int report(const std::string& who, const std::string& message, int status) {
   Group& together = group();
-  if (together.size() == 1 && launched_rank() > 0) return status;  // they could not join: rank 0 says why
   std::string speaker = who;
-  if (!together.is_first()) {
-    // What all have to say, rank 0 says before this wait is over.
-    std::this_thread::sleep_for(std::chrono::milliseconds(1000 + 200 * together.rank()));
-    speaker = text("rank ", together.rank(), ": ", who);
+  if (const int rank = launch().rank; rank > 0) {
+    // What all have to say, rank 0 says before this wait is over; so it is with why they could not join.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1000 + 200 * rank));
+    if (together.size() == 1) return status;
+    if (interrupted()) together.abort(status);  // the launcher ends the others
+    speaker = text("rank ", rank, ": ", who);
   }
   say_error(speaker, message, status);
   if (together.size() > 1) together.abort(status);
   return status;
 }
 
-/// Under mpirun: the commands that share their work begin together, and the others are refused.
+/// One of several processes: the commands that share their work begin together, and the others are refused.
 void begin(const std::string& command) {
-  if (launched_processes() <= 1) return;
+  if (launch().processes == 1 && launch().fault.empty()) return;
   constexpr std::string_view kShared[] = {"train", "distill", "logits", "eval", "sweep", "specialists"};
   if (std::ranges::find(kShared, command) == std::end(kShared))
-    throw UsageError(text(command, ": runs in one process, and each would do all of the work; leave mpirun out"));
+    throw UsageError(text(command, ": runs in one process, and each would do all of the work; leave ", launch().by,
+                          " out, or unset ", launch().variable));
   join_group();
 }
 

@@ -61,9 +61,9 @@ struct Slot {
 
 }  // namespace
 
-RowRange part_rows(std::int64_t rows, std::int64_t full, std::int64_t parts, std::int64_t part) {
-  const std::int64_t fewest = std::clamp<std::int64_t>(full / parts, 1, 2);
-  const std::int64_t used = std::clamp<std::int64_t>(rows / fewest, 1, parts);
+RowRange part_rows(std::int64_t rows, std::int64_t full, std::int64_t parts, std::int64_t part, std::int64_t fewest) {
+  const std::int64_t least = std::clamp<std::int64_t>(full / parts, 1, fewest);
+  const std::int64_t used = std::clamp<std::int64_t>(rows / least, 1, parts);
   if (part >= used) return {};
   const std::int64_t first = rows * part / used;
   return {first, rows * (part + 1) / used - first};
@@ -102,8 +102,8 @@ struct Loader::State {
   std::int64_t batches() const {
     if (options.plan) return options.plan->batches;
     const std::int64_t n = dataset.size(), size = options.batch_size;
-    const bool single = options.drop_single && size > 1 && n % size == 1;
-    return (n + size - 1) / size - (single ? 1 : 0);
+    const bool left_out = n % size > 0 && n % size < std::min(size, options.smallest);
+    return (n + size - 1) / size - (left_out ? 1 : 0);
   }
 
   /// The batch of the next part.
@@ -119,7 +119,7 @@ struct Loader::State {
     batch.part = options.parts.first + next_part % options.parts.taken;
     batch.whole = std::min(size, static_cast<std::int64_t>(order.size()) - first);
     const auto take = [&](std::int64_t from, std::int64_t rows, std::int64_t full) {
-      const RowRange range = part_rows(rows, full, options.parts.count, batch.part);
+      const RowRange range = part_rows(rows, full, options.parts.count, batch.part, options.parts.fewest);
       for (std::int64_t i = from + range.first; i < from + range.first + range.count; ++i) {
         batch.indices.push_back(order[i].index);
         slot.views.push_back(order[i].view);

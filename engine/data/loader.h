@@ -16,6 +16,7 @@ namespace retort {
 /// How each batch is cut: into `count` parts, of which the loader gives `taken`, from `first` on, one after the other.
 struct BatchParts {
   std::int64_t count = 1, first = 0, taken = 1;
+  std::int64_t fewest = 2;  ///< rows of a part, where full batches give each part as many
 };
 
 /// Whose turn it is, batch by batch: of `count` loaders this one gives the batches `first`, `first + count`, ...
@@ -29,9 +30,10 @@ struct RowRange {
 };
 
 /// The rows of part `part` where a batch of `rows` is cut into `parts`, as even as can be. Where full batches, of
-/// `full` rows, give each part at least two, so does a shorter one, since batch norm cannot train on a single row: it
-/// has fewer parts then, and the last ones are empty.
-RowRange part_rows(std::int64_t rows, std::int64_t full, std::int64_t parts, std::int64_t part);
+/// `full` rows, give each part at least `fewest`, so does a shorter one: it has fewer parts then, and the last ones are
+/// empty. Two, since batch norm cannot train on a single row.
+RowRange part_rows(std::int64_t rows, std::int64_t full, std::int64_t parts, std::int64_t part,
+                   std::int64_t fewest = 2);
 
 /// Rows of the largest part.
 inline std::int64_t part_size(std::int64_t rows, std::int64_t parts) { return (rows + parts - 1) / parts; }
@@ -44,7 +46,7 @@ struct LoaderOptions {
   BatchParts parts;
   BatchTurns turns;                      ///< counted from the first batch that start() does not leave out
   std::optional<SamplingPlan> plan;      ///< deals the samples, in place of batch_size and shuffle
-  bool drop_single = false;              ///< leave out a last batch of one sample (batch norm cannot train on it)
+  std::int64_t smallest = 1;             ///< leave out a last batch of fewer samples, where full ones have as many
   std::uint64_t seed = 0;                ///< of the shuffle
   std::uint64_t view_seed = 0;           ///< of the augmentation; a cached store's views were drawn from its own
   int workers = 1;                       ///< decoding threads

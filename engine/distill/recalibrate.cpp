@@ -25,15 +25,9 @@ LoaderOptions in_order(LoaderOptions loading) {
   loading.plan.reset();
   loading.batch_size = part_size(loading.batch_size, loading.parts.count);
   loading.parts = {};
-  loading.drop_single = true;
+  loading.smallest = 2;      // batch norm cannot train on a single row
   loading.cache_bytes /= 4;  // the training's own loader has the rest
   return loading;
-}
-
-bool has_running_statistics(Network& network) {
-  return std::ranges::any_of(parameters(network), [](const Parameter* parameter) {
-    return parameter->name.ends_with("running_mean") && !parameter->frozen;
-  });
 }
 
 /// The counters of batches.
@@ -46,6 +40,12 @@ std::vector<std::pair<Tensor, std::int64_t>> counters(Network& network) {
 }
 
 }  // namespace
+
+bool has_running_statistics(Network& network) {
+  return std::ranges::any_of(parameters(network), [](const Parameter* parameter) {
+    return parameter->name.ends_with("running_mean") && !parameter->frozen;
+  });
+}
 
 bool recalibration_due(const RecalibrationSettings& settings, std::int64_t steps, std::int64_t steps_per_epoch) {
   switch (settings.when) {

@@ -48,4 +48,7 @@ class Recalibration {
   std::optional<Loader> loader_;  ///< from the first run on: most networks' runs need none, or few
 };
 
+/// Whether it has batch norm whose running statistics training moves.
+bool has_running_statistics(Network& network);
+
 }  // namespace retort

@@ -1,11 +1,11 @@
 #include "engine/distill/step_sum.h"
 
 #include <algorithm>
-#include <cstring>
-#include <string>
+#include <utility>
 
 #include "engine/core/kernels.h"
 #include "engine/group/group.h"
+#include "kernels/memory.h"
 
 namespace retort {
 namespace {
@@ -18,7 +18,7 @@ Tensor times(const Tensor& x, double factor) {
 
 }  // namespace
 
-StepSum::StepSum(Network& network, const std::vector<Tensor>& trained) {
+StepSum::StepSum(Network& network, const std::vector<Tensor>& trained) : device_(device_of(network)) {
   for (const Tensor& value : trained) gradients_.push_back({value, {}});
   for (const Parameter* parameter : parameters(network)) {
     const Tensor& value = parameter->value;
@@ -47,16 +47,16 @@ void StepSum::add(double share) {
   }
 }
 
-void StepSum::add_ranks() {
-  // A rank whose part has no rows brings nothing, and does not know what the others bring.
-  std::string brings;
-  for (const Gradient& gradient : gradients_) brings += gradient.sum.grad ? '1' : '0';
-  for (const Statistic& statistic : statistics_) brings += statistic.moved.grad ? '1' : '0';
-  for (const Counter& counter : counters_) brings += counter.moved ? '1' : '0';
-  for (const std::string& other : group().gather(brings))
-    std::ranges::transform(brings, other, brings.begin(), [](char a, char b) { return std::max(a, b); });
+void StepSum::add_ranks(std::string& brought) {
+  if (brought.empty()) {
+    for (const Gradient& gradient : gradients_) brought += gradient.sum.grad ? '1' : '0';
+    for (const Statistic& statistic : statistics_) brought += statistic.moved.grad ? '1' : '0';
+    for (const Counter& counter : counters_) brought += counter.moved ? '1' : '0';
+    for (const std::string& other : group().gather(brought))
+      std::ranges::transform(brought, other, brought.begin(), [](char a, char b) { return std::max(a, b); });
+  }
 
-  auto present = brings.begin();
+  auto present = brought.begin();
   std::vector<std::pair<GradSlot*, Shape>> sums;
   std::int64_t count = 0;
   const auto want = [&](GradSlot& sum, const Shape& shape) {
@@ -68,23 +68,32 @@ void StepSum::add_ranks() {
   for (Statistic& statistic : statistics_) want(statistic.moved, statistic.value.shape());
   for (Counter& counter : counters_) counter.moved = *present++ == '1';
 
-  const Tensor flat = Tensor::full({std::max<std::int64_t>(count, 1)}, -0.0);  // x + -0 is x, whatever its sign
-  float* at = flat.data<float>();
-  for (const auto& [sum, shape] : sums) {
-    if (sum->grad) std::copy_n(sum->grad.data<float>(), shape.count(), at);
-    sum->grad = {};
-    at += shape.count();
-  }
-  group().all_reduce(flat.span<float>());
-  at = flat.data<float>();
-  for (const auto& [sum, shape] : sums) {
-    sum->grad = Tensor::from<float>(shape, std::span<const float>(at, static_cast<std::size_t>(shape.count())));
-    at += shape.count();
-  }
+  if (count == 0) return;
+  const Tensor flat = Tensor::empty({count}, DType::f32, device_);
+  const DeviceMemory& memory = memory_of(device_);
+  const auto each = [&](const auto& visit) {
+    float* at = static_cast<float*>(flat.raw());
+    for (const auto& [sum, shape] : sums) {
+      visit(*sum, shape, at);
+      at += shape.count();
+    }
+  };
+  each([&](GradSlot& sum, const Shape& shape, float* at) {
+    if (sum.grad)
+      memory.copy({}, at, sum.grad.raw(), sum.grad.bytes());
+    else
+      kernels(flat).elementwise.fill({}, shape.count(), -0.0, at);  // x + -0 is x, whatever its sign
+    sum.grad = {};
+  });
+  group().all_reduce(flat);
+  each([&](GradSlot& sum, const Shape& shape, const float* at) {
+    sum.grad = Tensor::empty(shape, DType::f32, device_);
+    memory.copy({}, sum.grad.raw(), at, sum.grad.bytes());
+  });
 }
 
-void StepSum::finish() {
-  if (group().size() > 1) add_ranks();
+void StepSum::finish(std::string& brought) {
+  if (group().size() > 1) add_ranks(brought);
   for (Gradient& gradient : gradients_)
     if (gradient.sum.grad) accumulate(*gradient.value.slot(), take_grad(gradient.sum));
   for (const Statistic& statistic : statistics_) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/nn/module.h"
@@ -24,10 +25,12 @@ class StepSum {
   /// Takes a part's gradients out of their slots, and its move of the running statistics back.
   void add(double share);
   /// Adds the ranks' sums, and hands them over: gradients to their slots, statistics and counters to the network.
-  void finish();
+  /// `brought`: which of them any rank has, a character each. Empty before a run's first step, in which the ranks ask
+  /// each other; every other step has the same, even for a rank whose part has no rows.
+  void finish(std::string& brought);
 
  private:
-  void add_ranks();
+  void add_ranks(std::string& brought);
 
   struct Gradient {
     Tensor value;
@@ -42,6 +45,7 @@ class StepSum {
     std::int64_t before;
     bool moved = false;
   };
+  Device device_;
   std::vector<Gradient> gradients_;
   std::vector<Statistic> statistics_;
   std::vector<Counter> counters_;

@@ -67,12 +67,30 @@ std::vector<EpochSums> of_all_ranks(const std::vector<EpochSums>& mine) {
   return all;
 }
 
+/// How batches are cut, of which this rank has its part.
+BatchParts cut_of(const TrainSettings& settings) {
+  const std::int64_t own = settings.accumulate;
+  return {.count = own * group().size(),
+          .first = own * group().rank(),
+          .taken = own,
+          .fewest = settings.sync_batch_norm ? 1 : 2};
+}
+
+/// Whether the first batch, and so every full one, has rows for each rank: where one has none, it has no graph either.
+bool all_ranks_have_rows(std::int64_t samples, const TrainSettings& settings) {
+  const std::int64_t own = settings.accumulate, size = settings.batch_size, ranks = group().size();
+  return ranks == 1 ||
+         part_rows(std::min(samples, size), size, own * ranks, own * (ranks - 1), cut_of(settings).fewest).count > 0;
+}
+
 /// Throws Error where the ranks' networks have come apart.
 void check_same_weights(Network& network, std::int64_t epoch) {
   std::string hashes;
   if (group().size() > 1)
-    for (const Parameter* parameter : parameters(network))
-      hashes += content_hash({static_cast<const std::uint8_t*>(parameter->value.raw()), parameter->value.bytes()});
+    for (const Parameter* parameter : parameters(network)) {
+      const Tensor value = parameter->value.to(Device::cpu);
+      hashes += content_hash({static_cast<const std::uint8_t*>(value.raw()), value.bytes()});
+    }
   const std::vector<std::string> all = group().gather(hashes);
   for (std::size_t rank = 1; rank < all.size(); ++rank)
     check(all[rank] == all[0], "rank ", rank, ": its weights differ from rank 0's after epoch ", epoch,
@@ -96,8 +114,10 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
              .dropout = settings.dropout,
              .auxiliary_weight = settings.auxiliary_weight,
              .precision = parts.precision,
-             .capture = settings.capture || device_of(parts.network) == Device::cuda,
+             .capture = (settings.capture || device_of(parts.network) == Device::cuda) &&
+                        all_ranks_have_rows(parts.train.size(), settings),
              .parts = settings.accumulate * group().size(),
+             .sync_batch_norm = settings.sync_batch_norm,
              .hints = parts.hints}) {
   settings_.schedule.epochs = static_cast<double>(settings.epochs);
   distillation_ = settings_.distillation;
@@ -112,17 +132,12 @@ Trainer::Trainer(const TrainingParts& parts, const TrainSettings& settings, Trai
     plan_->views = settings_.views;
   }
   check_parts();
-}
-
-/// Of each batch: this rank's.
-BatchParts Trainer::batch_parts() const {
-  const std::int64_t own = settings_.accumulate;
-  return {.count = own * group().size(), .first = own * group().rank(), .taken = own};
+  if (settings_.sync_batch_norm) check_sync_batch_norm();
 }
 
 /// Every part of a full batch needs rows, and of either kind where only some have a label.
 void Trainer::check_parts() const {
-  const std::int64_t parts = batch_parts().count;
+  const std::int64_t parts = cut_of(settings_).count;
   const std::string of_ranks = group().size() > 1 ? text(" (", settings_.accumulate, " a process)") : "";
   if (settings_.batch_size < parts)
     throw UsageError(text("--accumulate: a batch of ", settings_.batch_size, " cannot be cut into ", parts, " parts",
@@ -131,6 +146,19 @@ void Trainer::check_parts() const {
     throw UsageError(text("--accumulate: of a batch's ", plan_->labelled, " images with a label and ",
                           plan_->unlabelled, " without, each of ", parts, " parts", of_ranks,
                           " needs one; give a larger --batch-size"));
+}
+
+void Trainer::check_sync_batch_norm() const {
+  if (group().size() == 1)
+    throw UsageError(
+        "--sync-batch-norm: joins what the processes of a run normalise, and this run has one; start train or "
+        "distill with mpirun, or leave it out");
+  if (settings_.accumulate > 1)
+    throw UsageError(
+        "--sync-batch-norm: joins the batches of all processes, and --accumulate cuts them; leave out one "
+        "of the two");
+  if (!has_running_statistics(parts_.network))
+    throw UsageError("--sync-batch-norm: the network has no batch norm that trains; leave it out");
 }
 
 void Trainer::resume() {
@@ -151,19 +179,24 @@ void Trainer::spread_state() {
   for (const Parameter* parameter : parameters(parts_.network)) tensors.push_back(parameter->value);
   for (const auto& [name, tensor] : optimizer_.state()) tensors.push_back(tensor);
   for (const auto& [name, tensor] : more_state()) tensors.push_back(tensor);
-  for (const Tensor& tensor : tensors) group().broadcast({static_cast<std::byte*>(tensor.raw()), tensor.bytes()});
+  for (Tensor& tensor : tensors) {
+    const Tensor here = tensor.to(Device::cpu);
+    group().broadcast({static_cast<std::byte*>(here.raw()), here.bytes()});
+    if (tensor.device() != Device::cpu) tensor.copy_from(here);
+  }
 }
 
 LoaderOptions Trainer::loading() const {
   LoaderOptions loading;
   loading.batch_size = settings_.batch_size;
-  loading.parts = batch_parts();
+  loading.parts = cut_of(settings_);
   loading.preprocessings = {parts_.preprocessing};
   if (parts_.teacher) parts_.teacher->request_inputs(loading.preprocessings);
   loading.augmentation = settings_.augmentation;
   loading.shuffle = true;
   loading.plan = plan_;
-  loading.drop_single = true;
+  // Batch norm cannot train on a single row; where it asks all ranks, each must have one.
+  loading.smallest = settings_.sync_batch_norm ? std::max<std::int64_t>(2, group().size()) : 2;
   loading.seed = settings_.seed;
   loading.view_seed = settings_.view_seed;
   loading.workers = settings_.workers;
@@ -193,8 +226,8 @@ bool Trainer::run() {
     recalibration_.emplace(parts_.train, loading, settings_.recalibrate.pictures);
   Loader loader(parts_.train, loading);
   batches_ = loader.batches();
-  check(batches_ > 0,
-        "the training part holds a single image, and a step leaves out a last image alone; give it more images");
+  check(batches_ > 0, "the training part holds ", parts_.train.size(), parts_.train.size() == 1 ? " image" : " images",
+        ", and a step leaves out a last batch of fewer than ", loading.smallest, "; give it more images");
   while (progress_.epoch < settings_.epochs) {
     if (settings_.early_stop > 0 && progress_.epochs_without_gain >= settings_.early_stop) break;
     if (!run_epoch(loader)) return false;
@@ -236,7 +269,7 @@ bool Trainer::run_epoch(Loader& loader) {
 /// The parts of the next batch, as far as they have rows; false at the end of the epoch.
 bool Trainer::next_step(Loader& loader, std::vector<Batch>& parts) const {
   parts.clear();
-  for (std::int64_t i = 0; i < batch_parts().taken; ++i) {
+  for (std::int64_t i = 0; i < cut_of(settings_).taken; ++i) {
     Batch part;
     if (!loader.next(part)) return false;
     if (!part.indices.empty()) parts.push_back(std::move(part));
@@ -264,7 +297,7 @@ StepInputs Trainer::inputs_of(Batch& part, Targets& targets) {
                     .labels2 = targets.labels2,
                     .weight = targets.weight,
                     .labelled = part.labelled,
-                    .share = static_cast<double>(part.indices.size()) / static_cast<double>(part.whole)};
+                    .whole = part.whole};
   if (parts_.teacher) {
     const std::uint64_t view = settings_.views > 0 ? progress_.epoch % settings_.views : progress_.epoch;
     inputs.teacher = parts_.teacher->logits(part, view);
@@ -434,7 +467,7 @@ std::optional<EpochMetrics> Trainer::validate() {
   if (!parts_.val || (!parts_.val->labelled() && !parts_.val_teacher)) return std::nullopt;
   EvaluateOptions options;
   options.batch_size = settings_.batch_size;
-  options.parts = batch_parts();
+  options.parts = cut_of(settings_);
   options.workers = settings_.workers;
   options.teacher = parts_.val_teacher;
   options.temperature = settings_.distillation.temperature;

@@ -24,6 +24,7 @@ struct TrainSettings {
   std::int64_t epochs = 10;
   std::int64_t batch_size = 32;  ///< images that an optimizer step sees
   std::int64_t accumulate = 1;   ///< parts of a batch, of which one at a time is computed
+  bool sync_batch_norm = false;  ///< batch norm's statistics are those of all ranks' parts
   OptimizerSettings optimizer;
   ScheduleSettings schedule;  ///< its `epochs` is set from the above
   double label_smoothing = 0;
@@ -96,7 +97,8 @@ struct TrainHooks {
 
 class Trainer {
  public:
-  /// Throws UsageError where training samples without a label meet no teacher, or a loss that reads labels itself.
+  /// Throws UsageError where training samples without a label meet no teacher, or a loss that reads labels itself, and
+  /// for a batch that cannot be cut, or sync_batch_norm where it would change nothing.
   Trainer(const TrainingParts& parts, const TrainSettings& settings, TrainHooks hooks, std::string state_path,
           Fingerprint fingerprint);
 
@@ -125,8 +127,8 @@ class Trainer {
     DistillationSettings distillation;
     std::vector<PendingPart> parts;
   };
-  BatchParts batch_parts() const;
   void check_parts() const;
+  void check_sync_batch_norm() const;
   void spread_state();
   bool next_step(Loader& loader, std::vector<Batch>& parts) const;
   void mix(Batch& batch, Targets& targets) const;

@@ -96,9 +96,10 @@ void TrainingStep::rehearse(std::span<const StepInputs> given) {
   for (auto& [value, kept] : before) value.copy_from(kept);
 }
 
-/// Whether a graph of the first step serves these, too: parts of the same rows and kinds of rows.
+/// Whether a graph of the first step serves these, too: parts of the same rows and kinds of rows, of a batch of the
+/// same rows, so that all ranks say the same.
 bool TrainingStep::fits_graph(const std::vector<StepInputs>& inputs) const {
-  if (inputs.size() != first_shapes_.size()) return false;
+  if (inputs.size() != first_shapes_.size() || inputs.front().whole != first_whole_) return false;
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].x.shape() != first_shapes_[i] || (graph_ && inputs[i].labelled != captured_[i].labelled))
       return false;
@@ -112,7 +113,10 @@ std::vector<StepResults> TrainingStep::run(std::span<const StepInputs> given, do
   // shorter than the others has no graph either.
   const bool full = !first_shapes_.empty() && fits_graph(inputs);
   if (first_shapes_.empty())
-    for (const StepInputs& part : inputs) first_shapes_.push_back(part.x.shape());
+    for (const StepInputs& part : inputs) {
+      first_shapes_.push_back(part.x.shape());
+      first_whole_ = part.whole;
+    }
   if (!settings_.capture || !full) return compute(to(device_, inputs));
   if (!graph_) {
     capture(inputs);
@@ -152,23 +156,24 @@ std::vector<StepResults> TrainingStep::compute(const std::vector<StepInputs>& pa
   std::optional<StepSum> sum;
   if (settings_.parts > 1) sum.emplace(network_, optimizer_.trained());
   for (const StepInputs& part : parts) {
-    results.push_back(pass(part));
-    if (sum) sum->add(part.share);
+    results.push_back(pass(part, /*with_ranks=*/update));
+    if (sum) sum->add(part.share());
   }
   if (!update) return results;
-  if (sum) sum->finish();
+  if (sum) sum->finish(brought_);
   optimizer_.apply();
   return results;
 }
 
 /// Forward and backward: leaves the gradients of the loss, times the part's share, in their slots.
-StepResults TrainingStep::pass(const StepInputs& inputs) {
+StepResults TrainingStep::pass(const StepInputs& inputs, bool with_ranks) {
   Tape tape;
   Tensor auxiliary;
   ForwardContext context;
   context.training = true;
   context.dropout_key = inputs.dropout_key;
   context.dropout = settings_.dropout;
+  if (settings_.sync_batch_norm && with_ranks) context.batch_share = inputs.share();
   if (settings_.auxiliary_weight > 0) context.auxiliary = &auxiliary;
   Taps taps;
   if (settings_.hints) {
@@ -194,7 +199,7 @@ StepResults TrainingStep::pass(const StepInputs& inputs) {
     results.hints = settings_.hints->loss(taps, inputs.teacher_outputs);
     results.total = add(results.total, results.hints);
   }
-  tape.backward(results.total, Tensor::full(results.total.shape(), inputs.share, DType::f32, device_));
+  tape.backward(results.total, Tensor::full(results.total.shape(), inputs.share(), DType::f32, device_));
   for (Tensor* tensor : {&results.logits, &results.total, &results.parts, &results.hints})
     if (*tensor) *tensor = tensor->detached();
   return results;

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/core/graph.h"
@@ -21,8 +22,9 @@ struct StepSettings {
   std::optional<double> dropout;  ///< overrides the network's own
   double auxiliary_weight = 0;    ///< of the auxiliary head's loss; 0: the head is not run
   DType precision = DType::f32;   ///< of activations
-  bool capture = false;           ///< make graphs of steps
-  std::int64_t parts = 1;         ///< into which batches are cut
+  bool capture = false;           ///< make graphs of steps: in a group of devices, all ranks or none
+  std::int64_t parts = 1;         ///< into which batches are cut, over all ranks
+  bool sync_batch_norm = false;   ///< a rank has one part, and batch norm's statistics are those of all ranks' parts
   Hints* hints = nullptr;         ///< adds their loss; must outlive the step, and lie where the network does
 };
 
@@ -36,7 +38,8 @@ struct StepInputs {
   Tensor objective = {};  ///< f64 [2, 3], LossScalars of rows with and without a label: set by the step itself
   /// Rows with a label, the first ones, where others have none; empty where all or none have one.
   std::optional<std::int64_t> labelled = {};
-  double share = 1;  ///< of the batch's rows, where this is a part
+  std::int64_t whole = 0;  ///< rows of the whole batch, everybody's, where this is a part; 0: it is all of it
+  double share() const { return whole > 0 ? static_cast<double>(x.shape()[0]) / static_cast<double>(whole) : 1; }
 };
 
 /// What a step gives, on its device: valid until the next step.
@@ -86,7 +89,7 @@ class TrainingStep {
   std::vector<StepInputs> with_objective(std::span<const StepInputs> given) const;
   bool fits_graph(const std::vector<StepInputs>& inputs) const;
   std::vector<StepResults> compute(const std::vector<StepInputs>& parts, bool update = true);
-  StepResults pass(const StepInputs& inputs);
+  StepResults pass(const StepInputs& inputs, bool with_ranks);
   void capture(const std::vector<StepInputs>& inputs);
 
   Network& network_;
@@ -98,6 +101,8 @@ class TrainingStep {
   std::vector<StepResults> results_;
   std::vector<Tensor> counters_;  ///< batch counters that a step moves on the CPU, where no replay goes
   std::vector<Shape> first_shapes_;
+  std::int64_t first_whole_ = 0;
+  std::string brought_;  ///< to the ranks' sums, as StepSum::finish has it
   std::int64_t replays_ = 0;
 };
 

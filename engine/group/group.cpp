@@ -6,8 +6,13 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/group/launch.h"
+#include "kernels/memory.h"
 #ifdef RETORT_HAVE_MPI
 #include "engine/group/mpi_group.h"
+#endif
+#ifdef RETORT_HAVE_NCCL
+#include "engine/group/nccl_group.h"
 #endif
 
 namespace retort {
@@ -35,16 +40,9 @@ struct Sent {
   std::int64_t rows = 0, columns = 0;  ///< 0 columns: of rank 1
 };
 
-/// Of Open MPI's variable or MPICH's.
-int number_in(const char* open_mpi, const char* mpich, int otherwise) {
-  for (const char* const name : {open_mpi, mpich})
-    if (const char* const value = std::getenv(name)) return std::atoi(value);
-  return otherwise;
-}
-
 }  // namespace
 
-void Group::all_reduce(std::span<float>) {}
+void Group::all_reduce(const Tensor&) {}
 void Group::broadcast(std::span<std::byte>) {}
 std::vector<std::string> Group::gather(const std::string& mine) { return {mine}; }
 void Group::barrier() {}
@@ -84,18 +82,35 @@ Group& group() { return *joined_group(); }
 Alone::Alone() : others_(std::move(joined_group())) { joined_group() = std::make_unique<Apart>(*others_); }
 Alone::~Alone() { joined_group() = std::move(others_); }
 
-int launched_processes() { return number_in("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", 1); }
-
-int launched_rank() { return number_in("OMPI_COMM_WORLD_RANK", "PMI_RANK", 0); }
-
 void join_group() {
-  if (launched_processes() <= 1 || group().size() > 1) return;
+  if (!launch().fault.empty()) throw UsageError(launch().fault);
+  if (!launch().mpi() || group().size() > 1) return;
 #ifdef RETORT_HAVE_MPI
   joined_group() = make_mpi_group();
 #else
   throw UsageError(
       "mpirun: this build has no MPI, and each process would do all of the work; configure it with -DRETORT_MPI=ON "
       "where MPI is installed (Debian and Ubuntu: libopenmpi-dev), or leave mpirun out");
+#endif
+}
+
+void join_devices(Device device) {
+  static bool joined = false;
+  if (launch().processes == 1 || std::exchange(joined, true)) return;
+  if (device == Device::cpu || device == Device::reference) {
+    if (launch().mpi()) return;
+    throw UsageError(text("--device: ", launch().by, " started ", launch().processes,
+                          " processes, and on the CPU it is MPI that carries what they tell each other; start them "
+                          "with mpirun, compute on GPUs, or unset ",
+                          launch().variable, " for runs of their own"));
+  }
+#ifdef RETORT_HAVE_NCCL
+  std::unique_ptr<Group> none;
+  joined_group() = make_nccl_group(device, launch().mpi() ? joined_group() : none);
+#else
+  throw UsageError(text("--device: several processes on ", to_string(device),
+                        " need NCCL, which this build lacks: its headers were not there; start them with mpirun and "
+                        "--device cpu"));
 #endif
 }
 

@@ -24,8 +24,10 @@ class Group {
 
   // All processes make the same calls in the same order. A process that ends otherwise takes the others with it.
 
-  /// sum[i] = ((sum_0[i] + sum_1[i]) + ...) over the ranks in order, whatever their number: the same bits everywhere.
-  virtual void all_reduce(std::span<float> sum);
+  /// sum[i] = ((sum_0[i] + sum_1[i]) + ...) over the ranks, f32 where the group computes, in place: the same bits
+  /// everywhere. On the CPU in rank order, whatever their number; on a device in NCCL's own, as work that a graph may
+  /// capture if the graphs of all ranks do.
+  virtual void all_reduce(const Tensor& sum);
   /// Rank 0's bytes, everywhere.
   virtual void broadcast(std::span<std::byte> bytes);
   /// Everybody's, by rank.
@@ -60,13 +62,13 @@ class Alone {
   std::unique_ptr<Group> others_;
 };
 
-/// How many processes mpirun (of Open MPI or MPICH) started, as its variables say; 1 without it.
-int launched_processes();
-/// Which of them this is.
-int launched_rank();
-
-/// Joins the processes that mpirun started with this one, if it did. Throws UsageError where this build has no MPI.
+/// Joins the processes that mpirun started with this one, if it did; those of torchrun and srun wait for join_devices.
+/// Throws UsageError where this build has no MPI, or the launcher's variables make no sense.
 void join_group();
+
+/// Lets the processes add what lies on their devices, where that is no CPU. For a process alone it does nothing, and
+/// likewise from the second call on. Throws UsageError where the processes cannot compute there together.
+void join_devices(Device device);
 
 /// Takes leave, where the run has ended well.
 void leave_group();

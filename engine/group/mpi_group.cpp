@@ -5,7 +5,6 @@
 #include "engine/group/mpi_group.h"
 
 #include <mpi.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include <limits>
 
 #include "engine/core/check.h"
+#include "engine/group/machine.h"
 
 namespace retort {
 namespace {
@@ -27,20 +27,7 @@ class MpiGroup final : public Group {
     MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
-    MPI_Comm local = MPI_COMM_NULL;
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local);
-    MPI_Comm_size(local, &local_size_);
-    // mpirun may have given each process cores of its own: those that have the same ones share them.
-    cpu_set_t mine;
-    CPU_ZERO(&mine);
-    if (sched_getaffinity(0, sizeof mine, &mine) == 0) {
-      std::vector<cpu_set_t> all(static_cast<std::size_t>(local_size_));
-      MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, local);
-      const auto sharing =
-          std::ranges::count_if(all, [&](const cpu_set_t& other) { return CPU_EQUAL(&other, &mine) != 0; });
-      threads_ = std::max(1, CPU_COUNT(&mine) / static_cast<int>(std::max<std::ptrdiff_t>(1, sharing)));
-    }
-    MPI_Comm_free(&local);
+    share_ = share_of_machine(*this);
   }
   ~MpiGroup() override { MPI_Finalize(); }
   MpiGroup(const MpiGroup&) = delete;
@@ -48,10 +35,11 @@ class MpiGroup final : public Group {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  int local_size() const override { return local_size_; }
-  int threads() const override { return threads_; }
+  int local_size() const override { return share_.processes; }
+  int threads() const override { return share_.threads; }
 
-  void all_reduce(std::span<float> sum) override {
+  void all_reduce(const Tensor& whole) override {
+    const std::span<float> sum = whole.span<float>();
     for (std::size_t first = 0; first < sum.size(); first += kMost)
       reduce_piece(sum.subspan(first, std::min<std::size_t>(kMost, sum.size() - first)));
   }
@@ -112,7 +100,8 @@ class MpiGroup final : public Group {
     MPI_Allgatherv(theirs.data(), own, MPI_FLOAT, sum.data(), counts.data(), starts.data(), MPI_FLOAT, MPI_COMM_WORLD);
   }
 
-  int rank_ = 0, size_ = 1, local_size_ = 1, threads_ = 1;
+  int rank_ = 0, size_ = 1;
+  MachineShare share_;
 };
 
 }  // namespace

@@ -112,8 +112,11 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double eps, double momentum)
 
 Tensor BatchNorm2d::forward(const Tensor& x, ForwardContext& context, bool relu, const Tensor& residual) {
   const bool training = uses_batch_statistics(context, *this);
-  const BatchNormOptions options{
-      .training = training, .momentum = context.momentum.value_or(momentum), .eps = eps, .relu = relu};
+  const BatchNormOptions options{.training = training,
+                                 .momentum = context.momentum.value_or(momentum),
+                                 .eps = eps,
+                                 .relu = relu,
+                                 .share = context.batch_share};
   Tensor y = batch_norm(x, weight.value, bias.value, running_mean.value, running_var.value, options, residual);
   if (training) ++*num_batches_tracked.value.data<std::int64_t>();
   show(context, *this, y);

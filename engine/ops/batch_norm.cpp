@@ -8,6 +8,7 @@
 #include "engine/core/saved.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
+#include "engine/ops/sync_batch_norm.h"
 
 namespace retort {
 
@@ -25,12 +26,15 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
   check_device("batch_norm", x, gamma);
   const BatchNormGeometry g{x.count() / channels, channels};
   const bool training = options.training, relu = options.relu;
-  check(!training || g.rows > 1, "[batch_norm] training on ", x.shape(),
+  const std::optional<double> share = training ? options.share : std::nullopt;
+  check(!share || dtype == DType::f32, "[batch_norm] the ranks' statistics are f32; give x in f32 or bf16");
+  check(!training || g.rows > 1 || share.value_or(1) < 1, "[batch_norm] training on ", x.shape(),
         " leaves one value a channel, which has no variance; use a larger --batch-size or --image-size");
 
   const bool saves = recording({&x, &gamma, &beta, &residual});
   Tensor y = Tensor::empty_like(x, x.shape());
   Tensor mean, inv_std;
+  std::int64_t rows_of_ranks = 0;
   {
     const BatchNormKernels& norm = kernels(x).batch_norm;
     const BatchNormForward forward{.x = x.raw(),
@@ -41,16 +45,25 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                                    .eps = options.eps,
                                    .y = y.raw()};
     const Workspace workspace(norm.workspace_bytes(g), x.device());
-    if (training || saves) {
-      mean = empty_parameter(x, {channels});
-      inv_std = empty_parameter(x, {channels});
+    if (share) {
+      const RankStatistics statistics = statistics_of_ranks(x, *share);
+      mean = statistics.mean;
+      inv_std = inverse_deviation(statistics, options.eps);
+      rows_of_ranks = statistics.rows;
+      move_running(statistics, options.momentum, running_mean, running_var);
+      norm.apply({}, g, forward, mean.raw(), inv_std.raw(), workspace.data());
+    } else {
+      if (training || saves) {
+        mean = empty_parameter(x, {channels});
+        inv_std = empty_parameter(x, {channels});
+      }
+      if (training)
+        norm.forward_train({}, g, forward, options.momentum, mean.raw(), inv_std.raw(), running_mean.raw(),
+                           running_var.raw(), workspace.data());
+      else
+        norm.forward_eval({}, g, forward, running_mean.raw(), running_var.raw(), mean.raw(), inv_std.raw(),
+                          workspace.data());
     }
-    if (training)
-      norm.forward_train({}, g, forward, options.momentum, mean.raw(), inv_std.raw(), running_mean.raw(),
-                         running_var.raw(), workspace.data());
-    else
-      norm.forward_eval({}, g, forward, running_mean.raw(), running_var.raw(), mean.raw(), inv_std.raw(),
-                        workspace.data());
   }
 
   if (saves) {
@@ -76,34 +89,47 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
       y.recompute_by(recomputation);
     }
     Tape::active()->record(
-        "batch_norm", [g, training, relu, recomputation, slot_y = y.slot(), slot_x = x.slot(),
+        "batch_norm", [g, training, relu, rows_of_ranks, recomputation, slot_y = y.slot(), slot_x = x.slot(),
                        slot_gamma = gamma.slot(), slot_beta = beta.slot(), slot_residual = residual.slot(),
                        x = x.detached(), y = relu && residual ? y.detached() : Tensor(), gamma = gamma.detached(),
                        beta = beta.detached(), mean, inv_std]() mutable {
           if (recomputation) recomputation->run = {};  // the steps that saved y have run
           Tensor dy = take_grad(*slot_y);
           if (!dy) return;
-          Tensor dx = slot_x ? Tensor::empty_like(dy, x.shape()) : Tensor();
-          Tensor dgamma = slot_gamma ? empty_parameter(dy, gamma.shape()) : Tensor();
-          Tensor dbeta = slot_beta ? empty_parameter(dy, gamma.shape()) : Tensor();
+          const bool over_ranks = rows_of_ranks > 0;
+          Tensor dx = slot_x && !over_ranks ? Tensor::empty_like(dy, x.shape()) : Tensor();
+          Tensor dgamma = slot_gamma || over_ranks ? empty_parameter(dy, gamma.shape()) : Tensor();
+          Tensor dbeta = slot_beta || over_ranks ? empty_parameter(dy, gamma.shape()) : Tensor();
           // Without an activation the residual's gradient is dy itself.
           Tensor dresidual = !relu ? dy : slot_residual ? Tensor::empty_like(dy, x.shape()) : Tensor();
           {
             const BatchNormKernels& norm = kernels(dy).batch_norm;
-            const BatchNormBackward backward{.x = x.raw(),
-                                             .y = y.raw(),
-                                             .dy = dy.raw(),
-                                             .gamma = gamma.raw(),
-                                             .beta = beta.raw(),
-                                             .mean = mean.raw(),
-                                             .inv_std = inv_std.raw(),
-                                             .relu = relu,
-                                             .dx = dx.raw(),
-                                             .dgamma = dgamma.raw(),
-                                             .dbeta = dbeta.raw(),
-                                             .dresidual = relu ? dresidual.raw() : nullptr};
+            BatchNormBackward backward{.x = x.raw(),
+                                       .y = y.raw(),
+                                       .dy = dy.raw(),
+                                       .gamma = gamma.raw(),
+                                       .beta = beta.raw(),
+                                       .mean = mean.raw(),
+                                       .inv_std = inv_std.raw(),
+                                       .relu = relu,
+                                       .dx = dx.raw(),
+                                       .dgamma = dgamma.raw(),
+                                       .dbeta = dbeta.raw(),
+                                       .dresidual = relu ? dresidual.raw() : nullptr};
             const Workspace workspace(norm.workspace_bytes(g), dy.device());
-            (training ? norm.backward_train : norm.backward_eval)({}, g, backward, workspace.data());
+            if (over_ranks) {
+              backward.dx = nullptr;  // the sums of the other ranks come first
+              norm.backward_train({}, g, backward, workspace.data());
+              if (slot_x) {
+                const Tensor scaled = Tensor::empty_like(dy, x.shape());
+                backward.dx = scaled.raw();
+                backward.dgamma = backward.dbeta = backward.dresidual = nullptr;
+                norm.backward_eval({}, g, backward, workspace.data());
+                dx = gradient_through_ranks(scaled, x, gamma, mean, inv_std, dgamma, dbeta, rows_of_ranks);
+              }
+            } else {
+              (training ? norm.backward_train : norm.backward_eval)({}, g, backward, workspace.data());
+            }
           }
           dy = x = y = {};
           if (slot_x) accumulate(*slot_x, std::move(dx));

@@ -53,7 +53,7 @@ std::vector<StepInputs> cut(const Rows& rows, std::int64_t full, std::int64_t pa
     inputs.push_back({.x = rows.x.rows(range.first, range.count),
                       .labels = rows.labels.rows(range.first, range.count),
                       .teacher = rows.teacher.rows(range.first, range.count),
-                      .share = static_cast<double>(range.count) / static_cast<double>(n)});
+                      .whole = n});
   }
   return inputs;
 }
@@ -97,6 +97,13 @@ TEST_CASE("accumulate: the parts of a batch are its rows in order, as even as ca
         if (full / parts >= 2 && rows >= 2) CHECK(least >= 2);
         if (rows == full) CHECK_FALSE(ended);
       }
+}
+
+TEST_CASE("accumulate: where one row a part is enough, a short batch has as many parts as rows") {
+  for (std::int64_t part = 0; part < 4; ++part) {
+    CHECK(part_rows(3, 8, 4, part, /*fewest=*/1).count == (part < 3 ? 1 : 0));
+    CHECK(part_rows(6, 8, 4, part, /*fewest=*/1).count >= 1);
+  }
 }
 
 TEST_CASE("accumulate: a loader gives the parts that it is asked for, of the same batches in the same order") {
@@ -184,8 +191,8 @@ TEST_CASE("accumulate: batch norm sees each part by itself, and its running stat
   settings.dropout = 0;
   settings.parts = 2;
   TrainingStep step(network, optimizer, settings);
-  const std::vector<StepInputs> parts = {{.x = x.rows(0, 5), .labels = labels.rows(0, 5), .share = 0.625},
-                                         {.x = x.rows(5, 3), .labels = labels.rows(5, 3), .share = 0.375}};
+  const std::vector<StepInputs> parts = {{.x = x.rows(0, 5), .labels = labels.rows(0, 5), .whole = 8},
+                                         {.x = x.rows(5, 3), .labels = labels.rows(5, 3), .whole = 8}};
   const std::vector<StepResults> results = step.run(parts, /*lr=*/0);
   REQUIRE(results.size() == 2);
   std::vector<double> expected(6);
@@ -196,7 +203,7 @@ TEST_CASE("accumulate: batch norm sees each part by itself, and its running stat
     context.dropout = 0;
     CHECK(bytes_of(alone.forward(parts[part].x, context)) == bytes_of(results[part].logits));
     for (std::size_t c = 0; c < 6; ++c)
-      expected[c] += parts[part].share * static_cast<double>(alone.bn1.running_var.value.data<float>()[c]);
+      expected[c] += parts[part].share() * static_cast<double>(alone.bn1.running_var.value.data<float>()[c]);
   }
   // A handful of roundings of values around 1.
   for (std::size_t c = 0; c < 6; ++c) {
@@ -211,10 +218,9 @@ TEST_CASE("accumulate: batch norm sees each part by itself, and its running stat
   network.bn2.running_var.value.data<float>()[0] = 0.1F;
   const std::string before = bytes_of(network.bn2.running_var.value);
   TrainingStep thirds(network, optimizer, settings);
-  const double third = 1.0 / 3;
-  thirds.run(std::array{StepInputs{.x = x.rows(0, 2), .labels = labels.rows(0, 2), .share = third},
-                        StepInputs{.x = x.rows(2, 2), .labels = labels.rows(2, 2), .share = third},
-                        StepInputs{.x = x.rows(4, 2), .labels = labels.rows(4, 2), .share = third}},
+  thirds.run(std::array{StepInputs{.x = x.rows(0, 2), .labels = labels.rows(0, 2), .whole = 6},
+                        StepInputs{.x = x.rows(2, 2), .labels = labels.rows(2, 2), .whole = 6},
+                        StepInputs{.x = x.rows(4, 2), .labels = labels.rows(4, 2), .whole = 6}},
              0);
   CHECK(bytes_of(network.bn2.running_var.value) == before);
   CHECK(*network.bn2.num_batches_tracked.value.data<std::int64_t>() == 1);

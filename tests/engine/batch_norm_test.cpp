@@ -178,6 +178,36 @@ TEST_CASE("batch_norm: evaluation uses the running statistics and leaves them, a
   CHECK(gamma.grad().data<double>()[0] == doctest::Approx(dgamma).epsilon(1e-13));
 }
 
+TEST_CASE("batch_norm: statistics over the ranks are, for one rank alone, those of its batch, forward and backward") {
+  for (const bool relu : {false, true})
+    for (const bool with_residual : {false, true}) {
+      CAPTURE(relu);
+      CAPTURE(with_residual);
+      const auto run = [&](std::optional<double> share) {
+        std::vector<Tensor> in = inputs({6, 3, 2, 5});
+        in.push_back(random_tensor({6, 3, 2, 5}, 7));
+        for (Tensor& tensor : in) tensor = tensor.to(DType::f32).require_grad();
+        Tensor mean = random_tensor({5}, 8).to(DType::f32), var = random_tensor({5}, 9, 0.5, 2).to(DType::f32);
+        Tape tape;
+        const Tensor y = batch_norm(in[0], in[1], in[2], mean, var, {.relu = relu, .share = share},
+                                    with_residual ? in[3] : Tensor());
+        tape.backward(y, random_tensor(y.shape(), 10).to(DType::f32));
+        std::vector<Tensor> found{y, mean, var, in[0].grad(), in[1].grad(), in[2].grad()};
+        if (with_residual) found.push_back(in[3].grad());
+        std::vector<double> values;
+        for (const Tensor& tensor : found)
+          for (const float value : tensor.span<float>()) values.push_back(value);
+        return values;
+      };
+      const std::vector<double> alone = run({}), over_ranks = run(1);
+      REQUIRE(alone.size() == over_ranks.size());
+      // Values of magnitude 4 at most, each after some ten roundings more than the other's.
+      for (std::size_t i = 0; i < alone.size(); ++i) CHECK(std::abs(alone[i] - over_ranks[i]) <= 64 * 0x1p-24);
+    }
+  const std::vector<Tensor> in = inputs({4, 3});
+  CHECK_THROWS_WITH(function({.share = 1})(in), "[batch_norm] the ranks' statistics are f32; give x in f32 or bf16");
+}
+
 TEST_CASE("batch_norm: shapes that do not fit are named") {
   const Tensor x = Tensor::zeros({4, 3}), three = Tensor::zeros({3}), two = Tensor::zeros({2});
   Tensor mean = Tensor::zeros({3}), var = Tensor::full({3}, 1), short_mean = Tensor::zeros({2});

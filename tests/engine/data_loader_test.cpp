@@ -158,19 +158,23 @@ TEST_CASE("skipping batches resumes in the middle of an epoch") {
   CHECK(run(*folder.dataset, options, 4, 5).indices.empty());
 }
 
-TEST_CASE("drop_single leaves out a last batch of one") {
+TEST_CASE("smallest leaves out a last batch of fewer") {
   const Folder folder;
   LoaderOptions options = plain();
   options.batch_size = 11;
-  options.drop_single = true;
+  options.smallest = 2;
   CHECK(run(*folder.dataset, options).sizes == std::vector<std::int64_t>{11, 11});
-  options.drop_single = false;
+  options.smallest = 1;
   CHECK(run(*folder.dataset, options).sizes == std::vector<std::int64_t>{11, 11, 1});
-  options.drop_single = true;
+  options.smallest = 2;
   options.batch_size = 10;
   CHECK(run(*folder.dataset, options).sizes == std::vector<std::int64_t>{10, 10, 3});
   options.batch_size = 1;
   CHECK(run(*folder.dataset, options).sizes.size() == 23);
+  options.smallest = 4;
+  CHECK(run(*folder.dataset, options).sizes.size() == 23);
+  options.batch_size = 10;
+  CHECK(run(*folder.dataset, options).sizes == std::vector<std::int64_t>{10, 10});
 }
 
 TEST_CASE("a bad file throws in its batch's turn, the first of the batch, and loading goes on") {

@@ -10,7 +10,7 @@ command -v mpirun >/dev/null || skip "no mpirun (tools/install_dependencies.sh -
 command -v ip >/dev/null || skip "no ip (Debian and Ubuntu: iproute2)"
 a=retort-a-$$ b=retort-b-$$
 ip netns add "$a" 2>why || skip "ip netns is not allowed here: $(head -1 why)"
-trap '[[ -z ${relay:-} ]] || kill "$relay" 2>/dev/null; ip netns del "$a"; ip netns del "$b"; rm -rf "$scratch"' EXIT
+trap '[[ -z ${relay:-} ]] || kill "$relay" 2>/dev/null || true; ip netns del "$a"; ip netns del "$b"; rm -rf "$scratch"' EXIT
 ip netns add "$b"
 ip link add va$$ netns "$a" type veth peer name vb$$ netns "$b" 2>why || skip "no veth pairs here: $(head -1 why)"
 for side in a b; do

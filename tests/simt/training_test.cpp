@@ -40,8 +40,8 @@ std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector
     StepInputs inputs{.x = Tensor::from<float>({n, 8, 8, 3}, test::uniform(n * 8 * 8 * 3, i, -2, 2)),
                       .labels = Tensor::from<std::int64_t>({n}, test::integers<std::int64_t>(n, i, 0, 2)),
                       .teacher = Tensor::from<float>({n, 3}, test::uniform(n * 3, 100 + i, -3, 3)),
-                      .dropout_key = dropout_key(7, i << 16)};
-    inputs.share = 1.0 / static_cast<double>(parts);
+                      .dropout_key = dropout_key(7, i << 16),
+                      .whole = n * parts};
     const std::vector<StepInputs> all(static_cast<std::size_t>(parts), inputs);
     const StepResults results = step.run(all, 0.05 / static_cast<double>(i + 1)).back();
     Readback readback({results.total, results.logits});

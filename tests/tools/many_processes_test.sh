@@ -63,6 +63,31 @@ expect 0 logits --model teacher.safetensors --data data --val-split 0.2 --split 
 same stored 2 distill --student resnet8 "${data[@]}" --logits store.npy --optimizer sgd --loss kd
 same live 3 distill --student resnet8 "${data[@]}" --teacher teacher.safetensors --optimizer adamw --loss dist
 
+# --sync-batch-norm: one process with the whole batch, but for rounding. 20 pictures in batches of 8, 8 and 4, of
+# which a rank may have a single one.
+synced=(train --model resnet8 "${data[@]}" --batch-size 8 --optimizer sgd --lr 0.01 --augment none --bn-recalibrate off --quiet)
+expect 0 "${synced[@]}" --out whole-batch.safetensors --log whole-batch.jsonl
+floats_of() { tail_floats "$1" $(($(wc -c <"$1") - 8 - $(header_bytes "$1"))) | tr ' ' '\n'; }
+from_whole_batch() {
+  paste <(floats_of "$1") <(floats_of whole-batch.safetensors) |
+    awk '{ d = $1 - $2; d = d < 0 ? -d : d; if (!(d <= worst)) worst = d } END { print worst }'
+}
+for n in 2 3; do
+  many 0 "$n" "${synced[@]}" --sync-batch-norm --out synced.safetensors --log synced.jsonl
+  # Six steps, whose sums of some hundred products round otherwise; what they round is around 1.
+  worst=$(from_whole_batch synced.safetensors)
+  holds "$worst" '<' 2e-5 || fail "--sync-batch-norm: $n processes are $worst from one with the whole batch"
+  holds "$(distance "$(last train_loss synced.jsonl)" "$(last train_loss whole-batch.jsonl)")" '<' 2e-5 || fail "--sync-batch-norm: another loss"
+  many 0 "$n" "${synced[@]}" --out apart.safetensors
+  worst=$(from_whole_batch apart.safetensors)
+  holds "$worst" '>' 2e-3 || fail "without --sync-batch-norm $n processes are only $worst from the whole batch: this test sees nothing"
+done
+expect_error 2 "--sync-batch-norm: joins what the processes of a run normalise, and this run has one" "${synced[@]}" --sync-batch-norm --out none.safetensors
+many_error 2 2 "--sync-batch-norm: joins the batches of all processes, and --accumulate cuts them" \
+  "${synced[@]}" --sync-batch-norm --accumulate 2 --out none.safetensors
+many_error 2 2 "--sync-batch-norm: the network has no batch norm that trains" \
+  train --model mlp:8 "${data[@]}" --sync-batch-norm --out none.safetensors --quiet
+
 # A rank prints nothing of its own; the files are rank 0's.
 many 0 2 train --model mlp:8 "${data[@]}" --out said.safetensors
 [[ $(grep -c '^epoch\|epoch 1' stderr) -ge 1 ]] || fail "nothing is said"
@@ -131,8 +156,6 @@ status=0
 timeout 60 "${start[@]}" -np 1 "$RETORT" "${unequal_pictures[@]}" data : --oversubscribe -np 1 "$RETORT" "${unequal_pictures[@]}" ./data >stdout 2>stderr </dev/null || status=$?
 [[ $status == 1 ]] || fail "unequal commands: status $status"
 own_lines | grep -qF "rank 1: was started with the command" || fail "unequal commands: '$(own_lines)'"
-many_error 2 2 "--device: several processes compute on the CPU; add --device cpu" \
-  train --model mlp:8 "${data[@]}" --device simt --out none.safetensors
 many_error 1 2 "after step" train --model mlp:8 "${data[@]}" --optimizer sgd --lr 1e30 --out none.safetensors --quiet
 
 # A signal to one rank stops all, and the state goes on to the same bits; a killed rank ends the job.

@@ -63,8 +63,13 @@ void apply_common_options(const CommonOptions& options) {
     set_num_threads(*options.threads);
   else if (group().threads() > 0)
     set_num_threads(group().threads());
-  if (group().size() > 1 && compute_device(options) != Device::cpu)
-    throw UsageError("--device: several processes compute on the CPU; add --device cpu");
+}
+
+bool begin_shared(CommonOptions& options) {
+  join_devices(compute_device(options));
+  apply_common_options(options);
+  options.quiet |= !group().is_first();
+  return group().is_first();
 }
 
 namespace {

@@ -51,6 +51,9 @@ void visit_flags(CommonOptions& o, Visitor&& flag) {
 Device compute_device(const CommonOptions& options);
 /// Sets the threads; throws as compute_device does.
 void apply_common_options(const CommonOptions& options);
+/// The same for a command that several processes share: joins them, lets all but rank 0 be quiet, and returns whether
+/// this is rank 0, which alone writes. Throws what join_devices throws.
+bool begin_shared(CommonOptions& options);
 
 /// The images of a command.
 struct DataOptions {

@@ -159,15 +159,14 @@ std::string first_generation(const DistillOptions& options) {
 
 TrainingRun make_run(const DistillOptions& options) {
   TrainingOptions training = options.training;
-  training.common.quiet |= !group().is_first();
-  apply_common_options(training.common);
+  const bool first = begin_shared(training.common);
   const std::string student = network_to_train("--student", options.student, training);
   validate(student, training, options.objective, /*stored=*/!options.teacher.live());
   validate(options.teacher);
   validate(options.unlabelled);
   const RunFiles files = files_of(options.run);
   check_outputs(files, inputs_of(options));
-  if (group().is_first()) check_writable(files.model);
+  if (first) check_writable(files.model);
   TrainingRun run{.architecture = student,
                   .options = training,
                   .files = files,

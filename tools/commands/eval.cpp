@@ -186,8 +186,7 @@ void print_table(const Evaluation& result, const std::vector<std::string>& class
 
 void run(const Options& given) {
   Options options = given;
-  options.common.quiet |= !group().is_first();
-  apply_common_options(options.common);
+  const bool first = begin_shared(options.common);
   const bool taught = !options.logits.empty();
   const auto [dataset, split] = open_part(options);
   const Model model =
@@ -213,7 +212,7 @@ void run(const Options& given) {
     result = evaluate(*model.network, *dataset, model.spec.preprocessing, static_cast<std::int64_t>(classes.size()),
                       settings);
   }
-  if (!group().is_first()) return;
+  if (!first) return;
   if (options.common.json)
     std::cout << json_text(to_json(result, classes, dataset->labelled(), taught, data_json(*dataset))) << std::endl;
   else

@@ -131,9 +131,7 @@ std::unique_ptr<PartialLogits> resume_or_begin(const LogitsOptions& options, con
 
 void run_logits(const LogitsOptions& given) {
   LogitsOptions options = given;
-  const bool first = group().is_first();  // it alone writes
-  options.common.quiet |= !first;
-  apply_common_options(options.common);
+  const bool first = begin_shared(options.common);
   check_weights("--teacher-weights", options.teacher_weights, split_commas(options.model).size(), "teachers");
   const std::string index = std::filesystem::path(options.out).replace_extension(".json").string();
   std::vector<NamedFile> models_read;

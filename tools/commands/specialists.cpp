@@ -308,10 +308,8 @@ Json group_names(const Committee& committee, const std::vector<std::string>& cla
 
 void run(const Options& given) {
   Options options = given;
-  const bool first = group().is_first();  // it alone writes about the runs
-  options.training.common.quiet |= !first;
+  const bool first = begin_shared(options.training.common);
   const TrainingOptions& training = options.training;
-  apply_common_options(training.common);
   validate(options.student, training, options.objective, /*stored=*/true);
   validate(options.unlabelled);
   check_outputs({.model = options.file("student.safetensors"), .log = options.run.log, .report = options.run.report},

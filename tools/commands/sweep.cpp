@@ -362,9 +362,7 @@ void train_share(const Options& options, const Shared& shared) {
 }
 
 void run(Options& options) {
-  const bool first = group().is_first();  // it alone writes about the runs
-  options.training.common.quiet |= !first;
-  apply_common_options(options.training.common);
+  const bool first = begin_shared(options.training.common);
   validate(options);
   const std::filesystem::path folder = options.run.out;
   std::optional<FileLock> lock;

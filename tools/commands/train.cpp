@@ -2,7 +2,6 @@
 #include "tools/commands/train.h"
 
 #include "engine/core/check.h"
-#include "engine/group/group.h"
 #include "engine/io/file.h"
 #include "tools/commands/commands.h"
 #include "tools/run/recipe.h"
@@ -11,13 +10,12 @@ namespace retort {
 
 TrainingRun make_run(const TrainOptions& options) {
   TrainingOptions training = options.training;
-  training.common.quiet |= !group().is_first();
-  apply_common_options(training.common);
+  const bool first = begin_shared(training.common);
   const std::string model = network_to_train("--model", options.model, training);
   validate(training);
   const RunFiles files = files_of(options.run);
   check_outputs(files, {{"--weights", training.weights}, {"--warm-start", training.warm_start}});
-  if (group().is_first()) check_writable(files.model);
+  if (first) check_writable(files.model);
   TrainingRun run{.architecture = model,
                   .options = training,
                   .files = files,

@@ -43,6 +43,7 @@ TrainSettings settings_of(const TrainingRun& run, Network& network) {
   settings.epochs = *options.epochs;
   settings.batch_size = options.batch_size;
   settings.accumulate = options.accumulate;
+  settings.sync_batch_norm = options.sync_batch_norm;
   settings.optimizer.kind = options.optimizer;
   settings.optimizer.momentum = options.momentum;
   settings.optimizer.nesterov = options.nesterov;

@@ -46,6 +46,7 @@ struct TrainingOptions {
   std::optional<std::int64_t> epochs;  ///< none: by the number of pictures; a TrainingRun has some
   std::int64_t batch_size = 32;
   std::int64_t accumulate = 1;
+  bool sync_batch_norm = false;
   std::optional<double> lr;
   OptimizerKind optimizer = OptimizerKind::adamw;
   double momentum = 0.9;
@@ -114,6 +115,8 @@ void visit_flags(TrainingOptions& o, Visitor&& flag, const char* augment_help = 
   flag("--accumulate", o.accumulate,
        "Parts of a batch, of which one at a time is in memory; each is batch norm's batch", whole_number(1),
        bits_unless(o.accumulate == 1));
+  flag("--sync-batch-norm", o.sync_batch_norm, "Batch norm's statistics are those of all processes' pictures",
+       anything(), bits_unless(!o.sync_batch_norm));
   flag("--lr", o.lr, text("Peak learning rate (default: ", by_optimizer(&OptimizerRow::default_lr), ")"),
        number_above(0), bits_as(exact(lr_of(o))));
   flag("--optimizer", o.optimizer, "{}", one_of(kOptimizers), bits());
