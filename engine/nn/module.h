@@ -100,7 +100,7 @@ struct ForwardContext {
   std::optional<double> momentum;  ///< overrides every batch norm's momentum
   /// Of the rows of all ranks' batches, this one's: batch norm takes its statistics over all of them. Empty: its own.
   std::optional<double> batch_share;
-  Tensor* auxiliary = nullptr;     ///< receives an auxiliary head's logits, if asked for and there is one
+  Tensor* auxiliary = nullptr;                 ///< receives an auxiliary head's logits, if asked for and there is one
   std::vector<LayerReport>* report = nullptr;  ///< receives one entry a layer
   Taps* taps = nullptr;                        ///< receives the outputs of the layers that are its keys
 };
