@@ -5,7 +5,8 @@ export ASAN_OPTIONS=detect_leaks=0:${ASAN_OPTIONS:-}  # Open MPI leaves memory o
 
 command -v mpirun >/dev/null || { echo "skipped: no mpirun (tools/install_dependencies.sh --checks)"; exit 77; }
 export OMPI_MCA_btl_vader_single_copy_mechanism=none  # which containers often forbid, with a warning on stderr
-start=(mpirun --oversubscribe --allow-run-as-root --bind-to none)
+start=(mpirun) more=()  # of MPICH
+if [[ $(mpirun --version) == *"Open MPI"* ]]; then start+=(--oversubscribe --allow-run-as-root --bind-to none) more=(--oversubscribe); fi
 
 # Runs N processes: many STATUS N ARGUMENTS...
 many() {
@@ -110,7 +111,7 @@ unequal() {
   local message=$1 own=$2
   local status=0
   shift 2
-  timeout 60 "${start[@]}" -np 1 "$RETORT" "$@" : --oversubscribe -np 1 "$RETORT" "$@" $own >stdout 2>stderr </dev/null || status=$?
+  timeout 60 "${start[@]}" -np 1 "$RETORT" "$@" : "${more[@]}" -np 1 "$RETORT" "$@" $own >stdout 2>stderr </dev/null || status=$?
   [[ $status == 1 || $status == 2 ]] || fail "unequal ranks: status $status"
   [[ $(own_lines | wc -l) == 1 ]] || fail "unequal ranks: not one line: $(own_lines)"
   own_lines | grep -qF -- "$message" || fail "unequal ranks: '$(own_lines)' does not say '$message'"
@@ -153,7 +154,7 @@ cmp -s committee-alone/train.npy committee-together/train.npy || fail "two proce
 cmp -s committee-alone/specialists.md committee-together/specialists.md || fail "two processes report other specialists than one"
 unequal_pictures=(eval --model teacher.safetensors --quiet --data)
 status=0
-timeout 60 "${start[@]}" -np 1 "$RETORT" "${unequal_pictures[@]}" data : --oversubscribe -np 1 "$RETORT" "${unequal_pictures[@]}" ./data >stdout 2>stderr </dev/null || status=$?
+timeout 60 "${start[@]}" -np 1 "$RETORT" "${unequal_pictures[@]}" data : "${more[@]}" -np 1 "$RETORT" "${unequal_pictures[@]}" ./data >stdout 2>stderr </dev/null || status=$?
 [[ $status == 1 ]] || fail "unequal commands: status $status"
 own_lines | grep -qF "rank 1: was started with the command" || fail "unequal commands: '$(own_lines)'"
 many_error 1 2 "after step" train --model mlp:8 "${data[@]}" --optimizer sgd --lr 1e30 --out none.safetensors --quiet
@@ -162,11 +163,11 @@ many_error 1 2 "after step" train --model mlp:8 "${data[@]}" --optimizer sgd --l
 long=(train --model resnet8 "${data[@]}" --epochs 60 --quiet)
 many 0 2 "${long[@]}" --out end.safetensors
 launch() { "${start[@]}" -np 2 "$RETORT" "${long[@]}" "$@" >stdout 2>stderr </dev/null & job=$!; }
-# The job's process that has a rank.
+# The process that has a rank and writes a file: process_of RANK FILE
 process_of() {
-  local child
-  for child in $(pgrep -P "$job"); do
-    tr '\0' '\n' <"/proc/$child/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$child"
+  local process
+  for process in $(pgrep -f -- "^$RETORT .*--out $2\$"); do
+    tr '\0' '\n' <"/proc/$process/environ" 2>/dev/null | grep -qxE "(OMPI_COMM_WORLD_RANK|PMI_RANK)=$1" && echo "$process"
   done
 }
 for signal in TERM KILL; do
@@ -175,7 +176,7 @@ for signal in TERM KILL; do
     [[ -s stop$signal.state.safetensors ]] && break
     sleep 0.05
   done
-  kill -"$signal" "$(process_of 1)" 2>/dev/null || fail "the job was over before the signal"
+  kill -"$signal" "$(process_of 1 "stop$signal.safetensors")" 2>/dev/null || fail "the job was over before the signal"
   status=0
   wait "$job" || status=$?
   ((status != 0)) || fail "$signal: status 0"
