@@ -24,7 +24,7 @@ import browser  # noqa: E402
 
 ROUNDS, PICTURES = pages.setting("ROUNDS", 7), pages.setting("PICTURES", 64)
 NETWORK, SIZE = "resnet20", 32
-FORMS = {"program": "`retort predict` and the model file", "bundle": "bundle", "c": "C file, by cc -O3", "page": "page in Chromium"}
+FORMS = {"program": "`retort predict` and the model file", "bundle": "bundle", "page": "page in Chromium", "c": "C file, by cc -O3"}
 
 # Reads normalised images from a file, classifies each, and prints the last one's class.
 MAIN = r"""
