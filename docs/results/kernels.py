@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Makes docs/results/kernels.md: what the CUDA kernels ask of the hardware, counted in the simulator, and times modelled from it.
 
-    docs/results/kernels.py [--network resnet50] [--image-size 224]
+    docs/results/kernels.py [--network resnet20] [--image-size 32]
 
 Needs no GPU, and a build with the simulator and the ladder. The counts are the same on every machine and in every run;
-a step of ResNet-50 takes some ten minutes on two cores.
+a larger network, or larger pictures, take their time.
 """
 import json
 import pathlib
@@ -21,7 +21,7 @@ LADDERS = {
     "distillation loss, 256 rows of 1,000": ("loss --rows 256 --classes 1000", [
         "loss.1_composed", "loss.2_fused_block", "loss.3_warp_registers", "loss.4_wide_loads"]),
 }
-COLUMNS = ("kernels", "sectors a load", "of each used", "sectors loaded", "of them distinct", "wavefronts over the least", "lanes", "modelled us", "bound")
+COLUMNS = ("launches", "sectors a load", "of each used", "sectors loaded", "of them distinct", "wavefronts over the least", "lanes", "modelled us", "bound")
 
 
 def ratio(part, whole, digits):
@@ -99,7 +99,9 @@ def page(facts):
 those bytes that a lane asked for, more than 1 where several ask for the same. *Of them distinct*: what memory must give at least; the rest comes from caches.
 *Wavefronts over the least*: of shared memory, 1 without bank conflicts. *Modelled*: the slowest of memory, L2, wavefronts and tensor cores; instructions
 are not in it, so a kernel bound by their issue takes longer.""",
-         "## The ladder", *parts,
+         "## The ladder",
+         """The shapes are small, so that large tiles give few blocks and leave most of the chip idle: compare what the steps ask for, and modelled times
+among steps of as many blocks.""", *parts,
          "## A training step",
          f"""{facts.words("network")} at {facts.numbers("size")} px, one picture, bf16, by kernel; together {facts.numbers("step ms")} ms modelled. With one picture most grids leave most of the chip
 idle: this shows what each kernel asks for, not how long a step of a full batch takes.""",
@@ -107,4 +109,4 @@ idle: this shows what each kernel asks for, not how long a step of a full batch 
 
 
 if __name__ == "__main__":
-    pages.main(__file__, measure, page, options=(("network", "resnet50"), ("image-size", 224)))
+    pages.main(__file__, measure, page, options=(("network", "resnet20"), ("image-size", 32)))

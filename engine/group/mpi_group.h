@@ -1,4 +1,4 @@
-// The group over MPI: what group.cpp needs of it, so that mpi.h is included in one place.
+// The group over MPI: what join.cpp needs of it, so that mpi.h is included in one place.
 #pragma once
 
 #include <memory>

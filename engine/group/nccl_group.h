@@ -1,4 +1,4 @@
-// The group whose processes compute on devices: what group.cpp needs of it.
+// The group whose processes compute on devices: what join.cpp needs of it.
 #pragma once
 
 #include <memory>
