@@ -13,7 +13,7 @@ class Rehearsing {
   Rehearsing(const PlainGraph& small, const PlainGraph& graph) : small_(small), graph_(graph) {}
 
   PlainGraph run() {
-    for (std::size_t i = 0; i < small_.spec.nodes.size(); ++i) values_.push_back(emit(small_.spec.nodes[i]));
+    for (const GraphNode& node : small_.spec.nodes) values_.push_back(emit(node));
     PlainGraph result;
     result.spec = out_.spec;
     result.image = graph_.image;
