@@ -160,6 +160,7 @@ class Block {
     return reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(shared_);
   }
   Space check(std::uintptr_t address, std::size_t bytes, AccessKind kind, const void* from);
+  Space check_access(std::uintptr_t address, std::size_t bytes, AccessKind kind, const void* from);
   void count(Space space, std::uintptr_t address, std::size_t bytes, AccessKind kind, const void* from);
   std::uint64_t place_with_calls(const void* from) const;
   /// Fails, or keeps a race.
@@ -180,6 +181,7 @@ class Block {
   bool stopped_ = false;
   std::optional<Race> race_;
   bool counting_ = false;
+  bool checking_ = false;  ///< an access is looked at: until it is done, or for good where it fails
   BlockCounter counter_;
 
   std::byte* stacks_ = nullptr;
