@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
 """Makes docs/results/kernels.md: what the CUDA kernels ask of the hardware, counted in the simulator, and times modelled from it.
 
-    docs/results/kernels.py [--network resnet20] [--image-size 32]
+    docs/results/kernels.py
 
-Needs no GPU, and a build with the simulator and the ladder. The counts are the same on every machine and in every run;
-a larger network, or larger pictures, take their time.
+Needs no GPU, and a build with the simulator and the ladder. The counts are the same on every machine and in every run.
 """
 import json
-import pathlib
-import tempfile
 
 import pages
 
@@ -56,34 +53,9 @@ def rung(runs, command, step):
     return [*cells(result["counters"]["kernels"]), *modelled(result["counters"])]
 
 
-def step_of(runs):
-    """The kernels of a training step by name, the longest first."""
-    with tempfile.TemporaryDirectory() as folder:
-        counted = pathlib.Path(folder) / "step.json"
-        pages.output([runs.retort, "bench", "step", "--model", runs.options.network, "--image-size", str(runs.options.image_size), "--batch-size", "1",
-                      "--precision", "bf16", "--backend", "simt", "--repeats", "1", "--counters", str(counted)])
-        kernels = json.loads(counted.read_text())["kernels"]
-    names = {}
-    for kernel in kernels:
-        names.setdefault(kernel["kernel"], []).append(kernel)
-    rows = []
-    for name, launches in names.items():
-        times = [kernel["modelled"][CHIP] for kernel in launches]
-        bounds = {}
-        for time in times:
-            bounds[time["bound"]] = bounds.get(time["bound"], 0) + time["seconds"]
-        rows.append((sum(time["seconds"] for time in times), name, launches, max(bounds, key=bounds.get)))
-    rows.sort(key=lambda row: -row[0])
-    whole = sum(row[0] for row in rows)
-    lines = [f"| `{name}` | " + " | ".join([*cells(launches), f"{1e6 * seconds:.1f}", bound]) + " |" for seconds, name, launches, bound in rows]
-    return "\n".join(lines), f"{1e3 * whole:.2f}"
-
-
 def measure(runs):
-    facts = {f"{step}.{i}": cell for command, steps in LADDERS.values() for step in steps
+    return {f"{step}.{i}": cell for command, steps in LADDERS.values() for step in steps
              for i, cell in enumerate(rung(runs, command, step))}
-    facts["step"], facts["step ms"] = step_of(runs)
-    return {**facts, "network": runs.options.network, "size": str(runs.options.image_size)}
 
 
 def page(facts):
@@ -101,12 +73,8 @@ those bytes that a lane asked for, more than 1 where several ask for the same. *
 are not in it, so a kernel bound by their issue takes longer.""",
          "## The ladder",
          """The shapes are small, so that large tiles give few blocks and leave most of the chip idle: compare what the steps ask for, and modelled times
-among steps of as many blocks.""", *parts,
-         "## A training step",
-         f"""{facts.words("network")} at {facts.numbers("size")} px, one picture, bf16, by kernel; together {facts.numbers("step ms")} ms modelled. With one picture most grids leave most of the chip
-idle: this shows what each kernel asks for, not how long a step of a full batch takes.""",
-         pages.table(["kernel", *COLUMNS], []) + "\n" + facts.lines("step")))
+among steps of as many blocks.""", *parts))
 
 
 if __name__ == "__main__":
-    pages.main(__file__, measure, page, options=(("network", "resnet20"), ("image-size", 32)))
+    pages.main(__file__, measure, page)
