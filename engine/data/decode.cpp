@@ -167,8 +167,11 @@ void check_decoded(const Fault& fault, const std::string& file) {
 }  // namespace
 
 std::vector<std::uint8_t> read_picture(const std::string& file) {
-  check_decoded(InputFile(file).size() > kMaxPictureBytes ? kTooLarge : "", file);
-  return read_file(file);
+  const InputFile input(file);
+  check_decoded(input.size() > kMaxPictureBytes ? kTooLarge : "", file);
+  std::vector<std::uint8_t> bytes(input.size());
+  input.read(0, bytes);
+  return bytes;
 }
 
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& file) {
