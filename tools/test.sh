@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds, and runs the checks:
-#   tools/test.sh              every test in release and under AddressSanitizer + UBSan; format; clang-tidy of what the last commit changed
-#   tools/test.sh --full       also built by clang, threads under ThreadSanitizer, each command under valgrind, and clang-tidy and cppcheck
-#                              over everything: before something is called done
+#   tools/test.sh              every test in release; the libraries' tests and the corpus of hostile files under AddressSanitizer + UBSan;
+#                              format; clang-tidy of what the last commit changed
+#   tools/test.sh --full       every test under AddressSanitizer + UBSan too, and built by clang; threads under ThreadSanitizer, each command
+#                              under valgrind, and clang-tidy and cppcheck over everything: before something is called done
 #   tools/test.sh PRESET...    the tests of these presets alone
 # RETORT_LINT_SINCE=REV: clang-tidy reads what changed since REV instead.
 set -euo pipefail
@@ -11,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 full=false presets=(release sanitize) lint=true
 case ${1:-} in
   "") ;;
-  --full) full=true presets+=(clang thread) ;;
+  --full) full=true presets=(release sanitize-all clang thread) ;;
   -*) echo "test.sh: $1: unknown argument; give --full, names of presets, or nothing" >&2; exit 2 ;;
   *) presets=("$@") lint=false ;;
 esac

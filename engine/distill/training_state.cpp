@@ -43,7 +43,7 @@ void visit_progress(Progress& p, Visit&& visit) {
 }
 
 nlohmann::json to_json(const TrainingProgress& progress) {
-  nlohmann::json json;
+  nlohmann::json json = nlohmann::json::object();
   visit_progress(progress, [&](const char* name, const auto& value) { json[name] = value; });
   return json;
 }

@@ -80,10 +80,13 @@ std::vector<std::uint8_t> read_text_file(const std::string& path) {
   const InputFile file(path);
   check(file.size() <= kMaxTextBytes, path, ": has ", file.size(), " bytes, and a text that is read whole at most ",
         kMaxTextBytes, "; split it");
-  std::vector<std::uint8_t> first(std::min<std::uint64_t>(file.size(), 4096));
-  file.read(0, first);
-  check(std::ranges::find(first, 0) == first.end(), path, ": not a text: it has zero bytes; give another file");
-  return read_file(path);
+  std::vector<std::uint8_t> bytes(std::min<std::uint64_t>(file.size(), 4096));
+  file.read(0, bytes);
+  check(std::ranges::find(bytes, 0) == bytes.end(), path, ": not a text: it has zero bytes; give another file");
+  const std::size_t first = bytes.size();
+  bytes.resize(file.size());
+  file.read(first, std::span(bytes).subspan(first));
+  return bytes;
 }
 
 std::vector<std::uint8_t> read_maybe_gzip(const std::string& path) {

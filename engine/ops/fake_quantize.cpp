@@ -1,8 +1,8 @@
 // y = s (clamp(round(x / s) + z, 0, 255) - z);  dx = dy where x lies within, else 0.  Of a weight: dw = dy.
 #include "engine/ops/fake_quantize.h"
 
-#include "engine/core/saved.h"
 #include "engine/core/tape.h"
+#include "engine/ops/activation.h"
 #include "engine/ops/common.h"
 #include "engine/ops/int8.h"
 
@@ -11,17 +11,9 @@ namespace retort {
 Tensor fake_quantize(const Tensor& x, const Quantization& form) {
   Tensor y = dequantize(quantize(x, form), form);
   if (Tape* tape = recording({&x})) {
-    y.require_grad();
     // What is rounded to the lowest and the highest of the 256 values still lies within.
     const Activation within{ActivationKind::clip, (-0.5 - form.zero) * form.scale, (255.5 - form.zero) * form.scale};
-    tape->record("fake_quantize", [within, slot_y = y.slot(), slot_x = x.slot(), x = Saved(x)]() mutable {
-      const Tensor dy = take_grad(*slot_y);
-      if (!dy) return;
-      const Tensor input = x.take();
-      Tensor dx = dy.unique() ? dy : Tensor::empty_like(dy, dy.shape());
-      kernels(dy).activation.backward({}, within, dy.count(), input.raw(), dy.raw(), dx.raw());
-      accumulate(*slot_x, std::move(dx));
-    });
+    record_activation(*tape, "fake_quantize", within, x, y);
   }
   return y;
 }

@@ -152,12 +152,7 @@ void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* x,
   GemmArguments<T> a{};
   a.a = window<Kind>(g, x);
   a.b = Operand<T>{.data = w, .pitch = kp * groups};
-  a.c = Output<T>{.data = y,
-                  .scale = static_cast<const float*>(epilogue.scale),
-                  .bias = static_cast<const float*>(epilogue.bias),
-                  .residual = static_cast<const T*>(epilogue.residual),
-                  .relu = epilogue.relu,
-                  .pitch = to_int(g.k)};
+  a.c = output_of(epilogue, y, g.k);
   a.m = to_int(g.n * g.p() * g.q());
   a.n = to_int(g.k_per_group());
   a.k = to_int(g.r * g.s) * cp;

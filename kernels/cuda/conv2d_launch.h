@@ -56,6 +56,17 @@ inline Taps taps_of_class(std::int64_t residue, std::int64_t pad, std::int64_t s
   return taps;
 }
 
+/// What a convolution forward writes to y, of `pitch` channels.
+template <class T>
+Output<T> output_of(const ConvEpilogue& epilogue, T* y, std::int64_t pitch) {
+  return Output<T>{.data = y,
+                   .scale = static_cast<const float*>(epilogue.scale),
+                   .bias = static_cast<const float*>(epilogue.bias),
+                   .residual = static_cast<const T*>(epilogue.residual),
+                   .relu = epilogue.relu,
+                   .pitch = to_int(pitch)};
+}
+
 /// C from g.partial, whose parts are added in order; conv2d-inl.h.
 template <class T, Pass kPass>
 void add_parts(Stream stream, GemmArguments<T> g, int parts);

@@ -174,12 +174,7 @@ void fprop(Stream stream, Scratch& scratch, const Conv2dGeometry& g, const T* x,
   GemmArguments<T> whole{};
   whole.m = to_int(m);
   whole.n = to_int(g.k);
-  whole.c = Output<T>{.data = y,
-                      .scale = static_cast<const float*>(epilogue.scale),
-                      .bias = static_cast<const float*>(epilogue.bias),
-                      .residual = static_cast<const T*>(epilogue.residual),
-                      .relu = epilogue.relu,
-                      .pitch = to_int(g.k)};
+  whole.c = output_of(epilogue, y, g.k);
   const auto operands = [&](auto gathered, auto tile) {
     constexpr bool kGathered = decltype(gathered)::value;
     using Tile = decltype(tile);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes the readers: tests/fuzz/run.sh SECONDS [READER...]       each reader for so many seconds, under ASan and UBSan
-#   tests/fuzz/run.sh 13           two minutes in all: what CI runs
+#   tests/fuzz/run.sh 7            two minutes in all
 #   tests/fuzz/run.sh 3600         a long run: an hour a reader, or ten million inputs
 # Needs clang. BUILD (default: build-fuzz) holds the fuzzers and what they find; a finding's input is named, and goes
 # into tests/fuzz/corpus once its defect is mended. An input may take a second and 1 GiB.

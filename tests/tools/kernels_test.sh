@@ -29,7 +29,7 @@ refused "--kernel: no other kernel is there for 'relu_forward'; give gemm.run, c
 refused "--kernel: 'reference' names no kernel; give ENTRY=NAME" "${cpu[@]}" --kernel reference
 refused "--kernel: gemm.run=cpu: cpu has the kernel there that runs anyway" "${cpu[@]}" --kernel gemm.run=cpu
 refused "--backend: 'mine' is not known" "${cpu[@]}" --backend mine
-refused "--backend: 'mine' is not known" "${cpu[@]}" --kernel gemm.run=mine
+refused "--kernel: 'mine' is not known" "${cpu[@]}" --kernel gemm.run=mine
 refused "--precision: bf16 needs another backend; reference has fp32 alone" "${cpu[@]}" --precision bf16 --kernel gemm.run=reference
 [[ ! -e no.safetensors ]] || fail "a refused run wrote a model"
 

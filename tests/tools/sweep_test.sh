@@ -33,6 +33,11 @@ accuracy=$(awk -F, '$1 == 4 && $2 == 0.1 && $3 == 1 { print $6 }' one/sweep.csv)
 expect 0 eval --model one/T4-lambda0.1-seed1.safetensors "${part[@]}" --split val --json
 expect_json accuracy "$accuracy"
 
+# Views other than the store's are refused before a run.
+expect 0 logits --model teacher.safetensors "${part[@]}" --split train --views 2 --augment flip --out views.npy
+expect_error 2 "--augment: teacher and student must see the same views, and those of views.npy were drawn otherwise" \
+  "${sweep[@]}" --logits views.npy --temperature 1 --lambda 0.1 --seeds 1 --augment crop --out refused
+
 # With soft targets the temperature counts; with labels alone it does not.
 other_weights one/T1-lambda0.1-seed0.safetensors one/T4-lambda0.1-seed0.safetensors "the temperature changes nothing"
 [[ $(grep -c '^[14],1,0' one/sweep.csv) == 2 && $(grep '^[14],1,0' one/sweep.csv | cut -d, -f4- | sort -u | wc -l) == 1 ]] ||

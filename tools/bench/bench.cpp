@@ -151,7 +151,7 @@ std::vector<Backend> chosen_backends(const BenchOptions& options, Subject subjec
   if (names.empty()) names = {to_string(compute_device(options.common))};
   std::vector<Backend> backends;
   backends.reserve(names.size());
-  for (const std::string& name : names) backends.push_back(find_backend(name, options.precision, subject));
+  for (const std::string& name : names) backends.push_back(find_backend("--backend", name, options.precision, subject));
   return backends;
 }
 

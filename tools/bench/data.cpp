@@ -139,7 +139,7 @@ void run(const Options& options) {
   const auto add = [&](const char* name, double bytes, std::function<void()> call) {
     candidates.push_back({std::move(call), Device::cpu});
     results.push_back({.name = name,
-                       .backend = {"cpu", nullptr, Device::cpu, DType::f32, "fp32"},
+                       .backend = Backend{"cpu", nullptr, Device::cpu, DType::f32, "fp32"},
                        .shape = shape,
                        .bytes = bytes,
                        .images = static_cast<double>(count)});

@@ -21,9 +21,10 @@ DeviceLimits measure_cuda([[maybe_unused]] const std::string& precision) {
   constexpr int kRepeats = 5;
   limits.name = cuda::device_name();
 
-  Backend backend = find_backend("cuda", precision, Subject::gemm);
+  Backend backend = find_backend("--backend", "cuda", precision, Subject::gemm);
 #ifdef RETORT_VENDOR
-  if (*vendor::unavailable(vendor::Vendor::cublas) == 0) backend = find_backend("cublas", precision, Subject::gemm);
+  if (*vendor::unavailable(vendor::Vendor::cublas) == 0)
+    backend = find_backend("--backend", "cublas", precision, Subject::gemm);
 #endif
   limits.peak_backend = backend.name;
   {

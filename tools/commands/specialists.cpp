@@ -152,7 +152,7 @@ TrainingRun make_run(const Options& options, const std::string& name, Model& gen
                      const std::vector<std::int64_t>& group, SpecialistSet set, const Views& views) {
   TrainingRun run{.architecture = generalist.spec.architecture,
                   .options = specialist_training(options),
-                  .files = {.model = options.file(name + ".safetensors"), .log = {}, .report = {}},
+                  .files = RunFiles{.model = options.file(name + ".safetensors"), .log = {}, .report = {}},
                   .resume = Resume::always};
   run.options.weights = options.file(name + ".start.safetensors");
   const std::uint64_t seed = run.options.common.seed;
@@ -281,7 +281,7 @@ TrainingRun make_run(const Options& options, const TrainingData& data, const Dat
       open_stores({train_store}, *data.train, labelled, unlabelled, training.data, training.common);
   TrainingRun run{.architecture = options.student,
                   .options = training,
-                  .files = {.model = options.file("student.safetensors"),
+                  .files = RunFiles{.model = options.file("student.safetensors"),
                             .log = options.run.log,
                             .report = options.run.report,
                             .tensorboard = options.run.tensorboard},

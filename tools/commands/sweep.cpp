@@ -123,7 +123,7 @@ TrainingRun make_run(const Options& sweep, const Shared& shared, double temperat
   const std::string path = (std::filesystem::path(sweep.run.out) / run_name(temperature, lambda, seed)).string();
   TrainingRun run{.architecture = sweep.student,
                   .options = sweep.training,
-                  .files = {.model = path + ".safetensors", .log = path + ".jsonl", .report = {}},
+                  .files = RunFiles{.model = path + ".safetensors", .log = path + ".jsonl", .report = {}},
                   .resume = Resume::always,
                   .data = shared.data,
                   .guidance = cached_guidance(joined(sweep.logits), shared.teacher, asked_views(sweep, seed))};
@@ -309,7 +309,7 @@ Shared open_shared(const Options& options) {
                    training.common.quiet);
   for (const double temperature : options.temperatures)
     say_teacher(teacher, *train, {.temperature = temperature, .loss = options.objective.loss}, training.common.quiet);
-  return {.data = {train, pick_samples(whole.train, std::move(parts.held))},
+  return {.data = TrainingData{train, pick_samples(whole.train, std::move(parts.held))},
           .teacher = std::move(teacher),
           .test = whole.val,
           .unlabelled = sets};

@@ -25,8 +25,8 @@ constexpr const char* kNames =
 
 DType dtype_of(const std::string& precision) { return precision == "bf16" ? DType::bf16 : DType::f32; }
 
-void require(const std::string& name, Device device) {
-  if (!device_available(device)) throw UsageError(text("--backend: ", name, ": ", device_missing(device), "; use cpu"));
+void require(const char* flag, const std::string& name, Device device) {
+  if (!device_available(device)) throw UsageError(text(flag, ": ", name, ": ", device_missing(device), "; use cpu"));
 }
 
 /// Our own kernels on a device that is available.
@@ -58,29 +58,28 @@ bool has(Subject subject, const std::string& vendor) {
                             : subject == Subject::conv || subject == Subject::softmax || subject == Subject::step;
 }
 
-const KernelTable& vendor_table(const std::string& name, [[maybe_unused]] const std::string& precision,
-                                Subject subject) {
+const KernelTable& vendor_table(const char* flag, const std::string& name,
+                                [[maybe_unused]] const std::string& precision, Subject subject) {
   if (!has(subject, name))
-    throw UsageError(
-        text("--backend: ", name, ": does not compute this; cublas has gemm, cudnn conv, softmax and step"));
+    throw UsageError(text(flag, ": ", name, ": does not compute this; cublas has gemm, cudnn conv, softmax and step"));
 #ifdef RETORT_VENDOR
   for (const auto& [vendor, used] : {std::pair{vendor::Vendor::cublas, name == "cublas" || subject == Subject::step},
                                      std::pair{vendor::Vendor::cudnn, name == "cudnn"}})
     if (used && *vendor::unavailable(vendor))
-      throw UsageError(text("--backend: ", name, ": ", vendor::unavailable(vendor)));
+      throw UsageError(text(flag, ": ", name, ": ", vendor::unavailable(vendor)));
   const auto filters = subject == Subject::conv ? vendor::Filters::krsc : vendor::Filters::rsck;
   return precision == "bf16"   ? vendor::table_bf16(filters)
          : precision == "tf32" ? vendor::table_tf32(filters)
                                : vendor::table_f32(filters);
 #else
-  throw UsageError(text("--backend: ", name, ": is not in this build, which was made without nvcc or the headers of ",
+  throw UsageError(text(flag, ": ", name, ": is not in this build, which was made without nvcc or the headers of ",
                         "cuBLAS and cuDNN; use cpu"));
 #endif
 }
 
 }  // namespace
 
-Backend find_backend(const std::string& name, const std::string& precision, Subject subject) {
+Backend find_backend(const char* flag, const std::string& name, const std::string& precision, Subject subject) {
   if (name == "cpu" || name == "reference") {
     const Device device = name == "cpu" ? Device::cpu : Device::reference;
     if (precision == "tf32" || (precision == "bf16" && device == Device::reference))
@@ -89,25 +88,25 @@ Backend find_backend(const std::string& name, const std::string& precision, Subj
     return {name, &kernels_for(device, dtype_of(precision)), Device::cpu, dtype_of(precision), precision};
   }
   if (name == "cublas" || name == "cudnn") {
-    require(name, Device::cuda);
-    return {name, &vendor_table(name, precision, subject), Device::cuda, dtype_of(precision), precision};
+    require(flag, name, Device::cuda);
+    return {name, &vendor_table(flag, name, precision, subject), Device::cuda, dtype_of(precision), precision};
   }
   for (const Device device : {Device::cuda, Device::simt}) {
     const std::string own = to_string(device);
     if (name == own || name == own + "_tf32") {
-      require(name, device);
+      require(flag, name, device);
       const std::string chosen = name == own ? precision : "tf32";
       return {name, &own_table(device, chosen), device, dtype_of(chosen), chosen};
     }
 #ifdef RETORT_HAS_LADDER
     if (name.starts_with(own + ":")) {
-      require(name, device);
+      require(flag, name, device);
       if (const LadderStep* step = ladder_step(device, std::string_view(name).substr(own.size() + 1)))
         return {name, &step->table, device, step->dtype, step->dtype == DType::bf16 ? "bf16" : "fp32"};
     }
 #endif
   }
-  throw UsageError(text("--backend: '", name, "' is not known; ", kNames));
+  throw UsageError(text(flag, ": '", name, "' is not known; ", kNames));
 }
 
 }  // namespace retort

@@ -20,8 +20,8 @@ struct Backend {
 enum class Subject : std::uint8_t { conv, gemm, softmax, loss, step };
 
 /// The backend of one of --backend's names at --precision's. For conv, cudnn's filters lie as the library wants them;
-/// in a step it also converts them, and cuBLAS does the matrix products. Throws UsageError for a name or precision that
-/// does not exist, or not for this subject or on this machine.
-Backend find_backend(const std::string& name, const std::string& precision, Subject subject);
+/// in a step it also converts them, and cuBLAS does the matrix products. `flag` is where the name was given. Throws
+/// UsageError for a name or precision that does not exist, or not for this subject or on this machine.
+Backend find_backend(const char* flag, const std::string& name, const std::string& precision, Subject subject);
 
 }  // namespace retort

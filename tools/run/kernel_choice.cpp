@@ -111,7 +111,8 @@ KernelTable with_kernels(const Backend& base, const std::vector<std::string>& ch
     if (equals == std::string::npos)
       throw UsageError(text("--kernel: '", choice, "' names no kernel; give ENTRY=NAME, e.g. gemm.run=reference"));
     const Entry& entry = find_entry(choice.substr(0, equals));
-    const Backend from = find_backend(full_name(choice.substr(equals + 1), base.device), base.precision, Subject::step);
+    const Backend from =
+        find_backend("--kernel", full_name(choice.substr(equals + 1), base.device), base.precision, Subject::step);
     check_fits("--kernel", from, base.device, base.dtype);
     if (entry.same(*base.table, *from.table))
       throw UsageError(text("--kernel: ", choice, ": ", from.name, " has the kernel there that runs anyway; give an ",
@@ -125,8 +126,9 @@ KernelTable with_kernels(const Backend& base, const std::vector<std::string>& ch
 
 ChosenKernels::ChosenKernels(const KernelChoice& choice, Device device, DType dtype) {
   if (choice.backend.empty() && choice.kernels.empty()) return;
-  const Backend base = find_backend(choice.backend.empty() ? to_string(device) : full_name(choice.backend, device),
-                                    precision_of(dtype), Subject::step);
+  const Backend base =
+      find_backend("--backend", choice.backend.empty() ? to_string(device) : full_name(choice.backend, device),
+                   precision_of(dtype), Subject::step);
   check_fits("--backend", base, device, dtype);
   table_ = with_kernels(base, choice.kernels);
   scope_.emplace(dtype, *table_, device);

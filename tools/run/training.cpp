@@ -461,6 +461,15 @@ TrainingOutcome run_training(const TrainingRun& run) {
       refuse_unfinished(run.files.state());
   }
   const ModelSpec spec = describe(run);
+  const Fingerprint fingerprint = fingerprint_of(run, spec);
+  check_ranks(run, spec);
+  const std::optional<TrainingProgress> done = first ? finished_before(run, fingerprint) : std::nullopt;
+  if (done) {
+    group().any(true);
+    return end_again(run, spec, fingerprint, *done);
+  }
+  if (group().any(false)) return {.model = run.files.model};
+
   std::unique_ptr<Network> network = start_network(run, spec);
   SaveNetwork save = [&spec](const std::string& path, Network& trained) { save_model(path, trained, spec); };
   std::optional<Int8Run> in_8_bits;
@@ -473,16 +482,6 @@ TrainingOutcome run_training(const TrainingRun& run) {
   to_device(*network, compute_device(options.common));
   say_recipe(run);
   say_normalisation(run, spec);
-  const Fingerprint fingerprint = fingerprint_of(run, spec);
-
-  check_ranks(run, spec);
-
-  const std::optional<TrainingProgress> done = first ? finished_before(run, fingerprint) : std::nullopt;
-  if (done) {
-    group().any(true);
-    return end_again(run, spec, fingerprint, *done);
-  }
-  if (group().any(false)) return {.model = run.files.model};
   Monitor monitor(run, spec, *network, save);
   const std::unique_ptr<Hints> hints = hints_of(run, spec, *network);
   Trainer trainer(parts_of(run, spec, *network, hints.get()), settings_of(run, *network), monitor.hooks(),

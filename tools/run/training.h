@@ -71,7 +71,8 @@ void check_outputs(const std::vector<NamedFile>& written, const std::vector<Name
 /// As above, for the files of a run.
 void check_outputs(const RunFiles& files, const std::vector<NamedFile>& read);
 
-/// Everything that a run needs.
+/// Everything that a run needs. A list of it names the types of the lists within it: g++ 12 destroys what a nameless
+/// one made twice, where a later initialiser throws.
 struct TrainingRun {
   std::string architecture;  ///< or kGraph: of options.weights
   TrainingOptions options = {};
