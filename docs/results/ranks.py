@@ -15,7 +15,7 @@ import tempfile
 
 import pages
 
-ROUNDS, STEPS, BATCH = pages.setting("ROUNDS", 5), pages.setting("STEPS", 3), pages.setting("BATCH", 16)
+ROUNDS, STEPS, BATCH = pages.setting("ROUNDS", 3), pages.setting("STEPS", 3), pages.setting("BATCH", 16)
 NETWORKS = {"resnet50": 224, "resnet20": 32}  # image size
 MPIRUN = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "-np", "2"]
 

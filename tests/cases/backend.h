@@ -42,6 +42,7 @@ struct Backend {
   std::function<void(const std::function<void(const Mode&)>&)> in_every_mode;
   Work work = Work::usual;    ///< the most that any mode affords
   bool forward_only = false;  ///< its backward passes are another backend's
+  bool eights_alone = false;  ///< where channels do not come in eights, it is another backend
   /// Whether an infinite logit makes every loss infinite or NaN. CUDA's NKD stays finite on some.
   bool infinite_logits_show = true;
   /// Above 0: no promise of single elements, only of their relative root mean square error (NVIDIA's libraries).

@@ -32,7 +32,7 @@ void one_off(Stream stream, const GemmGeometry& g, const void* a, const void* b,
 TEST_CASE("bench: a wrong kernel in the simulator is called wrong, and the right one right") {
   std::optional<Backend> found;
   try {
-    found = find_backend("simt", "fp32", Subject::softmax);
+    found = find_backend("--backend", "simt", "fp32", Subject::softmax);
   } catch (const UsageError& error) {
     MESSAGE("skipped: ", error.what());
     return;

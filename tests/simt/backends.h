@@ -64,6 +64,7 @@ inline Backend hopper_backend() {
   Backend hopper = device_backends()[0];
   hopper.name += " sm_90";
   hopper.f32 = nullptr;
+  hopper.eights_alone = true;
   hopper.in_every_mode = [orders = hopper.in_every_mode](const std::function<void(const Mode&)>& check) {
     simt::set_compute_capability(90);
     orders(check);
