@@ -241,7 +241,7 @@ std::vector<OutlineNode> outline_nodes(const std::vector<TracedOp>& trace, const
     if (follows && (!layer || (moves_nothing(op.op) && !named[last]))) {
       OutlineNode& node = nodes[last];
       if (layer) {
-        node = {layer->name, text(layer->kind, " to ", shape_text(layer->output)), node.inputs};
+        node = layer_node(*layer, node.inputs);
         named[last] = true;
       } else {
         node.detail += (node.detail.empty() ? "" : ", ") + op_words(op.op);
@@ -256,7 +256,7 @@ std::vector<OutlineNode> outline_nodes(const std::vector<TracedOp>& trace, const
       nodes[static_cast<std::size_t>(inputs[0])].detail += ", " + words;
       node.name = "add";
     }
-    if (layer) node = {layer->name, text(layer->kind, " to ", shape_text(layer->output)), std::move(inputs)};
+    if (layer) node = layer_node(*layer, std::move(inputs));
     made[op.output.get()] = static_cast<std::ptrdiff_t>(nodes.size());
     nodes.push_back(std::move(node));
     named.push_back(layer != nullptr);
@@ -265,6 +265,10 @@ std::vector<OutlineNode> outline_nodes(const std::vector<TracedOp>& trace, const
   for (std::size_t i = 0; i < nodes.size(); ++i)
     if (!named[i]) nodes[i].name = text(nodes[i].name, " ", ++counts[nodes[i].name]);
   return nodes;
+}
+
+OutlineNode layer_node(const LayerReport& layer, std::vector<std::ptrdiff_t> inputs) {
+  return {layer.name, text(layer.kind, " to ", shape_text(layer.output)), std::move(inputs)};
 }
 
 Branches branches_of(const std::vector<OutlineNode>& nodes) {

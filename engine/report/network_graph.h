@@ -19,13 +19,16 @@ struct NetworkOutline {
   std::string name, input;          ///< "resnet20", "32 x 32 x 3"
   std::vector<LayerReport> layers;  ///< in the order of a forward pass (ForwardContext::report)
   std::int64_t classes = 0;
-  std::vector<OutlineNode> nodes;  ///< in the same order; the last gives the logits
+  std::vector<OutlineNode> nodes;  ///< in the same order, at least one; the last gives the logits
 };
 
 /// What a forward pass on `image`, which required a gradient, left on a tape that kept its trace, the layers reported
 /// under that tape.
 std::vector<OutlineNode> outline_nodes(const std::vector<TracedOp>& trace, const std::vector<LayerReport>& layers,
                                        const Tensor& image);
+
+/// A layer's box, read by and reading what `inputs` says.
+OutlineNode layer_node(const LayerReport& layer, std::vector<std::ptrdiff_t> inputs);
 
 /// How many nodes read more than one other, and how many results are read by more than one.
 struct Branches {

@@ -1,13 +1,39 @@
 #include "tools/run/stock_model.h"
 
+#include <map>
+
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
+#include "models/graph/int8_layers.h"
 
 namespace retort {
 namespace {
 
 constexpr std::int64_t kMnistSize = 28, kMnistChannels = 1;
 constexpr std::int64_t kLargestCifarSize = 64;
+
+/// An 8-bit network, whose ops no tape records, by its own list of nodes. What changes a value's form is left out.
+std::vector<OutlineNode> nodes_of(const GraphSpec& spec, const std::vector<LayerReport>& layers) {
+  std::map<std::string, const LayerReport*> layer_of;
+  for (const LayerReport& layer : layers) layer_of[layer.name] = &layer;
+  std::vector<OutlineNode> nodes;
+  std::vector<std::ptrdiff_t> made = {-1};  // the box that gave a value; value 0 is the image
+  std::map<std::string, int> counts;
+  for (const GraphNode& node : spec.nodes) {
+    std::vector<std::ptrdiff_t> inputs;
+    for (const std::int64_t input : node.inputs) inputs.push_back(made[static_cast<std::size_t>(input)]);
+    if (node.op == "quantize" || node.op == "dequantize" || node.op == "flatten" || node.op == "reshape") {
+      made.push_back(inputs[0]);
+      continue;
+    }
+    made.push_back(static_cast<std::ptrdiff_t>(nodes.size()));
+    if (const auto found = layer_of.find(node.name); found != layer_of.end())
+      nodes.push_back(layer_node(*found->second, std::move(inputs)));
+    else
+      nodes.push_back({text(node.op, " ", ++counts[node.op]), "", std::move(inputs)});
+  }
+  return nodes;
+}
 
 }  // namespace
 
@@ -56,7 +82,9 @@ NetworkOutline outline_of(Model& model) {
   tape.keep_trace();
   image.require_grad();
   model.network->forward(image, context);
-  outline.nodes = outline_nodes(tape.trace(), outline.layers, image);
+  const auto* graph = dynamic_cast<const GraphNetwork*>(model.network.get());
+  outline.nodes = graph && is_int8(graph->spec()) ? nodes_of(graph->spec(), outline.layers)
+                                                  : outline_nodes(tape.trace(), outline.layers, image);
   return outline;
 }
 
