@@ -70,7 +70,8 @@ class Layout {
       boxed[place.lane] = true;
       fork(nodes, node, place);
     }
-    boxed.resize(lanes_.size());
+    boxed.resize(std::max<std::size_t>(lanes_.size(), 1));
+    boxed[0] = true;  // the image's
   }
 
   std::size_t rows() const {

@@ -19,7 +19,7 @@ struct NetworkOutline {
   std::string name, input;          ///< "resnet20", "32 x 32 x 3"
   std::vector<LayerReport> layers;  ///< in the order of a forward pass (ForwardContext::report)
   std::int64_t classes = 0;
-  std::vector<OutlineNode> nodes;  ///< in the same order, at least one; the last gives the logits
+  std::vector<OutlineNode> nodes;  ///< in the same order; the last gives the logits, or the image
 };
 
 /// What a forward pass on `image`, which required a gradient, left on a tape that kept its trace, the layers reported

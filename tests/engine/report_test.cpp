@@ -117,6 +117,8 @@ TEST_CASE("report: blocks of a network, and both of its pictures") {
                                           {"fc", "Linear", {3}}};
   CHECK(branches_of(nodes).forks == 1);
   CHECK(branches_of(nodes).joins == 1);
+  // A network may do nothing but give the image another shape.
+  CHECK(network_graph({"net", "1 x 1 x 3", {}, 3, {}}, 5, 0.25).find("logits z") != std::string::npos);
   const std::string graph = network_graph({"net", "8 x 8 x 3", layers, 3, nodes}, 5, 0.25);
   CHECK(count(graph, ">layer1.0.conv2<") == 2);  // before and after
   CHECK(count(graph, "T = 5") == 2);
