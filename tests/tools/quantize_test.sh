@@ -34,7 +34,7 @@ expect 0 summary --model small.safetensors
 grep -q 'Conv2d int8' stdout || fail "summary does not say that layers are in 8 bits"
 grep -q '^quantized .*int8, calibrated on 8 images' stdout || fail "summary does not say how it was quantized"
 grep -q '^accuracy_int8 ' stdout || fail "the file does not keep its accuracy"
-grep -q 'layer3.0.conv2 .*layer3.0.downsample.0' stdout || fail "summary does not say where the branches of an 8-bit network meet"
+grep -q '^layer3.0.downsample.0 .*layer3.0.conv2' stdout || fail "summary does not say where the branches of an 8-bit network meet"
 expect 0 graph --model small.safetensors --out small.svg --json
 expect_json joins 3
 expect_json forks 3

@@ -36,7 +36,7 @@ expect_json accuracy "$accuracy"
 # Views other than the store's are refused before a run.
 expect 0 logits --model teacher.safetensors "${part[@]}" --split train --views 2 --augment flip --out views.npy
 expect_error 2 "--augment: teacher and student must see the same views, and those of views.npy were drawn otherwise" \
-  sweep --student mlp:4 "${part[@]}" --logits views.npy --temperature 1 --lambda 0.1 --seeds 1 --augment crop --out refused
+  sweep --student mlp:4 "${part[@]}" --logits views.npy --temperature 1 --lambda 0.1 --seeds 1 --augment crop --quiet --out refused
 
 # With soft targets the temperature counts; with labels alone it does not.
 other_weights one/T1-lambda0.1-seed0.safetensors one/T4-lambda0.1-seed0.safetensors "the temperature changes nothing"
