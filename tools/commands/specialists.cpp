@@ -282,9 +282,9 @@ TrainingRun make_run(const Options& options, const TrainingData& data, const Dat
   TrainingRun run{.architecture = options.student,
                   .options = training,
                   .files = RunFiles{.model = options.file("student.safetensors"),
-                            .log = options.run.log,
-                            .report = options.run.report,
-                            .tensorboard = options.run.tensorboard},
+                                    .log = options.run.log,
+                                    .report = options.run.report,
+                                    .tensorboard = options.run.tensorboard},
                   .resume = Resume::always,
                   .data = data,
                   .guidance = cached_guidance(train_store, stored, {})};
