@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pages
 
 IMAGES, EPOCHS = pages.setting("IMAGES", 4000), pages.setting("EPOCHS", 4)
-SEEDS = pages.setting("SEEDS", "0 1").split()
+SEEDS = pages.setting("SEEDS", "0 1 2").split()
 JOBS = pages.setting("JOBS", 2)
 VIEWS, AUGMENT = 8, "crop,flip"
 LRS = (0.1, 0.3)
