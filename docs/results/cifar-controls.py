@@ -11,7 +11,6 @@ of each row is the one that does best, with the first seed, on training images t
 """
 import csv
 import os
-import shutil
 import statistics
 from typing import NamedTuple
 
@@ -60,13 +59,8 @@ ROWS = [LABELS, *(Row(f"{loss.name}-{kind}", loss.flags, scores)
 
 
 def prepare(runs):
-    """Unpacks the images, the test images apart, stores the teacher's logits, and the tables that labels alone decide."""
-    for packed in sorted((runs.data / "cifar10").glob("*.bin.xz")):
-        pages.unpack(packed, runs.work / ("test" if packed.name.startswith("test") else "train"))
-    for part in ("train", "test"):
-        shutil.copy(runs.data / "cifar10/batches.meta.txt", runs.work / part)
-    runs.make("teacher.safetensors", "import --model resnet56_a --weights DATA/pretrained/resnet56-4bfd9763.safetensors"
-              " --data WORK/train --quiet")
+    """Brings images and teacher, stores the teacher's logits, and the tables that labels alone decide."""
+    pages.cifar10_and_teacher(runs)
     stored = f"logits --model WORK/teacher.safetensors --data WORK/train --split train --val-split 0.5 --limit {IMAGES} --quiet"
     runs.make("train.npy", f"{stored} --views {VIEWS} --augment {AUGMENT}")
     runs.make("whole.npy", f"{stored} --csv WORK/whole.csv")
@@ -78,8 +72,7 @@ def prepare(runs):
 def labels_of(runs):
     """The class of each training image by its name, train/ROW, from the files of 3,073 bytes an image."""
     data = b"".join(path.read_bytes() for path in sorted((runs.work / "train").glob("*.bin")))
-    labels = {f"train/{row:05}": data[3073 * row] for row in range(len(data) // 3073)}
-    return labels
+    return {f"train/{row:05}": data[3073 * row] for row in range(len(data) // 3073)}
 
 
 def write_untaught(runs, classes, taught, labels):

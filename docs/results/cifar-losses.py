@@ -14,7 +14,6 @@ The budget comes from the environment; as it stands, an hour and a half on two c
 import array
 import math
 import os
-import shutil
 from typing import NamedTuple
 
 import pages
@@ -74,13 +73,8 @@ COLUMNS = [
 
 
 def prepare(runs):
-    """Unpacks the images, the test images apart so that no run looks at them, and stores the teacher's logits."""
-    for packed in sorted((runs.data / "cifar10").glob("*.bin.xz")):
-        pages.unpack(packed, runs.work / ("test" if packed.name.startswith("test") else "train"))
-    for part in ("train", "test"):
-        shutil.copy(runs.data / "cifar10/batches.meta.txt", runs.work / part)
-    runs.make("teacher.safetensors", "import --model resnet56_a --weights DATA/pretrained/resnet56-4bfd9763.safetensors"
-              " --data WORK/train --quiet")
+    """Brings images and teacher, and stores the teacher's logits."""
+    pages.cifar10_and_teacher(runs)
     runs.make("train.npy", "logits --model WORK/teacher.safetensors --data WORK/train --split train --val-split 0"
               f" --limit {IMAGES} --views {VIEWS} --augment {AUGMENT} --quiet")
     runs.make("test.npy", f"logits --model WORK/teacher.safetensors {EVAL} --quiet")

@@ -113,6 +113,16 @@ def unpack(packed, folder):
         part.replace(file)
 
 
+def cifar10_and_teacher(runs):
+    """WORK/train and WORK/test, apart so that no run looks at the test images, and WORK/teacher.safetensors, a ResNet-56 trained elsewhere."""
+    for packed in sorted((runs.data / "cifar10").glob("*.bin.xz")):
+        unpack(packed, runs.work / ("test" if packed.name.startswith("test") else "train"))
+    for part in ("train", "test"):
+        shutil.copy(runs.data / "cifar10/batches.meta.txt", runs.work / part)
+    runs.make("teacher.safetensors", "import --model resnet56_a --weights DATA/pretrained/resnet56-4bfd9763.safetensors"
+              " --data WORK/train --quiet")
+
+
 # ---- Reading results
 
 def json_lines(path):

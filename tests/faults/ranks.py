@@ -127,6 +127,9 @@ def main():
         left = [p.name for p in (folder / "out").iterdir() if p.name.endswith(".tmp")]
         if left:
             failures.append(f"{what}, resumed: {left} is left behind")
+    hung = counts["of mpirun alone that hung"]
+    if hung > max(1, options.kills // 20):
+        failures.append(f"mpirun hung {hung} times: more than of a fault of its own")
     shutil.rmtree(folder)
     print(", ".join(f"{count} {what}" for what, count in counts.items()))
     print("by rank:", *by_rank, f"; the slowest job ended {slowest:.2f} s after the kill")
