@@ -29,7 +29,20 @@ void Tape::backward(const Tensor& output, const Tensor& seed) {
     const Step step = std::move(steps_.back());
     steps_.pop_back();
     step.run();
+    for (; !first_read_.empty() && first_read_.back().first == steps_.size(); first_read_.pop_back())
+      whole_(*first_read_.back().second);
   }
+}
+
+void Tape::report_whole(std::vector<GradSlot*> slots, std::function<void(const GradSlot&)> done) {
+  awaited_.insert(slots.begin(), slots.end());
+  whole_ = std::move(done);
+}
+
+void Tape::note_reads(std::span<const Tensor* const> inputs) {
+  for (const Tensor* input : inputs)
+    if (input->requires_grad() && awaited_.erase(input->slot().get()) > 0)
+      first_read_.emplace_back(steps_.size(), input->slot().get());
 }
 
 void Tape::record(const char* op, std::function<void()> step) {
@@ -60,6 +73,7 @@ NoGrad::~NoGrad() { active_tape = previous_; }
 Tape* recording(std::span<const Tensor* const> inputs) {
   const auto requires_grad = [](const Tensor* input) { return input->requires_grad(); };
   if (!active_tape || std::ranges::none_of(inputs, requires_grad)) return nullptr;
+  active_tape->note_reads(inputs);
   if (active_tape->traces_) {
     active_tape->next_.inputs.clear();
     for (const Tensor* input : inputs)

@@ -12,6 +12,8 @@
 #include <memory>
 #include <ostream>
 #include <span>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "engine/core/tensor.h"
@@ -43,6 +45,10 @@ class Tape {
   /// not depend on anything recorded here, or is not a single element and no seed is given.
   void backward(const Tensor& output, const Tensor& seed = {});
 
+  /// Has backward() call `done` with each of the slots as soon as its gradient is whole: no step that is left adds to
+  /// it. Said before the forward pass; slots that no recorded op reads are not reported.
+  void report_whole(std::vector<GradSlot*> slots, std::function<void(const GradSlot&)> done);
+
   std::size_t size() const { return steps_.size(); }
   /// The names of the recorded ops, in the order of the forward pass.
   std::vector<const char*> ops() const;
@@ -62,8 +68,13 @@ class Tape {
   friend Tape* recording(std::span<const Tensor* const> inputs);
   friend Tensor& Tensor::require_grad();
 
+  void note_reads(std::span<const Tensor* const> inputs);
+
   std::vector<Step> steps_;
   Tape* previous_;
+  std::unordered_set<const GradSlot*> awaited_;                ///< slots to report that no op has read yet
+  std::vector<std::pair<std::size_t, GradSlot*>> first_read_;  ///< the others, by the step that read them first
+  std::function<void(const GradSlot&)> whole_;
   bool traces_ = false;
   std::vector<TracedOp> trace_;
   TracedOp next_;  ///< what is known of the op that will record itself next

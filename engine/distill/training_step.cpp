@@ -4,7 +4,6 @@
 
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
-#include "engine/distill/step_sum.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/rows.h"
 
@@ -154,20 +153,23 @@ void TrainingStep::capture(const std::vector<StepInputs>& inputs) {
 std::vector<StepResults> TrainingStep::compute(const std::vector<StepInputs>& parts, bool update) {
   std::vector<StepResults> results;
   std::optional<StepSum> sum;
-  if (settings_.parts > 1) sum.emplace(network_, optimizer_.trained());
+  if (settings_.parts > 1) sum.emplace(network_, optimizer_.trained(), plan_);
   for (const StepInputs& part : parts) {
-    results.push_back(pass(part, /*with_ranks=*/update));
+    const bool last = &part == &parts.back();
+    results.push_back(pass(part, /*with_ranks=*/update, sum && update && last ? &*sum : nullptr));
     if (sum) sum->add(part.share());
   }
   if (!update) return results;
-  if (sum) sum->finish(brought_);
+  if (sum) sum->finish();
   optimizer_.apply();
   return results;
 }
 
-/// Forward and backward: leaves the gradients of the loss, times the part's share, in their slots.
-StepResults TrainingStep::pass(const StepInputs& inputs, bool with_ranks) {
+/// Forward and backward: leaves the gradients of the loss, times the part's share, in their slots, but for those that
+/// are taken early.
+StepResults TrainingStep::pass(const StepInputs& inputs, bool with_ranks, StepSum* takes_early) {
   Tape tape;
+  if (takes_early) takes_early->take_early(tape);
   Tensor auxiliary;
   ForwardContext context;
   context.training = true;

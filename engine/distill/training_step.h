@@ -5,11 +5,11 @@
 
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "engine/core/graph.h"
 #include "engine/distill/hints.h"
+#include "engine/distill/step_sum.h"
 #include "engine/nn/module.h"
 #include "engine/nn/optimizer.h"
 #include "engine/ops/loss.h"
@@ -89,7 +89,7 @@ class TrainingStep {
   std::vector<StepInputs> with_objective(std::span<const StepInputs> given) const;
   bool fits_graph(const std::vector<StepInputs>& inputs) const;
   std::vector<StepResults> compute(const std::vector<StepInputs>& parts, bool update = true);
-  StepResults pass(const StepInputs& inputs, bool with_ranks);
+  StepResults pass(const StepInputs& inputs, bool with_ranks, StepSum* takes_early);
   void capture(const std::vector<StepInputs>& inputs);
 
   Network& network_;
@@ -102,7 +102,7 @@ class TrainingStep {
   std::vector<Tensor> counters_;  ///< batch counters that a step moves on the CPU, where no replay goes
   std::vector<Shape> first_shapes_;
   std::int64_t first_whole_ = 0;
-  std::string brought_;  ///< to the ranks' sums, as StepSum::finish has it
+  RankPlan plan_;
   std::int64_t replays_ = 0;
 };
 

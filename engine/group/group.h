@@ -28,6 +28,15 @@ class Group {
   /// everywhere. On the CPU in rank order, whatever their number; on a device in NCCL's own, as work that a graph may
   /// capture if the graphs of all ranks do.
   virtual void all_reduce(const Tensor& sum);
+  /// Whether the ranks can exchange sums while they compute: start_all_reduce then returns before its sum is made.
+  virtual bool overlaps() const { return false; }
+  /// all_reduce(sum) of which the end is not waited for: until finish_all_reduce, `sum` belongs to the group.
+  virtual void start_all_reduce(const Tensor& sum) { all_reduce(sum); }
+  /// Moves on, without waiting, what start_all_reduce began. To be called now and then by who computes meanwhile; ranks
+  /// need not call it equally often.
+  virtual void advance() {}
+  /// Waits for all sums that start_all_reduce began.
+  virtual void finish_all_reduce() {}
   /// Rank 0's bytes, everywhere.
   virtual void broadcast(std::span<std::byte> bytes);
   /// Everybody's, by rank.

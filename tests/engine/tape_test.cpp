@@ -261,3 +261,20 @@ TEST_CASE("a tape that is thrown away frees what it saved") {
   }
   CHECK(used() == before);
 }
+
+TEST_CASE("backward reports a gradient when no step that is left adds to it") {
+  const Tensor early = leaf(1), twice = leaf(2), late = leaf(3), unread = leaf(4), other = leaf(5);
+  Tape tape;
+  std::vector<std::pair<const GradSlot*, double>> reported;
+  tape.report_whole({early.slot().get(), twice.slot().get(), late.slot().get(), unread.slot().get()},
+                    [&](const GradSlot& slot) { reported.emplace_back(&slot, at0(slot.grad)); });
+  const Tensor y = add(relu(twice), early);  // d = 1 for both
+  const Tensor z = add(add(y, scale(late, 5)), add(scale(twice, 10), other));
+  tape.backward(z, ones());
+  REQUIRE(reported.size() == 3);
+  CHECK(reported[0] == std::pair<const GradSlot*, double>(late.slot().get(), 5));
+  CHECK(reported[1] == std::pair<const GradSlot*, double>(early.slot().get(), 1));
+  CHECK(reported[2] == std::pair<const GradSlot*, double>(twice.slot().get(), 11));
+  CHECK(at0(twice.grad()) == 11);
+  CHECK_FALSE(unread.grad());
+}

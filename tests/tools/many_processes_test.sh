@@ -59,6 +59,11 @@ for n in 2 3; do
   same "mlp$n" "$n" train --model mlp:8 "${data[@]}" --optimizer sgd --dropout 0.3 --mixup 0.3 --augment flip,jitter
   same "resnet$n" "$n" train --model resnet8 "${data[@]}" --optimizer adamw --max-norm 0.5 --ema 0.9 --augment flip,crop
 done
+# 45 MB of gradients: three buckets, of which the first are on their way while backward computes; then with what else is exchanged meanwhile.
+same buckets 3 train --model resnet18 "${data[@]}" --optimizer adamw
+many 0 2 train --model resnet18 "${data[@]}" --batch-size 8 --sync-batch-norm --quiet --out synced-buckets.safetensors
+many 0 2 train --model resnet18 "${data[@]}" --batch-size 8 --sync-batch-norm --quiet --out synced-buckets-again.safetensors
+cmp -s synced-buckets.safetensors synced-buckets-again.safetensors || fail "--sync-batch-norm: other bits the second time"
 expect 0 train --model mlp:8 "${data[@]}" --out teacher.safetensors --quiet
 expect 0 logits --model teacher.safetensors --data data --val-split 0.2 --split train --out store.npy --views 2 --augment flip --quiet
 same stored 2 distill --student resnet8 "${data[@]}" --logits store.npy --optimizer sgd --loss kd
