@@ -148,4 +148,4 @@ pair, which `tc` holds to 1 Gbit/s each way. *After backward* is commit 504ee2a,
 
 
 if __name__ == "__main__":
-    pages.main(__file__, measure, page, forms=((), ("before",)))
+    pages.main(__file__, measure, page, forms=(("before",), ()))

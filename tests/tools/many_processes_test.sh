@@ -59,6 +59,8 @@ for n in 2 3; do
   same "mlp$n" "$n" train --model mlp:8 "${data[@]}" --optimizer sgd --dropout 0.3 --mixup 0.3 --augment flip,jitter
   same "resnet$n" "$n" train --model resnet8 "${data[@]}" --optimizer adamw --max-norm 0.5 --ema 0.9 --augment flip,crop
 done
+same resnet4 4 train --model resnet20 "${data[@]}" --optimizer sgd --max-norm 0.5
+same inception 2 train --model inception_v3 "${data[@]}" --image-size 75 --batch-size 12 --epochs 1 --dropout 0.2 --optimizer adamw
 # 45 MB of gradients: three buckets, of which the first are on their way while backward computes; then with what else is exchanged meanwhile.
 same buckets 3 train --model resnet18 "${data[@]}" --optimizer adamw
 many 0 2 train --model resnet18 "${data[@]}" --batch-size 8 --sync-batch-norm --quiet --out synced-buckets.safetensors
