@@ -75,7 +75,7 @@ expect_error 1 "two.safetensors: another run is writing it" "${net[@]}" --epochs
 expect_error 1 "two.jsonl: another run is writing it" "${net[@]}" --epochs 1 --out other.safetensors --log two.jsonl
 finish KILL
 printf half >.two.safetensors.0123456789abcdef.tmp
-expect 0 "${net[@]}" --epochs 1 --out two.safetensors --restart
+expect 0 "${net[@]}" --epochs 1 --out two.safetensors --log two.jsonl --restart
 [[ -z $(find . -name '.two*') ]] || fail "left behind: $(find . -name '.two*')"
 
 # Closed streams: what is said there lands in no file of the run.
