@@ -1,5 +1,7 @@
 // The program `retort`: its commands, and what several processes of it say together.
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -52,6 +54,13 @@ void begin(const std::string& command) {
   join_group();
 }
 
+/// Where the caller closed stdin, stdout or stderr, the next files that are opened would be these, and receive what is
+/// said. Nothing can be written to what stands there instead, so that a lost stdout is still an error.
+void keep_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDONLY));
+}
+
 int run(int argc, char** argv) {
   note_command_line(argc, argv);
   // A closed pipe then fails the write, and a command that writes to it cleans up after itself.
@@ -61,7 +70,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "retort " RETORT_VERSION);
   app.require_subcommand(0, 1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // a flag given twice; lists take all
-  app.set_config("--config")->group("");
+  app.set_config("--config")->group("")->trigger_on_parse()->each(check_config_file);
   app.config_formatter(std::make_shared<CommandConfig>(app));
   add_commands(app);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
@@ -87,6 +96,7 @@ int run(int argc, char** argv) {
 }  // namespace retort
 
 int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): what else comes out is a defect
+  retort::keep_standard_streams();
   try {
     const retort::VisibleOutput visible;
     const int status = retort::run(argc, argv);

@@ -204,6 +204,7 @@ void PixelCache::open(const std::string& file) {
     entry.name = take(entry.record.name_bytes);
     const Record& record = entry.record;
     sound = sound && is_below_a_folder(entry.name) && (record.channels <= 1 || record.channels == 3) &&
+            (record.channels == 0 || (record.width > 0 && record.height > 0)) &&
             std::uint64_t{record.width} * record.height <= static_cast<std::uint64_t>(kLargestImage) &&
             record.offset <= records_at && pixel_bytes(record) <= records_at - record.offset;
     index_of_.emplace(entry.name, entries_.size());

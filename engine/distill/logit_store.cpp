@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "engine/core/check.h"
@@ -97,25 +98,27 @@ ordered_json to_json(const LogitStore& store, const LogitEncoding& encoding) {
 /// How the index says that the rows are encoded. Throws nlohmann's exceptions.
 LogitEncoding encoding_of(const json& index, std::int64_t classes, const std::string& path) {
   const std::string dtype = index.value(kDtype, std::string("f32"));
-  const auto top = index.value(kTop, std::int64_t{0});
+  const std::int64_t top = index.contains(kTop) ? index.at(kTop).get_ref<const json::number_integer_t&>() : 0;
   check((dtype == kHalf || dtype == "f32") && top >= 0 && top < classes, index_path(path), ": rows of dtype ",
         dtype.substr(0, 20), " and top_k ", top, ", which are not known of ", classes, " classes", kAgain);
   return {.half = dtype == kHalf, .top = top};
 }
 
-/// Throws nlohmann's exceptions for keys that are missing or of another type.
+/// Throws nlohmann's exceptions for keys that are missing or of another type. Whole numbers are taken by reference: a
+/// value would cut off fractions, and what lies beyond 64 bits.
 LogitStore from_json(const json& index) {
   LogitStore store;
   index.at("names").get_to(store.names);
   index.at("hashes").get_to(store.hashes);
   index.at("classes").get_to(store.classes);
   index.at("teacher").get_to(store.teacher);
-  index.at("views").get_to(store.views);
-  index.at("seed").get_to(store.seed);
+  store.views = index.at("views").get_ref<const json::number_integer_t&>();
+  store.seed = index.at("seed").get_ref<const json::number_unsigned_t&>();
   index.at("combine").get_to(store.combine);
   store.augmentation = parse_augmentation(index.at("augmentation").get<std::string>());
   for (const json& p : index.at("preprocessing"))
-    store.preprocessing.push_back({p.at("image_size").get<std::int64_t>(), p.at("channels").get<std::int64_t>(),
+    store.preprocessing.push_back({p.at("image_size").get_ref<const json::number_integer_t&>(),
+                                   p.at("channels").get_ref<const json::number_integer_t&>(),
                                    p.at("mean").get<std::vector<double>>(), p.at("std").get<std::vector<double>>()});
   return store;
 }
@@ -211,14 +214,22 @@ LogitStore import_predictions(const std::string& path, PredictionTable table, st
     std::ranges::sort(classes);
     classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
   }
-  std::vector<float> values(table.names.size() * classes.size(), 0);
+  std::unordered_map<std::string_view, std::size_t> column_of;
+  for (std::size_t column = 0; column < classes.size(); ++column) column_of.emplace(classes[column], column);
+  // Far more than the file may hold: a tensor, so that the limit of memory is heeded.
+  const Tensor logits = Tensor::zeros(
+      {static_cast<std::int64_t>(table.names.size()), static_cast<std::int64_t>(classes.size())});
+  const std::span<float> values = logits.span<float>();
   for (std::size_t row = 0; row < table.names.size(); ++row) {
-    const auto found = std::ranges::find(classes, table.predictions[row]);
-    check(found != classes.end(), path, ": predicts '", table.predictions[row], "' for '", table.names[row],
+    const auto found = column_of.find(table.predictions[row]);
+    check(found != column_of.end(), path, ": predicts '", table.predictions[row], "' for '", table.names[row],
           "', which is no class of the data; use the data's names");
-    values[row * classes.size() + static_cast<std::size_t>(found - classes.begin())] = kLead;
+    values[row * classes.size() + found->second] = kLead;
   }
-  LogitStore store = import_rows(std::move(table.names), std::move(classes), values);
+  LogitStore store;
+  store.logits = logits;
+  store.names = std::move(table.names);
+  store.classes = std::move(classes);
   store.remark = text(path,
                       ": holds predictions alone, which say nothing of what else an image resembles: they serve as "
                       "labels, and --temperature 1 is right for them");

@@ -48,10 +48,15 @@ nlohmann::json to_json(const TrainingProgress& progress) {
   return json;
 }
 
-/// Throws nlohmann's exceptions.
+/// Throws nlohmann's exceptions. Whole numbers are taken by reference: a value would cut off fractions.
 TrainingProgress progress_from(const nlohmann::json& json) {
   TrainingProgress progress;
-  visit_progress(progress, [&](const char* name, auto& value) { json.at(name).get_to(value); });
+  visit_progress(progress, [&]<class Value>(const char* name, Value& value) {
+    if constexpr (std::is_integral_v<Value>)
+      value = static_cast<Value>(json.at(name).get_ref<const nlohmann::json::number_integer_t&>());
+    else
+      json.at(name).get_to(value);
+  });
   return progress;
 }
 
@@ -118,7 +123,7 @@ Header read_header(const std::map<std::string, std::string>& metadata, const std
   try {
     parse("fingerprint").get_to(header.fingerprint);
     header.progress = progress_from(parse("progress"));
-    header.optimizer_steps = parse("optimizer_steps").get<std::int64_t>();
+    header.optimizer_steps = parse("optimizer_steps").get_ref<const nlohmann::json::number_integer_t&>();
   } catch (const nlohmann::json::exception&) {
     throw Error(text(path, ": its metadata is damaged; delete it to start over"));
   }

@@ -192,7 +192,7 @@ FileLock::FileLock(const std::string& path) {
     check_write(file.get() >= 0, path);
     if (!lock_now(file.get())) {
       check(errno != EWOULDBLOCK, path, ": another run is writing it, and holds ", name,
-            "; wait for that one, or give another --out");
+            "; wait for that one, or write elsewhere");
       return;  // a file system without locks
     }
     if (!is_at(file.get(), name)) continue;  // its last holder has just removed it

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/core/memory_limit.h"
 #include "engine/io/descriptor.h"
 
 namespace retort {
@@ -71,6 +72,9 @@ void InputFile::read(std::uint64_t offset, std::span<std::uint8_t> bytes) const 
 std::vector<std::uint8_t> read_file(const std::string& path) {
   std::uint64_t size = 0;
   const Descriptor file = open_for_reading(path, size);
+  const MemoryLimit limit = memory_limit();
+  check(size <= limit.bytes, path, ": has ", human_bytes(size), ", which are read whole, where ", limit.origin,
+        " allows ", human_bytes(limit.bytes), "; give another file");
   std::vector<std::uint8_t> bytes(size);
   bytes.resize(read_at(file.get(), 0, bytes, path));
   return bytes;

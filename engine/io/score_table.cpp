@@ -45,9 +45,9 @@ Tensor read_score_table(const std::string& path) {
   const std::uint64_t found = file.size() - header.data_at;
   check(found == expected, path, found < expected ? ": cut short: " : ": too long: ", found,
         " bytes of data, but shape ", shape, " of '", descr, "' takes ", expected, "; write or copy it again");
+  Tensor table = Tensor::empty(shape);  // before the bytes: it heeds the limit of memory
   std::vector<std::uint8_t> bytes(expected);
   file.read(header.data_at, bytes);
-  Tensor table = Tensor::empty(shape);
   const std::int64_t rows = shape[0], columns = shape[1];
   for (std::int64_t row = 0; row < rows; ++row)
     for (std::int64_t column = 0; column < columns; ++column) {

@@ -224,26 +224,46 @@ TEST_CASE("a file that is no cache, or a damaged one, is refused and kept") {
   }
 }
 
+/// A cache whose index was changed by somebody who wrote the hash that goes with it.
+template <class Change>
+std::string with_index(const std::string& cache, const Change& change) {
+  constexpr std::size_t kFooter = 56, kHash = 32;  // from the end
+  std::uint64_t records_at = 0;
+  std::memcpy(&records_at, &cache[cache.size() - kFooter], sizeof records_at);
+  std::string index = cache.substr(records_at, cache.size() - kFooter - records_at), content = cache;
+  change(index);
+  content.replace(records_at, index.size(), index);
+  const std::string hash = content_hash({reinterpret_cast<const std::uint8_t*>(index.data()), index.size()});
+  return content.replace(content.size() - kHash, hash.size(), hash);
+}
+
 TEST_CASE("a cache that names files outside its folder is refused, not followed") {
   Folder folder;
   folder.said();
   const std::string sound = read_text(folder.cache());
   for (const std::string name : {"../a.ppm", "/etc/pass", "a/./0.pp"}) {
-    std::string content = sound;
-    // The names end the index, before the footer of 56 bytes; its hash follows them.
-    constexpr std::size_t kFooter = 56;
-    const std::size_t names_at = content.find("a/000", content.size() / 2);
-    REQUIRE(names_at != std::string::npos);
-    content.replace(names_at, name.size(), name);
-    std::uint64_t records_at = 0;
-    std::memcpy(&records_at, &content[content.size() - kFooter], sizeof records_at);
-    const std::string index = content.substr(records_at, content.size() - kFooter - records_at);
-    content.replace(content.size() - 32, 16,
-                    content_hash({reinterpret_cast<const std::uint8_t*>(index.data()), index.size()}));
-    std::ofstream(folder.cache(), std::ios::binary) << content;
+    std::ofstream(folder.cache(), std::ios::binary)
+        << with_index(sound, [&](std::string& index) { index.replace(index.find("a/000"), name.size(), name); });
     CAPTURE(name);
     CHECK(contains(folder.refusal(), "is damaged or cut short; remove it to have it made again"));
   }
+}
+
+TEST_CASE("a cache of pictures that have no pixels, or more than there are, is refused") {
+  Folder folder;
+  folder.said();
+  const std::string sound = read_text(folder.cache());
+  constexpr std::size_t kWidth = 8, kHeight = 12, kChannels = 16;  // of the first record
+  for (const std::size_t at : {kWidth, kHeight, kChannels})
+    for (const std::uint32_t value : {0u, 2u, 1000u, ~0u}) {
+      if (value == 0 && at == kChannels) continue;  // one that could not be decoded
+      if (value == 2 && at != kChannels) continue;  // another picture, of as many pixels or fewer
+      std::ofstream(folder.cache(), std::ios::binary)
+          << with_index(sound, [&](std::string& index) { std::memcpy(&index[at], &value, sizeof value); });
+      CAPTURE(at);
+      CAPTURE(value);
+      CHECK(contains(folder.refusal(), "is damaged or cut short; remove it to have it made again"));
+    }
 }
 
 TEST_CASE("a cache that is cut short while it is used is an error") {

@@ -173,6 +173,9 @@ TEST_CASE("a text or a picture that is too large is refused before it is read") 
         path + ": has 4294967296 bytes, and a text that is read whole at most 1073741824; split it");
   CHECK(error_message([&] { read_picture(path); }) ==
         path + ": can't be decoded: more than 1 GiB; replace or remove the file, or pass --skip-bad");
+  REQUIRE(::truncate(path.c_str(), off_t{1} << 43) == 0);
+  CHECK(error_message([&] { read_file(path); }).starts_with(path + ": has 8.0 TiB, which are read whole, where "));
+  CHECK(error_message([&] { read_maybe_gzip(path); }).ends_with("; give another file"));
   ::getrusage(RUSAGE_SELF, &after);
   constexpr long kAnything = 1 << 16;  // KiB, which nothing here comes near
   CHECK(after.ru_maxrss - before.ru_maxrss < kAnything);
@@ -248,7 +251,7 @@ TEST_CASE("a lock keeps a second run out, and goes with the process that held it
     const FileLock lock(path);
     CHECK(error_message([&] { FileLock second(path); }) == path + ": another run is writing it, and holds " +
                                                                (scratch / ".model.lock") +
-                                                               "; wait for that one, or give another --out");
+                                                               "; wait for that one, or write elsewhere");
   }
   CHECK(std::filesystem::is_empty(scratch / ""));
   const pid_t child = fork();

@@ -228,6 +228,10 @@ TEST_CASE("a store whose parts disagree is refused") {
   CHECK(refusal_of_index("views", 0) == std::string("logits.npy: 3 rows are not 0 views of each image") + kAgain);
   CHECK(refusal_of_index("views", 3) ==
         std::string("logits.npy: row 1 is of 'cat/2.jpg', expected a view of 'cat/1.jpg'") + kAgain);
+  for (const char* key : {"views", "seed", "top_k"})
+    for (const double number : {1.5, 1e300})
+      CHECK(refusal_of_index(key, number).starts_with("logits.json: not an index of logits ("));
+  CHECK(refusal_of_index("seed", -1).starts_with("logits.json: not an index of logits ("));
   CHECK(refusal_of_index("augmentation", "spin") ==
         std::string("logits.json: an augmentation that is not known") + kAgain);
   const Scratch scratch;
@@ -356,6 +360,11 @@ TEST_CASE("a table of predictions gives each the whole weight, and says what is 
   CHECK(message("name,class\na,cat\na,dog\n") == ":3: 'a' a second time; keep one row of it");
   CHECK(message("name,class\na,cat,dog\n") == ":2: 3 fields, expected a name and a class; complete the row");
   CHECK(message("name,class\n") == ": no rows below the header; add one for each image");
+  // Each row another class: a few megabytes that ask for 360 GB.
+  std::string many = "name,class\n";
+  for (int row = 0; row < 300'000; ++row) many += text(row, ",c", row, '\n');
+  const std::string path = scratch.write("predicted.csv", many);
+  CHECK(error_message([&] { read_logit_store(path, {}); }).starts_with("out of memory: asked for "));
 }
 
 TEST_CASE("rows are found by name, whatever the order") {

@@ -45,3 +45,14 @@ echo 'image-size = "wide"' >value.toml
 expect_error 2 "--image-size: 'wide' is not allowed" summary --model mlp: --config value.toml
 echo 'config = "top.toml"' >nested.toml
 expect_error 2 "key 'config'" summary --model mlp: --config nested.toml
+
+# A regular file alone, and no longer than a file of flags can be.
+expect 0 --config top.toml summary
+expect_error 1 "none.toml: cannot read" summary --model mlp: --config none.toml
+mkfifo pipe.toml
+head -c 300000 /dev/zero | tr '\0' '#' >long.toml
+for file in pipe.toml /dev/zero; do
+  expect_error 1 "$file: cannot read: not a regular file" summary --model mlp: --config $file
+  expect_error 1 "$file: cannot read: not a regular file" --config $file summary --model mlp:
+done
+expect_error 1 "long.toml: has 300000 bytes" summary --model mlp: --config long.toml

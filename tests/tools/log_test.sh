@@ -56,3 +56,19 @@ kill -INT $long
 wait $long || true
 [[ $(grep -cE '^about ([0-9]+ (minutes|days)|[0-9]+ h [0-9]+ min) left for all 1000000 epochs at this rate, validation not counted$' long.said) == 1 ]] ||
   fail "the time of the whole run is not said once: $(grep 'at this rate' long.said)"
+
+# A log that something else wrote into: lines that are of no epoch are named by verify, and dropped by a resumed run.
+log=("${train[@]}" --out odd.safetensors --log odd.jsonl)
+expect 0 "${log[@]}" --epochs 2 --keep-state
+cp odd.jsonl sound.jsonl
+nested=$(printf '%*s' 100000 '' | tr ' ' '[')
+for line in '{"epoch":"one"}' '{"epoch":1.5}' '[1]' "{\"epoch\":$nested" 'words'; do
+  { echo "$line" && cat sound.jsonl; } >odd.jsonl
+  expect 1 verify odd.jsonl
+  grep -qE '^bad odd.jsonl: line 1 (is not of epoch 1|is nested more than 32 deep|is not JSON)' stdout || fail "verify says: $(head -c 300 stdout)"
+done
+expect 0 "${log[@]}" --epochs 3 --resume
+head -n 2 odd.jsonl | cmp - sound.jsonl || fail "a resumed run keeps a line that is of no epoch"
+truncate -s 8G long.jsonl
+expect 1 verify long.jsonl
+grep -q "^bad long.jsonl: has 8589934592 bytes, and a text that is read whole at most" stdout || fail "verify says: $(head -c 300 stdout)"

@@ -72,10 +72,24 @@ expect_error 2 "--model: run.safetensors is a file that --csv writes" logits --m
 # Two runs do not share an --out; a killed one leaves no lock, and its half-written files go.
 begin two
 expect_error 1 "two.safetensors: another run is writing it" "${net[@]}" --epochs 1 --out two.safetensors --restart
+expect_error 1 "two.jsonl: another run is writing it" "${net[@]}" --epochs 1 --out other.safetensors --log two.jsonl
 finish KILL
 printf half >.two.safetensors.0123456789abcdef.tmp
-expect 0 "${net[@]}" --epochs 1 --out two.safetensors --restart
+expect 0 "${net[@]}" --epochs 1 --out two.safetensors --log two.jsonl --restart
 [[ -z $(find . -name '.two*') ]] || fail "left behind: $(find . -name '.two*')"
+
+# Closed streams: what is said there lands in no file of the run.
+set -m
+"$RETORT" "${net[@]}" --epochs 100000 --out closed.safetensors --log closed.jsonl 0<&- 1>&- 2>&- &
+pid=$!
+set +m
+trap 'kill -KILL $pid 2>/dev/null || true; rm -rf "$scratch"' EXIT
+for ((i = 0; i < 4000; ++i)); do [[ ! -s closed.jsonl ]] || break; sleep 0.005; done
+for stream in 0 1 2; do [[ $(readlink /proc/$pid/fd/$stream) == /dev/null ]] || fail "stream $stream is $(readlink /proc/$pid/fd/$stream)"; done
+[[ -e .closed.safetensors.lock && ! -s .closed.safetensors.lock ]] || fail "the lock holds $(head -c 100 .closed.safetensors.lock)"
+finish TERM
+! "$RETORT" predict --model run.safetensors data/red/1.ppm 1>&- 2>stderr || fail "a lost stdout is no error"
+grep -q "stdout: cannot write" stderr || fail "a lost stdout: $(cat stderr)"
 
 # A terminal that hangs up, and a limit on processor time, are no reason to lose an epoch.
 for signal in HUP XCPU TERM; do
@@ -84,6 +98,13 @@ for signal in HUP XCPU TERM; do
   [[ $status == 130 ]] || fail "SIG$signal: status $status"
   grep -q "stopped; continue with the same command and --resume" signal-$signal.said || fail "SIG$signal: $(cat signal-$signal.said)"
 done
+
+# A file that may not grow further is an error like a full disk: the files before stay, and nothing else.
+expect 0 "${net[@]}" --epochs 1 --out limit.safetensors --keep-state
+mkdir limited && cp limit.* limited
+(ulimit -f 4; expect_error 1 "cannot write: File too large; free space" "${net[@]}" --epochs 2 --out limit.safetensors --quiet)
+for file in limited/*; do cmp $file ${file#*/} || fail "$file changed though the run could not write"; done
+[[ $(find . -maxdepth 1 -name '*limit.*' | wc -l) == $(ls limited | wc -l) ]] || fail "left behind: $(find . -maxdepth 1 -name '*limit.*')"
 
 # Other labels, or other names, are another run's.
 cp -r data relabelled

@@ -68,6 +68,16 @@ cp drawn/scores.csv elsewhere.csv
 refuse 1 "and views.json, which says how they were drawn, is not beside it" --logits elsewhere.csv
 sed 's/"version": 1/"version": 2/' drawn/views.json >again/views.json && cp drawn/scores.csv again
 refuse 1 "again/views.json: version 2, expected 1" --logits again/scores.csv
+# A list that was not written by retort: deep, of more views than memory holds, of half a view.
+nested=$(printf '%*s' 100000 '' | tr ' ' '[')
+sed "s/\"version\": 1/\"version\": $nested/" drawn/views.json >again/views.json
+refuse 1 "again/views.json: not a list of views: it is nested more than 32 deep" --logits again/scores.csv
+sed 's/"views": 3/"views": 1000000000000000/' drawn/views.json >again/views.json
+refuse 1 ".3.png', nor for 7999999999999975 others of the 8000000000000000" --logits again/scores.csv
+sed 's/"views": 3/"views": 9000000000000000000/' drawn/views.json >again/views.json
+refuse 1 "again/views.json: 8 names, 8 hashes and 9000000000000000000 views" --logits again/scores.csv
+sed 's/"views": 3/"views": 3.5/' drawn/views.json >again/views.json
+refuse 1 "again/views.json: not a list of views (" --logits again/scores.csv
 # The index of a store that is called views.npy is no list of views.
 mkdir beside && cp store.npy beside/views.npy && cp store.json beside/views.json && cp drawn/one.csv beside
 expect 0 "${student[@]}" --logits beside/one.csv --out beside.safetensors

@@ -1,9 +1,9 @@
 #include "tools/cli/config.h"
 
-#include <string>
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/io/file.h"
 
 namespace retort {
 namespace {
@@ -27,6 +27,17 @@ std::vector<const CLI::App*> command_chain(const CLI::App& app) {
     chain.push_back(command);
   }
   return chain;
+}
+
+void check_config_file(const std::string& path) {
+  constexpr std::uint64_t kMaxBytes = 1 << 18;
+  try {
+    const InputFile file(path);
+    check(file.size() <= kMaxBytes, path, ": has ", file.size(), " bytes, and a file of flags at most ", kMaxBytes,
+          "; give another file");
+  } catch (const Error& error) {
+    throw Error(text("--config: ", error.what()));
+  }
 }
 
 std::vector<CLI::ConfigItem> CommandConfig::from_config(std::istream& input) const {

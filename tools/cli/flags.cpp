@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "tools/cli/config.h"
+
 namespace retort {
 namespace {
 
@@ -112,6 +114,7 @@ AddFlags::AddFlags(CLI::App& parent, const char* name, const char* description)
       .add_option_function<std::string>(
           "--config",
           [app](const std::string& path) {
+            check_config_file(path);
             if (app->get_config_ptr() != nullptr) app->get_config_ptr()->add_result(path);
           },
           "TOML file of flags, keys = flag names; flags win")

@@ -75,10 +75,6 @@ int outcome(CLI::App& app, const std::function<void()>& work, const Report& repo
   } catch (const CLI::Success& success) {  // --help, --version
     app.exit(success);
     return written(app, report);
-  } catch (const CLI::FileError& error) {
-    const std::string message = error.what();  // "FILE was not readable (missing?)"
-    const std::string file = message.substr(0, message.find(" was not readable"));
-    return report(command_path(app), "--config: " + file + ": cannot read the file; check its path", kFailed);
   } catch (const CLI::ParseError& error) {
     const std::string path = command_path(app);
     return report(path, usage_message(error, app) + "; see " + path + " --help", kUsage);

@@ -1,9 +1,9 @@
 // retort verify: reads files as the commands would, to the end, and says of each in one line what it is or what is
 // wrong.
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "engine/core/check.h"
 #include "engine/data/image.h"
@@ -18,6 +18,7 @@
 #include "models/registry.h"
 #include "tools/cli/options.h"
 #include "tools/commands/commands.h"
+#include "tools/run/log.h"
 
 namespace retort {
 namespace {
@@ -82,13 +83,14 @@ std::string array_words(const std::string& file, const Dataset* images) {
 }
 
 std::string log_words(const std::string& file) {
-  std::ifstream stream(file);
+  const std::vector<std::uint8_t> bytes = read_text_file(file);
+  std::istringstream stream(std::string(bytes.begin(), bytes.end()));
   std::int64_t epochs = 0;
   for (std::string line; std::getline(stream, line);) {
     const nlohmann::json json =
         parse_json(line, text(file, ": line ", epochs + 1, " "), "; resume the run, which drops it");
-    check(json.is_object() && json.value("epoch", std::int64_t{0}) == epochs + 1, file, ": line ", epochs + 1,
-          " is not of epoch ", epochs + 1, "; resume the run, which writes its epochs again");
+    check(epoch_of(json) == epochs + 1, file, ": line ", epochs + 1, " is not of epoch ", epochs + 1,
+          "; resume the run, which writes its epochs again");
     ++epochs;
   }
   return text("a log: ", epochs, " epochs");

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
+#include <sstream>
 #include <vector>
 
 #include "engine/core/check.h"
@@ -92,6 +92,11 @@ std::string report_line(const EpochReport& report, const Reported& reported) {
   }
 }
 
+std::int64_t epoch_of(const nlohmann::json& line) {
+  const auto found = line.is_object() ? line.find("epoch") : line.end();
+  return found != line.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
+}
+
 Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
   if (path.empty()) return;
   check_writable(path);
@@ -100,10 +105,14 @@ Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
     return;
   }
   std::string kept;
-  std::ifstream old(path);
-  for (std::string line; first_epoch > 0 && std::getline(old, line);) {
-    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object() && json.value("epoch", first_epoch + 1) <= first_epoch) kept += line + "\n";
+  std::error_code none;
+  if (first_epoch > 0 && std::filesystem::exists(path, none)) {
+    const std::vector<std::uint8_t> bytes = read_file(path);
+    std::istringstream old(std::string(bytes.begin(), bytes.end()));
+    for (std::string line; std::getline(old, line);) {
+      const std::int64_t epoch = epoch_of(nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false));
+      if (epoch > 0 && epoch <= first_epoch) kept += line + "\n";
+    }
   }
   write_atomic(path, kept);
   file_ = Descriptor(open_file(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));

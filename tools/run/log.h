@@ -20,6 +20,9 @@ nlohmann::ordered_json report_json(const EpochReport& report, const Reported& re
 /// For a terminal: at most 100 columns. What does not fit is in the JSON.
 std::string report_line(const EpochReport& report, const Reported& reported);
 
+/// The epoch of a log's line, parsed; 0 for what is no line of a log.
+std::int64_t epoch_of(const nlohmann::json& line);
+
 /// One JSON line an epoch, on the disk when add() returns. A resumed run keeps the lines of the epochs that it does not
 /// run again.
 class Log {

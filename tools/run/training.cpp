@@ -452,9 +452,10 @@ TrainingOutcome run_training(const TrainingRun& run) {
   const bool first = group().is_first();  // it alone writes
   const TrainingOptions& options = run.options;
   const ChosenKernels kernels(options.kernels, compute_device(options.common), computing_type(options));
-  std::optional<FileLock> lock;
+  std::optional<FileLock> lock, log_lock;
   if (first) {
     lock.emplace(run.files.model);
+    if (!run.files.log.empty()) log_lock.emplace(run.files.log);
     for (const std::string& file : {run.files.model, run.files.best(), run.files.state(), run.files.report})
       if (!file.empty()) check_writable(file);
     if (run.resume == Resume::on_demand && std::filesystem::exists(run.files.state()))

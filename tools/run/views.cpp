@@ -1,8 +1,10 @@
 #include "tools/run/views.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,6 +16,7 @@
 namespace retort {
 namespace {
 
+using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "retort-views";
@@ -40,6 +43,16 @@ std::string_view picture_of(std::string_view view) {
   return view.substr(0, digits);
 }
 
+/// Whether a row "NAME.K" is view K < views of one of the pictures.
+bool is_view_of(std::string_view row, const std::unordered_set<std::string_view>& pictures, std::int64_t views) {
+  const std::string_view picture = picture_of(row);
+  if (picture.empty() || !pictures.contains(picture)) return false;
+  std::int64_t view = 0;
+  const std::string_view digits = row.substr(picture.size() + 1);
+  std::from_chars(digits.data(), digits.data() + digits.size(), view);
+  return view < views && std::to_string(view) == digits;
+}
+
 void refuse_views_alone(const LogitStore& table, const std::string& path, const Dataset& dataset) {
   std::unordered_set<std::string_view> names;
   for (std::int64_t i = 0; i < dataset.size(); ++i) names.insert(dataset.name(i));
@@ -60,36 +73,42 @@ void write_view_list(const std::string& folder, const ViewList& list) {
     for (const std::string& name : list.names)
       csv += text(quoted(name), ",", view, ",", quoted(view_name(name, view) + std::string(kExtension)), "\n");
   write_atomic((base / "names.csv").string(), csv);
-  const ordered_json json = {{"format", kFormat},   {"version", kVersion},
-                             {"views", list.views}, {"augmentation", format_augmentation(list.augmentation)},
-                             {"seed", list.seed},   {"image_size", list.image_size},
-                             {"names", list.names}, {"hashes", list.hashes}};
-  write_atomic((base / kViewListFile).string(), json.dump(1) + "\n");
+  const ordered_json index = {{"format", kFormat},   {"version", kVersion},
+                              {"views", list.views}, {"augmentation", format_augmentation(list.augmentation)},
+                              {"seed", list.seed},   {"image_size", list.image_size},
+                              {"names", list.names}, {"hashes", list.hashes}};
+  write_atomic((base / kViewListFile).string(), index.dump(1) + "\n");
 }
 
 std::optional<ViewList> view_list_beside(const std::string& table) {
   const std::string path = (std::filesystem::path(table).parent_path() / kViewListFile).string();
   if (!std::filesystem::exists(path)) return std::nullopt;
   const std::vector<std::uint8_t> bytes = read_text_file(path);
+  const json index = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                                path + ": not a list of views: it ", kAgain);
   ViewList list;
   try {
-    const ordered_json json = ordered_json::parse(bytes.begin(), bytes.end());
     // A store that is called views.npy has an index of this name.
-    if (!json.is_object() || json.value("format", "") != kFormat) return std::nullopt;
-    check(json.at("version") == kVersion, path, ": version ", json.at("version"), ", expected ", kVersion, kAgain);
-    json.at("views").get_to(list.views);
-    json.at("seed").get_to(list.seed);
-    json.at("image_size").get_to(list.image_size);
-    json.at("names").get_to(list.names);
-    json.at("hashes").get_to(list.hashes);
-    list.augmentation = parse_augmentation(json.at("augmentation").get<std::string>());
-  } catch (const ordered_json::exception& error) {
+    if (!index.is_object() || index.value("format", "") != kFormat) return std::nullopt;
+    check(index.at("version") == kVersion, path, ": version ", index.at("version"), ", expected ", kVersion, kAgain);
+    // References, since a fraction would be cut off.
+    list.views = index.at("views").get_ref<const json::number_integer_t&>();
+    list.seed = index.at("seed").get_ref<const json::number_unsigned_t&>();
+    list.image_size = index.at("image_size").get_ref<const json::number_integer_t&>();
+    index.at("names").get_to(list.names);
+    index.at("hashes").get_to(list.hashes);
+    list.augmentation = parse_augmentation(index.at("augmentation").get<std::string>());
+  } catch (const json::exception& error) {
     throw Error(text(path, ": not a list of views (", error.what(), ")", kAgain));
   } catch (const UsageError&) {
     throw Error(text(path, ": an augmentation that is not known", kAgain));
   }
-  check(list.views >= 1 && !list.names.empty() && list.names.size() == list.hashes.size(), path, ": ",
-        list.names.size(), " names, ", list.hashes.size(), " hashes and ", list.views, " views", kAgain);
+  check(list.views >= 1 && !list.names.empty() && list.names.size() == list.hashes.size() &&
+            list.views <= std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(list.names.size()),
+        path, ": ", list.names.size(), " names, ", list.hashes.size(), " hashes and ", list.views, " views", kAgain);
+  std::unordered_set<std::string_view> names;
+  for (const std::string& name : list.names)
+    check(names.insert(name).second, path, ": names '", name, "' twice", kAgain);
   return list;
 }
 
@@ -103,19 +122,23 @@ std::vector<std::string> row_names(const ViewList& list) {
 LogitStore read_as_views(LogitStore table, const std::string& path, const Dataset& dataset) {
   if (!table.hashes.empty() || table.views != 1) return table;
   const std::optional<ViewList> list = view_list_beside(path);
+  if (!list) {
+    refuse_views_alone(table, path, dataset);
+    return table;
+  }
   std::unordered_map<std::string_view, std::int64_t> row_of;
   for (std::size_t row = 0; row < table.names.size(); ++row)
     row_of.emplace(without_extension(table.names[row]), static_cast<std::int64_t>(row));
-  const std::vector<std::string> wanted = list ? row_names(*list) : std::vector<std::string>();
-  const auto missing = [&](const std::string& view) { return !row_of.contains(view); };
-  const std::int64_t absent = std::ranges::count_if(wanted, missing);
-  if (absent == static_cast<std::int64_t>(wanted.size())) {
-    if (!list) refuse_views_alone(table, path, dataset);
-    return table;
-  }
-  if (absent > 0)
-    throw Error(text(path, ": has no row for the view '", *std::ranges::find_if(wanted, missing), kExtension,
-                     "', nor for ", absent - 1, " others of the ", wanted.size(), "; score every file of names.csv"));
+  // The table's rows are counted, since the list may claim more views than any memory holds.
+  const std::unordered_set<std::string_view> pictures(list->names.begin(), list->names.end());
+  const auto is_view = [&](const auto& row) { return is_view_of(row.first, pictures, list->views); };
+  const std::int64_t absent = list->rows() - std::ranges::count_if(row_of, is_view);
+  if (absent == list->rows()) return table;
+  for (std::int64_t view = 0; absent > 0; ++view)
+    for (const std::string& name : list->names)
+      check(row_of.contains(view_name(name, view)), path, ": has no row for the view '", view_name(name, view),
+            kExtension, "', nor for ", absent - 1, " others of the ", list->rows(), "; score every file of names.csv");
+  const std::vector<std::string> wanted = row_names(*list);
   LogitStore store;
   store.classes = std::move(table.classes);
   store.views = list->views;
