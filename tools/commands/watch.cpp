@@ -170,7 +170,8 @@ void follow(const Options& options, bool terminal) {
   while (!interrupted()) {
     const std::vector<RunLog> runs = read_run_logs(options.logs);
     if (terminal) {
-      const std::string screen = Screen(terminal_columns(Output::out), /*colours=*/true).show(runs) + "\nCtrl-C ends this view\n";
+      const std::string screen =
+          Screen(terminal_columns(Output::out), /*colours=*/true).show(runs) + "\nCtrl-C ends this view\n";
       if (screen != shown) draw(shown = screen);
     }
     if (std::string now = page_of(runs, /*live=*/true); !options.html.empty() && now != page)
