@@ -1,7 +1,6 @@
 // The host's memory as a device's, and which devices this build and this machine have.
 #include "kernels/memory.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -12,12 +11,10 @@
 namespace retort {
 namespace {
 
-void* allocate(std::size_t bytes) {
-  void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (!memory) throw std::bad_alloc();
-  return memory;
-}
-void release(void* memory) { std::free(memory); }
+constexpr std::align_val_t kAlignment{256};
+
+void* allocate(std::size_t bytes) { return ::operator new((bytes + 255) / 256 * 256, kAlignment); }
+void release(void* memory) { ::operator delete(memory, kAlignment); }
 void copy_bytes(Stream, void* target, const void* source, std::size_t bytes) {
   if (bytes) std::memcpy(target, source, bytes);
 }

@@ -2,8 +2,6 @@
 // and the names, end to end; the footer. What is needed to write a part is known by then, so it is written as a stream.
 #include "engine/data/pixel_cache.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <bit>
 #include <chrono>
@@ -14,6 +12,7 @@
 
 #include "engine/core/check.h"
 #include "engine/data/pnm.h"
+#include "engine/io/read_access.h"
 #include "kernels/threads.h"
 
 namespace retort {
@@ -74,10 +73,9 @@ bool is_below_a_folder(std::string_view name) {
 
 /// Of a file that is not there: the largest size, which no file has.
 Stamp stamp_of(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return {.bytes = ~std::uint64_t{0}};
-  const auto nanoseconds = [](const timespec& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; };
-  return {static_cast<std::uint64_t>(status.st_size), nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+  const std::optional<FileStamp> stamp = stamp_of_file(path.c_str());
+  if (!stamp) return {.bytes = ~std::uint64_t{0}};
+  return {stamp->bytes, stamp->modified, stamp->changed};
 }
 
 bool unchanged(const Record& record, const std::string& path) {

@@ -1,7 +1,9 @@
 #include "engine/group/machine.h"
 
-#include <sched.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -26,6 +28,7 @@ MachineShare share_of_machine(Group& group) {
   const std::string here = machine();
   const std::vector<std::string> machines = group.gather(here);
   MachineShare share{.processes = static_cast<int>(std::ranges::count(machines, here))};
+#if defined(__linux__)
   // The launcher may have given each process cores of its own.
   cpu_set_t cores;
   CPU_ZERO(&cores);
@@ -33,6 +36,7 @@ MachineShare share_of_machine(Group& group) {
   const std::string mine = here + std::string(reinterpret_cast<const char*>(&cores), sizeof cores);
   const std::vector<std::string> all = group.gather(mine);
   if (known) share.threads = std::max(1, CPU_COUNT(&cores) / static_cast<int>(std::ranges::count(all, mine)));
+#endif
   return share;
 }
 

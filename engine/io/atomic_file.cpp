@@ -1,11 +1,11 @@
 #include "engine/io/atomic_file.h"
 
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <random>
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
@@ -68,9 +68,9 @@ std::string hidden_stem(const fs::path& target) {
   return text(".", target.filename().string().substr(0, kMaxStem), ".");
 }
 
-std::string random_digits(const std::string& path) {
-  std::uint64_t bits = 0;
-  check_write(retried([&] { return ::getrandom(&bits, sizeof bits, 0); }) == sizeof bits, path);
+std::string random_digits() {
+  std::random_device source;
+  const std::uint64_t bits = std::uint64_t{source()} << 32 | source();
   char digits[kRandomDigits + 1];
   std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(bits));
   return digits;
@@ -97,7 +97,7 @@ bool is_at(int descriptor, const std::string& name) {
 /// Creates the temporary file and takes its lock. A remover of leftovers may come between: then there is another name.
 Descriptor create_temporary(const fs::path& target, const std::string& path, std::string& temporary) {
   while (true) {
-    temporary = (target.parent_path() / (hidden_stem(target) + random_digits(path) + std::string(kTemporary))).string();
+    temporary = (target.parent_path() / (hidden_stem(target) + random_digits() + std::string(kTemporary))).string();
     Descriptor file(open_file(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (file.get() < 0 && errno == EEXIST) continue;
     check_write(file.get() >= 0, path);

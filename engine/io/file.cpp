@@ -1,8 +1,5 @@
 #include "engine/io/file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -13,6 +10,7 @@
 #include "engine/core/check.h"
 #include "engine/core/memory_limit.h"
 #include "engine/io/descriptor.h"
+#include "engine/io/read_access.h"
 
 namespace retort {
 namespace {
@@ -24,13 +22,13 @@ void check_read(bool ok, const std::string& path) {
 
 /// A pipe or a device is refused before its first byte: it may have no last one, and opening it must not wait.
 Descriptor open_for_reading(const std::string& path, std::uint64_t& size) {
-  Descriptor file(open_file(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  Descriptor file(open_to_read(path.c_str()));
   check_read(file.get() >= 0, path);
-  struct stat status {};
-  check_read(::fstat(file.get(), &status) == 0, path);
-  check(!S_ISDIR(status.st_mode), path, ": cannot read: it is a folder; give a path to a file");
-  check(S_ISREG(status.st_mode), path, ": cannot read: not a regular file; give a path to a file");
-  size = static_cast<std::uint64_t>(status.st_size);
+  FileStatus status;
+  check_read(status_of(file.get(), status), path);
+  check(status.kind != FileKind::folder, path, ": cannot read: it is a folder; give a path to a file");
+  check(status.kind == FileKind::regular, path, ": cannot read: not a regular file; give a path to a file");
+  size = status.size;
   return file;
 }
 
@@ -39,7 +37,7 @@ std::size_t read_at(int descriptor, std::uint64_t offset, std::span<std::uint8_t
   std::size_t used = 0;
   while (used < bytes.size()) {
     const std::size_t wanted = std::min<std::size_t>(bytes.size() - used, 1u << 30);
-    const ssize_t got = ::pread(descriptor, bytes.data() + used, wanted, static_cast<off_t>(offset + used));
+    const std::int64_t got = read_from(descriptor, bytes.data() + used, wanted, offset + used);
     if (got < 0 && errno == EINTR) continue;
     check_read(got >= 0, path);
     if (got == 0) break;
@@ -63,8 +61,8 @@ void InputFile::read(std::uint64_t offset, std::span<std::uint8_t> bytes) const 
   offset += begin_;
   const std::size_t got = read_at(file_.get(), offset, bytes, path_);
   if (got == bytes.size()) return;
-  struct stat now {};  // the offset may lie beyond the end of a file that was cut short
-  const std::uint64_t size = ::fstat(file_.get(), &now) == 0 ? static_cast<std::uint64_t>(now.st_size) : offset + got;
+  FileStatus now;  // the offset may lie beyond the end of a file that was cut short
+  const std::uint64_t size = status_of(file_.get(), now) ? now.size : offset + got;
   throw Error(text(path_, ": ends at byte ", std::min(offset + got, size),
                    " where more was expected; copy or download it again"));
 }

@@ -22,10 +22,12 @@ COMMANDS = {
               "--seeds", "1", "--epochs", "2", "--out", "out/of/folders"],
     "specialists": ["specialists", "--model", "teacher.safetensors", "--student", "mlp:4", *NET, "--groups", "2",
                     "--epochs", "3", "--specialist-epochs", "2", "--out", "out"],
+    "export": ["export", "--model", "teacher.safetensors", "--threads", "1", "--out", "out/net.onnx"],
     "bundle": ["bundle", "--model", "teacher.safetensors", "--threads", "1", "--out", "out/classify"],
     "page": ["page", "--model", "teacher.safetensors", "--threads", "1", "--out", "out/page.html"],
 }
 RESUMED = ("train", "distill", "logits")
+AT_ONCE = ("export", "bundle", "page")  # write one file, when it is all there
 TIMES = ("images_per_second", "seconds")
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp$")
 
@@ -117,6 +119,10 @@ class Workshop:
 
     def check_whole(self, command, what):
         """Every file that is there can be read to its end; the store is the old one or the new one."""
+        if command in AT_ONCE:
+            for name, content in self.content().items():
+                if not TEMPORARY.search(name) and content != self.reference[command].get(name):
+                    self.fail(f"{command}, {what}: {name} is half there, with {len(content)} bytes")
         files = [str(p.relative_to(self.folder)) for p in (self.folder / "out").rglob("*")
                  if p.is_file() and not p.name.startswith(".") and p.suffix in (".safetensors", ".npy") or p.name in ("s.csv", "classify")]
         if not files:

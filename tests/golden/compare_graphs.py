@@ -5,8 +5,9 @@
 
 onnx     exported by both of PyTorch's exporters, against ONNX Runtime: the largest difference over the largest logit, 2e-5
          at most                                                            (torch torchvision timm onnx onnxscript onnxruntime)
-export   what `retort export` writes of every family of networks and of those graphs: onnx.checker passes, and ONNX Runtime gives
-         what `retort forward` does of the model itself, batch norm as it is and folded                               (as for onnx)
+export   what `retort export` writes of every family of networks and of those graphs: onnx.checker passes, and ONNX Runtime and OpenVINO
+         give what `retort forward` does of the model itself, batch norm as it is and folded; and so does ONNX Runtime with what
+         `retort export` writes of that file                                                            (as for onnx, and openvino)
 grad     all parameters' gradients of five such graphs, against PyTorch in float64: |g - g64| / |g64|, in the median of five
          inputs three times that of PyTorch's own float32 at most; not in each, since a ReLU whose sum lies within a rounding
          of 0 puts one of the two on the other side of its kink, and that part of the gradient with it (docs/numerics.md)
@@ -95,6 +96,14 @@ def runtime(path, threads=0):
     return lambda x: session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
+def openvino_runtime(path):
+    import openvino
+
+    # A processor with shorter floats would be given those.
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda x: compiled(x)[0]
+
+
 def compare_onnx(folder):
     import torch
 
@@ -136,11 +145,13 @@ def compare_export(folder):
 
     for name, model, size in models_to_export(folder):
         x = np.random.default_rng(2).standard_normal((3, 3, size, size), dtype=np.float32)
-        expected, path = forward(model, x, folder), folder / "to.onnx"
+        expected, path, again = forward(model, x, folder), folder / "to.onnx", folder / "again.onnx"
         for how in [], ["--fold-batch-norm"]:
             run("export", "--model", model, "--out", path, *how)
-            onnx.checker.check_model(path, full_check=True)
-            judge(f"export {name}{' folded' if how else ''}", distance(runtime(path)(x), expected), 2e-5)
+            run("export", "--model", path, "--out", again)
+            for what, file, reader in ("ONNX Runtime", path, runtime), ("OpenVINO", path, openvino_runtime), ("exported again", again, runtime):
+                onnx.checker.check_model(file, full_check=True)
+                judge(f"export {name}{' folded' if how else ''}, {what}", distance(reader(file)(x), expected), 2e-5)
 
 
 def compare_grad(folder):

@@ -1,8 +1,5 @@
 #include "tools/cli/outcome.h"
 
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -16,6 +13,7 @@
 #include "tools/cli/config.h"
 #include "tools/cli/help.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/terminal.h"
 #include "tools/cli/visible.h"
 
 namespace retort {
@@ -44,12 +42,6 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
     message = "names no command of its own";
   }
   return message;
-}
-
-/// Whoever read stdout has gone, as `head` does when it has seen enough.
-bool reader_gone() {
-  pollfd out{STDOUT_FILENO, POLLOUT, 0};
-  return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
 }
 
 /// The status of a command that is done. A full disk behind stdout must not look like success; nor does a closed pipe,

@@ -1,8 +1,5 @@
 #include "tools/cli/progress.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -13,18 +10,13 @@
 #include <vector>
 
 #include "tools/cli/at_work.h"
-
+#include "tools/cli/terminal.h"
 #include "tools/cli/visible.h"
 
 namespace retort {
 namespace {
 
 constexpr int kBarWidth = 20;
-
-int terminal_width() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
 
 /// "0:42", "1:05:00"
 std::string duration(double seconds) {
@@ -51,7 +43,7 @@ std::atomic<bool> interrupt_flag{false};
 Progress::Progress(std::string label, std::int64_t total, bool quiet)
     : label_(std::move(label)),
       total_(total),
-      active_(!quiet && total > 0 && isatty(STDERR_FILENO) == 1),
+      active_(!quiet && total > 0 && is_terminal(Output::error)),
       start_(std::chrono::steady_clock::now()) {}
 
 Progress::~Progress() {
@@ -82,7 +74,7 @@ void Progress::update(std::int64_t done, const std::string& note) {
     line += "  " + note;
   }
   raw_stderr() << "\r\033[K" << std::flush;
-  std::cerr << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_width() - 1))) << std::flush;
+  std::cerr << line.substr(0, static_cast<std::size_t>(std::max(1, terminal_columns(Output::error) - 1))) << std::flush;
 }
 
 std::string duration_words(double seconds) {

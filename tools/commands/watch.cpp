@@ -1,7 +1,4 @@
 // retort watch: the curves of runs while they go on, from the logs that they write.
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -17,6 +14,7 @@
 #include "engine/report/page.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/terminal.h"
 #include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 #include "tools/run/run_log.h"
@@ -40,7 +38,7 @@ void visit_flags(Options& o, Visitor&& flag) {
        anything());
 }
 
-constexpr int kRefreshSeconds = 2, kChartHeight = 12, kPlainColumns = 80;
+constexpr int kRefreshSeconds = 2, kChartHeight = 12;
 
 std::string visible(const std::string& text) {
   std::stringbuf plain;
@@ -146,11 +144,6 @@ nlohmann::ordered_json json_of(const std::vector<RunLog>& runs) {
   return {{"runs", list}};
 }
 
-int terminal_columns() {
-  winsize size{};
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kPlainColumns;
-}
-
 void check_there(const std::vector<RunLog>& runs) {
   for (const RunLog& run : runs)
     check(!run.epochs.empty(), run.path, ": no epoch is there yet; check the path, or leave --once out and wait");
@@ -177,7 +170,8 @@ void follow(const Options& options, bool terminal) {
   while (!interrupted()) {
     const std::vector<RunLog> runs = read_run_logs(options.logs);
     if (terminal) {
-      const std::string screen = Screen(terminal_columns(), /*colours=*/true).show(runs) + "\nCtrl-C ends this view\n";
+      const std::string screen =
+          Screen(terminal_columns(Output::out), /*colours=*/true).show(runs) + "\nCtrl-C ends this view\n";
       if (screen != shown) draw(shown = screen);
     }
     if (std::string now = page_of(runs, /*live=*/true); !options.html.empty() && now != page)
@@ -192,7 +186,7 @@ void run(const Options& options) {
   for (const std::string& log : options.logs)
     if (log == options.html) throw UsageError(text("--html: ", log, " is a log; name another file"));
   if (!options.html.empty()) check_writable(options.html);
-  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  const bool terminal = is_terminal(Output::out);
   if (!options.common.json && !options.once && (terminal || !options.html.empty())) return follow(options, terminal);
   const std::vector<RunLog> runs = read_run_logs(options.logs);
   check_there(runs);
@@ -201,7 +195,7 @@ void run(const Options& options) {
     std::cout << json_text(json_of(runs)) << std::endl;
     return;
   }
-  std::fputs(Screen(terminal ? terminal_columns() : kPlainColumns, terminal).show(runs).c_str(), stdout);
+  std::fputs(Screen(terminal_columns(Output::out), terminal).show(runs).c_str(), stdout);
 }
 
 }  // namespace
