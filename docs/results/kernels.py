@@ -1,15 +1,39 @@
 #!/usr/bin/env python3
 """Makes docs/results/kernels.md: what the CUDA kernels ask of the hardware, counted in the simulator, and times modelled from it.
 
-    docs/results/kernels.py
+    docs/results/kernels.py [--batch-size 256] [--sample 2]
 
-Needs no GPU, and a build with the simulator and the ladder. The counts are the same on every machine and in every run.
+Needs no GPU, and a build with the simulator and the ladder. The counts are the same on every machine and in every run; the
+steps take some minutes each.
 """
 import json
+import pathlib
+import sys
+import tempfile
 
 import pages
 
 CHIP = "H200"
+NETWORKS = {"resnet50": "ResNet-50", "inception_v3": "InceptionV3", "vgg16": "VGG16"}
+# Kernels by what they are for: names begin with one of the words.
+FAMILIES = {
+    "convolutions and products, forward": ("conv2d_fprop", "hopper_fprop"),
+    "gradients of their inputs": ("conv2d_dgrad", "hopper_dgrad"),
+    "gradients of their filters": ("conv2d_wgrad", "hopper_wgrad"),
+    "parts of these added": ("add_splits",),
+    "batch norm forward, statistics": ("batch_norm_statistics",),
+    "batch norm backward, sums": ("batch_norm_gradients",),
+    "batch norm backward, the gradient": ("batch_norm_apply_gradients",),
+    "batch norm forward, applied": ("batch_norm_apply",),
+    "pooling": ("max_pool", "average_pool"),
+    "additions, ReLU, copies": ("add", "relu", "concat", "copy", "fill", "scale", "dropout", "sum_rows"),
+    "conversions, padding": ("convert", "pad_channels"),
+    "loss": ("cross_entropy", "distillation", "mean_losses"),
+    "optimizer": ("sgd",),
+}
+# Measured on an H200: bytes a second of a copy, read and written, and products of random bf16 matrices.
+BYTES, FLOPS = 4.3e12, 790e12
+NODE = 1.4e-6  # seconds of a node of a graph beside what its kernel does: an estimate
 LADDERS = {
     "convolution, 64 to 64 channels, 3 x 3, 28 x 28 px": ("conv --pass fprop --n 1 --c 64 --h 28 --k 64", [
         "conv2d.1_naive", "conv2d.2_tiled", "conv2d.3_registers", "conv2d.4_tensor_cores", "conv2d.5_multistage", "conv2d.6_bf16"]),
@@ -53,9 +77,86 @@ def rung(runs, command, step):
     return [*cells(result["counters"]["kernels"]), *modelled(result["counters"])]
 
 
+def family_of(kernel):
+    for family, words in FAMILIES.items():
+        if kernel["kernel"].startswith(words):
+            return family
+    sys.exit(f"{kernel['kernel']}: of no family; add its name to one of FAMILIES in kernels.py")
+
+
+def floor_of(kernel):
+    """Seconds that a launch takes at least: each distinct sector moved once, and the products."""
+    sectors = kernel["unique_load_bytes"] + kernel["unique_store_bytes"]
+    return max(sectors / BYTES, kernel["tensor_flops_16"] / FLOPS)
+
+
+def modelled_of(kernels, chip):
+    return sum(kernel["modelled"][chip]["seconds"] for kernel in kernels)
+
+
+def step_of(runs, network, capability):
+    """The launches of a training step, as far as they have one name and geometry together."""
+    with tempfile.TemporaryDirectory() as folder:
+        counted = pathlib.Path(folder) / "step.json"
+        pages.output([runs.retort, "bench", "step", "--model", network, "--batch-size", str(runs.options.batch_size), "--precision", "bf16",
+                      "--backend", "simt", "--sample", str(runs.options.sample), "--compute-capability", str(capability),
+                      "--counters", str(counted)])
+        return json.loads(counted.read_text())["kernels"]
+
+
+def step_facts(runs, network):
+    """The numbers of a network's step: in whole, and as FAMILY.COLUMN."""
+    steps = {capability: step_of(runs, network, capability) for capability in (80, 90)}
+    facts = {}
+    for family in FAMILIES:
+        older, now = ([kernel for kernel in steps[capability] if family_of(kernel) == family] for capability in (80, 90))
+        bounds = {}
+        for kernel in now:
+            time = kernel["modelled"][CHIP]
+            bounds[time["bound"]] = bounds.get(time["bound"], 0) + time["seconds"]
+        gigabytes = sum(kernel["unique_load_bytes"] + kernel["unique_store_bytes"] for kernel in now) / 1e9
+        cells = (sum(kernel["launches"] for kernel in now), f"{gigabytes:.1f}",
+                 f"{sum(kernel['tensor_flops_16'] for kernel in now) / 1e12:.2f}", f"{1e3 * sum(map(floor_of, now)):.2f}",
+                 f"{1e3 * modelled_of(now, CHIP):.2f}", max(bounds, key=bounds.get) if bounds else "-", f"{1e3 * modelled_of(older, CHIP):.2f}")
+        facts.update({f"{family}.{i}": str(cell) for i, cell in enumerate(cells)})
+    launches = {capability: sum(kernel["launches"] for kernel in kernels) for capability, kernels in steps.items()}
+    times = {name: modelled_of(steps[capability], chip) + NODE * launches[capability]
+             for name, capability, chip in (("H200", 90, "H200"), ("H100", 90, "H100"), ("older", 80, "H200"), ("A100", 80, "A100"))}
+    facts.update({"launches": str(launches[90]), "floor": f"{1e3 * sum(map(floor_of, steps[90])):.1f}",
+                  "images": f"{runs.options.batch_size / times['H200']:,.0f}", **{name: f"{1e3 * seconds:.1f}" for name, seconds in times.items()}})
+    return {f"{network}.{name}": fact for name, fact in facts.items()}
+
+
 def measure(runs):
-    return {f"{step}.{i}": cell for command, steps in LADDERS.values() for step in steps
+    facts = {f"{step}.{i}": cell for command, steps in LADDERS.values() for step in steps
              for i, cell in enumerate(rung(runs, command, step))}
+    for network in NETWORKS:
+        facts.update(step_facts(runs, network))
+    return {**facts, "batch": str(runs.options.batch_size), "sample": str(runs.options.sample)}
+
+
+def steps(facts):
+    def family(network, name):
+        texts = (facts.words if i == 5 else facts.numbers for i in range(7))
+        return [text(f"{network}.{name}.{i}") for i, text in enumerate(texts)]
+
+    parts = ["## A training step",
+             f"""Forward, loss, backward and SGD on {facts.numbers("batch")} images of random numbers in bf16, at each network's own image size. Every launch has its full size,
+and the kernels are those that the table chooses there; {facts.numbers("sample")} blocks of each launch run, and their counts stand for all
+([how](../simulator.md#launches-too-large-to-run)). *Floor*: each launch's distinct sectors at 4.3 TB/s or its products at 790 TFLOP/s, what an H200 was
+measured to copy and to multiply, whichever takes longer, added over launches: what better kernels of the same launches could reach.
+*By mma.sync*: the kernels for compute capability 8.0, which an A100 runs, on the other chips. To each launch 1.4 us are added for its node of the graph, an estimate.""",
+             pages.table(["network", "launches", "floor, ms", "H200, ms", "images/s", "H100, ms", "H200 by mma.sync, ms", "A100, ms"],
+                         [[label, *facts.row(network, ("launches", "floor", "H200", "images", "H100", "older", "A100"))]
+                          for network, label in NETWORKS.items()]),
+             """Uploads of the images are not in it, nor is the issue of instructions, so the true step is longer. Before batch norm, the epilogue, the cut of
+products and pooling were [rewritten](../cuda.md), a model by hand, with the issue of instructions in it, gave 90 ms (62 to 110) for
+ResNet-50 on an H200 by mma.sync, where all its passes at their floor took 27."""]
+    for network, label in NETWORKS.items():
+        parts += [f"### {label} on an {CHIP}, by what kernels are for",
+                  pages.table(["kernels", "launches", "GB", "TFLOP", "floor, ms", "modelled, ms", "bound by", "by mma.sync, ms"],
+                              [[name, *family(network, name)] for name in FAMILIES])]
+    return parts
 
 
 def page(facts):
@@ -73,8 +174,8 @@ those bytes that a lane asked for, more than 1 where several ask for the same. *
 are not in it, so a kernel bound by their issue takes longer.""",
          "## The ladder",
          """The shapes are small, so that large tiles give few blocks and leave most of the chip idle: compare what the steps ask for, and modelled times
-among steps of as many blocks.""", *parts))
+among steps of as many blocks.""", *parts, *steps(facts)))
 
 
 if __name__ == "__main__":
-    pages.main(__file__, measure, page)
+    pages.main(__file__, measure, page, options=(("batch-size", 256), ("sample", 2)))

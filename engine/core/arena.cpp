@@ -236,6 +236,7 @@ ArenaScope::ArenaScope(Device device, Arena& arena)
 ArenaScope::~ArenaScope() { scoped_arena(device_) = previous_; }
 
 Arena::Statistics memory_statistics(Device device) {
+  if (const Arena* arena = scoped_arena(device)) return arena->statistics();
   if (device == Device::simt) return {};
   return (device == Device::cuda ? cuda_arena() : cpu_arena()).statistics();
 }

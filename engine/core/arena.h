@@ -97,7 +97,7 @@ class ArenaScope {
   Arena* previous_;
 };
 
-/// What tensors on the device hold; zeros for the simulator.
+/// What tensors on the device hold, of the arena in scope where there is one; zeros for the simulator without.
 Arena::Statistics memory_statistics(Device device);
 
 }  // namespace retort

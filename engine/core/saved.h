@@ -15,11 +15,27 @@ struct Recomputation {
   std::function<Tensor()> run;
 };
 
+/// While it lives, what this thread saves keeps its elements even where they could be computed again, if `keep`.
+class KeepScope {
+ public:
+  explicit KeepScope(bool keep);
+  ~KeepScope();
+  KeepScope(const KeepScope&) = delete;
+  KeepScope& operator=(const KeepScope&) = delete;
+  /// Of the tensors saved meanwhile that could be computed again; one that several steps save counts for each.
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  friend class Saved;
+  bool keep_;
+  std::size_t bytes_ = 0;
+  KeepScope* previous_;
+};
+
 class Saved {
  public:
   Saved() = default;
-  explicit Saved(const Tensor& tensor)
-      : tensor_(tensor.recomputation() ? Tensor() : tensor.detached()), recomputation_(tensor.recomputation()) {}
+  explicit Saved(const Tensor& tensor);
 
   /// Takes the tensor out, computing it here if it was not kept.
   Tensor take() {

@@ -1,11 +1,15 @@
 #include "engine/distill/training_step.h"
 
+#include <algorithm>
 #include <array>
 
+#include "engine/core/arena.h"
 #include "engine/core/check.h"
+#include "engine/core/saved.h"
 #include "engine/core/tape.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/rows.h"
+#include "kernels/free_memory.h"
 
 namespace retort {
 namespace {
@@ -95,6 +99,11 @@ void TrainingStep::rehearse(std::span<const StepInputs> given) {
   for (auto& [value, kept] : before) value.copy_from(kept);
 }
 
+/// A graph has memory of its own, as large as what steps took so far: the elements have to fit into both.
+bool TrainingStep::memory_is_ample() const {
+  return free_memory(device_) >= memory_statistics(device_).peak_bytes + 2 * recomputable_;
+}
+
 /// Whether a graph of the first step serves these, too: parts of the same rows and kinds of rows, of a batch of the
 /// same rows, so that all ranks say the same.
 bool TrainingStep::fits_graph(const std::vector<StepInputs>& inputs) const {
@@ -116,6 +125,7 @@ std::vector<StepResults> TrainingStep::run(std::span<const StepInputs> given, do
       first_shapes_.push_back(part.x.shape());
       first_whole_ = part.whole;
     }
+  if (full && !keep_) keep_ = recomputable_ > 0 && memory_is_ample();
   if (!settings_.capture || !full) return compute(to(device_, inputs));
   if (!graph_) {
     capture(inputs);
@@ -151,6 +161,7 @@ void TrainingStep::capture(const std::vector<StepInputs>& inputs) {
 }
 
 std::vector<StepResults> TrainingStep::compute(const std::vector<StepInputs>& parts, bool update) {
+  const KeepScope keeping(keep_.value_or(false));
   std::vector<StepResults> results;
   std::optional<StepSum> sum;
   if (settings_.parts > 1) sum.emplace(network_, optimizer_.trained(), plan_);
@@ -159,6 +170,7 @@ std::vector<StepResults> TrainingStep::compute(const std::vector<StepInputs>& pa
     results.push_back(pass(part, /*with_ranks=*/update, sum && update && last ? &*sum : nullptr));
     if (sum) sum->add(part.share());
   }
+  recomputable_ = std::max(recomputable_, keeping.bytes());
   if (!update) return results;
   if (sum) sum->finish();
   optimizer_.apply();

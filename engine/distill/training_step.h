@@ -87,6 +87,8 @@ class TrainingStep {
 
  private:
   std::vector<StepInputs> with_objective(std::span<const StepInputs> given) const;
+  /// Whether the device has room for the elements that steps have computed a second time so far.
+  bool memory_is_ample() const;
   bool fits_graph(const std::vector<StepInputs>& inputs) const;
   std::vector<StepResults> compute(const std::vector<StepInputs>& parts, bool update = true);
   StepResults pass(const StepInputs& inputs, bool with_ranks, StepSum* takes_early);
@@ -104,6 +106,8 @@ class TrainingStep {
   std::int64_t first_whole_ = 0;
   RankPlan plan_;
   std::int64_t replays_ = 0;
+  std::optional<bool> keep_;      ///< elements that could be computed again; empty until a step has shown how many
+  std::size_t recomputable_ = 0;  ///< bytes of them in a step
 };
 
 }  // namespace retort

@@ -174,6 +174,12 @@ const DeviceMemory& memory() {
   return instance;
 }
 
+std::size_t free_memory() {
+  std::size_t free = 0, all = 0;
+  check(cudaMemGetInfo(&free, &all), "cudaMemGetInfo");
+  return free;
+}
+
 const char* unavailable() {
   static const char* const reason = [] {
     int count = 0;

@@ -122,6 +122,12 @@ class Block {
   }
   /// Of the running thread's warp: one 8 x 8 matrix, the rows of which begin there.
   void count_matrix(const void* const (&rows)[8]);
+  void count_bulk_row(std::uint64_t address, std::uint32_t bytes, bool stores, bool first) {
+    if (counting_) counter_.bulk_row(address, bytes, stores, first);
+  }
+  void count_operands(std::uint64_t bytes) {
+    if (counting_) counter_.operands(bytes);
+  }
   void count_tensor(std::uint64_t flops, bool tf32) {
     if (counting_) counter_.tensor(flops, tf32);
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace retort::simt {
 namespace {
@@ -46,7 +47,7 @@ constexpr std::size_t kManySectors = 1 << 20;
 
 }  // namespace
 
-LaunchCounter::LaunchCounter() {
+LaunchCounter::LaunchCounter(double blocks_over_run) : scale_(blocks_over_run) {
   static std::atomic<std::uint64_t> launches{0};
   number_ = ++launches;
 }
@@ -66,6 +67,7 @@ void LaunchCounter::touch(std::uint64_t sector, bool stores, Extent& hint, std::
     Region& region = regions_[hint.begin];
     if (!region.touched) {
       region.words = words_of(hint);
+      region.sectors = (hint.end - hint.begin + kSectorBytes - 1) / kSectorBytes;
       region.touched = std::make_unique<std::atomic<std::uint64_t>[]>(2 * region.words);
     }
     bits = region.touched.get();
@@ -77,10 +79,19 @@ void LaunchCounter::touch(std::uint64_t sector, bool stores, Extent& hint, std::
 KernelCounts LaunchCounter::finish() const {
   KernelCounts result{
       .kernel = {}, .grid = {}, .block = {}, .shared_bytes = shared_bytes_, .launches = 1, .counts = counts_};
-  for (const auto& [begin, region] : regions_)
+  result.counts.scale(scale_);
+  for (const auto& [begin, region] : regions_) {
+    std::uint64_t touched[2] = {};
     for (std::size_t i = 0; i < 2 * region.words; ++i)
-      (i < region.words ? result.counts.unique_load_sectors : result.counts.unique_store_sectors) +=
+      touched[i / region.words] +=
           static_cast<std::uint64_t>(std::popcount(region.touched[i].load(std::memory_order_relaxed)));
+    const auto of_launch = [&](std::uint64_t sectors) {
+      const double scaled = std::round(scale_ * static_cast<double>(sectors));
+      return std::min(static_cast<std::uint64_t>(scaled), region.sectors);
+    };
+    result.counts.unique_load_sectors += of_launch(touched[0]);
+    result.counts.unique_store_sectors += of_launch(touched[1]);
+  }
   return result;
 }
 
@@ -141,6 +152,28 @@ void BlockCounter::load_matrix(const std::uint32_t (&rows)[8]) {
   constexpr std::uint64_t kRows = 8;
   count_banks(counts_.shared_load, 0xFF, 16, [&](unsigned lane) { return std::uint64_t{rows[lane]}; });
   counts_.shared_load.lanes += kLanes - kRows;  // eight name the rows, and all get a part of them
+}
+
+void BlockCounter::bulk_row(std::uint64_t address, std::uint32_t bytes, bool stores, bool first) {
+  Requests& sum = stores ? counts_.store : counts_.copy;
+  Wavefronts& shared = stores ? counts_.shared_load : counts_.shared_copy;
+  sum.requests += first;
+  if (bytes == 0) return;
+  const std::uint64_t before = address / kSectorBytes, after = (address + bytes + kSectorBytes - 1) / kSectorBytes;
+  for (std::uint64_t sector = before; sector < after; ++sector) launch_->touch(sector, stores, hint_, bits_);
+  sum.sectors += after - before;
+  sum.bytes += bytes;
+  constexpr std::uint64_t kWavefront = 128;
+  shared.wavefronts += (bytes + kWavefront - 1) / kWavefront;
+  shared.least += (bytes + kWavefront - 1) / kWavefront;
+  shared.bytes += bytes;
+}
+
+void BlockCounter::operands(std::uint64_t bytes) {
+  constexpr std::uint64_t kWavefront = 128;
+  counts_.shared_load.wavefronts += bytes / kWavefront;
+  counts_.shared_load.least += bytes / kWavefront;
+  counts_.shared_load.bytes += bytes;
 }
 
 void BlockCounter::count_global(Requests& sum, Kind kind, const Request& request, std::uint32_t mask,

@@ -19,7 +19,8 @@ namespace retort::simt {
 /// A launch that is counted: its blocks add to it from several OS threads.
 class LaunchCounter {
  public:
-  LaunchCounter();
+  /// blocks_over_run: how many of the grid's blocks one that runs stands for.
+  explicit LaunchCounter(double blocks_over_run);
   /// No other launch has the same.
   std::uint64_t number() const { return number_; }
   void add(const Counts& of_block, std::size_t shared_bytes);
@@ -30,9 +31,11 @@ class LaunchCounter {
 
  private:
   struct Region {
-    std::size_t words = 0;                                  ///< of 64 sectors, of each kind
+    std::size_t words = 0;  ///< of 64 sectors, of each kind
+    std::uint64_t sectors = 0;
     std::unique_ptr<std::atomic<std::uint64_t>[]> touched;  ///< loaded, then stored
   };
+  double scale_;
   std::uint64_t number_;
   std::mutex mutex_;
   Counts counts_;
@@ -40,8 +43,8 @@ class LaunchCounter {
   std::map<std::uintptr_t, Region> regions_;  ///< by the buffer's address
 };
 
-/// The launch that starts now, or null where nothing is counted.
-std::unique_ptr<LaunchCounter> count_launch();
+/// The launch that starts now, of which `run` of the grid's blocks run; null where nothing is counted.
+std::unique_ptr<LaunchCounter> count_launch(std::int64_t blocks, std::int64_t run);
 void record_launch(const char* kernel, Dim3 grid, Dim3 block, const LaunchCounter& counter);
 /// Whether begin_counting was called: read before anything else is done for the counters.
 inline std::atomic<bool> counting_now{false};
@@ -60,6 +63,11 @@ class BlockCounter {
             std::size_t bytes, bool reads);
   /// A whole warp's load of an 8 x 8 matrix, a row of 16 bytes a lane.
   void load_matrix(const std::uint32_t (&rows)[8]);
+  /// A row of a bulk copy's box: bytes of global memory, and as many of shared memory at their best; `first` of its
+  /// box, which is a request.
+  void bulk_row(std::uint64_t address, std::uint32_t bytes, bool stores, bool first);
+  /// Shared memory that wgmma reads for one warp, at its best.
+  void operands(std::uint64_t bytes);
   void tensor(std::uint64_t flops, bool tf32) { (tf32 ? counts_.tensor_flops_tf32 : counts_.tensor_flops_16) += flops; }
   void copies_of_a_thread(std::uint64_t most_bytes) { counts_.copy_bytes_in_flight += most_bytes; }
   /// All lanes of the warp have met: turns are counted anew.

@@ -2,6 +2,7 @@
 #include "kernels/simt/counters.h"
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 #include <utility>
 
@@ -56,6 +57,18 @@ void Counts::operator+=(const Counts& other) {
   copy_bytes_in_flight = std::max(copy_bytes_in_flight, other.copy_bytes_in_flight);
 }
 
+void Counts::scale(double factor) {
+  const auto by = [factor](std::uint64_t& count) {
+    count = static_cast<std::uint64_t>(std::llround(static_cast<double>(count) * factor));
+  };
+  for (Requests* r : {&load, &store, &copy})
+    for (std::uint64_t* count : {&r->requests, &r->lanes, &r->sectors, &r->lines, &r->bytes}) by(*count);
+  for (Wavefronts* w : {&shared_load, &shared_store, &shared_copy})
+    for (std::uint64_t* count : {&w->requests, &w->lanes, &w->wavefronts, &w->least, &w->bytes}) by(*count);
+  for (std::uint64_t* count : {&block_load_sectors, &atomics, &atomic_lanes, &tensor_flops_16, &tensor_flops_tf32})
+    by(*count);
+}
+
 double Counts::active_lanes() const {
   // A copy reads and writes: its lanes are those of the writing part, zeros included.
   const std::uint64_t requests = load.requests + store.requests + shared_load.requests + shared_store.requests +
@@ -77,8 +90,9 @@ std::vector<KernelCounts> end_counting() {
   return std::exchange(counting().kernels, {});
 }
 
-std::unique_ptr<LaunchCounter> count_launch() {
-  return counting_now.load(std::memory_order_relaxed) ? std::make_unique<LaunchCounter>() : nullptr;
+std::unique_ptr<LaunchCounter> count_launch(std::int64_t blocks, std::int64_t run) {
+  if (!counting_now.load(std::memory_order_relaxed)) return nullptr;
+  return std::make_unique<LaunchCounter>(static_cast<double>(blocks) / static_cast<double>(run));
 }
 
 void record_launch(const char* kernel, Dim3 grid, Dim3 block, const LaunchCounter& counter) {

@@ -4,6 +4,10 @@
 // A warp's accesses are put together by place and turn: the lanes' n-th pass over a place in the source (the calls that
 // led there included) since the warp last met as a whole is one request, as it is on a GPU that runs the lanes in step.
 // Counted before any cache.
+//
+// Where launches are sampled (kernels/simt/simulator.h), counts are those of the blocks that ran times blocks / blocks
+// that ran; distinct sectors likewise, but of each buffer at most all: exact where blocks touch parts of their own, or
+// each the whole.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +59,9 @@ struct Counts {
   /// Lanes that take part in an access to memory, 32 at best.
   double active_lanes() const;
   void operator+=(const Counts& other);
+  /// Of a sample of a launch's blocks, the launch's: all but the distinct sectors, which blocks share, and what was in
+  /// flight, the largest of all.
+  void scale(double blocks_over_sampled);
   bool operator==(const Counts&) const = default;
 };
 

@@ -38,7 +38,7 @@ inline namespace simulated {
 using TensorMap = simt::TensorMap;
 
 inline bool on_hopper() { return simt::compute_capability() == 90; }
-inline int multiprocessors() { return simt::kMultiprocessors; }
+inline int multiprocessors() { return simt::multiprocessors(); }
 
 template <std::size_t kRank>
 TensorMap tiled_map(const BFloat16* data, const std::array<std::int64_t, kRank>& extents,

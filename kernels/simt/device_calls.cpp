@@ -139,13 +139,18 @@ float half_to_float(std::uint16_t bits) {
 
 float bf16_to_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
+void count_mma(Block& block, MmaType type) {
+  const std::uint64_t depth = type == MmaType::tf32 ? 8 : 16;
+  block.count_tensor(2 * 16 * 8 * depth, type == MmaType::tf32);
+}
+
 /// d [16, 8] += a [16, k] b [k, 8], k = 8 for tf32, else 16; sums in double, rounded once.
 void complete_mma(Block& block, unsigned, Rendezvous& met) {
   double a[16][16], b[16][8];
   const auto of = [&](unsigned lane) -> MmaArguments& { return *static_cast<MmaArguments*>(met.lanes[lane]); };
   const MmaType type = of(0).type;
   const int depth = type == MmaType::tf32 ? 8 : 16;
-  block.count_tensor(2 * 16 * 8 * static_cast<std::uint64_t>(depth), type == MmaType::tf32);
+  count_mma(block, type);
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     const unsigned group = lane / 4, t = lane % 4;
     const MmaArguments& mine = of(lane);
@@ -242,6 +247,10 @@ void ldmatrix_x4(std::uint32_t* registers, const void* row, bool transposed, con
 }
 
 void mma(MmaType type, float* d, const std::uint32_t* a, const std::uint32_t* b, const char* file, int line) {
+  if (sampled_blocks() > 0) {  // counted and not made, so lanes need not meet
+    if (block().lane() == 0) count_mma(block(), type);
+    return;
+  }
   MmaArguments arguments{type, d, a, b};
   block().collective("mma", 0xFFFFFFFFu, {file, line}, &arguments, complete_mma);
 }

@@ -333,6 +333,7 @@ void Hopper::land(const Load& load) {
     alignas(kChunkBytes) std::byte line[kRowBytes] = {};
     if (row.bytes > 0 && !find_buffer(row.address, row.bytes, {}).begin) inside = false;
     if (row.bytes > 0 && inside) std::memcpy(line, reinterpret_cast<const void*>(row.address), row.bytes);
+    if (inside) block_.count_bulk_row(row.address, row.bytes, /*stores=*/false, at == load.target);
     for (std::uint32_t i = 0; i < kRowBytes; i += kChunkBytes)
       std::memcpy(block_.shared_ + swizzled(at + i), line + i, kChunkBytes);
     at += kRowBytes;
@@ -383,6 +384,7 @@ void Hopper::write_target(const Store& store) {
     if (row.bytes > 0 && !find_buffer(row.address, row.bytes, {}).begin)
       block_.fail("bulk store " + to_string(store.where) + " writes global memory outside every buffer");
     if (row.bytes > 0) std::memcpy(reinterpret_cast<void*>(row.address), line, row.bytes);
+    block_.count_bulk_row(row.address, row.bytes, /*stores=*/true, line == store.bytes.data());
     line += kRowBytes;
   });
 }
@@ -487,13 +489,17 @@ void Hopper::issue(unsigned warp, Rendezvous& met) {
     sums.where = product.where;
     std::memset(static_cast<void*>(work.sums[lane]), 0xFF, sizeof(float) * static_cast<std::size_t>(product.n / 2));
   }
-  each_chunk(warp, product, [&](std::uint32_t at, bool, std::uint32_t, std::uint32_t) {
+  const auto begin = [&](std::uint32_t at, bool, std::uint32_t, std::uint32_t) {
     if (at + kChunkBytes > block_.shared_used_)
       block_.fail(name + " reads shared memory at byte " + std::to_string(at) + ", beyond the block's " +
                   std::to_string(block_.shared_used_) + " bytes");
     begin_read(at, kChunkBytes, name);
-  });
+  };
+  if (sampled_blocks() == 0) each_chunk(warp, product, begin);
   block_.count_tensor(std::uint64_t{2} * kRowsOfWarp * kDepth * static_cast<std::uint64_t>(product.n), false);
+  // Each warp reads its rows of A; the four share B.
+  const std::uint64_t columns = static_cast<std::uint64_t>(product.n);
+  block_.count_operands(sizeof(std::uint16_t) * kDepth * (kRowsOfWarp + columns / kWarpsOfGroup));
   products_[warp].push_back(work);
 }
 
@@ -518,33 +524,36 @@ void Hopper::compute(unsigned warp, const WarpProduct& work) {
   const Product& product = work.product;
   const auto n = static_cast<std::size_t>(product.n);
   const CodePlace place = 0;
-  thread_local float a[kRowsOfWarp][kDepth], b[kDepth][kMostColumns];
-  each_chunk(warp, product, [&](std::uint32_t at, bool is_b, std::uint32_t mn, std::uint32_t k) {
-    const auto conflict = block_.races_.access(warp, 0, at, kChunkBytes, AccessKind::read, place);
-    if (conflict.found) block_.report(conflict, at, ("wgmma " + to_string(product.where) + " reads").c_str(), place);
-    end_read(at, kChunkBytes);
-    std::uint16_t bits[8];
-    std::memcpy(bits, block_.shared_ + at, sizeof bits);
-    const bool along_mn = is_b ? product.b_along_n : product.a_along_m;
-    for (std::uint32_t i = 0; i < 8; ++i) {
-      const float value = std::bit_cast<float>(std::uint32_t{bits[i]} << 16);
-      const std::uint32_t row = mn + (along_mn ? i : 0), depth = k + (along_mn ? 0 : i);
-      (is_b ? b[depth][row] : a[row][depth]) = value;
-    }
-  });
   Sums* of_lane[kLanes];
   for (unsigned lane = 0; lane < kLanes; ++lane)
     of_lane[lane] = &sums_at(warp * kLanes + lane, work.sums[lane], product.n / 2, product.where);
-  for (std::uint32_t m = 0; m < kRowsOfWarp; ++m) {
-    double sums[kMostColumns] = {};
-    for (std::uint32_t k = 0; k < kDepth; ++k)
-      for (std::size_t j = 0; j < n; ++j) sums[j] += static_cast<double>(a[m][k]) * static_cast<double>(b[k][j]);
-    // Lane t holds rows t / 4 and t / 4 + 8, of every eight columns those from t % 4 * 2 on.
-    for (std::size_t j = 0; j < n; ++j) {
-      float& sum = of_lane[m % 8 * 4 + j % 8 / 2]->values[j / 8 * 4 + m / 8 * 2 + j % 2];
-      sum = static_cast<float>(static_cast<double>(sum) + sums[j]);
+  const auto multiply = [&] {
+    thread_local float a[kRowsOfWarp][kDepth], b[kDepth][kMostColumns];
+    each_chunk(warp, product, [&](std::uint32_t at, bool is_b, std::uint32_t mn, std::uint32_t k) {
+      const auto conflict = block_.races_.access(warp, 0, at, kChunkBytes, AccessKind::read, place);
+      if (conflict.found) block_.report(conflict, at, ("wgmma " + to_string(product.where) + " reads").c_str(), place);
+      end_read(at, kChunkBytes);
+      std::uint16_t bits[8];
+      std::memcpy(bits, block_.shared_ + at, sizeof bits);
+      const bool along_mn = is_b ? product.b_along_n : product.a_along_m;
+      for (std::uint32_t i = 0; i < 8; ++i) {
+        const float value = std::bit_cast<float>(std::uint32_t{bits[i]} << 16);
+        const std::uint32_t row = mn + (along_mn ? i : 0), depth = k + (along_mn ? 0 : i);
+        (is_b ? b[depth][row] : a[row][depth]) = value;
+      }
+    });
+    for (std::uint32_t m = 0; m < kRowsOfWarp; ++m) {
+      double sums[kMostColumns] = {};
+      for (std::uint32_t k = 0; k < kDepth; ++k)
+        for (std::size_t j = 0; j < n; ++j) sums[j] += static_cast<double>(a[m][k]) * static_cast<double>(b[k][j]);
+      // Lane t holds rows t / 4 and t / 4 + 8, of every eight columns those from t % 4 * 2 on.
+      for (std::size_t j = 0; j < n; ++j) {
+        float& sum = of_lane[m % 8 * 4 + j % 8 / 2]->values[j / 8 * 4 + m / 8 * 2 + j % 2];
+        sum = static_cast<float>(static_cast<double>(sum) + sums[j]);
+      }
     }
-  }
+  };
+  if (sampled_blocks() == 0) multiply();
   for (unsigned lane = 0; lane < kLanes; ++lane)
     if (--of_lane[lane]->in_flight == 0)
       std::copy(of_lane[lane]->values.begin(), of_lane[lane]->values.end(), work.sums[lane]);

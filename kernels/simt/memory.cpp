@@ -1,6 +1,8 @@
 // Global memory of the simulator: allocates buffers with a gap behind each, and finds the buffer of an address.
 #include "kernels/simt/memory.h"
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +24,7 @@ constexpr std::size_t kGap = 256;
 struct Buffers {
   std::shared_mutex mutex;
   std::map<std::uintptr_t, std::size_t> bytes;  ///< by address
+  std::map<std::uintptr_t, std::size_t> pages;  ///< of those mapped for a sample: bytes of their mappings
   std::atomic<std::uint64_t> version{1};
 };
 
@@ -31,27 +34,47 @@ Buffers& buffers() {
   return instance;
 }
 
+/// Null if there is no room for more mappings. Small pages: a write takes one of them.
+void* map_zeros(std::size_t bytes) {
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  madvise(memory, bytes, MADV_NOHUGEPAGE);
+  return memory;
+}
+
 }  // namespace
 
 void* allocate(std::size_t bytes) {
   const std::size_t size = (bytes + kGap + kAlignment - 1) / kAlignment * kAlignment;
-  void* const buffer = std::aligned_alloc(kAlignment, size);
+  const bool sample = sampled_blocks() > 0;
+  void* const buffer = sample ? map_zeros(size) : std::aligned_alloc(kAlignment, size);
   if (!buffer) throw std::bad_alloc();
-  std::memset(buffer, 0xFF, size);
+  if (!sample) std::memset(buffer, 0xFF, size);
+  const auto address = reinterpret_cast<std::uintptr_t>(buffer);
   const std::unique_lock lock(buffers().mutex);
-  buffers().bytes[reinterpret_cast<std::uintptr_t>(buffer)] = bytes;
+  buffers().bytes[address] = bytes;
+  if (sample) buffers().pages[address] = size;
   ++buffers().version;
   return buffer;
 }
 
 void release(void* buffer) noexcept {
   if (!buffer) return;
+  std::size_t mapped = 0;
   {
     const std::unique_lock lock(buffers().mutex);
-    buffers().bytes.erase(reinterpret_cast<std::uintptr_t>(buffer));
+    const auto address = reinterpret_cast<std::uintptr_t>(buffer);
+    buffers().bytes.erase(address);
+    if (const auto pages = buffers().pages.find(address); pages != buffers().pages.end()) {
+      mapped = pages->second;
+      buffers().pages.erase(pages);
+    }
     ++buffers().version;
   }
-  std::free(buffer);
+  if (mapped)
+    munmap(buffer, mapped);
+  else
+    std::free(buffer);
 }
 
 Extent find_buffer(std::uintptr_t address, std::size_t bytes, Extent hint) {

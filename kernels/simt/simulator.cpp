@@ -17,6 +17,8 @@ namespace {
 
 std::atomic<std::uint64_t> order_seed{1};
 std::atomic<int> device_capability{80};
+std::atomic<std::int64_t> blocks_of_a_sample{0};
+std::atomic<std::size_t> free_bytes{0};
 
 struct Capture {
   bool active = false;
@@ -49,6 +51,19 @@ void set_compute_capability(int capability) { device_capability = capability; }
 
 int compute_capability() { return device_capability; }
 
+int multiprocessors() {
+  constexpr int kFew = 2, kOfAnH200 = 132;
+  return sampled_blocks() > 0 ? kOfAnH200 : kFew;
+}
+
+void set_free_memory(std::size_t bytes) { free_bytes = bytes; }
+
+std::size_t free_memory() { return free_bytes; }
+
+void sample_launches(std::int64_t blocks) { blocks_of_a_sample = blocks; }
+
+std::int64_t sampled_blocks() { return blocks_of_a_sample.load(std::memory_order_relaxed); }
+
 void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_shared_bytes, FunctionRef<void()> body) {
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
@@ -66,15 +81,26 @@ void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_share
   while (std::gcd(step, blocks) != 1) ++step;
   const std::int64_t first = static_cast<std::int64_t>(drawn[1]) % blocks;
 
-  const std::unique_ptr<LaunchCounter> counter = count_launch();
+  if (sampled_blocks() > 0 && !counting_now) return;
+  if (sampled_blocks() > 0 && !counting_now) return;
+  const bool sampled = sampled_blocks() > 0 && sampled_blocks() < blocks;
+  const std::int64_t run = sampled ? sampled_blocks() : blocks;
+  const auto block_of = [&](std::int64_t task) {
+    if (!sampled)
+      return static_cast<std::uint64_t>((static_cast<__int128>(task) * step + first) % static_cast<__int128>(blocks));
+    const std::int64_t begin = task * blocks / run, end = (task + 1) * blocks / run;
+    const auto chance = philox4x32({static_cast<std::uint32_t>(task), 2, 0, 0}, order)[0];
+    return static_cast<std::uint64_t>(begin + static_cast<std::int64_t>(chance) % (end - begin));
+  };
+
+  const std::unique_ptr<LaunchCounter> counter = count_launch(blocks, run);
   std::mutex mutex;
   std::string defect;
   std::atomic<bool> stop{false};
-  parallel_tasks(blocks, [&](std::int64_t task, int) {
+  parallel_tasks(run, [&](std::int64_t task, int) {
     if (stop) return;
     thread_local Block instance;
-    const std::uint64_t linear =
-        static_cast<std::uint64_t>((static_cast<__int128>(task) * step + first) % static_cast<__int128>(blocks));
+    const std::uint64_t linear = block_of(task);
     const Dim3 index{static_cast<unsigned>(linear % grid.x), static_cast<unsigned>(linear / grid.x % grid.y),
                      static_cast<unsigned>(linear / (std::uint64_t{grid.x} * grid.y))};
     std::string found;

@@ -41,14 +41,27 @@ void* allocate(std::size_t bytes);
 /// Null is allowed.
 void release(void* buffer) noexcept;
 
+/// What the simulated device says of its free memory (kernels/free_memory.h), which no buffer changes: 0, the default,
+/// is that it does not know.
+void set_free_memory(std::size_t bytes);
+std::size_t free_memory();
+
 /// The most shared memory a block may have, static and dynamic together: that of sm_90.
 inline constexpr std::size_t kSharedBytes = 227 * 1024;
 
 /// The compute capability of the simulated device, 80 (default) or 90: which kernels the tables choose.
 void set_compute_capability(int capability);
 int compute_capability();
-/// Of the simulated device: few, so that a block of a persistent kernel makes several tiles.
-inline constexpr int kMultiprocessors = 2;
+/// Of the simulated device: few, so that a block of a persistent kernel makes several tiles; an H200's while launches
+/// are sampled.
+int multiprocessors();
+
+/// Of each launch from here on only so many blocks run, one drawn from each of as many parts of its grid, and counts
+/// are scaled to the whole grid (kernels/simt/counters.h): for launches too large to be run. 0, the default: all run.
+/// Results are undefined, so launches that nobody counts do nothing, tensor cores make no products, and memory that is
+/// allocated meanwhile holds zeros, which take room only where they are written over.
+void sample_launches(std::int64_t blocks);
+std::int64_t sampled_blocks();
 
 /// Between begin_capture and end_capture, work is kept instead of done. Throws Error if a capture is under way (or
 /// none).

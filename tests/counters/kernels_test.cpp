@@ -9,12 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/memory.h"
-#include "kernels/table.h"
-#include "tests/case.h"
 #include "tests/counters/bounds.h"
 #include "tests/counters/counted.h"
-#include "tests/element_types.h"
+#include "tests/counters/work.h"
 
 namespace retort {
 namespace {
@@ -22,94 +19,13 @@ namespace {
 using simt::KernelCounts;
 using test::Cost;
 
-const KernelTable& table() { return kernels_for(Device::simt, DType::bf16); }
-
-/// Elements in the simulator's memory.
-template <class T>
-class Buffer {
- public:
-  explicit Buffer(std::int64_t count) : Buffer(test::as<T>(test::uniform(count, 1))) {}
-  explicit Buffer(const std::vector<T>& values) : data_(memory().allocate(values.size() * sizeof(T))) {
-    memory().upload({}, data_, values.data(), values.size() * sizeof(T));
-  }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { memory().release(data_); }
-  T* get() const { return static_cast<T*>(data_); }
-
- private:
-  static const DeviceMemory& memory() { return memory_of(Device::simt); }
-  void* data_;
-};
-using Elements = Buffer<BFloat16>;
-using Floats = Buffer<float>;
-
-Buffer<char> workspace(std::size_t bytes) { return Buffer<char>(std::vector<char>(bytes + 1)); }
-
-void convolution(const Conv2dGeometry& g) {
-  const Conv2dKernels& conv = table().conv2d;
-  const Elements x(g.n * g.h * g.w * g.c), w(g.r * g.s * g.c * g.k), y(g.n * g.p() * g.q() * g.k);
-  const Floats dw(g.r * g.s * g.c * g.k);
-  conv.fprop({}, g, x.get(), w.get(), {}, y.get(), workspace(conv.workspace_bytes(ConvPass::fprop, g)).get());
-  conv.dgrad({}, g, y.get(), w.get(), x.get(), workspace(conv.workspace_bytes(ConvPass::dgrad, g)).get());
-  conv.wgrad({}, g, x.get(), y.get(), dw.get(), workspace(conv.workspace_bytes(ConvPass::wgrad, g)).get());
-}
-
-void batch_norm(const BatchNormGeometry& g) {
-  const BatchNormKernels& kernels = table().batch_norm;
-  const std::int64_t n = g.rows * g.channels;
-  const Elements x(n), y(n), dy(n), dx(n);
-  const Floats gamma(g.channels), beta(g.channels), mean(g.channels), inv_std(g.channels), running_mean(g.channels),
-      running_var(g.channels), dgamma(g.channels), dbeta(g.channels);
-  const Buffer<char> scratch = workspace(kernels.workspace_bytes(g));
-  const BatchNormForward forward{x.get(), gamma.get(), beta.get(), nullptr, /*relu=*/true, 1e-5, y.get()};
-  kernels.forward_train({}, g, forward, 0.1, mean.get(), inv_std.get(), running_mean.get(), running_var.get(),
-                        scratch.get());
-  kernels.backward_train({}, g,
-                         {x.get(), y.get(), dy.get(), gamma.get(), beta.get(), mean.get(), inv_std.get(),
-                          /*relu=*/true, dx.get(), dgamma.get(), dbeta.get(), nullptr},
-                         scratch.get());
-}
-
-void max_pool(const Pool2dGeometry& g) {
-  const Elements x(g.n * g.h * g.w * g.c), y(g.n * g.p() * g.q() * g.c);
-  const Buffer<std::int32_t> index(std::vector<std::int32_t>(static_cast<std::size_t>(g.n * g.p() * g.q() * g.c)));
-  table().pool.max_forward({}, g, x.get(), y.get(), index.get());
-  table().pool.max_backward({}, g, y.get(), index.get(), x.get());
-}
-
-void average_pool(const AdaptivePoolGeometry& g) {
-  const Elements x(g.n * g.h * g.w * g.c), y(g.n * g.p * g.q * g.c);
-  table().pool.adaptive_forward({}, g, x.get(), y.get());
-  table().pool.adaptive_backward({}, g, y.get(), x.get());
-}
-
-void elementwise(std::int64_t n) {
-  const Elements a(n), b(n), y(n);
-  const Floats f(n);
-  table().elementwise.add({}, n, a.get(), b.get(), y.get());
-  table().elementwise.relu_backward({}, n, a.get(), b.get(), y.get());
-  table().elementwise.convert({}, n, DType::f32, f.get(), DType::bf16, y.get());
-}
-
-void loss(Rows rows, SoftLoss which) {
-  const LossKernels& kernels = table().loss;
-  const std::int64_t n = rows.rows * rows.classes;
-  const Elements z(n), v(n), dz(n);
-  const Floats out(3);
-  const Buffer<std::int64_t> labels(test::integers<std::int64_t>(rows.rows, 1, 0, static_cast<int>(rows.classes) - 1));
-  const HardTargets hard{.labels = labels.get()};
-  kernels.distillation({}, rows, {.temperature = 4, .lambda = 0.1, .loss = which}, hard, z.get(), v.get(), out.get(),
-                       dz.get(), workspace(kernels.workspace_bytes(rows)).get());
-}
-
-void optimizers(std::int64_t n) {
-  const Floats w(n), g(n), m(n), v(n);
-  const Buffer<StepScalars> scalars(std::vector<StepScalars>{{.lr = 0.1, .step = 2}});
-  const std::vector<ParameterStep> steps = {{n, w.get(), g.get(), m.get(), v.get()}};
-  table().optimizer.sgd({}, steps, {0.9, 5e-4, false}, scalars.get());
-  table().optimizer.adam({}, steps, {}, scalars.get());
-}
+using test::average_pool;
+using test::batch_norm;
+using test::convolution;
+using test::elementwise;
+using test::loss;
+using test::max_pool;
+using test::optimizers;
 
 struct Case {
   const char* name;
@@ -163,20 +79,6 @@ const Case kCases[] = {
     {"optimizer", [] { optimizers(64 * 256); }},
 };
 
-/// Launches of one name are one kernel, whatever their geometry.
-std::vector<KernelCounts> by_name(const std::vector<KernelCounts>& launches) {
-  std::vector<KernelCounts> kernels;
-  for (const KernelCounts& launch : launches) {
-    const auto known = std::find_if(kernels.begin(), kernels.end(),
-                                    [&](const KernelCounts& kernel) { return kernel.kernel == launch.kernel; });
-    if (known == kernels.end())
-      kernels.push_back(launch);
-    else
-      known->counts += launch.counts;
-  }
-  return kernels;
-}
-
 /// What a kernel asks for, as the bounds have it.
 Cost cost_of(const KernelCounts& kernel) {
   const simt::Counts& c = kernel.counts;
@@ -208,7 +110,7 @@ TEST_CASE("counters: every kernel asks for what its bounds say, and no less") {
 #endif
   std::set<std::string> seen;
   for (const Case& one : kCases)
-    for (const KernelCounts& kernel : by_name(test::counted(one.run))) {
+    for (const KernelCounts& kernel : test::by_name(test::counted(one.run))) {
       const Cost cost = cost_of(kernel);
       CAPTURE(std::string(one.name));
       CAPTURE(kernel.kernel);

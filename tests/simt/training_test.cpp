@@ -11,6 +11,7 @@
 #include "engine/ops/dropout.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/loss.h"
+#include "kernels/simt/counters.h"
 #include "models/registry.h"
 #include "tests/distillation_step.h"
 #include "tests/simt/backends.h"
@@ -91,7 +92,53 @@ std::vector<double> scheduled_steps(Device device, bool capture, SoftLoss loss, 
   return seen;
 }
 
+/// How often each of three steps normalises, while the simulator says that so much memory is free.
+std::vector<std::int64_t> normalisations(std::size_t free_memory) {
+  const std::unique_ptr<Network> network = make_network(spec_of("resnet8", 8, 3), 1);
+  to_device(*network, Device::simt);
+  Optimizer optimizer(parameters(*network), {.kind = OptimizerKind::sgd});
+  TrainingStep step(*network, optimizer, {});
+  const StepInputs inputs{.x = Tensor::from<float>({2, 8, 8, 3}, test::uniform(2 * 8 * 8 * 3, 1)),
+                          .labels = Tensor::from<std::int64_t>({2}, std::vector<std::int64_t>{0, 1})};
+  simt::set_free_memory(free_memory);
+  std::vector<std::int64_t> counts;
+  for (int i = 0; i < 3; ++i) {
+    simt::begin_counting();
+    step.run(inputs, 0.01);
+    counts.push_back(0);
+    for (const simt::KernelCounts& kernel : simt::end_counting())
+      if (kernel.kernel == "batch_norm_apply") counts.back() += kernel.launches;
+  }
+  simt::set_free_memory(0);
+  return counts;
+}
+
 }  // namespace
+
+TEST_CASE("simt training: from the second step on what fits into memory is kept, and not computed again") {
+  if (test::device_under_test() != Device::simt) return;
+  // A stem and three blocks of two convolutions; batch norm with a residual is never computed again.
+  constexpr std::int64_t kNorms = 7, kAgain = 4;
+  CHECK(normalisations(0) == std::vector<std::int64_t>(3, kNorms + kAgain));
+  CHECK(normalisations(1000) == std::vector<std::int64_t>(3, kNorms + kAgain));
+  CHECK(normalisations(1 << 30) == std::vector<std::int64_t>{kNorms + kAgain, kNorms, kNorms});
+}
+
+TEST_CASE("simt training: what is kept and what is computed again are the same bits") {
+  if (test::device_under_test() != Device::simt) return;
+  for (const bool capture : {false, true}) {
+    CAPTURE(capture);
+    std::int64_t replays = 0, replays_kept = 0;
+    std::vector<double> weights, weights_kept;
+    const std::vector<double> seen = train_steps(capture, &replays, &weights);
+    simt::set_free_memory(1 << 30);
+    const std::vector<double> kept = train_steps(capture, &replays_kept, &weights_kept);
+    simt::set_free_memory(0);
+    CHECK(kept == seen);
+    CHECK(weights_kept == weights);
+    CHECK(replays_kept == replays);
+  }
+}
 
 TEST_CASE("simt training: with every loss a graph follows a schedule, and training is the CPU's") {
   for (const SoftLoss loss : test::soft_losses())

@@ -164,6 +164,14 @@ expect_error 2 "--counters: kernels are counted in the simulator alone" bench ge
 expect_error 2 "--counters: kernels are counted in the simulator alone" bench step --model mlp:4 --backend cpu --counters x.json
 expect 0 bench step --model mlp:4 --batch-size 2 --backend simt --repeats 1 --counters step.json
 grep -q '"kernel": "sgd"' step.json && grep -q '"modelled"' step.json || fail "the counters of a step"
+# A batch that is too large to be simulated: some blocks of each launch stand for all.
+sampled=(bench step --model resnet8 --image-size 32 --batch-size 4096 --precision bf16 --backend simt)
+expect 0 "${sampled[@]}" --sample 1 --compute-capability 90 --counters sample.json
+grep -q '"kernel": "hopper_wgrad"' sample.json && grep -q '"unique_store_bytes": 134217728' sample.json || fail "the counters of a sample"
+expect_error 2 "--sample: is for counting; give --counters FILE.json" "${sampled[@]}" --sample 1
+expect_error 2 "--sample: counts for one backend; give --backend simt alone" "${sampled[@]}" --backend cpu --sample 1 --counters x.json
+expect_error 2 "--counters: kernels are counted in the simulator alone" bench step --model mlp:4 --backend cpu --sample 1 --counters x.json
+expect_error 2 "--compute-capability: is of the device that --sample counts for; give --sample N" "${sampled[@]}" --compute-capability 90
 expect 0 bench step --model mlp:4 --batch-size 2 --backend simt --precision bf16 --mode infer --repeats 1 --json
 check_report
 

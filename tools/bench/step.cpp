@@ -28,6 +28,8 @@ constexpr double kLearningRate = 1e-4;  // small: the weights stay what they are
 enum class Mode : std::uint8_t { train, infer };
 constexpr Word<Mode> kModes[] = {{Mode::train, "train"}, {Mode::infer, "infer"}};
 
+constexpr Word<int> kCapabilities[] = {{80, "80"}, {90, "90"}};
+
 struct Options : BenchOptions {
   std::string model;
   Mode mode = Mode::train;
@@ -35,6 +37,8 @@ struct Options : BenchOptions {
   std::int64_t batch_size = 8;
   std::vector<std::string> kernels;
   std::string counters_file;
+  std::int64_t sample = 0;
+  int compute_capability = 80;
 };
 
 template <class Visitor>
@@ -46,6 +50,12 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--mode", o.mode, "{}: train is forward, loss, backward, SGD", one_of(kModes));
   flag("--kernel", o.kernels, text(kKernelHelp, "; the first backend with these is measured, too"), anything());
   flag("--counters", o.counters_file, kCountersHelp, file_name(".json"));
+  flag("--sample", o.sample,
+       "Blocks of each launch that run, for all of which --counters counts: a step of any size in minutes, nothing "
+       "measured (0: all)",
+       whole_number(0));
+  flag("--compute-capability", o.compute_capability, "With --sample: {}, which kernels are chosen",
+       one_of(kCapabilities));
 }
 
 /// The work that a step cannot avoid.
@@ -98,8 +108,10 @@ class Steps {
   Steps(const Options& options, const Backend& backend)
       : backend_(backend),
         seed_(options.common.seed),
-        arena_(backend.device == Device::cpu ? std::make_unique<Arena>() : std::make_unique<Arena>(backend.device)) {
-    const ArenaScope scope(backend.device, *arena_);
+        arena_(options.sample > 0              ? nullptr
+               : backend.device == Device::cpu ? std::make_unique<Arena>()
+                                               : std::make_unique<Arena>(backend.device)) {
+    const auto scope = own_memory();
     model_ = stock_model(options.model, options.image_size.value_or(0), seed_);
     to_device(*model_.network, backend.device);
     const Preprocessing& input = model_.spec.preprocessing;
@@ -119,13 +131,13 @@ class Steps {
 
   void train() {
     const ScopedKernels kernels(backend_.dtype, *backend_.table, backend_.device);
-    const ArenaScope scope(backend_.device, *arena_);
+    const auto scope = own_memory();
     inputs_.dropout_key = dropout_key(seed_, number_++ << 16);
     step_->run(inputs_, kLearningRate);
   }
   void infer() {
     const ScopedKernels kernels(backend_.dtype, *backend_.table, backend_.device);
-    const ArenaScope scope(backend_.device, *arena_);
+    const auto scope = own_memory();
     const NoGrad no_grad;
     ForwardContext context;
     model_.network->forward(cast(inputs_.x, backend_.dtype), context);
@@ -135,20 +147,48 @@ class Steps {
   std::size_t peak_bytes() const { return arena_->statistics().peak_bytes; }
 
  private:
+  std::unique_ptr<ArenaScope> own_memory() const {
+    return arena_ ? std::make_unique<ArenaScope>(backend_.device, *arena_) : nullptr;
+  }
+
   Backend backend_;
   std::uint64_t seed_, number_ = 0;
-  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Arena> arena_;  ///< null: each tensor is a buffer of the simulator's, whose sectors are counted apart
   Model model_;
   StepInputs inputs_;
   std::optional<Optimizer> optimizer_;
   std::optional<TrainingStep> step_;
 };
 
+/// Refuses what a sample has nothing to say of.
+void check_sample(const Options& options, const std::vector<Backend>& backends) {
+  if (options.sample == 0) {
+    if (options.compute_capability != Options().compute_capability)
+      throw UsageError("--compute-capability: is of the device that --sample counts for; give --sample N");
+    return;
+  }
+  if (options.counters_file.empty()) throw UsageError("--sample: is for counting; give --counters FILE.json");
+  if (backends.size() != 1) throw UsageError("--sample: counts for one backend; give --backend simt alone");
+}
+
+/// Counts a step of which some blocks of each launch run.
+void count_sample(const Options& options, const Backend& backend) {
+  check_counters(options.counters_file, backend.device);
+  sample_launches(options.sample, options.compute_capability);
+  Steps steps(options, backend);
+  const auto step = [&] { options.mode == Mode::train ? steps.train() : steps.infer(); };
+  step();  // the first one finds out what the others keep
+  CountedRun counted(options.counters_file, Device::simt);
+  step();
+  counted.write();
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
   if (!is_architecture(options.model)) throw UsageError(text("--model: ", no_architecture(options.model)));
   catch_interrupts();
   std::vector<Backend> backends = chosen_backends(options, Subject::step);
+  check_sample(options, backends);
   std::optional<KernelTable> chosen;
   if (!options.kernels.empty()) {
     Backend with = backends.front();
@@ -157,6 +197,7 @@ void run(const Options& options) {
     with.table = &*chosen;
     backends.push_back(with);
   }
+  if (options.sample > 0) return count_sample(options, backends.back());
   std::vector<std::unique_ptr<Steps>> steps;
   std::vector<Candidate> candidates;
   std::vector<BenchResult> results;

@@ -166,7 +166,15 @@ CountedCall count_call(const std::function<void()>& call) {
 struct CountedRun::State {
   Counting counting;
 };
+
+void sample_launches(std::int64_t blocks, int compute_capability) {
+  simt::sample_launches(blocks);
+  simt::set_compute_capability(compute_capability);
+  simt::set_free_memory(std::size_t{141} * 1000 * 1000 * 1000);
+}
 #else
+void sample_launches(std::int64_t, int) {}
+
 CountedCall count_call(const std::function<void()>&) { return {}; }
 
 struct CountedRun::State {};

@@ -21,6 +21,10 @@ CountedCall count_call(const std::function<void()>& call);
 /// Throws UsageError for --counters FILE of a command that does not compute in the simulator.
 void check_counters(const std::string& path, Device device);
 
+/// From here on the simulator runs so many blocks of each launch, on a device of the compute capability (80 or 90) with
+/// an H200's memory, and counts for all of them.
+void sample_launches(std::int64_t blocks, int compute_capability);
+
 inline constexpr const char* kCountersHelp =
     "With --device simt: what each kernel asks of memory and tensor cores, counted, and times modelled from it (.json)";
 
