@@ -60,7 +60,7 @@ def kill_some(command, numbers):
         draw = random_of(command, number)
         shop.fresh(command)
         for _ in range(draw.choice((1, 1, 2, 3))):
-            if number % 2:
+            if number // len(COMMANDS) % 2:  # every other one of the command's
                 moment = draw.uniform(0, 1.1 * shop.seconds[command])
                 what = f"killed after {moment:.4f} s"
                 process = shop.start(command)

@@ -70,7 +70,7 @@ class Workshop:
 
     def run(self, arguments, **environment):
         return subprocess.run([self.retort, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, env={**os.environ, **environment}, timeout=300)
+                              stderr=subprocess.PIPE, env={**os.environ, **environment}, timeout=3600)
 
     def start(self, command, environment=()):
         """Begins the command, or goes on with it where it was stopped."""

@@ -2,8 +2,8 @@
 """Builds fuzzers by clang, in minutes: what reads files is compiled again with instruments, by the commands of a release build, and
 linked with the libraries of that build, which stay as they are.
 
-  build.py BUILD OUT READER...           AddressSanitizer and UndefinedBehaviorSanitizer: OUT/fuzz_READER
-  build.py --memory BUILD OUT            MemorySanitizer, of the pictures alone: OUT/memory_image.
+  build.py BUILD OUT                     AddressSanitizer and UndefinedBehaviorSanitizer: OUT/readers, of which READER names one
+  build.py --memory BUILD OUT            MemorySanitizer, of the pictures alone: OUT/pictures
 BUILD holds compile_commands.json, build.ninja and tests/fuzz_replay. JOBS (default: the cores) compile at a time.
 """
 import argparse
@@ -60,7 +60,6 @@ def main():
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("build", type=lambda path: Path(path).resolve())
     parser.add_argument("out", type=lambda path: Path(path).resolve())
-    parser.add_argument("readers", nargs="*")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     entries = {entry["file"]: entry for entry in json.loads((options.build / "compile_commands.json").read_text())}
@@ -70,11 +69,9 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count()))) as pool:
         objects = list(pool.map(lambda source: compiled(entries.get(source) or {**like, "file": source, "command": like["command"].replace(
             like["file"], source)}, options.out, flags), sources))
-    for reader in ["image"] if options.memory else options.readers:
-        name = f"memory_{reader}" if options.memory else f"fuzz_{reader}"
-        entry = [] if options.memory else [str(ROOT / "tests/fuzz/fuzzer.cpp"), f'-DRETORT_READER="{reader}"']
-        run(["clang++", "-std=c++20", f"-I{ROOT}", *shlex.split(flags), "-fsanitize=fuzzer", *entry, *objects, *libraries(options.build), "-o",
-             str(options.out / name)], options.build)
+    entry = [] if options.memory else [str(ROOT / "tests/fuzz/fuzzer.cpp")]
+    run(["clang++", "-std=c++20", f"-I{ROOT}", *shlex.split(flags), "-fsanitize=fuzzer", *entry, *objects, *libraries(options.build), "-o",
+         str(options.out / ("pictures" if options.memory else "readers"))], options.build)
 
 
 if __name__ == "__main__":

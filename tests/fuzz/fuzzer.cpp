@@ -1,4 +1,4 @@
-// libFuzzer's entry for one reader: RETORT_READER is its name. See tests/fuzz/run.sh.
+// libFuzzer's entry for one reader, which READER in the environment names. See tests/fuzz/run.sh.
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -8,8 +8,9 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   static const retort::fuzz::Reader* const reader = [] {
+    const char* const name = std::getenv("READER");
     for (const retort::fuzz::Reader& candidate : retort::fuzz::readers())
-      if (std::strcmp(candidate.name, RETORT_READER) == 0) return &candidate;
+      if (name && std::strcmp(candidate.name, name) == 0) return &candidate;
     std::abort();
   }();
   try {

@@ -13,7 +13,7 @@ build=${BUILD:-build}
 fuzz=$build/fuzz
 readers=("$@")
 ((${#readers[@]})) || readers=($(ls tests/fuzz/corpus))
-tests/fuzz/build.py "$build" "$fuzz" "${readers[@]}"
+tests/fuzz/build.py "$build" "$fuzz"
 failed=0
 interrupted=72  # libFuzzer's status after SIGINT
 printf '| reader | inputs | seconds | coverage | found |\n|---|---|---|---|---|\n'
@@ -21,7 +21,7 @@ for reader in "${readers[@]}"; do
   mkdir -p "$fuzz/found/$reader" "$fuzz/grown/$reader"
   dictionary=()
   [[ -f tests/fuzz/dictionaries/$reader.txt ]] && dictionary=(-dict="tests/fuzz/dictionaries/$reader.txt")
-  "$fuzz/fuzz_$reader" "$fuzz/grown/$reader" "tests/fuzz/corpus/$reader" "${dictionary[@]}" -runs=10000000 -timeout="${LONGEST:-1}" \
+  READER=$reader "$fuzz/readers" "$fuzz/grown/$reader" "tests/fuzz/corpus/$reader" "${dictionary[@]}" -runs=10000000 -timeout="${LONGEST:-1}" \
     -rss_limit_mb=1536 -malloc_limit_mb=1024 -max_len=65536 -print_final_stats=1 -artifact_prefix="$fuzz/found/$reader/" \
     >"$fuzz/$reader.log" 2>&1 &
   fuzzer=$! used=0 status=0
