@@ -1,4 +1,6 @@
 // The GPU's memory, for kernels/memory.h.
+#include <cuda.h>
+
 #include <cstring>
 #include <map>
 #include <new>
@@ -174,9 +176,16 @@ const DeviceMemory& memory() {
   return instance;
 }
 
+/// Asked of the driver by name: a stand-in for CUDA's runtime need not have the call, and then it is not known.
 std::size_t free_memory() {
+  static const auto ask = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    check(cudaGetDriverEntryPointByVersion("cuMemGetInfo", &found, 12000, cudaEnableDefault, &result), "cuMemGetInfo");
+    return reinterpret_cast<decltype(&cuMemGetInfo)>(found);
+  }();
   std::size_t free = 0, all = 0;
-  check(cudaMemGetInfo(&free, &all), "cudaMemGetInfo");
+  if (ask && ask(&free, &all) != CUDA_SUCCESS) throw std::runtime_error("cuda: cuMemGetInfo failed");
   return free;
 }
 

@@ -16,7 +16,8 @@ struct Shape {
   bool bf16 = false;  ///< in bf16 too, which differs in loads and stores alone
 };
 // One row, one channel, primes, around one and four vectors of 8 and 16 lanes, around blocks of 64 rows and their 32
-// ranges.
+// ranges; and a row more than pairs of rows, of channels that leave a GPU's last block threads to spare, one by one, by
+// fours and by eights.
 inline constexpr Shape kShapes[] = {{{1, 1}},
                                     {{2, 1}, Work::usual, true},
                                     {{1, 17}},
@@ -33,7 +34,9 @@ inline constexpr Shape kShapes[] = {{{1, 1}},
                                     {{700, 16}, Work::usual, true},
                                     {{700, 80}, Work::much, true},
                                     {{4099, 3}, Work::much},
-                                    {{2051, 35}, Work::much}};
+                                    {{2051, 35}, Work::much},
+                                    {{3, 1028}, Work::usual, true},
+                                    {{3, 2056}, Work::usual, true}};
 
 /// What a batch norm reads, as its elements hold it.
 struct Inputs {
@@ -336,6 +339,16 @@ inline void far_from_zero(const Backend& backend) {
   });
 }
 
+/// Large enough for a GPU's thread to take a second pair of rows (kernels/cuda/channel_rows.h), of which its last block
+/// lacks one.
+inline void long_walks(const Backend& backend) {
+  for_each_f32(backend, [&](const KernelTable& table) {
+    const Inputs in = inputs<float>({2047, 257}, false, true, 0.3, 2);
+    check_forward<float>(backend, table.batch_norm, in, false, Work::usual);
+    check_backward<float>(backend, table.batch_norm, in, false, Work::usual);
+  });
+}
+
 inline void constant_channel(const Backend& backend) {
   for_each_type(backend, [&](auto zero, const KernelTable& table) {
     using T = decltype(zero);
@@ -402,6 +415,7 @@ inline const std::vector<Case> kBatchNormCases = {
     {"folded, with a bias and without", batch_norm_cases::folded},
     {"a mean of a thousand deviations costs no more than its rounding, one that drifts nothing",
      batch_norm_cases::far_from_zero},
+    {"many rows a thread", batch_norm_cases::long_walks},
     {"a constant channel has variance 0, and a single row keeps running_var finite",
      batch_norm_cases::constant_channel},
     {"outputs that are not wanted may be null, and the others stay the same", batch_norm_cases::wanted_alone},
