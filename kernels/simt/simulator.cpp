@@ -82,7 +82,6 @@ void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_share
   const std::int64_t first = static_cast<std::int64_t>(drawn[1]) % blocks;
 
   if (sampled_blocks() > 0 && !counting_now) return;
-  if (sampled_blocks() > 0 && !counting_now) return;
   const bool sampled = sampled_blocks() > 0 && sampled_blocks() < blocks;
   const std::int64_t run = sampled ? sampled_blocks() : blocks;
   const auto block_of = [&](std::int64_t task) {
