@@ -1,7 +1,7 @@
 // The program `retort`: its commands, and what several processes of it say together.
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>

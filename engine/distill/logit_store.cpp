@@ -217,8 +217,8 @@ LogitStore import_predictions(const std::string& path, PredictionTable table, st
   std::unordered_map<std::string_view, std::size_t> column_of;
   for (std::size_t column = 0; column < classes.size(); ++column) column_of.emplace(classes[column], column);
   // Far more than the file may hold: a tensor, so that the limit of memory is heeded.
-  const Tensor logits = Tensor::zeros(
-      {static_cast<std::int64_t>(table.names.size()), static_cast<std::int64_t>(classes.size())});
+  const Tensor logits =
+      Tensor::zeros({static_cast<std::int64_t>(table.names.size()), static_cast<std::int64_t>(classes.size())});
   const std::span<float> values = logits.span<float>();
   for (std::size_t row = 0; row < table.names.size(); ++row) {
     const auto found = column_of.find(table.predictions[row]);

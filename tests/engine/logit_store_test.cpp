@@ -3,10 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -191,12 +191,12 @@ TEST_CASE("while a store is replaced its index reads the logits before and the l
 TEST_CASE("an index of many keys, or a deep one, is refused in no more time than its size") {
   std::string many = "{";
   for (int i = 0; i < 200'000; ++i) many += "\"" + std::to_string(i) + "\":0,";
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // of the processor: a machine may be busy
   const auto with_index = [](const std::string& index) {
     return refusal([&](const Scratch& scratch) { scratch.write("logits.json", index); });
   };
   CHECK(with_index(many + "\"format\":1}").starts_with("logits.json: "));
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+  CHECK(std::clock() - start < 5 * CLOCKS_PER_SEC);
   CHECK(with_index(std::string(75'000, '[')).find("nested more than 32 deep") != std::string::npos);
 }
 

@@ -12,8 +12,8 @@ namespace retort {
 /// The commands that the command line named, outermost first: {bench, conv}.
 std::vector<const CLI::App*> command_chain(const CLI::App& app);
 
-/// Throws Error unless the file is a regular one, of no more than a file of flags can have: CLI11 would wait for a pipe,
-/// read a device for ever, and take a time that is quadratic in a list.
+/// Throws Error unless the file is a regular one, of no more than a file of flags can have: CLI11 would wait for a
+/// pipe, read a device for ever, and take a time that is quadratic in a list.
 void check_config_file(const std::string& path);
 
 /// Sends the file's keys to the command that runs. Throws UsageError naming a key that is no flag of it, or a section
