@@ -92,6 +92,7 @@ int fstat(int, struct stat* status) {
   status->st_size = static_cast<off_t>(retort::room_.size());
   return 0;
 }
+int stat(const char*, struct stat* status) { return fstat(0, status); }
 ssize_t pread(int, void* to, std::size_t count, off_t offset) {
   const auto size = static_cast<off_t>(retort::room_.size());
   const off_t got = std::clamp<off_t>(size - offset, 0, static_cast<off_t>(count));
