@@ -7,6 +7,8 @@
 // groups, output channels [g*k/groups, (g+1)*k/groups) see input channels [g*c/groups, (g+1)*c/groups).
 #pragma once
 
+#include <limits>
+
 #include "kernels/types.h"
 
 namespace retort {
@@ -30,13 +32,15 @@ struct Conv2dGeometry {
 
 enum class ConvPass : std::uint8_t { fprop, dgrad, wgrad };
 
-/// What becomes of fprop's sums in the same pass: y = act(scale[k] * sum + bias[k] + residual), act = max(0, .) if
-/// relu. Batch normalisation by running statistics is such a scale and bias (BatchNormKernels::fold).
+/// What becomes of fprop's sums in the same pass: y = act(scale[k] * sum + bias[k] + residual), act(x) =
+/// min(max(0, x), ceiling) if relu; a NaN stays one. Batch normalisation by running statistics is such a scale and bias
+/// (BatchNormKernels::fold).
 struct ConvEpilogue {
   const void* scale = nullptr;     ///< [k] of a parameter's dtype, or null for 1
   const void* bias = nullptr;      ///< likewise, or null for 0
   const void* residual = nullptr;  ///< of y's shape and dtype and apart from y, or null for 0
   bool relu = false;
+  float ceiling = std::numeric_limits<float>::infinity();  ///< above 0; read if relu
 };
 
 struct Conv2dKernels {

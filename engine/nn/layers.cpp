@@ -141,7 +141,7 @@ Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& c
   Conv2dOptions options = conv.options;
   options.relu = relu;
   const RunningNorm norm = {gamma, beta, bn.running_mean.value, bn.running_var.value, bn.eps};
-  Tensor y = conv2d_running_norm(x, weight, bias, options, norm, residual);
+  Tensor y = conv2d_inference(x, weight, bias, options, {.norm = &norm, .residual = residual});
   show(context, conv, y);
   show(context, bn, y);
   return y;

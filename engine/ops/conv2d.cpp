@@ -96,26 +96,37 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   return y;
 }
 
-Tensor conv2d_running_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
-                           const RunningNorm& norm, const Tensor& residual) {
+Tensor conv2d_inference(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+                        const ConvTail& tail) {
   const Conv2dGeometry g = geometry(x, weight, bias, options);
-  check(!recording({&x, &weight, &bias, &norm.gamma, &norm.beta, &residual}),
-        "[conv2d_running_norm] a gradient is to be recorded, and it has none; use conv2d and batch_norm");
-  const DType dtype = weight.dtype();
-  check_operand("conv2d_running_norm", "gamma", norm.gamma, {g.k}, dtype);
-  check_operand("conv2d_running_norm", "beta", norm.beta, {g.k}, dtype);
-  check_operand("conv2d_running_norm", "running_mean", norm.running_mean, {g.k}, dtype);
-  check_operand("conv2d_running_norm", "running_var", norm.running_var, {g.k}, dtype);
-  check_device("conv2d_running_norm", x, norm.gamma);
-  if (residual) {
-    check_operand("conv2d_running_norm", "the residual", residual, {g.n, g.p(), g.q(), g.k}, x.dtype());
-    check_device("conv2d_running_norm", x, residual);
+  const RunningNorm* norm = tail.norm;
+  const bool asked = norm != nullptr ? recording({&x, &weight, &bias, &tail.residual, &norm->gamma, &norm->beta})
+                                     : recording({&x, &weight, &bias, &tail.residual});
+  check(!asked, "[conv2d_inference] a gradient is to be recorded, and it has none; use conv2d and the ops after it");
+  if (tail.residual) {
+    check_operand("conv2d_inference", "the residual", tail.residual, {g.n, g.p(), g.q(), g.k}, x.dtype());
+    check_device("conv2d_inference", x, tail.residual);
   }
-  const Tensor scale = empty_parameter(x, {g.k}), shift = empty_parameter(x, {g.k});
-  kernels(x).batch_norm.fold({}, g.k, norm.gamma.raw(), norm.beta.raw(), norm.running_mean.raw(),
-                             norm.running_var.raw(), norm.eps, bias.raw(), scale.raw(), shift.raw());
-  Tensor y = run_forward(g, x, filter_like(x, weight), {scale.raw(), shift.raw(), residual.raw(), options.relu});
-  note_conv("conv2d_running_norm", {x, weight, bias, norm.gamma, residual}, y, options, norm.eps);
+  Tensor scale, shift;
+  if (norm != nullptr) {
+    const DType dtype = weight.dtype();
+    check_operand("conv2d_inference", "gamma", norm->gamma, {g.k}, dtype);
+    check_operand("conv2d_inference", "beta", norm->beta, {g.k}, dtype);
+    check_operand("conv2d_inference", "running_mean", norm->running_mean, {g.k}, dtype);
+    check_operand("conv2d_inference", "running_var", norm->running_var, {g.k}, dtype);
+    check_device("conv2d_inference", x, norm->gamma);
+    scale = empty_parameter(x, {g.k}), shift = empty_parameter(x, {g.k});
+    kernels(x).batch_norm.fold({}, g.k, norm->gamma.raw(), norm->beta.raw(), norm->running_mean.raw(),
+                               norm->running_var.raw(), norm->eps, bias.raw(), scale.raw(), shift.raw());
+  }
+  Tensor y = run_forward(g, x, filter_like(x, weight),
+                         {.scale = scale.raw(),
+                          .bias = norm != nullptr ? shift.raw() : bias.raw(),
+                          .residual = tail.residual.raw(),
+                          .relu = options.relu,
+                          .ceiling = tail.ceiling});
+  note_conv("conv2d_inference", {x, weight, bias, norm != nullptr ? norm->gamma : Tensor(), tail.residual}, y, options,
+            norm != nullptr ? norm->eps : 0);
   return y;
 }
 

@@ -1,6 +1,8 @@
-// Convolution, with an optional bias and ReLU folded in; in inference also the batch norm and the residual after it.
-// See kernels/conv2d.h for the formula.
+// Convolution, with an optional bias and ReLU folded in; in inference also what else follows it. See kernels/conv2d.h
+// for the formula.
 #pragma once
+
+#include <limits>
 
 #include "engine/core/tensor.h"
 
@@ -25,10 +27,17 @@ struct RunningNorm {
   double eps;
 };
 
-/// act(batch_norm(conv2d(x, weight, bias)) + residual) with running statistics, act = max(0, .) if options.relu: one
-/// kernel, in which the normalisation is a multiply-add on the convolution's sums. For inference: it records no
-/// gradient, and throws Error where one is asked for. residual is of the result's shape or empty.
-Tensor conv2d_running_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
-                           const RunningNorm& norm, const Tensor& residual = {});
+/// What follows a convolution in inference, each part optional.
+struct ConvTail {
+  const RunningNorm* norm = nullptr;
+  Tensor residual = {};                                    ///< of the result's shape
+  float ceiling = std::numeric_limits<float>::infinity();  ///< of options.relu, above 0
+};
+
+/// act(batch_norm(conv2d(x, weight, bias)) + residual) with running statistics, act(x) = min(max(0, x), ceiling) if
+/// options.relu: one kernel, in which the normalisation is a multiply-add on the convolution's sums. For inference: it
+/// records no gradient, and throws Error where one is asked for.
+Tensor conv2d_inference(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+                        const ConvTail& tail);
 
 }  // namespace retort

@@ -343,6 +343,7 @@ void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const T* x, const T* w
                   void* workspace) {
   Scratch scratch(workspace);
   fprop<Kind>(stream, scratch, g, x, w, epilogue, y);
+  clip_to_ceiling(stream, g, epilogue, y);
 }
 
 template <class Kind, class T = typename Kind::Element>

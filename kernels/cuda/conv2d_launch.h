@@ -3,11 +3,16 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
+#include "kernels/activation.h"
 #include "kernels/cuda/gemm_slices.h"
 
 namespace retort::RETORT_BACKEND {
+
+template <class T>
+ActivationKernels activation();
 
 inline int to_int(std::int64_t value) { return static_cast<int>(value); }
 
@@ -65,6 +70,14 @@ Output<T> output_of(const ConvEpilogue& epilogue, T* y, std::int64_t pitch) {
                    .residual = static_cast<const T*>(epilogue.residual),
                    .relu = epilogue.relu,
                    .pitch = to_int(pitch)};
+}
+
+/// A pass over y for an epilogue's ceiling, which the products' own do not know: few networks have one.
+template <class T>
+void clip_to_ceiling(Stream stream, const Conv2dGeometry& g, const ConvEpilogue& epilogue, T* y) {
+  if (!epilogue.relu || epilogue.ceiling == std::numeric_limits<float>::infinity()) return;
+  const Activation clip{ActivationKind::clip, 0, epilogue.ceiling};
+  activation<T>().forward(stream, clip, g.n * g.p() * g.q() * g.k, y, y);
 }
 
 /// C from g.partial, whose parts are added in order; conv2d-inl.h.

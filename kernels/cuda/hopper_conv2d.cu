@@ -367,6 +367,7 @@ void conv2d_fprop(Stream stream, const Conv2dGeometry& g, const T* x, const T* w
   if (!takes(g)) return conv2d<bf16>().fprop(stream, g, x, w, epilogue, y, workspace);
   Scratch scratch(workspace);
   fprop(stream, scratch, g, x, w, epilogue, y);
+  clip_to_ceiling(stream, g, epilogue, y);
 }
 
 void conv2d_dgrad(Stream stream, const Conv2dGeometry& g, const T* dy, const T* w, T* dx, void* workspace) {

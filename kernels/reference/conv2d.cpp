@@ -26,11 +26,17 @@ template <class T>
 struct TypedEpilogue {
   const T *scale, *bias, *residual;
   bool relu;
+  double ceiling;
   explicit TypedEpilogue(const ConvEpilogue& e)
       : scale(static_cast<const T*>(e.scale)),
         bias(static_cast<const T*>(e.bias)),
         residual(static_cast<const T*>(e.residual)),
-        relu(e.relu) {}
+        relu(e.relu),
+        ceiling(e.ceiling) {}
+  double operator()(double value) const {
+    if (!relu) return value;
+    return value < 0 ? 0 : value > ceiling ? ceiling : value;  // a NaN is neither
+  }
 };
 
 std::size_t workspace_bytes(ConvPass, const Conv2dGeometry&) { return 0; }
@@ -55,7 +61,7 @@ void fprop(Stream, const Conv2dGeometry& g, const T* x, const T* w, const ConvEp
           const std::int64_t i = y_at(g, n, p, q, k);
           const double value =
               sum * (e.scale ? e.scale[k] : 1) + (e.bias ? e.bias[k] : 0) + (e.residual ? e.residual[i] : 0);
-          y[i] = static_cast<T>(e.relu && value < 0 ? 0 : value);
+          y[i] = static_cast<T>(e(value));
         }
 }
 

@@ -10,14 +10,15 @@ constexpr int kThreads = 256, kTile = 32, kTileRows = 8;
 
 template <class T>
 __global__ void finish_kernel(std::int64_t n, std::int64_t channels, const float* scale, const float* bias,
-                              const T* residual, bool relu, T* y) {
+                              const T* residual, bool relu, float ceiling, T* y) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) {
     float value = float(y[i]);
     if (scale) value *= scale[i % channels];
     if (bias) value += bias[i % channels];
     if (residual) value += float(residual[i]);
-    y[i] = T(relu && value < 0 ? 0.0f : value);  // a NaN is not below 0
+    if (relu) value = value < 0 ? 0.0f : value > ceiling ? ceiling : value;  // a NaN is neither
+    y[i] = T(value);
   }
 }
 
@@ -42,7 +43,7 @@ void launch_finish(Stream stream, std::int64_t rows, std::int64_t channels, cons
   const std::int64_t n = rows * channels;
   dev::launch("finish", finish_kernel<T>, {{cuda::blocks_for(n, kThreads)}, {kThreads}}, stream, n, channels,
               static_cast<const float*>(e.scale), static_cast<const float*>(e.bias), static_cast<const T*>(e.residual),
-              e.relu, static_cast<T*>(y));
+              e.relu, e.ceiling, static_cast<T*>(y));
 }
 
 template <class From, class To>

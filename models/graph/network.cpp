@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
+#include <map>
+#include <set>
 
+#include "engine/core/recorder.h"
 #include "engine/core/tape.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/elementwise.h"
@@ -50,6 +54,7 @@ class ConvLayer : public GraphLayer {
     return conv_.forward(inputs[0], context);
   }
   void visit(Visitor& visitor) override { conv_.visit(visitor); }
+  const Conv2d& conv() const { return conv_; }
 
  private:
   Conv2d conv_;
@@ -85,9 +90,51 @@ class BatchNormLayer : public GraphLayer {
     return bn_.forward(inputs[0], context, /*relu=*/false);
   }
   void visit(Visitor& visitor) override { bn_.visit(visitor); }
+  RunningNorm running() const {
+    return {bn_.weight.value, bn_.bias.value, bn_.running_mean.value, bn_.running_var.value, bn_.eps};
+  }
 
  private:
   BatchNorm2d bn_;
+};
+
+/// A convolution with the nodes behind it that inference runs in its kernel: batch norm, a sum, ReLU or a clip from 0
+/// on, in this order.
+class FusedConvLayer : public GraphLayer {
+ public:
+  explicit FusedConvLayer(const ConvLayer& conv) : conv_(conv.conv()), options_(conv_.options) {}
+  /// Takes one more node in, or says that it doesn't.
+  bool take(const GraphNode& node, const GraphLayer& layer) {
+    if (options_.relu) return false;
+    if (node.op == "batch_norm" && norm_ == nullptr && !adds_) {
+      norm_ = static_cast<const BatchNormLayer*>(&layer);
+    } else if (node.op == "add" && !adds_) {
+      adds_ = true;
+    } else if (node.op == "relu") {
+      options_.relu = true;
+    } else if (node.op == "clip" && node.number("alpha") == 0 && node.number("beta") > 0) {
+      options_.relu = true;
+      ceiling_ = static_cast<float>(node.number("beta"));
+    } else {
+      return false;
+    }
+    return true;
+  }
+  /// x, and what is added.
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext&) override {
+    ConvTail tail{.residual = adds_ ? inputs[1] : Tensor(), .ceiling = ceiling_};
+    if (norm_ == nullptr) return conv2d_inference(inputs[0], conv_.weight.value, conv_.bias.value, options_, tail);
+    const RunningNorm norm = norm_->running();
+    tail.norm = &norm;
+    return conv2d_inference(inputs[0], conv_.weight.value, conv_.bias.value, options_, tail);
+  }
+
+ private:
+  const Conv2d& conv_;
+  Conv2dOptions options_;
+  const BatchNormLayer* norm_ = nullptr;
+  bool adds_ = false;
+  float ceiling_ = std::numeric_limits<float>::infinity();
 };
 
 /// y = weight x + bias, one of each a channel: batch norm's op with a mean of 0 and a variance of 1, which are no
@@ -408,49 +455,91 @@ void set_classes(GraphSpec& spec, std::int64_t classes) {
 }
 
 GraphNetwork::GraphNetwork(GraphSpec spec, Random& random) : spec_(std::move(spec)) {
-  last_use_.assign(spec_.nodes.size() + 1, 0);
   const std::vector<ValueForm> forms = value_forms(spec_);
   for (std::size_t i = 0; i < spec_.nodes.size(); ++i) {
     const GraphNode& node = spec_.nodes[i];
     if (is_int8_op(node.op)) {
       std::vector<ValueForm> inputs;
-      for (const std::int64_t input : node.inputs) {
-        inputs.push_back(forms[static_cast<std::size_t>(input)]);
-        last_use_[static_cast<std::size_t>(input)] = i;
-      }
+      for (const std::int64_t input : node.inputs) inputs.push_back(forms[static_cast<std::size_t>(input)]);
       layers_.push_back(make_int8_layer(node, std::move(inputs), forms[i + 1]));
       continue;
     }
     const OpRow& row = row_of(node);
     check(node.inputs.size() >= row.least && node.inputs.size() <= row.most, "node ", node.name, " (", node.op,
           "): ", node.inputs.size(), " inputs, expected ", row.least, "; export the model again");
-    for (const std::int64_t input : node.inputs) {
+    for (const std::int64_t input : node.inputs)
       check(input >= 0 && input <= static_cast<std::int64_t>(i), "node ", node.name, " (", node.op,
             "): it reads what comes after it; export the model again");
-      last_use_[static_cast<std::size_t>(input)] = i;
-    }
     layers_.push_back(row.make(node, random));
   }
-  last_use_.back() = spec_.nodes.size();
+  for (std::size_t i = 0; i < layers_.size(); ++i) steps_.push_back({i, layers_[i].get(), spec_.nodes[i].inputs, {}});
+  fuse_convolutions();
+  for (std::vector<Step>* steps : {&steps_, &fused_steps_}) {
+    // From behind, the first that reads a value is the last in the forward pass.
+    std::set<std::int64_t> read = {static_cast<std::int64_t>(layers_.size())};
+    for (auto step = steps->rbegin(); step != steps->rend(); ++step)
+      for (const std::int64_t input : step->inputs)
+        if (read.insert(input).second) step->done.push_back(input);
+  }
+}
+
+/// fused_steps_: steps_ with the nodes that a convolution takes in left out. A chain runs where its last node stands,
+/// so that what it adds is there.
+void GraphNetwork::fuse_convolutions() {
+  const std::size_t count = layers_.size();
+  std::vector<std::size_t> readers(count + 1, 0), reader(count + 1, 0);
+  for (std::size_t i = 0; i < count; ++i)
+    for (const std::int64_t input : spec_.nodes[i].inputs) {
+      ++readers[static_cast<std::size_t>(input)];
+      reader[static_cast<std::size_t>(input)] = i;
+    }
+  std::vector<bool> gone(count, false);
+  std::map<std::size_t, Step> chains;  // by their last node
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto* conv = dynamic_cast<const ConvLayer*>(layers_[i].get());
+    if (conv == nullptr || conv->conv().rounded) continue;
+    auto fused = std::make_unique<FusedConvLayer>(*conv);
+    std::size_t last = i;
+    std::vector<std::int64_t> inputs = spec_.nodes[i].inputs;
+    while (readers[last + 1] == 1) {
+      const std::size_t next = reader[last + 1];
+      // Of two convolutions that are added up the first to get here takes the sum.
+      if (chains.contains(next) || gone[next] || !fused->take(spec_.nodes[next], *layers_[next])) break;
+      for (const std::int64_t input : spec_.nodes[next].inputs)
+        if (input != static_cast<std::int64_t>(last) + 1) inputs.push_back(input);
+      gone[last] = true;
+      last = next;
+    }
+    if (last == i) continue;
+    chains.emplace(last, Step{last, fused.get(), std::move(inputs), {}});
+    fused_.push_back(std::move(fused));
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (gone[i]) continue;
+    const auto chain = chains.find(i);
+    fused_steps_.push_back(chain == chains.end() ? steps_[i] : std::move(chain->second));
+  }
 }
 
 Tensor GraphNetwork::forward(const Tensor& x, ForwardContext& context, const Watch& watch) {
+  // Whoever looks at single nodes gets them.
+  const bool fuses = !context.training && !context.report && !context.taps && !watch && Tape::active() == nullptr &&
+                     Recorder::active() == nullptr;
   std::vector<Tensor> values(layers_.size() + 1);
   values[0] = x;
   if (watch) watch(0, x);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const GraphNode& node = spec_.nodes[i];
+  for (const Step& step : fuses ? fused_steps_ : steps_) {
     std::vector<Tensor> inputs;
-    for (const std::int64_t input : node.inputs) inputs.push_back(values[static_cast<std::size_t>(input)]);
+    for (const std::int64_t input : step.inputs) inputs.push_back(values[static_cast<std::size_t>(input)]);
     // What nobody reads any more goes before the op runs, so that its memory is there again after it.
-    for (const std::int64_t input : node.inputs)
-      if (last_use_[static_cast<std::size_t>(input)] == i) values[static_cast<std::size_t>(input)] = {};
+    for (const std::int64_t input : step.done) values[static_cast<std::size_t>(input)] = {};
     try {
-      values[i + 1] = layers_[i]->forward(inputs, context);
+      values[step.node + 1] = step.layer->forward(inputs, context);
     } catch (const Error& error) {
+      const GraphNode& node = spec_.nodes[step.node];
       throw Error(text("node ", node.name, " (", node.op, "): ", error.what()));
     }
-    if (watch) watch(i + 1, values[i + 1]);
+    if (watch) watch(step.node + 1, values[step.node + 1]);
   }
   const Tensor& y = values.back();
   return y.shape().rank() == 4 ? flatten(y) : y;

@@ -32,9 +32,18 @@ class GraphNetwork : public Network {
   const GraphSpec& spec() const { return spec_; }
 
  private:
+  /// What a forward pass does next.
+  struct Step {
+    std::size_t node;  ///< whose value it gives
+    GraphLayer* layer;
+    std::vector<std::int64_t> inputs, done;  ///< values that are read, and those of them that nobody reads later
+  };
+  void fuse_convolutions();
+
   GraphSpec spec_;
   std::vector<std::unique_ptr<GraphLayer>> layers_;
-  std::vector<std::size_t> last_use_;  ///< of each value, the node that reads it last
+  std::vector<std::unique_ptr<GraphLayer>> fused_;  ///< of fused_steps_, beside layers_
+  std::vector<Step> steps_, fused_steps_;           ///< of every pass, and of inference
 };
 
 /// The ops of nodes, for messages.

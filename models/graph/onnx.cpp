@@ -16,7 +16,14 @@ bool ends_a_classifier(const OnnxNode& node) {
   return node.op == "Softmax" || node.op == "LogSoftmax" || node.op == "Sigmoid";
 }
 
-bool is_alias(const OnnxNode& node) { return node.op == "Identity" || node.op == "Dropout" || node.op == "Cast"; }
+/// TensorProto.DataType
+bool is_real(std::int64_t type) { return type == 1 || type == 10 || type == 11 || type == 16; }
+
+bool is_alias(const OnnxNode& node) {
+  const auto to = node.attributes.find("to");
+  return node.op == "Identity" || node.op == "Dropout" ||
+         (node.op == "Cast" && to != node.attributes.end() && is_real(to->second.integer));
+}
 
 }  // namespace
 
@@ -99,6 +106,7 @@ std::optional<std::vector<std::int64_t>> OnnxImport::list(const OnnxNode& node, 
 
 void OnnxImport::set(const OnnxNode& node, OnnxOperand result, std::size_t output) {
   if (output >= node.outputs.size()) refuse(node, "it has no output; export the model again");
+  if (!result.constant) ++names_[result.node];
   operands_[node.outputs[output]] = std::move(result);
 }
 
@@ -132,8 +140,42 @@ void OnnxImport::add_weight(const std::string& name, const Dims& dims, const std
 }
 
 bool OnnxImport::read_once(const OnnxNode& node, std::size_t index) const {
-  const auto found = reads_.find(node.inputs[index]);
-  return found != reads_.end() && found->second == 1 && node.inputs[index] != output_;
+  const std::string& name = node.inputs[index];
+  const auto found = reads_.find(name);
+  const auto names = names_.find(operand(node, index).node);
+  return found != reads_.end() && found->second == 1 && names != names_.end() && names->second == 1 && name != output_;
+}
+
+void OnnxImport::take_over(const OnnxNode& node, std::size_t index) {
+  const auto found = operands_.find(node.inputs[index]);
+  OnnxOperand x = std::move(found->second);
+  operands_.erase(found);
+  names_[x.node] = 0;
+  set(node, std::move(x));
+}
+
+bool OnnxImport::adds_to_bias(const OnnxNode& node, std::size_t index, const std::vector<float>& values) {
+  const OnnxOperand& x = operand(node, index);
+  if (x.node < 1 || !read_once(node, index)) return false;
+  const GraphNode& layer = graph_node(x);
+  if ((layer.op != "linear" && layer.op != "conv") || layer.number("relu", 0) != 0) return false;
+  for (auto& [name, tensor] : graph_.tensors)
+    if (name == layer.name + ".bias" && tensor.count() == static_cast<std::int64_t>(values.size())) {
+      for (std::size_t i = 0; i < values.size(); ++i) tensor.data<float>()[i] += values[i];
+      take_over(node, index);
+      return true;
+    }
+  return false;
+}
+
+std::vector<float> in_memory(const OnnxOperand& x, const std::vector<float>& values) {
+  if (x.flattened.rank() != 3 || static_cast<std::int64_t>(values.size()) != x.flattened.count()) return values;
+  const std::int64_t pixels = x.flattened[0] * x.flattened[1], channels = x.flattened[2];
+  std::vector<float> result(values.size());
+  for (std::int64_t pixel = 0; pixel < pixels; ++pixel)
+    for (std::int64_t c = 0; c < channels; ++c)
+      result[static_cast<std::size_t>(pixel * channels + c)] = values[static_cast<std::size_t>(c * pixels + pixel)];
+  return result;
 }
 
 /// The classes' values before a last softmax, and the nodes that they need.
@@ -205,6 +247,7 @@ void OnnxImport::visit(const OnnxNode& node) {
   if (node.op == "Shape") return shape_of(node);
   if (fold(node)) return;
   if (is_alias(node)) return set(node, data(node, 0));
+  if (node.op == "Cast") refuse(node, "it rounds to whole numbers what the network computes");
   if (tokens(node) || layer(node) || elements(node)) return;
   refuse(node,
          "this op is not known here; export the model without it, or make a store of its scores elsewhere "

@@ -30,7 +30,7 @@ void OnnxImport::activation(const OnnxNode& node) {
   if (op == "Relu") {
     if (x.node > 0 && graph_node(x).op == "conv" && read_once(node, 0)) {
       graph_node(x).attributes["relu"] = one(1.0);
-      return set(node, x);
+      return take_over(node, 0);
     }
   } else if (op == "Sigmoid") {
     word = "sigmoid";
@@ -71,11 +71,11 @@ void OnnxImport::clip(const OnnxNode& node) {
 std::optional<std::vector<float>> OnnxImport::channel_values(const OnnxOperand& x, const Array& c) const {
   if (c.whole || c.dims.size() > x.dims.size()) return std::nullopt;
   if (c.count() == 1) return c.reals;
-  if (x.flattened.rank() > 0 || c.count() != x.channels()) return std::nullopt;
+  if (c.count() != x.channels()) return std::nullopt;
   const std::size_t missing = x.dims.size() - c.dims.size();
   for (std::size_t i = 0; i < c.dims.size(); ++i)
     if (c.dims[i] != (i + missing == x.channel_axis() ? x.channels() : 1)) return std::nullopt;
-  return c.reals;
+  return in_memory(x, c.reals);
 }
 
 /// x + c, x - c, c - x, x c, x / c.
@@ -102,13 +102,7 @@ void OnnxImport::with_constant(const OnnxNode& node, const OnnxOperand& x, const
     return set(node, std::move(y));
   }
   // A matrix product's bias, which exporters add in a node of its own.
-  if (op == "Add" && x.node > 0 && (graph_node(x).op == "linear" || graph_node(x).op == "conv") &&
-      read_once(node, constant_first ? 1 : 0))
-    for (auto& [name, tensor] : graph_.tensors)
-      if (name == graph_node(x).name + ".bias") {
-        for (std::size_t i = 0; i < shifts.size(); ++i) tensor.data<float>()[i] += shifts[i];
-        return set(node, x);
-      }
+  if (op == "Add" && adds_to_bias(node, constant_first ? 1 : 0, shifts)) return;
   OnnxOperand y = add(node.name, "channel_affine", {&x}, {{"channels", one(x.channels())}});
   const std::string name = graph_node(y).name;
   add_weight(name + ".weight", {x.channels()}, factors, node);

@@ -42,6 +42,9 @@ struct OnnxOperand {
   std::int64_t columns() const { return dims[row_axis() + 1]; }
 };
 
+/// One value a channel or feature of x in the file's order, as they lie in memory.
+std::vector<float> in_memory(const OnnxOperand& x, const std::vector<float>& values);
+
 class OnnxImport {
  public:
   explicit OnnxImport(const std::string& path) : file_(read_onnx(path)) {}
@@ -84,8 +87,12 @@ class OnnxImport {
   std::string layer_name(const OnnxNode& node, std::size_t weight);
   void add_weight(const std::string& name, const Dims& dims, const std::vector<float>& values, const OnnxNode& node);
   GraphNode& graph_node(const OnnxOperand& operand) { return graph_.node(operand.node); }
-  /// Whether nobody else reads an operand, so that the node that computes it may be changed.
+  /// Whether nobody else reads an operand, under any name, so that the node that computes it may be changed.
   bool read_once(const OnnxNode& node, std::size_t index) const;
+  /// The node's result is its operand, which nobody else reads and whose node of the graph does its work, too.
+  void take_over(const OnnxNode& node, std::size_t index);
+  /// Where `node` adds one value a channel to a layer's own bias: they are added up, and nothing is left to do.
+  bool adds_to_bias(const OnnxNode& node, std::size_t index, const std::vector<float>& values);
   OnnxOperand as_features(const OnnxNode& node, const OnnxOperand& x);
 
   // onnx_constants.cpp
@@ -112,7 +119,8 @@ class OnnxImport {
   void concat(const OnnxNode& node);
   void split(const OnnxNode& node);
   void slice(const OnnxNode& node);
-  /// The values of a constant that has one a channel of x, or one for all; none of another form.
+  /// The values of a constant that has one a channel of x, or one for all, in the order of memory; none of another
+  /// form.
   std::optional<std::vector<float>> channel_values(const OnnxOperand& x, const Array& c) const;
 
   // onnx_tokens.cpp
@@ -143,7 +151,8 @@ class OnnxImport {
   std::map<std::string, OnnxOperand> operands_;
   std::map<std::string, std::size_t> producers_;  ///< of a value, its node
   std::map<std::string, int> reads_;
-  std::vector<bool> needed_;  ///< of the file's nodes, those that the output needs
+  std::map<std::int64_t, int> names_;  ///< of a value of the graph, how many of the file's stand for it
+  std::vector<bool> needed_;           ///< of the file's nodes, those that the output needs
   std::string output_;
   std::int64_t batch_ = 1, image_size_ = 224, channels_ = 3;
   std::vector<std::string> said_;

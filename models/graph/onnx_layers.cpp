@@ -156,7 +156,7 @@ void OnnxImport::batch_norm(const OnnxNode& node) {
   for (std::size_t i = 0; i < 4; ++i) {
     const Array& values = constant(node, i + 1, parts[i] + 1);
     if (values.dims != Dims{channels}) refuse(node, "it has not one value a channel; export the model again");
-    add_weight(name + parts[i], values.dims, values.reals, node);
+    add_weight(name + parts[i], values.dims, in_memory(y, values.reals), node);
   }
   set(node, std::move(y));
 }

@@ -242,12 +242,7 @@ void OnnxImport::token_constant(const OnnxNode& node, OnnxOperand x, const Array
   const bool adds = node.op == "Add" || node.op == "Sub";
   if (by_channel && is_innermost(x, rank - 1)) {
     // A matrix product's bias, which exporters add in a node of its own.
-    if (adds && x.node > 0 && graph_node(x).op == "linear" && read_once(node, constant_first ? 1 : 0))
-      for (auto& [name, tensor] : graph_.tensors)
-        if (name == graph_node(x).name + ".bias") {
-          for (std::size_t i = 0; i < values.size(); ++i) tensor.data<float>()[i] += values[i];
-          return set(node, x);
-        }
+    if (adds && adds_to_bias(node, constant_first ? 1 : 0, values)) return;
     if (x.tensor.back() != channels) give_tensor(x, {extent_of(x, joined(x.axes, 1, rank - 1)), channels}, node.name);
     OnnxOperand y = add(node.name, "channel_affine", {&x}, {{"channels", one(channels)}});
     const std::string name = graph_node(y).name;
@@ -503,8 +498,8 @@ void OnnxImport::softmax(const OnnxNode& node) {
   OnnxOperand x = as_tokens(data(node, 0));
   const std::size_t rank = x.dims.size();
   free_last_axis(x);
-  if (resolve_axis(integer(node, "axis", -1), rank, where(node)) != static_cast<std::int64_t>(rank) - 1 ||
-      !is_innermost(x, rank - 1))
+  const std::int64_t axis = integer(node, "axis", file_.opset < 13 ? 1 : -1);
+  if (resolve_axis(axis, rank, where(node)) != static_cast<std::int64_t>(rank) - 1 || !is_innermost(x, rank - 1))
     refuse(node, "it goes along another axis than the last, or one that is not contiguous here");
   const std::int64_t classes = x.dims.back(), count = product(x.memory, 1, x.memory.size());
   if (x.tensor.back() != classes) give_tensor(x, {count / classes, classes}, node.name);

@@ -61,7 +61,7 @@ class Nodes {
     const Tensor &x = op.inputs[0], &y = op.output;
     Attributes settings;
     for (const auto& [key, value] : op.settings) settings[key] = {value};
-    if (name == "conv2d" || name == "conv2d_running_norm") return convolution(op, std::move(settings));
+    if (name == "conv2d" || name == "conv2d_inference") return convolution(op, std::move(settings));
     if (name == "linear") {
       const std::string layer = this->layer(op.inputs[1]);
       const Shape& weight = op.inputs[1].shape();

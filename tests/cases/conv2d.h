@@ -33,10 +33,14 @@ inline Operands absolute(Operands o) {
   return o;
 }
 
-/// y_normalized has all of an epilogue. dx and dw are empty where backward is another backend's.
+/// y_normalized and y_clipped have all of an epilogue, the latter with a ceiling. dx and dw are empty where backward is
+/// another backend's.
 struct Outputs {
-  std::vector<double> y, y_bias_relu, y_normalized, dx, dw;
+  std::vector<double> y, y_bias_relu, y_normalized, y_clipped, dx, dw;
 };
+
+/// Below some outputs of all shapes, above others.
+constexpr float kCeiling = 0.5f;
 
 /// Operands on a backend, to be convolved any number of times.
 template <class T>
@@ -72,6 +76,7 @@ struct Convolution {
     Outputs found = {.y = fprop({}),
                      .y_bias_relu = fprop({.bias = bias.get(), .relu = true}),
                      .y_normalized = fprop({scale.get(), bias.get(), dy.get(), /*relu=*/true}),
+                     .y_clipped = fprop({scale.get(), bias.get(), dy.get(), /*relu=*/true, kCeiling}),
                      .dx = {},
                      .dw = {}};
     if (backend.forward_only) return found;
@@ -108,6 +113,7 @@ inline void check_exact(const Backend& backend, std::span<const ConvShape> shape
         CHECK(count_different(found.y, rounded<T>(expected.y)) == 0);
         CHECK(count_different(found.y_bias_relu, rounded<T>(expected.y_bias_relu)) == 0);
         CHECK(count_different(found.y_normalized, rounded<T>(expected.y_normalized)) == 0);
+        CHECK(count_different(found.y_clipped, rounded<T>(expected.y_clipped)) == 0);
         if (backend.forward_only) return;
         CHECK(count_different(found.dx, rounded<T>(expected.dx)) == 0);
         CHECK(count_different(found.dw, expected.dw) == 0);
@@ -150,6 +156,8 @@ void check_reals(const Backend& backend, const Conv2dKernels& conv, const ConvSh
     CHECK(near(element, found.y_bias_relu, expected.y_bias_relu, magnitude.y_bias_relu, taps * g.c));
     CHECK(near(element, found.y_normalized, expected.y_normalized, magnitude.y_normalized,
                taps * g.c + kEpilogueRoundings));
+    // Clipping brings no two values further apart; the bound is that of the values before it.
+    CHECK(near(element, found.y_clipped, expected.y_clipped, magnitude.y_normalized, taps * g.c + kEpilogueRoundings));
     if (backend.forward_only) return;
     CHECK(near(element, found.dx, expected.dx, magnitude.dx, taps * g.k));
     CHECK(near(float{}, found.dw, expected.dw, magnitude.dw, positions));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/core/tape.h"
+#include "engine/ops/activation.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/elementwise.h"
 #include "tests/error_message.h"
@@ -93,11 +94,13 @@ struct Norm {
 
 }  // namespace
 
-TEST_CASE("conv2d_running_norm: equals batch_norm() on running statistics after conv2d()") {
+TEST_CASE("conv2d_inference: equals the ops in its place") {
+  constexpr float kCeiling = 0.75f;  // below some values of all cases
   for (const Case& c : cases)
-    for (int variant = 0; variant < 8; ++variant) {
+    for (int variant = 0; variant < 32; ++variant) {
       CAPTURE(c.name);
       CAPTURE(variant);
+      const bool normed = (variant & 8) != 0, clipped = (variant & 16) != 0;
       const std::int64_t k = c.weight[3];
       Norm norm(k);  // batch_norm wants its statistics mutable
       const Tensor x = random_tensor(c.x, 1), weight = random_tensor(c.weight, 2),
@@ -106,29 +109,36 @@ TEST_CASE("conv2d_running_norm: equals batch_norm() on running statistics after 
       const Tensor residual = (variant & 2) != 0 ? random_tensor(before.shape(), 8) : Tensor();
       Conv2dOptions options = c.options;
       options.relu = (variant & 4) != 0;
-      const Tensor apart = batch_norm(before, norm.gamma, norm.beta, norm.mean, norm.var,
-                                      {.training = false, .eps = 0.01, .relu = options.relu}, residual);
-      const Tensor fused = conv2d_running_norm(x, weight, bias, options, norm.operands(), residual);
+      Tensor apart = normed     ? batch_norm(before, norm.gamma, norm.beta, norm.mean, norm.var,
+                                             {.training = false, .eps = 0.01, .relu = false}, residual)
+                     : residual ? add(before, residual)
+                                : before;
+      if (options.relu) apart = clipped ? activate(apart, {ActivationKind::clip, 0, kCeiling}) : relu(apart);
+      const RunningNorm operands = norm.operands();
+      ConvTail tail{.norm = normed ? &operands : nullptr, .residual = residual};
+      if (clipped) tail.ceiling = kCeiling;
+      const Tensor fused = conv2d_inference(x, weight, bias, options, tail);
       // In double, a few roundings of the sum's terms apart.
       CHECK(max_difference(fused, apart) <= 1e-13 * (1 + terms(c)));
     }
 }
 
-TEST_CASE("conv2d_running_norm: refuses a gradient, and operands that do not fit") {
+TEST_CASE("conv2d_inference: refuses a gradient, and operands that do not fit") {
   const Tensor x = random_tensor({1, 4, 4, 2}, 1), weight = random_tensor({3, 3, 2, 3}, 2);
   const Norm norm(3), narrow(2);
-  CHECK(error_message([&] { conv2d_running_norm(x, weight, {}, {}, narrow.operands()); }) ==
-        "[conv2d_running_norm] gamma is f64 [2]; give f64 [3]");
+  const RunningNorm operands = norm.operands(), other = narrow.operands();
+  CHECK(error_message([&] { conv2d_inference(x, weight, {}, {}, {.norm = &other}); }) ==
+        "[conv2d_inference] gamma is f64 [2]; give f64 [3]");
   CHECK(error_message([&] {
-          conv2d_running_norm(Tensor::empty({0, 4, 4, 2}, DType::f64), weight, {}, {}, norm.operands());
+          conv2d_inference(Tensor::empty({0, 4, 4, 2}, DType::f64), weight, {}, {}, {.norm = &operands});
         }) == "[conv2d] the input has the shape [0, 4, 4, 2]; give at least one image");
-  CHECK(error_message([&] { conv2d_running_norm(x, weight, {}, {}, norm.operands(), x); }) ==
-        "[conv2d_running_norm] the residual is f64 [1, 4, 4, 2]; give f64 [1, 2, 2, 3]");
+  CHECK(error_message([&] { conv2d_inference(x, weight, {}, {}, {.residual = x}); }) ==
+        "[conv2d_inference] the residual is f64 [1, 4, 4, 2]; give f64 [1, 2, 2, 3]");
   const Tensor trained = random_tensor({3, 3, 2, 3}, 2).require_grad();
-  conv2d_running_norm(x, trained, {}, {}, norm.operands());  // nobody records
+  conv2d_inference(x, trained, {}, {}, {.norm = &operands});  // nobody records
   const Tape tape;
-  CHECK(error_message([&] { conv2d_running_norm(x, trained, {}, {}, norm.operands()); }) ==
-        "[conv2d_running_norm] a gradient is to be recorded, and it has none; use conv2d and batch_norm");
+  CHECK(error_message([&] { conv2d_inference(x, trained, {}, {}, {.norm = &operands}); }) ==
+        "[conv2d_inference] a gradient is to be recorded, and it has none; use conv2d and the ops after it");
 }
 
 TEST_CASE("conv2d: known values") {

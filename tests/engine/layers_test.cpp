@@ -148,9 +148,9 @@ TEST_CASE("conv_bn: one kernel in evaluation, the two layers where a gradient or
   reported.report = &layers;
   const auto fused = [&](ForwardContext& context) { return conv_bn(conv, bn, x, context, /*relu=*/true, residual); };
   const auto one_kernel = [&] {
-    return conv2d_running_norm(x, conv.weight.value, conv.bias.value, {.pad_h = 1, .pad_w = 1, .relu = true},
-                               {bn.weight.value, bn.bias.value, bn.running_mean.value, bn.running_var.value, bn.eps},
-                               residual);
+    const RunningNorm norm = {bn.weight.value, bn.bias.value, bn.running_mean.value, bn.running_var.value, bn.eps};
+    return conv2d_inference(x, conv.weight.value, conv.bias.value, {.pad_h = 1, .pad_w = 1, .relu = true},
+                            {.norm = &norm, .residual = residual});
   };
   CHECK(max_difference(fused(evaluation), one_kernel()) == 0);
   const double distance = max_difference(one_kernel(), apart(reported));

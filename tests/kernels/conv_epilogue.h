@@ -29,6 +29,9 @@ void check_epilogue(std::int64_t k, const std::vector<float>& residual, const Ru
   // A power of two passes through the rounding of T.
   check(false, {.scale = scale.data()}, [&](std::size_t i, std::size_t c) { return sums[i] * scale[c]; });
   check(false, {.relu = true}, [&](std::size_t i, std::size_t) { return std::max(0.0f, sums[i]); });
+  constexpr float kCeiling = 0.25f;
+  check(false, {.relu = true, .ceiling = kCeiling},
+        [&](std::size_t i, std::size_t) { return std::clamp(sums[i], 0.0f, kCeiling); });
   check(true, {scale.data(), bias.data(), elements.data(), /*relu=*/true},
         [&](std::size_t i, std::size_t c) { return std::max(0.0f, bias[c] + residual[i]); });
   check(true, {.bias = bias.data()}, [&](std::size_t, std::size_t c) { return bias[c]; });

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "engine/core/arena.h"
 #include "engine/core/check.h"
@@ -44,7 +45,7 @@ struct Options : BenchOptions {
 template <class Visitor>
 void visit_flags(Options& o, Visitor&& flag) {
   visit_flags(static_cast<BenchOptions&>(o), flag);
-  flag("--model", o.model, "Architecture", required(anything()));
+  flag("--model", o.model, "Architecture, or a model's file", required(anything()));
   flag("--image-size", o.image_size, "Width and height (default: the network's own)", whole_number(1, kMaxImageSize));
   flag("--batch-size", o.batch_size, "Images a step", whole_number(1));
   flag("--mode", o.mode, "{}: train is forward, loss, backward, SGD", one_of(kModes));
@@ -68,7 +69,7 @@ struct Work {
 Work work_of(const Options& options, DType activations) {
   Arena arena;  // this pass's memory is not the measured steps'
   const ArenaScope scope(Device::cpu, arena);
-  const Model model = stock_model(options.model, options.image_size.value_or(0), 0);
+  const Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
   const Preprocessing& input = model.spec.preprocessing;
   std::vector<LayerReport> layers;
   double parameter_bytes = 0;
@@ -112,7 +113,7 @@ class Steps {
                : backend.device == Device::cpu ? std::make_unique<Arena>()
                                                : std::make_unique<Arena>(backend.device)) {
     const auto scope = own_memory();
-    model_ = stock_model(options.model, options.image_size.value_or(0), seed_);
+    model_ = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
     to_device(*model_.network, backend.device);
     const Preprocessing& input = model_.spec.preprocessing;
     inputs_.x = random_tensor({options.batch_size, input.image_size, input.image_size, input.channels}, DType::f32,
@@ -185,7 +186,8 @@ void count_sample(const Options& options, const Backend& backend) {
 
 void run(const Options& options) {
   apply_common_options(options.common);
-  if (!is_architecture(options.model)) throw UsageError(text("--model: ", no_architecture(options.model)));
+  if (!is_architecture(options.model) && !std::filesystem::exists(options.model))
+    throw UsageError(text("--model: ", no_architecture(options.model), ", and no such file"));
   catch_interrupts();
   std::vector<Backend> backends = chosen_backends(options, Subject::step);
   check_sample(options, backends);

@@ -58,7 +58,8 @@ void fprop(Stream, const Conv2dGeometry& g, const T* x, const T* w, const ConvEp
   const Epilogue<T> typed = {.scale = static_cast<const float*>(epilogue.scale),
                              .bias = static_cast<const float*>(epilogue.bias),
                              .residual = static_cast<const T*>(epilogue.residual),
-                             .relu = epilogue.relu};
+                             .relu = epilogue.relu,
+                             .ceiling = epilogue.ceiling};
   algorithm_for<Arithmetic>(ConvPass::fprop, g).fprop(g, x, w, typed, y, workspace);
 }
 

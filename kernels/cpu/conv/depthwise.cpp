@@ -2,7 +2,7 @@
 // which are neighbours in memory. A row of outputs takes kTile pixels at a time, so that a tap's filter is loaded once
 // for all of them.
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
 
 #include "kernels/bfloat16.h"
 #include "kernels/cpu/conv/algorithm.h"
@@ -44,54 +44,81 @@ Taps taps_inside(std::int64_t start, std::int64_t dilation, std::int64_t taps, s
   return {std::min(first, taps), std::max(std::min(first, taps), last)};
 }
 
+/// One tile of outputs: kTile neighbours of a row, of which some taps may lie outside the image.
+template <class T>
+struct FpropTile {
+  const Conv2dGeometry& g;
+  const T *x, *w;  ///< x: the image row under tap row 0, pixel 0, wherever these are
+  const Epilogue<T>& epilogue;
+  T* y;             ///< of the first output's first channel
+  std::int64_t at;  ///< of that element in y, the residual's too
+  Taps rows;
+  std::int64_t left, pixels;  ///< image column under tap column 0 of the first output; outputs that there are
+
+  /// kColumns: of the filter, or 0 for as many as g says. kWhole: all outputs are there, and all of their taps'
+  /// columns. A pixel's taps are summed in the same order in every tile.
+  template <std::int64_t kColumns, bool kWhole>
+  void run() const {
+    const F32 d;
+    const std::int64_t c = g.c, step = g.stride_w * c, row_step = g.dilation_h * g.w * c,
+                       columns = kColumns > 0 ? kColumns : g.s;
+    vector_loop(d, 0, c, [&](auto lanes, std::int64_t i) HWY_ATTR {
+      V32 sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+      for (std::int64_t r = rows.first; r < rows.last; ++r) {
+        const T* from = x + r * row_step + left * c + i;
+        const T* filters = w + r * g.s * c + i;
+        for (std::int64_t s = 0; s < columns; ++s, from += g.dilation_w * c, filters += c) {
+          const V32 filter = lanes.load(d, filters);
+          if constexpr (kWhole) {
+            sum0 = hn::MulAdd(filter, lanes.load(d, from), sum0);
+            sum1 = hn::MulAdd(filter, lanes.load(d, from + step), sum1);
+            sum2 = hn::MulAdd(filter, lanes.load(d, from + 2 * step), sum2);
+            sum3 = hn::MulAdd(filter, lanes.load(d, from + 3 * step), sum3);
+          } else {
+            const std::int64_t column = left + s * g.dilation_w;
+            const auto inside = [&](std::int64_t pixel) {
+              const std::int64_t at_column = column + pixel * g.stride_w;
+              return pixel < pixels && at_column >= 0 && at_column < g.w;
+            };
+            if (inside(0)) sum0 = hn::MulAdd(filter, lanes.load(d, from), sum0);
+            if (inside(1)) sum1 = hn::MulAdd(filter, lanes.load(d, from + step), sum1);
+            if (inside(2)) sum2 = hn::MulAdd(filter, lanes.load(d, from + 2 * step), sum2);
+            if (inside(3)) sum3 = hn::MulAdd(filter, lanes.load(d, from + 3 * step), sum3);
+          }
+        }
+      }
+      const ColumnEpilogue<decltype(lanes), T> finish(lanes, epilogue, i);
+      lanes.store(d, finish(sum0, at + i), y + i);
+      if (pixels > 1) lanes.store(d, finish(sum1, at + c + i), y + c + i);
+      if (pixels > 2) lanes.store(d, finish(sum2, at + 2 * c + i), y + 2 * c + i);
+      if (pixels > 3) lanes.store(d, finish(sum3, at + 3 * c + i), y + 3 * c + i);
+    });
+  }
+};
+
 template <class T>
 void fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y, void*) {
   const std::int64_t p_count = g.p(), q_count = g.q(), c = g.c;
-  parallel_for(g.n * p_count, 1, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    const F32 d;
+  parallel_for(g.n * p_count, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t n = row / p_count, top = row % p_count * g.stride_h - g.pad_h;
       const Taps rows = taps_inside(top, g.dilation_h, g.r, g.h);
       for (std::int64_t q = 0; q < q_count; q += kTile) {
-        const std::int64_t pixels = std::min(kTile, q_count - q), left = q * g.stride_w - g.pad_w;
+        const std::int64_t pixels = std::min(kTile, q_count - q), left = q * g.stride_w - g.pad_w,
+                           at = (row * q_count + q) * c;
         const bool whole =
             pixels == kTile && left >= 0 && left + (kTile - 1) * g.stride_w + (g.s - 1) * g.dilation_w < g.w;
-        const std::int64_t at = (row * q_count + q) * c, step = g.stride_w * c;
-        vector_loop(d, 0, c, [&](auto lanes, std::int64_t i) HWY_ATTR {
-          V32 sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-          const auto pixel_sum = [&](std::int64_t start) HWY_ATTR {
-            V32 sum = hn::Zero(d);
-            const Taps columns = taps_inside(start, g.dilation_w, g.s, g.w);
-            for (std::int64_t r = rows.first; r < rows.last; ++r)
-              for (std::int64_t s = columns.first; s < columns.last; ++s) {
-                const T* from = x + ((n * g.h + top + r * g.dilation_h) * g.w + start + s * g.dilation_w) * c + i;
-                sum = hn::MulAdd(lanes.load(d, w + (r * g.s + s) * c + i), lanes.load(d, from), sum);
-              }
-            return sum;
-          };
-          if (whole) {
-            for (std::int64_t r = rows.first; r < rows.last; ++r) {
-              const T* from = x + ((n * g.h + top + r * g.dilation_h) * g.w + left) * c + i;
-              for (std::int64_t s = 0; s < g.s; ++s, from += g.dilation_w * c) {
-                const V32 filter = lanes.load(d, w + (r * g.s + s) * c + i);
-                sum0 = hn::MulAdd(filter, lanes.load(d, from), sum0);
-                sum1 = hn::MulAdd(filter, lanes.load(d, from + step), sum1);
-                sum2 = hn::MulAdd(filter, lanes.load(d, from + 2 * step), sum2);
-                sum3 = hn::MulAdd(filter, lanes.load(d, from + 3 * step), sum3);
-              }
-            }
-          } else {
-            sum0 = pixel_sum(left);
-            if (pixels > 1) sum1 = pixel_sum(left + g.stride_w);
-            if (pixels > 2) sum2 = pixel_sum(left + 2 * g.stride_w);
-            if (pixels > 3) sum3 = pixel_sum(left + 3 * g.stride_w);
-          }
-          const ColumnEpilogue<decltype(lanes), T> finish(lanes, epilogue, i);
-          lanes.store(d, finish(sum0, at + i), y + at + i);
-          if (pixels > 1) lanes.store(d, finish(sum1, at + c + i), y + at + c + i);
-          if (pixels > 2) lanes.store(d, finish(sum2, at + 2 * c + i), y + at + 2 * c + i);
-          if (pixels > 3) lanes.store(d, finish(sum3, at + 3 * c + i), y + at + 3 * c + i);
-        });
+        const FpropTile<T> tile{g, x + (n * g.h + top) * g.w * c, w, epilogue, y + at, at, rows, left, pixels};
+        const auto run = [&](auto columns) {
+          constexpr std::int64_t kColumns = decltype(columns)::value;
+          whole ? tile.template run<kColumns, true>() : tile.template run<kColumns, false>();
+        };
+        if (g.s == 3)
+          run(std::integral_constant<std::int64_t, 3>());
+        else if (g.s == 5)
+          run(std::integral_constant<std::int64_t, 5>());
+        else
+          run(std::integral_constant<std::int64_t, 0>());
       }
     }
   });

@@ -308,8 +308,10 @@ class PairGemm {
                      .c = nullptr,
                      .ahead = ahead};
     if (last) {
-      tile.epilogue = {
-          .scale = product_.epilogue.scale, .bias = product_.epilogue.bias, .relu = product_.epilogue.relu};
+      tile.epilogue = {.scale = product_.epilogue.scale,
+                       .bias = product_.epilogue.bias,
+                       .relu = product_.epilogue.relu,
+                       .ceiling = product_.epilogue.ceiling};
       if constexpr (std::is_same_v<Out, BFloat16>) {
         if (product_.epilogue.residual != nullptr) {
           tile.residual = product_.epilogue.residual + (range_.row + first + begin) * product_.residual_stride + col;

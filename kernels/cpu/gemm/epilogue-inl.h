@@ -13,6 +13,12 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
+/// min(x, limit), which keeps a NaN in x as relu does.
+template <class V>
+HWY_INLINE V at_most(V x, V limit) {
+  return hn::IfThenElse(hn::Gt(x, limit), limit, x);
+}
+
 /// Of the columns of one vector. Lanes: Whole or Tail.
 template <class Lanes, class T>
 class ColumnEpilogue {
@@ -23,6 +29,7 @@ class ColumnEpilogue {
       : lanes_(lanes),
         residual_(epilogue.residual),
         relu_(epilogue.relu),
+        ceiling_(hn::Set(D(), epilogue.ceiling)),
         scale_(epilogue.scale != nullptr ? lanes.load(D(), epilogue.scale + col) : hn::Set(D(), 1.0f)),
         bias_(epilogue.bias != nullptr ? lanes.load(D(), epilogue.bias + col) : hn::Zero(D())) {}
 
@@ -31,14 +38,14 @@ class ColumnEpilogue {
     const D d;
     auto value = hn::MulAdd(sum, scale_, bias_);
     if (residual_ != nullptr) value = hn::Add(value, lanes_.load(d, residual_ + at));
-    return relu_ ? relu(d, value) : value;
+    return relu_ ? at_most(relu(d, value), ceiling_) : value;
   }
 
  private:
   Lanes lanes_;
   const T* residual_;
   bool relu_;
-  hn::Vec<D> scale_, bias_;
+  hn::Vec<D> ceiling_, scale_, bias_;
 };
 
 }  // namespace HWY_NAMESPACE

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "kernels/cpu/gemm/epilogue-inl.h"
@@ -62,8 +63,8 @@ HWY_INLINE void store_columns(F32 d, Vector value, float* target, std::int64_t v
   hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(cols - begin)), d, target + begin);
 }
 
-/// act(scale * sum + bias + residual) for a tile's sums, whose first column is `col`. residual(i, v) loads a vector of
-/// row i.
+/// act(scale * sum + bias + residual) of an epilogue for a tile's sums, whose first column is `col`. residual(i, v)
+/// loads a vector of row i.
 template <int MR, int NV, class Out, class Residual>
 HWY_INLINE void finish_sums(const Epilogue<Out>& epilogue, std::int64_t col, std::int64_t cols, bool has_residual,
                             const Residual& residual, Vector (&sum)[MR][NV]) {
@@ -90,6 +91,14 @@ HWY_INLINE void finish_sums(const Epilogue<Out>& epilogue, std::int64_t col, std
     for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) sum[i][v] = relu(d, sum[i][v]);
+    }
+    if (epilogue.ceiling < std::numeric_limits<float>::infinity()) {
+      const Vector ceiling = hn::Set(d, epilogue.ceiling);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) sum[i][v] = at_most(sum[i][v], ceiling);
+      }
     }
   }
 }

@@ -14,9 +14,11 @@ struct Finish {
       : scale(static_cast<const float*>(e.scale)),
         bias(static_cast<const float*>(e.bias)),
         residual(static_cast<const float*>(e.residual)),
-        relu(e.relu) {}
+        relu(e.relu),
+        ceiling(e.ceiling) {}
   const float *scale, *bias, *residual;
   bool relu;
+  float ceiling;
 };
 
 /// The geometry in ints, which the device divides faster, with what follows from it.
@@ -73,7 +75,8 @@ struct ConvProduct {
     if (finish.scale) sum *= finish.scale[channel];
     if (finish.bias) sum += finish.bias[channel];
     if (finish.residual) sum += finish.residual[at];
-    y[at] = finish.relu && sum < 0 ? 0 : sum;
+    if (finish.relu) sum = sum < 0 ? 0 : sum > finish.ceiling ? finish.ceiling : sum;
+    y[at] = sum;
   }
 };
 
