@@ -29,7 +29,8 @@ class InputFile {
   Descriptor file_;
 };
 
-/// A regular file's bytes, as many as it has when it is opened. Throws Error naming the file and the system's reason.
+/// A regular file's bytes, as many as it has when it is opened. Throws Error naming the file and the system's reason,
+/// and, before it reads, for a file larger than memory_limit() (engine/core/memory_limit.h).
 std::vector<std::uint8_t> read_file(const std::string& path);
 /// What a text may have that is read whole: a table of scores, an index, a list.
 inline constexpr std::uint64_t kMaxTextBytes = std::uint64_t{1} << 30;
