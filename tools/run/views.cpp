@@ -134,7 +134,8 @@ LogitStore read_as_views(LogitStore table, const std::string& path, const Datase
   const auto is_view = [&](const auto& row) { return is_view_of(row.first, pictures, list->views); };
   const std::int64_t absent = list->rows() - std::ranges::count_if(row_of, is_view);
   if (absent == list->rows()) return table;
-  for (std::int64_t view = 0; absent > 0; ++view)
+  const std::int64_t searched = absent > 0 ? list->views : 0;
+  for (std::int64_t view = 0; view < searched; ++view)
     for (const std::string& name : list->names)
       check(row_of.contains(view_name(name, view)), path, ": has no row for the view '", view_name(name, view),
             kExtension, "', nor for ", absent - 1, " others of the ", list->rows(), "; score every file of names.csv");
