@@ -14,6 +14,7 @@ namespace {
 constexpr std::align_val_t kAlignment{256};
 
 void* allocate(std::size_t bytes) { return ::operator new((bytes + 255) / 256 * 256, kAlignment); }
+std::size_t free_bytes() { return 0; }
 void release(void* memory) { ::operator delete(memory, kAlignment); }
 void copy_bytes(Stream, void* target, const void* source, std::size_t bytes) {
   if (bytes) std::memcpy(target, source, bytes);
@@ -31,6 +32,7 @@ void release_graph(void*) {}
 
 constexpr DeviceMemory host_memory = {.asynchronous = false,
                                       .allocate = allocate,
+                                      .free_bytes = free_bytes,
                                       .release = release,
                                       .upload = copy_bytes,
                                       .download = copy_bytes,

@@ -13,6 +13,9 @@ struct DeviceMemory {
   bool asynchronous;
   /// Aligned to 256 bytes, contents undefined. Throws std::bad_alloc when there is no more.
   Required<void*(std::size_t bytes)> allocate;
+  /// Bytes that nobody has allocated, this process or another; 0 where that is not known: on the CPU, and in the
+  /// simulator unless it is told (kernels/simt/simulator.h). Throws std::runtime_error where CUDA's driver fails.
+  Required<std::size_t()> free_bytes;
   /// Null is allowed. Work that was asked for before still finds the memory.
   Required<void(void* memory)> release;
   /// host may be changed as soon as the call returns; device holds its bytes for all later work on the stream.

@@ -12,7 +12,6 @@
 
 #include "engine/core/check.h"
 #include "engine/data/pnm.h"
-#include "engine/io/read_access.h"
 #include "kernels/threads.h"
 
 namespace retort {
@@ -21,7 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using Bytes = std::span<const std::uint8_t>;
 using Record = PixelCache::Record;
-using Stamp = PixelCache::Stamp;
 
 static_assert(std::endian::native == std::endian::little, "numbers are written as they lie");
 static_assert(sizeof(Record) == 64, "no padding between them, on any machine");
@@ -72,14 +70,12 @@ bool is_below_a_folder(std::string_view name) {
 }
 
 /// Of a file that is not there: the largest size, which no file has.
-Stamp stamp_of(const std::string& path) {
-  const std::optional<FileStamp> stamp = stamp_of_file(path.c_str());
-  if (!stamp) return {.bytes = ~std::uint64_t{0}};
-  return {stamp->bytes, stamp->modified, stamp->changed};
+FileStamp stamp_of(const std::string& path) {
+  return stamp_of_file(path.c_str()).value_or(FileStamp{.bytes = ~std::uint64_t{0}});
 }
 
 bool unchanged(const Record& record, const std::string& path) {
-  const Stamp now = stamp_of(path);
+  const FileStamp now = stamp_of(path);
   if (now.bytes != record.stamp.bytes) return false;
   if (now == record.stamp) return true;
   try {  // touched, copied, moved, or younger than the clock's tick when it was read

@@ -14,6 +14,7 @@
 
 #include "engine/data/image.h"
 #include "engine/io/file.h"
+#include "engine/io/read_access.h"
 
 namespace retort {
 
@@ -43,18 +44,12 @@ class PixelCache {
   /// content_hash of the image's file; nothing for one that could not be read.
   std::optional<std::string> content_hash(const std::string& name) const;
 
-  /// An image file as the system knows it.
-  struct Stamp {
-    std::uint64_t bytes = 0;
-    std::int64_t modified = 0, changed = 0;  ///< mtime and ctime, nanoseconds since 1970
-    bool operator==(const Stamp&) const = default;
-  };
   /// What the cache's file says of an image.
   struct Record {
     std::uint64_t offset = 0;                           ///< of its pixels in the cache's file
     std::uint32_t width = 0, height = 0, channels = 0;  ///< 0: not decoded
     std::uint32_t name_bytes = 0;
-    Stamp stamp;
+    FileStamp stamp;
     std::array<char, 16> hash{};  ///< zeros: not read
   };
 

@@ -9,7 +9,7 @@
 #include "engine/core/tape.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/rows.h"
-#include "kernels/free_memory.h"
+#include "kernels/memory.h"
 
 namespace retort {
 namespace {
@@ -101,7 +101,7 @@ void TrainingStep::rehearse(std::span<const StepInputs> given) {
 
 /// A graph has memory of its own, as large as what steps took so far: the elements have to fit into both.
 bool TrainingStep::memory_is_ample() const {
-  return free_memory(device_) >= memory_statistics(device_).peak_bytes + 2 * recomputable_;
+  return memory_of(device_).free_bytes() >= memory_statistics(device_).peak_bytes + 2 * recomputable_;
 }
 
 /// Whether a graph of the first step serves these, too: parts of the same rows and kinds of rows, of a batch of the

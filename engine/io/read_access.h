@@ -23,6 +23,7 @@ struct FileStamp {
   std::uint64_t bytes = 0;
   std::int64_t modified = 0,
                changed = 0;  ///< nanoseconds since 1970; Windows knows seconds, and of `changed` the birth
+  bool operator==(const FileStamp&) const = default;
 };
 /// Nothing where it fails.
 std::optional<FileStamp> stamp_of_file(const char* path);

@@ -19,17 +19,9 @@ inline int attribute(cudaDeviceAttr which) {
   return value;
 }
 
-/// A function of CUDA's driver, or null if the driver has none of that name.
-template <class Function>
-Function* driver_function(const char* name) {
-  void* found = nullptr;
-  cudaDriverEntryPointQueryResult result{};
-  cuda::check(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result), name);
-  return reinterpret_cast<Function*>(found);
-}
 template <class Function>
 Function* required_driver_function(const char* name) {
-  auto* const found = driver_function<Function>(name);
+  auto* const found = cuda::driver_function<Function>(name);
   if (!found)
     throw std::runtime_error(std::string("cuda: the driver has no ") + name + "; install a driver of CUDA 12 or later");
   return found;
@@ -43,7 +35,7 @@ inline void check_encoded(CUresult status, const char* function) {
 /// Drivers up to 13.1 set a bit in the maps of small tensors that makes copies of them wrong (CUTLASS clears it too).
 inline void mend(TensorMap& map, std::uint64_t tensor_bytes) {
   static const int version = [] {
-    auto* const get = driver_function<CUresult(int*)>("cuDriverGetVersion");
+    auto* const get = cuda::driver_function<CUresult(int*)>("cuDriverGetVersion");
     int value = 0;
     return get && get(&value) == CUDA_SUCCESS ? value : 0;
   }();

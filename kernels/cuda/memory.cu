@@ -154,11 +154,20 @@ void replay(Stream stream, void* graph) {
 
 void release_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
 
+/// 0 where the driver has no such call.
+std::size_t free_bytes() {
+  static auto* const ask = driver_function<decltype(cuMemGetInfo)>("cuMemGetInfo");
+  std::size_t free = 0, all = 0;
+  if (ask && ask(&free, &all) != CUDA_SUCCESS) throw std::runtime_error("cuda: cuMemGetInfo failed");
+  return free;
+}
+
 }  // namespace
 
 const DeviceMemory& memory() {
   static constexpr DeviceMemory instance = {.asynchronous = true,
                                             .allocate = allocate,
+                                            .free_bytes = free_bytes,
                                             .release = release,
                                             .upload = upload,
                                             .download = download,
@@ -174,19 +183,6 @@ const DeviceMemory& memory() {
                                             .replay = replay,
                                             .release_graph = release_graph};
   return instance;
-}
-
-/// Asked of the driver by name: a stand-in for CUDA's runtime need not have the call, and then it is not known.
-std::size_t free_memory() {
-  static const auto ask = [] {
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result{};
-    check(cudaGetDriverEntryPointByVersion("cuMemGetInfo", &found, 12000, cudaEnableDefault, &result), "cuMemGetInfo");
-    return reinterpret_cast<decltype(&cuMemGetInfo)>(found);
-  }();
-  std::size_t free = 0, all = 0;
-  if (ask && ask(&free, &all) != CUDA_SUCCESS) throw std::runtime_error("cuda: cuMemGetInfo failed");
-  return free;
 }
 
 const char* unavailable() {

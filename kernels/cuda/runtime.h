@@ -15,6 +15,15 @@ inline void check(cudaError_t status, const char* what) {
   if (status != cudaSuccess) throw std::runtime_error(std::string("cuda: ") + what + ": " + cudaGetErrorString(status));
 }
 
+/// A function of CUDA's driver, or null if the driver has none of that name.
+template <class Function>
+Function* driver_function(const char* name) {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result{};
+  check(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result), name);
+  return reinterpret_cast<Function*>(found);
+}
+
 /// The CUDA stream behind a Stream; null is the backend's own, which can be captured (CUDA's default stream cannot).
 cudaStream_t native(Stream stream);
 

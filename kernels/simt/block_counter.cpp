@@ -43,7 +43,15 @@ void count_banks(Wavefronts& sum, std::uint32_t mask, std::uint32_t bytes, const
   sum.bytes += static_cast<std::uint64_t>(std::popcount(mask)) * bytes;
 }
 
+/// So many bytes in wavefronts without conflicts.
+void add_at_best(Wavefronts& sum, std::uint64_t bytes, std::uint64_t wavefronts) {
+  sum.wavefronts += wavefronts;
+  sum.least += wavefronts;
+  sum.bytes += bytes;
+}
+
 constexpr std::size_t kManySectors = 1 << 20;
+constexpr std::uint64_t kWavefrontBytes = 128;
 
 }  // namespace
 
@@ -163,18 +171,10 @@ void BlockCounter::bulk_row(std::uint64_t address, std::uint32_t bytes, bool sto
   for (std::uint64_t sector = before; sector < after; ++sector) launch_->touch(sector, stores, hint_, bits_);
   sum.sectors += after - before;
   sum.bytes += bytes;
-  constexpr std::uint64_t kWavefront = 128;
-  shared.wavefronts += (bytes + kWavefront - 1) / kWavefront;
-  shared.least += (bytes + kWavefront - 1) / kWavefront;
-  shared.bytes += bytes;
+  add_at_best(shared, bytes, (bytes + kWavefrontBytes - 1) / kWavefrontBytes);
 }
 
-void BlockCounter::operands(std::uint64_t bytes) {
-  constexpr std::uint64_t kWavefront = 128;
-  counts_.shared_load.wavefronts += bytes / kWavefront;
-  counts_.shared_load.least += bytes / kWavefront;
-  counts_.shared_load.bytes += bytes;
-}
+void BlockCounter::operands(std::uint64_t bytes) { add_at_best(counts_.shared_load, bytes, bytes / kWavefrontBytes); }
 
 void BlockCounter::count_global(Requests& sum, Kind kind, const Request& request, std::uint32_t mask,
                                 std::uint32_t bytes) {

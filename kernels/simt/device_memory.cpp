@@ -56,6 +56,7 @@ void release_graph(void* graph) { delete static_cast<Graph*>(graph); }
 const DeviceMemory& memory() {
   static constexpr DeviceMemory instance = {.asynchronous = true,
                                             .allocate = allocate,
+                                            .free_bytes = free_memory,
                                             .release = release_buffer,
                                             .upload = upload,
                                             .download = download,

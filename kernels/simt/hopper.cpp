@@ -520,40 +520,41 @@ void Hopper::wait_products_of(unsigned warp, Rendezvous& met) {
   under_way.erase(under_way.begin(), under_way.begin() + static_cast<std::ptrdiff_t>(done));
 }
 
-void Hopper::compute(unsigned warp, const WarpProduct& work) {
-  const Product& product = work.product;
+void Hopper::multiply(unsigned warp, const Product& product, Sums* const (&of_lane)[kLanes]) {
   const auto n = static_cast<std::size_t>(product.n);
   const CodePlace place = 0;
+  thread_local float a[kRowsOfWarp][kDepth], b[kDepth][kMostColumns];
+  each_chunk(warp, product, [&](std::uint32_t at, bool is_b, std::uint32_t mn, std::uint32_t k) {
+    const auto conflict = block_.races_.access(warp, 0, at, kChunkBytes, AccessKind::read, place);
+    if (conflict.found) block_.report(conflict, at, ("wgmma " + to_string(product.where) + " reads").c_str(), place);
+    end_read(at, kChunkBytes);
+    std::uint16_t bits[8];
+    std::memcpy(bits, block_.shared_ + at, sizeof bits);
+    const bool along_mn = is_b ? product.b_along_n : product.a_along_m;
+    for (std::uint32_t i = 0; i < 8; ++i) {
+      const float value = std::bit_cast<float>(std::uint32_t{bits[i]} << 16);
+      const std::uint32_t row = mn + (along_mn ? i : 0), depth = k + (along_mn ? 0 : i);
+      (is_b ? b[depth][row] : a[row][depth]) = value;
+    }
+  });
+  for (std::uint32_t m = 0; m < kRowsOfWarp; ++m) {
+    double sums[kMostColumns] = {};
+    for (std::uint32_t k = 0; k < kDepth; ++k)
+      for (std::size_t j = 0; j < n; ++j) sums[j] += static_cast<double>(a[m][k]) * static_cast<double>(b[k][j]);
+    // Lane t holds rows t / 4 and t / 4 + 8, of every eight columns those from t % 4 * 2 on.
+    for (std::size_t j = 0; j < n; ++j) {
+      float& sum = of_lane[m % 8 * 4 + j % 8 / 2]->values[j / 8 * 4 + m / 8 * 2 + j % 2];
+      sum = static_cast<float>(static_cast<double>(sum) + sums[j]);
+    }
+  }
+}
+
+void Hopper::compute(unsigned warp, const WarpProduct& work) {
+  const Product& product = work.product;
   Sums* of_lane[kLanes];
   for (unsigned lane = 0; lane < kLanes; ++lane)
     of_lane[lane] = &sums_at(warp * kLanes + lane, work.sums[lane], product.n / 2, product.where);
-  const auto multiply = [&] {
-    thread_local float a[kRowsOfWarp][kDepth], b[kDepth][kMostColumns];
-    each_chunk(warp, product, [&](std::uint32_t at, bool is_b, std::uint32_t mn, std::uint32_t k) {
-      const auto conflict = block_.races_.access(warp, 0, at, kChunkBytes, AccessKind::read, place);
-      if (conflict.found) block_.report(conflict, at, ("wgmma " + to_string(product.where) + " reads").c_str(), place);
-      end_read(at, kChunkBytes);
-      std::uint16_t bits[8];
-      std::memcpy(bits, block_.shared_ + at, sizeof bits);
-      const bool along_mn = is_b ? product.b_along_n : product.a_along_m;
-      for (std::uint32_t i = 0; i < 8; ++i) {
-        const float value = std::bit_cast<float>(std::uint32_t{bits[i]} << 16);
-        const std::uint32_t row = mn + (along_mn ? i : 0), depth = k + (along_mn ? 0 : i);
-        (is_b ? b[depth][row] : a[row][depth]) = value;
-      }
-    });
-    for (std::uint32_t m = 0; m < kRowsOfWarp; ++m) {
-      double sums[kMostColumns] = {};
-      for (std::uint32_t k = 0; k < kDepth; ++k)
-        for (std::size_t j = 0; j < n; ++j) sums[j] += static_cast<double>(a[m][k]) * static_cast<double>(b[k][j]);
-      // Lane t holds rows t / 4 and t / 4 + 8, of every eight columns those from t % 4 * 2 on.
-      for (std::size_t j = 0; j < n; ++j) {
-        float& sum = of_lane[m % 8 * 4 + j % 8 / 2]->values[j / 8 * 4 + m / 8 * 2 + j % 2];
-        sum = static_cast<float>(static_cast<double>(sum) + sums[j]);
-      }
-    }
-  };
-  if (sampled_blocks() == 0) multiply();
+  if (sampled_blocks() == 0) multiply(warp, product, of_lane);
   for (unsigned lane = 0; lane < kLanes; ++lane)
     if (--of_lane[lane]->in_flight == 0)
       std::copy(of_lane[lane]->values.begin(), of_lane[lane]->values.end(), work.sums[lane]);

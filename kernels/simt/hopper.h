@@ -147,6 +147,8 @@ class Hopper {
   /// Stops the block from outside of its threads.
   void stop(unsigned thread, const std::string& what, Where where);
   void compute(unsigned warp, const WarpProduct& work);
+  /// Adds a warp's part of a product to the lanes' sums.
+  void multiply(unsigned warp, const Product& product, Sums* const (&of_lane)[kLanes]);
   Sums& sums_at(unsigned thread, const float* begin, int count, Where where);
   /// chunk(offset) for each 16 bytes that the warp reads for a product.
   template <class F>

@@ -73,17 +73,17 @@ void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_share
                                 std::to_string(grid.z) + ", block " + std::to_string(block.x) + " x " +
                                 std::to_string(block.y) + " x " + std::to_string(block.z) + ", " +
                                 std::to_string(dynamic_shared_bytes) + " bytes");
+  const std::int64_t blocks = std::int64_t{grid.x} * grid.y * grid.z, sample = sampled_blocks();
+  if (sample > 0 && !counting_now) return;
+  const bool sampled = sample > 0 && sample < blocks;
+  const std::int64_t run = sampled ? sample : blocks;
   const std::uint64_t order = seed();
-  const std::int64_t blocks = std::int64_t{grid.x} * grid.y * grid.z;
   // An affine walk through all blocks: the step and their number have no common factor.
   const auto drawn = philox4x32({0, 0, 0, 0}, order);
   std::int64_t step = static_cast<std::int64_t>(drawn[0]) % blocks + 1;
   while (std::gcd(step, blocks) != 1) ++step;
   const std::int64_t first = static_cast<std::int64_t>(drawn[1]) % blocks;
 
-  if (sampled_blocks() > 0 && !counting_now) return;
-  const bool sampled = sampled_blocks() > 0 && sampled_blocks() < blocks;
-  const std::int64_t run = sampled ? sampled_blocks() : blocks;
   const auto block_of = [&](std::int64_t task) {
     if (!sampled)
       return static_cast<std::uint64_t>((static_cast<__int128>(task) * step + first) % static_cast<__int128>(blocks));

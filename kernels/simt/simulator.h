@@ -41,8 +41,8 @@ void* allocate(std::size_t bytes);
 /// Null is allowed.
 void release(void* buffer) noexcept;
 
-/// What the simulated device says of its free memory (kernels/free_memory.h), which no buffer changes: 0, the default,
-/// is that it does not know.
+/// What the simulated device says of its free memory (DeviceMemory::free_bytes), which no buffer changes: 0, the
+/// default, is that it does not know.
 void set_free_memory(std::size_t bytes);
 std::size_t free_memory();
 

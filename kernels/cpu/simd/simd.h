@@ -1,6 +1,7 @@
 // Run-time choice of the instruction set. A kernel file is compiled once per target through Highway's foreach_target,
 // each time in a namespace of that target, and ends with a function that returns its family's struct of entries.
-// table.cpp makes a table per target of these and picks one by RETORT_SIMD_SELECT. Highway is used as headers alone.
+// table.cpp makes a table per target of these and picks one by RETORT_SIMD_SELECT. Only Highway's headers are used, no
+// library.
 //   #undef HWY_TARGET_INCLUDE
 //   #define HWY_TARGET_INCLUDE "kernels/cpu/softmax.cpp"
 //   #include "kernels/cpu/simd/simd.h"           // before foreach_target: it limits the targets
@@ -9,17 +10,20 @@
 //   HWY_BEFORE_NAMESPACE();
 //   namespace retort::cpu { namespace HWY_NAMESPACE {
 //   template <class T> SoftmaxKernels softmax() {...}
-//   }}  HWY_AFTER_NAMESPACE();
+//   }}
+//   HWY_AFTER_NAMESPACE();
 // The compiler fuses products and sums in all code of a target that can. Scalar code whose bits must not depend on the
 // target stays outside its namespace, in functions that are not inlined.
 #ifndef RETORT_KERNELS_CPU_SIMD_H_
 #define RETORT_KERNELS_CPU_SIMD_H_
 
 // Plain C++, AVX2, AVX-512 on x86; NEON on Arm; for WebAssembly arrays of 16 bytes, which clang makes vectors of.
+#ifndef HWY_DISABLED_TARGETS
 #if defined(__aarch64__)
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)  // no array can hold their vectors
-#elif !defined(HWY_DISABLED_TARGETS)
+#else
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#endif
 #endif
 #define HWY_COMPILE_ALL_ATTAINABLE
 #ifndef __wasm__
