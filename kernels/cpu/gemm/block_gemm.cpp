@@ -33,6 +33,9 @@ constexpr std::int64_t kPanelFloats = kBlockDepth<float> * (kBlockRows + kPanelS
 constexpr std::int64_t kMaxCols = 512;  // of a packed block of B
 constexpr std::int64_t kPackedFloats = kBlockDepth<float> * kMaxCols;
 constexpr std::int64_t kMinTaskRows = 96;
+// Of a task that finds B packed: rows that repay reading B from the L2 cache, and what is read of it.
+constexpr std::int64_t kPackedTaskRows = 56;
+constexpr std::int64_t kPackedTaskFloats = 1 << 16;
 constexpr std::size_t kAlignment = 64;
 static_assert(kPanelFloats * sizeof(float) % kAlignment == 0);
 static_assert(kFewRows * kRowStride <= kPanelFloats);
@@ -63,11 +66,11 @@ void pack_sliver(const StoredB<float>& b, std::int64_t first, std::int64_t depth
   }
 }
 
-/// A loaded block of A with the rows of C that it contributes to.
+/// A block of A, loaded into a panel or where it lies, with the rows of C that it contributes to.
 struct Block {
   std::int64_t row, rows, depths;
   const float* panel;
-  std::int64_t panel_stride;
+  std::int64_t panel_stride;  ///< see Tile::a_stride
   float* const* c;
   float* const* start = nullptr;                ///< see Tile
   bool accumulate = false;                      ///< C holds the sum of earlier blocks
@@ -93,7 +96,7 @@ void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t
   const std::int64_t begin = block.rows * panel / panels, end = block.rows * (panel + 1) / panels;
   const bool row_major = product.layout == PanelLayout::row_major;
   Tile tile = {
-      .a = block.panel + (row_major ? begin * kRowStride : begin),
+      .a = block.panel + (row_major ? begin * block.panel_stride : begin),
       .a_stride = block.panel_stride,
       .b = sliver.b,
       .b_stride = sliver.b_stride,
@@ -109,8 +112,8 @@ void run_panel(const BlockGemm<float>& product, const Block& block, std::int64_t
     tile.residual = product.epilogue.residual + (block.row + begin) * product.residual_stride + sliver.col;
     tile.residual_stride = product.residual_stride;
   }
-  const auto& narrow_tiles = row_major ? kTiles<1, kRowStride> : kTiles<1, 0>;
-  const auto& wide_tiles = row_major ? kTiles<2, kRowStride> : kTiles<2, 0>;
+  const auto& narrow_tiles = row_major ? kTiles<1, true> : kTiles<1, false>;
+  const auto& wide_tiles = row_major ? kTiles<2, true> : kTiles<2, false>;
   (sliver.cols <= kLanes ? narrow_tiles : wide_tiles)[static_cast<std::size_t>(end - begin - 1)](tile);
 }
 
@@ -168,11 +171,38 @@ void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scr
   }
 }
 
-/// The block of B that is packed at a time: depth blocks [first, last) of columns [begin, end), slivers of a depth
-/// block one after the other.
+/// Whether a row-major A is multiplied where it lies. Rows at a distance of half a page or a multiple would share few
+/// of the L1 cache's sets.
+bool in_place(const BlockGemm<float>& product) {
+  constexpr std::int64_t kHalfPage = 2048 / sizeof(float);
+  return product.layout == PanelLayout::row_major && product.a.data != nullptr && product.a.stride % kHalfPage != 0;
+}
+
+std::int64_t padded_columns(std::int64_t cols) { return divide_up(cols, kLanes) * kLanes; }
+
+/// A block of B, packed: depth blocks [first, last) of columns [begin, end), slivers of a depth block one after the
+/// other.
 struct PackedB {
   std::int64_t first, last, begin, end;
+  /// Where slivers lie: `data` has depth `depth` of column `col`, and `cols` columns a depth, of which the block may be
+  /// a part.
+  const float* data = nullptr;
+  std::int64_t depth = 0, col = 0, cols = 0;
+
+  const float* sliver(const Range& depths, std::int64_t at) const {
+    return data + (depths.begin - depth) * cols + (at - col) * depths.size();
+  }
 };
+
+/// Packs depths of columns [begin, end) to `target` and returns its end.
+float* pack_block(const StoredB<float>& b, const Range& depth, std::int64_t begin, std::int64_t end, float* target) {
+  for (std::int64_t col = begin; col < end; col += kSliver) {
+    const std::int64_t cols = std::min(kSliver, end - col), width = sliver_width(cols);
+    pack_sliver(b, depth.begin, depth.size(), col, cols, width, target);
+    target += width * depth.size();
+  }
+  return target;
+}
 
 /// Multiplies all rows of the range with a packed block of B, while the next block is fetched.
 void run_rows(const BlockGemm<float>& product, const Range2d& range, const PackedB& b, std::int64_t depth_blocks,
@@ -184,7 +214,9 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
   for (std::int64_t i = 0; i < row_blocks; ++i) {
     const Range block_rows = share_of(range.rows, row_blocks, i);
     const std::int64_t row = range.row + block_rows.begin, rows = block_rows.size();
-    const std::int64_t stride = row_major ? kRowStride : rows + kPanelSlack<float>;
+    const std::int64_t stride = in_place(product) ? product.a.stride
+                                : row_major       ? kRowStride
+                                                  : rows + kPanelSlack<float>;
     product.locate_rows(row, rows, scratch.addresses);
     const std::int64_t tiles = count_panels(rows) * divide_up(b.end - b.begin, kSliver);
     Prefetch next_residual;  // when there is no next block of B
@@ -193,10 +225,13 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
       next_residual = prefetch_residual(product, range.row + next_rows.begin, next_rows.size(), b.begin,
                                         b.end - b.begin, tiles * (b.last - b.first));
     }
-    const float* packed = scratch.packed;
     for (std::int64_t l = b.first; l < b.last; ++l) {
       const Range depth = share_of(product.depth, depth_blocks, l);
-      product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
+      const float* panel_of_a = scratch.panel;
+      if (in_place(product))
+        panel_of_a = product.a.data + row * stride + depth.begin;
+      else
+        product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
       const bool last = l == b.last - 1;
       Prefetch next_a;
       if (!last || i < row_blocks - 1) {
@@ -208,7 +243,7 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
       const Block block{.row = row,
                         .rows = rows,
                         .depths = depth.size(),
-                        .panel = scratch.panel,
+                        .panel = panel_of_a,
                         .panel_stride = stride,
                         .c = scratch.addresses,
                         .accumulate = l > 0,
@@ -216,14 +251,11 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
                         .next_a = &next_a,
                         .next = b.last == depth_blocks ? &next_residual : &next_b};
       for (std::int64_t panel = 0; panel < count_panels(rows); ++panel) {
-        const float* sliver = packed;
         for (std::int64_t col = b.begin; col < b.end; col += kSliver) {
-          const std::int64_t cols = std::min(kSliver, b.end - col), width = sliver_width(cols);
-          run_panel(product, block, panel, {col, cols, sliver, width});
-          sliver += width * depth.size();
+          const std::int64_t cols = std::min(kSliver, b.end - col);
+          run_panel(product, block, panel, {col, cols, b.sliver(depth, col), sliver_width(cols)});
         }
       }
-      packed += divide_up(b.end - b.begin, kLanes) * kLanes * depth.size();
     }
   }
 }
@@ -234,25 +266,25 @@ void run_packed(const BlockGemm<float>& product, const Range2d& range, const Scr
   const std::int64_t capacity = kPackedFloats / (product.layout == PanelLayout::row_major ? 1 : 2);
   const std::int64_t max_cols = capacity / kBlockDepth<float>;
   for (std::int64_t col = range.col; col < range.col + range.cols; col += max_cols) {
-    const std::int64_t end = std::min(col + max_cols, range.col + range.cols);
-    const std::int64_t group = capacity / (block_depth * divide_up(end - col, kLanes) * kLanes);
+    const std::int64_t end = std::min(col + max_cols, range.col + range.cols), padded = padded_columns(end - col);
+    const std::int64_t group = capacity / (block_depth * padded);
     for (std::int64_t first = 0; first < depth_blocks; first += group) {
-      const PackedB b{first, std::min(first + group, depth_blocks), col, end};
-      float* packed = scratch.packed;
-      for (std::int64_t l = b.first; l < b.last; ++l) {
-        const Range depth = share_of(product.depth, depth_blocks, l);
-        for (std::int64_t j = col; j < end; j += kSliver) {
-          const std::int64_t cols = std::min(kSliver, end - j), width = sliver_width(cols);
-          pack_sliver(product.b, depth.begin, depth.size(), j, cols, width, packed);
-          packed += width * depth.size();
-        }
-      }
+      PackedB b{first, std::min(first + group, depth_blocks), col, end};
       Prefetch next_b;
-      if (b.last < depth_blocks) {
-        const Range from = share_of(product.depth, depth_blocks, b.last);
-        const Range to = share_of(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
-        next_b = prefetch_b(product, from.begin, to.end - from.begin, col, end - col,
-                            count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
+      if (product.packed != nullptr) {
+        b.data = product.packed, b.cols = padded_columns(product.cols);
+      } else {
+        b.data = scratch.packed, b.cols = padded, b.col = col;
+        b.depth = share_of(product.depth, depth_blocks, first).begin;
+        float* packed = scratch.packed;
+        for (std::int64_t l = b.first; l < b.last; ++l)
+          packed = pack_block(product.b, share_of(product.depth, depth_blocks, l), col, end, packed);
+        if (b.last < depth_blocks) {
+          const Range from = share_of(product.depth, depth_blocks, b.last);
+          const Range to = share_of(product.depth, depth_blocks, std::min(b.last + group, depth_blocks) - 1);
+          next_b = prefetch_b(product, from.begin, to.end - from.begin, col, end - col,
+                              count_panels(range.rows) * (b.last - b.first) * divide_up(end - col, kSliver));
+        }
       }
       run_rows(product, range, b, depth_blocks, scratch, next_b);
     }
@@ -265,8 +297,16 @@ template <>
 void block_gemm<FloatArithmetic, float>(const BlockGemm<float>& product, const Range2d& range, void* memory) {
   const auto address = (reinterpret_cast<std::uintptr_t>(memory) + kAlignment - 1) / kAlignment * kAlignment;
   const Scratch scratch(reinterpret_cast<float*>(address));
-  const bool direct = product.rows <= kFewRows && !product.b.transposed && product.b.run_length == 0;
+  const bool direct =
+      product.packed == nullptr && product.rows <= kFewRows && !product.b.transposed && product.b.run_length == 0;
   (direct ? run_direct : run_packed)(product, range, scratch);
+}
+
+std::int64_t packed_floats(std::int64_t depth, std::int64_t cols) { return depth * padded_columns(cols); }
+
+void pack_all(const StoredB<float>& b, std::int64_t depth, std::int64_t cols, float* target) {
+  const std::int64_t blocks = divide_up(depth, kBlockDepth<float>);
+  for (std::int64_t l = 0; l < blocks; ++l) target = pack_block(b, share_of(depth, blocks, l), 0, cols, target);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -284,6 +324,18 @@ TaskGrid::TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products)
   if (products == 1) row_tiles_ = divide_up(row_tiles_, threads) * threads;
   row_tiles_ = std::clamp<std::int64_t>(rows / kMinTaskRows, 1, row_tiles_);
   while (products * row_tiles_ * col_tiles_ < threads && cols / (col_tiles_ + 1) >= 2 * kWidestSliver) ++col_tiles_;
+}
+
+TaskGrid TaskGrid::of_packed(std::int64_t rows, std::int64_t cols, std::int64_t depth) {
+  TaskGrid grid;
+  grid.rows_ = rows;
+  grid.cols_ = cols;
+  const std::int64_t threads = num_threads(), slivers = divide_up(cols, kWidestSliver),
+                     fitting = std::max<std::int64_t>(1, kPackedTaskFloats / (depth * kWidestSliver));
+  grid.col_tiles_ = divide_up(slivers, fitting);
+  grid.row_tiles_ = divide_up(rows, kPackedTaskRows);
+  if (grid.size() > 1) grid.row_tiles_ = divide_up(grid.row_tiles_, threads) * threads;
+  return grid;
 }
 
 Range2d TaskGrid::operator[](std::int64_t index) const {
