@@ -80,14 +80,15 @@ void fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& e
   run_fprop<Arithmetic, T>(g, grid, x, w, nullptr, epilogue, y, workspace);
 }
 
-/// With many rows packing is a small part of the work, and a second copy of the filter would be all that is gained.
-constexpr std::int64_t kManyRows = 1024;
+/// With many rows packing is a small part of the work, and a second copy of a large filter all that would be gained.
+constexpr std::int64_t kManyRows = 1024, kSmallFilter = 1 << 16;
 
 std::int64_t filter_depth(const Conv2dGeometry& g) { return g.r * g.s * g.c_per_group(); }
 
 std::size_t prepared_bytes(const Conv2dGeometry& g) {
-  if (g.n * g.p() * g.q() >= kManyRows) return 0;
-  return static_cast<std::size_t>(g.groups * packed_floats(filter_depth(g), g.k_per_group())) * sizeof(float);
+  const std::int64_t floats = g.groups * packed_floats(filter_depth(g), g.k_per_group());
+  if (g.n * g.p() * g.q() >= kManyRows && floats > kSmallFilter) return 0;
+  return static_cast<std::size_t>(floats) * sizeof(float);
 }
 
 void prepare(const Conv2dGeometry& g, const float* w, void* prepared) {
