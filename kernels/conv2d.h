@@ -46,7 +46,8 @@ struct ConvEpilogue {
   float ceiling = std::numeric_limits<float>::infinity();  ///< above 0; read if relu
 };
 
-/// A filter laid out once as fprop reads it fastest, for many calls with the same weight and geometry.
+/// A filter laid out once as fprop reads it fastest, for many calls with the same weight and geometry. `prepared` is
+/// aligned to 64 bytes.
 struct PreparedFilterKernels {
   /// Bytes of such a filter; 0 where the geometry gains nothing by it.
   Required<std::size_t(const Conv2dGeometry&)> bytes;

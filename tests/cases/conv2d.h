@@ -72,10 +72,12 @@ struct Convolution {
     conv.fprop({}, g, x.get(), w.get(), epilogue, y.get(), workspace(ConvPass::fprop).get());
     const std::size_t prepared_bytes = conv.prepared ? conv.prepared->bytes(g) : 0;
     if (prepared_bytes == 0) return y.wide();
-    const Buffer<char> prepared(backend, prepared_bytes);
+    constexpr std::size_t kAlignment = 64;
+    const Buffer<char> memory(backend, prepared_bytes + kAlignment);
+    char* const prepared = memory.get() + kAlignment - reinterpret_cast<std::uintptr_t>(memory.get()) % kAlignment;
     const Buffer<T> same(backend, y_size);
-    conv.prepared->prepare({}, g, w.get(), prepared.get());
-    conv.prepared->fprop({}, g, x.get(), prepared.get(), epilogue, same.get(), workspace(ConvPass::fprop).get());
+    conv.prepared->prepare({}, g, w.get(), prepared);
+    conv.prepared->fprop({}, g, x.get(), prepared, epilogue, same.get(), workspace(ConvPass::fprop).get());
     CHECK(count_different(same.wide(), y.wide()) == 0);
     return y.wide();
   }

@@ -71,7 +71,7 @@ void pack_sliver(const StoredB<float>& b, std::int64_t first, std::int64_t depth
 
 /// A block of A, loaded into a panel or where it lies, with the rows of C that it contributes to.
 struct Block {
-  std::int64_t row, rows, depths;
+  std::int64_t row, depths;
   const float* panel;
   std::int64_t panel_stride;  ///< see Tile::a_stride
   float* const* c;
@@ -201,7 +201,6 @@ void run_direct(const BlockGemm<float>& product, const Range2d& range, const Scr
         const Range piece = share_of(depth.size(), steps, step);
         const bool last = step == steps - 1;
         const Block block{.row = range.row,
-                          .rows = rows,
                           .depths = piece.size(),
                           .panel = scratch.panel + piece.begin * (row_major ? 1 : stride),
                           .panel_stride = stride,
@@ -295,13 +294,12 @@ void run_rows(const BlockGemm<float>& product, const Range2d& range, const Packe
       else
         product.load_panel({row, rows, depth.begin, depth.size(), scratch.panel, stride});
       Prefetch next_a;
-      if (!lies_ready && !last_depth)
+      if (!last_depth)
         next_a = prefetch_a(product, row, rows, next_depth.begin, next_depth.size(), tiles);
-      else if (!lies_ready && !last_rows)
+      else if (!last_rows)
         next_a = prefetch_a(product, range.row + next_rows.begin, next_rows.size(), next_depth.begin, next_depth.size(),
                             tiles);
       const Block block{.row = row,
-                        .rows = rows,
                         .depths = depth.size(),
                         .panel = panel_of_a,
                         .panel_stride = stride,
