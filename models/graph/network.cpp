@@ -108,6 +108,8 @@ class FusedConvLayer : public GraphLayer {
   bool take_border(const GraphNode& node) {
     if (node.op != "pad" || node.number("fill", 0) != 0) return false;
     const Border border = border_of(node);
+    // A border that takes pixels away leaves zeros of the convolution's own where they were.
+    if (std::min({border.top, border.left, border.bottom, border.right}) < 0) return false;
     options_.pad_h += border.top;
     options_.pad_w += border.left;
     options_.more_below = border.bottom - border.top;

@@ -4,10 +4,12 @@
 
 #include <string>
 
+#include "engine/core/kernels.h"
 #include "engine/core/tape.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/spatial.h"
 #include "tests/error_message.h"
 #include "tests/gradcheck.h"
 
