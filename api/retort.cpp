@@ -24,6 +24,7 @@
 struct retort_model {
   retort::Model model;
   mutable std::mutex running;  ///< of the network: threads share its parameters' bookkeeping and the pool of cores
+  mutable retort::PreparedFilters filters;
 };
 
 namespace retort {
@@ -66,7 +67,7 @@ void classify(const retort_model& model, const Image& image, const std::string& 
   Tensor pixels = Tensor::empty({1, input.image_size, input.image_size, input.channels});
   render(image, centre_view(image), input, pixels.data<float>());
   const std::lock_guard lock(model.running);
-  const Tensor result = softmax(infer(*model.model.network, pixels));
+  const Tensor result = softmax(infer(*model.model.network, pixels, {.filters = &model.filters}));
   const float* const begin = result.data<float>();
   const float* const end = begin + result.count();
   check(std::none_of(begin, end, [](float value) { return value != value; }), name,

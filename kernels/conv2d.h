@@ -8,6 +8,7 @@
 #pragma once
 
 #include <limits>
+#include <optional>
 
 #include "kernels/types.h"
 
@@ -21,11 +22,13 @@ struct Conv2dGeometry {
   std::int64_t pad_h = 0, pad_w = 0;
   std::int64_t dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
+  std::int64_t more_below = 0, more_right = 0;  ///< padding beyond pad_h and pad_w on those sides
 
-  constexpr std::int64_t p() const { return (h + 2 * pad_h - dilation_h * (r - 1) - 1) / stride_h + 1; }
-  constexpr std::int64_t q() const { return (w + 2 * pad_w - dilation_w * (s - 1) - 1) / stride_w + 1; }
+  constexpr std::int64_t p() const { return (h + 2 * pad_h + more_below - dilation_h * (r - 1) - 1) / stride_h + 1; }
+  constexpr std::int64_t q() const { return (w + 2 * pad_w + more_right - dilation_w * (s - 1) - 1) / stride_w + 1; }
   constexpr std::int64_t c_per_group() const { return c / groups; }
   constexpr std::int64_t k_per_group() const { return k / groups; }
+  bool operator==(const Conv2dGeometry&) const = default;
   /// Multiply-adds of one pass; fprop, dgrad and wgrad all need this many.
   constexpr std::int64_t macs() const { return n * p() * q() * k * r * s * c_per_group(); }
 };
@@ -43,6 +46,18 @@ struct ConvEpilogue {
   float ceiling = std::numeric_limits<float>::infinity();  ///< above 0; read if relu
 };
 
+/// A filter laid out once as fprop reads it fastest, for many calls with the same weight and geometry. `prepared` is
+/// aligned to 64 bytes.
+struct PreparedFilterKernels {
+  /// Bytes of such a filter; 0 where the geometry gains nothing by it.
+  Required<std::size_t(const Conv2dGeometry&)> bytes;
+  Required<void(Stream, const Conv2dGeometry&, const void* w, void* prepared)> prepare;
+  /// Conv2dKernels::fprop's y, bit for bit. The workspace is fprop's.
+  Required<void(Stream, const Conv2dGeometry&, const void* x, const void* prepared, const ConvEpilogue&, void* y,
+                void* workspace)>
+      fprop;
+};
+
 struct Conv2dKernels {
   /// Bytes of workspace the pass wants; 0 is common.
   Required<std::size_t(ConvPass, const Conv2dGeometry&)> workspace_bytes;
@@ -54,6 +69,9 @@ struct Conv2dKernels {
   Required<void(Stream, const Conv2dGeometry&, const void* dy, const void* w, void* dx, void* workspace)> dgrad;
   /// dw = the gradient of the filter, RSCK.
   Required<void(Stream, const Conv2dGeometry&, const void* x, const void* dy, void* dw, void* workspace)> wgrad;
+  /// Whether fprop takes geometries with more padding on one side than on the other; dgrad and wgrad take none.
+  bool uneven_padding = false;
+  std::optional<PreparedFilterKernels> prepared = {};
 };
 
 /// Whether the CPU's convolutions of 3 x 3, 1 x 7 ... at unit stride may run by Winograd's algorithm (default: they

@@ -44,7 +44,10 @@ thread_local bool inside_task = false;
 /// of one with more.
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads), running_(std::min(threads, available_cores())) {
+  explicit Pool(int threads)
+      : threads_(threads),
+        running_(std::min(threads, available_cores())),
+        shares_(std::make_unique<Share[]>(static_cast<std::size_t>(running_))) {
     try {
       for (int thread = 1; thread < running_; ++thread) workers_.emplace_back([this, thread] { work(thread); });
     } catch (const std::system_error& error) {
@@ -64,8 +67,10 @@ class Pool {
   void run(std::int64_t count, FunctionRef<void(std::int64_t, int)> task) {
     const std::lock_guard lock(callers_);  // the loader's threads may call too: one job at a time
     task_ = &task;
-    count_ = count;
-    next_.store(0, std::memory_order_relaxed);
+    for (int i = 0; i < running_; ++i) {
+      shares_[i].next.store(count * i / running_, std::memory_order_relaxed);
+      shares_[i].end = count * (i + 1) / running_;
+    }
     busy_.store(running_ - 1, std::memory_order_relaxed);
     generation_.fetch_add(1, std::memory_order_release);
     generation_.notify_all();
@@ -82,9 +87,20 @@ class Pool {
  private:
   static constexpr int kSpins = 20000;  // some 100 us
 
+  /// A thread's tasks of a job: neighbours, and the same ones of the next job over as many, so that what one kernel
+  /// wrote is found by the next in the cache of the same core. Whoever is done takes what others have left.
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+
   void take_tasks(int thread) {
     inside_task = true;
-    for (std::int64_t index; (index = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) (*task_)(index, thread);
+    for (int i = 0; i < running_; ++i) {
+      Share& share = shares_[(thread + i) % running_];
+      for (std::int64_t index; (index = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+        (*task_)(index, thread);
+    }
     inside_task = false;
   }
 
@@ -114,8 +130,7 @@ class Pool {
   const int running_;  ///< that work, the caller among them
   std::mutex callers_;
   const FunctionRef<void(std::int64_t, int)>* task_ = nullptr;
-  std::int64_t count_ = 0;
-  std::atomic<std::int64_t> next_{0};
+  const std::unique_ptr<Share[]> shares_;
   std::atomic<int> busy_{0};
   std::atomic<std::uint32_t> generation_{0};
   std::atomic<bool> stopping_{false};

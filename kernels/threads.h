@@ -35,9 +35,9 @@ class FunctionRef<void(Args...)> {
   void (*call_)(void*, Args...);
 };
 
-/// Runs task(index, thread) for every index in [0, count), handed out one by one to the threads, the caller among them;
-/// thread is in [0, num_threads()). Returns when all are done. Tasks must not throw. A call from inside a task runs its
-/// tasks in place.
+/// Runs task(index, thread) for every index in [0, count), handed out one by one to the threads, the caller among them,
+/// each from a stretch of its own first; thread is in [0, num_threads()). Returns when all are done. Tasks must not
+/// throw. A call from inside a task runs its tasks in place.
 void parallel_tasks(std::int64_t count, FunctionRef<void(std::int64_t index, int thread)> task);
 
 /// Splits [0, n) into contiguous ranges of at least `grain` elements and runs body(begin, end) on each.

@@ -34,7 +34,7 @@ Tensor CachedTeacher::logits(const Batch& batch, std::uint64_t view) {
 }
 
 LiveTeacher::LiveTeacher(std::vector<Member> members, Combine combine, std::vector<double> weights)
-    : members_(std::move(members)), combine_(combine), weights_(std::move(weights)) {
+    : members_(std::move(members)), combine_(combine), weights_(std::move(weights)), filters_(members_.size()) {
   check(!members_.empty(), "teacher: at least one network is needed");
 }
 
@@ -50,7 +50,8 @@ void LiveTeacher::request_inputs(std::vector<Preprocessing>& preprocessings) {
 Tensor LiveTeacher::logits(const Batch& batch, std::uint64_t) {
   std::vector<Tensor> outputs;
   for (std::size_t i = 0; i < members_.size(); ++i)
-    outputs.push_back(infer(*members_[i].network, batch.inputs.at(inputs_.at(i)), layers_.empty() ? nullptr : &taps_));
+    outputs.push_back(infer(*members_[i].network, batch.inputs.at(inputs_.at(i)),
+                            {.taps = layers_.empty() ? nullptr : &taps_, .filters = &filters_[i]}));
   return combine_logits(outputs, combine_, weights_);
 }
 

@@ -9,6 +9,7 @@
 #include "engine/data/loader.h"
 #include "engine/distill/logit_store.h"
 #include "engine/nn/module.h"
+#include "engine/ops/prepared_filters.h"
 
 namespace retort {
 
@@ -76,6 +77,7 @@ class LiveTeacher : public Teacher {
   std::vector<std::size_t> inputs_;  ///< index of each member's input in a batch
   Combine combine_;
   std::vector<double> weights_;
+  std::vector<PreparedFilters> filters_;  ///< of each member, whose weights stay as they are
 };
 
 /// Combines logits of several models, all [n, classes]; of one alone they stay where they are, else the CPU does it.

@@ -4,10 +4,11 @@
 
 namespace retort {
 
-Tensor infer(Network& network, const Tensor& images, Taps* taps) {
+Tensor infer(Network& network, const Tensor& images, const InferOptions& options) {
   const NoGrad no_grad;
   ForwardContext context;
-  context.taps = taps;
+  context.taps = options.taps;
+  context.filters = options.filters;
   return network.forward(images.to(device_of(network)), context);
 }
 

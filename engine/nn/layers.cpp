@@ -91,7 +91,9 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t r, std::int64_t s
 }
 
 Tensor Conv2d::forward(const Tensor& x, ForwardContext& context) {
-  Tensor y = conv2d(x, rounded ? fake_quantize_weight(weight.value) : weight.value, bias.value, options);
+  Tensor y = context.filters && !rounded
+                 ? conv2d_inference(x, weight.value, bias.value, options, {}, context.filters)
+                 : conv2d(x, rounded ? fake_quantize_weight(weight.value) : weight.value, bias.value, options);
   show(context, *this, y);
   return y;
 }
@@ -141,7 +143,7 @@ Tensor conv_bn(Conv2d& conv, BatchNorm2d& bn, const Tensor& x, ForwardContext& c
   Conv2dOptions options = conv.options;
   options.relu = relu;
   const RunningNorm norm = {gamma, beta, bn.running_mean.value, bn.running_var.value, bn.eps};
-  Tensor y = conv2d_inference(x, weight, bias, options, {.norm = &norm, .residual = residual});
+  Tensor y = conv2d_inference(x, weight, bias, options, {.norm = &norm, .residual = residual}, context.filters);
   show(context, conv, y);
   show(context, bn, y);
   return y;

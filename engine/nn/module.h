@@ -91,6 +91,8 @@ struct LayerReport {
 /// Outputs of layers, by the names that LayerReport has.
 using Taps = std::map<std::string, Tensor>;
 
+class PreparedFilters;  // engine/ops/prepared_filters.h
+
 /// What a forward pass needs besides its input.
 struct ForwardContext {
   bool training = false;           ///< batch statistics and dropout are on
@@ -103,6 +105,7 @@ struct ForwardContext {
   Tensor* auxiliary = nullptr;                 ///< receives an auxiliary head's logits, if asked for and there is one
   std::vector<LayerReport>* report = nullptr;  ///< receives one entry a layer
   Taps* taps = nullptr;                        ///< receives the outputs of the layers that are its keys
+  PreparedFilters* filters = nullptr;          ///< of this network, in inference; may be null
 };
 
 /// A classifier: images in, logits out.

@@ -8,6 +8,7 @@
 #include "engine/core/saved.h"
 #include "engine/core/tape.h"
 #include "engine/ops/common.h"
+#include "engine/ops/spatial.h"
 
 namespace retort {
 namespace {
@@ -28,18 +29,22 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Tensor& bia
   if (bias) check_operand("conv2d", "the bias", bias, {filter[3]}, weight.dtype());
   check_device("conv2d", x, weight);
   const std::int64_t rows = o.dilation_h * (filter[0] - 1) + 1, columns = o.dilation_w * (filter[1] - 1) + 1;
-  check(in[1] + 2 * o.pad_h >= rows && in[2] + 2 * o.pad_w >= columns, "[conv2d] the image ", in, " with padding ",
-        o.pad_h, " x ", o.pad_w, " is smaller than the filter of ", rows, " x ", columns,
-        "; use a larger --image-size");
-  return {in[0],      in[1],      in[2],   in[3],   filter[3],    filter[0],    filter[1],
-          o.stride_h, o.stride_w, o.pad_h, o.pad_w, o.dilation_h, o.dilation_w, o.groups};
+  check(in[1] + 2 * o.pad_h + o.more_below >= rows && in[2] + 2 * o.pad_w + o.more_right >= columns,
+        "[conv2d] the image ", in, " with padding ", o.pad_h, " x ", o.pad_w, " is smaller than the filter of ", rows,
+        " x ", columns, "; use a larger --image-size");
+  return {in[0],      in[1],   in[2],   in[3],        filter[3],    filter[0], filter[1],    o.stride_h,
+          o.stride_w, o.pad_h, o.pad_w, o.dilation_h, o.dilation_w, o.groups,  o.more_below, o.more_right};
 }
 
-Tensor run_forward(const Conv2dGeometry& g, const Tensor& x, const Tensor& filter, const ConvEpilogue& epilogue) {
+Tensor run_forward(const Conv2dGeometry& g, const Tensor& x, const PreparedFilter& filter,
+                   const ConvEpilogue& epilogue) {
   Tensor y = Tensor::empty_like(x, {g.n, g.p(), g.q(), g.k});
   const Conv2dKernels& conv = kernels(x).conv2d;
   const Workspace workspace(conv.workspace_bytes(ConvPass::fprop, g), x.device());
-  conv.fprop({}, g, x.raw(), filter.raw(), epilogue, y.raw(), workspace.data());
+  if (filter.laid_out)
+    conv.prepared->fprop({}, g, x.raw(), filter.laid_out.raw(), epilogue, y.raw(), workspace.data());
+  else
+    conv.fprop({}, g, x.raw(), filter.weight.raw(), epilogue, y.raw(), workspace.data());
   return y;
 }
 
@@ -63,8 +68,10 @@ void note_conv(const char* op, std::vector<Tensor> inputs, const Tensor& y, cons
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   const Conv2dGeometry g = geometry(x, weight, bias, options);
+  check(options.more_below == 0 && options.more_right == 0,
+        "[conv2d] more padding below or on the right: only conv2d_inference takes it; use pad");
   Tensor filter = filter_like(x, weight);
-  Tensor y = run_forward(g, x, filter, {.bias = bias.raw(), .relu = options.relu});
+  Tensor y = run_forward(g, x, {filter, {}}, {.bias = bias.raw(), .relu = options.relu});
   note_conv("conv2d", {x, weight, bias}, y, options);
 
   if (Tape* tape = recording({&x, &weight, &bias})) {
@@ -97,7 +104,13 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 }
 
 Tensor conv2d_inference(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
-                        const ConvTail& tail) {
+                        const ConvTail& tail, PreparedFilters* filters) {
+  if ((options.more_below != 0 || options.more_right != 0) && !kernels(x).conv2d.uneven_padding) {
+    Conv2dOptions even = options;
+    even.more_below = even.more_right = 0;
+    return conv2d_inference(pad(x, {.bottom = options.more_below, .right = options.more_right}), weight, bias, even,
+                            tail, filters);
+  }
   const Conv2dGeometry g = geometry(x, weight, bias, options);
   const RunningNorm* norm = tail.norm;
   const bool asked = norm != nullptr ? recording({&x, &weight, &bias, &tail.residual, &norm->gamma, &norm->beta})
@@ -119,12 +132,13 @@ Tensor conv2d_inference(const Tensor& x, const Tensor& weight, const Tensor& bia
     kernels(x).batch_norm.fold({}, g.k, norm->gamma.raw(), norm->beta.raw(), norm->running_mean.raw(),
                                norm->running_var.raw(), norm->eps, bias.raw(), scale.raw(), shift.raw());
   }
-  Tensor y = run_forward(g, x, filter_like(x, weight),
-                         {.scale = scale.raw(),
-                          .bias = norm != nullptr ? shift.raw() : bias.raw(),
-                          .residual = tail.residual.raw(),
-                          .relu = options.relu,
-                          .ceiling = tail.ceiling});
+  Tensor y = run_forward(
+      g, x, filters != nullptr ? filters->get(g, weight, x.dtype()) : PreparedFilter{filter_like(x, weight), {}},
+      {.scale = scale.raw(),
+       .bias = norm != nullptr ? shift.raw() : bias.raw(),
+       .residual = tail.residual.raw(),
+       .relu = options.relu,
+       .ceiling = tail.ceiling});
   note_conv("conv2d_inference", {x, weight, bias, norm != nullptr ? norm->gamma : Tensor(), tail.residual}, y, options,
             norm != nullptr ? norm->eps : 0);
   return y;

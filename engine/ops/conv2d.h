@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/core/tensor.h"
+#include "engine/ops/prepared_filters.h"
 
 namespace retort {
 
@@ -14,6 +15,7 @@ struct Conv2dOptions {
   std::int64_t dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
   bool relu = false;
+  std::int64_t more_below = 0, more_right = 0;  ///< padding beyond pad_h and pad_w there: conv2d_inference alone
 };
 
 /// x [n, h, w, c], weight [r, s, c / groups, k], bias [k] or empty -> [n, p, q, k].
@@ -35,9 +37,10 @@ struct ConvTail {
 };
 
 /// act(batch_norm(conv2d(x, weight, bias)) + residual) with running statistics, act(x) = min(max(0, x), ceiling) if
-/// options.relu: one kernel, in which the normalisation is a multiply-add on the convolution's sums. For inference: it
-/// records no gradient, and throws Error where one is asked for.
+/// options.relu: one kernel, in which the normalisation is a multiply-add on the convolution's sums. `filters`, where
+/// there are any, gives the weight as the kernel likes it best. For inference: it records no gradient, and throws Error
+/// where one is asked for.
 Tensor conv2d_inference(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
-                        const ConvTail& tail);
+                        const ConvTail& tail, PreparedFilters* filters = nullptr);
 
 }  // namespace retort

@@ -113,8 +113,11 @@ void wgrad(Stream, const Conv2dGeometry& g, const T* x, const T* dy, T* dw, void
 
 template <class T>
 Conv2dKernels conv2d() {
-  return {
-      .workspace_bytes = workspace_bytes, .fprop = entry<fprop<T>>, .dgrad = entry<dgrad<T>>, .wgrad = entry<wgrad<T>>};
+  return {.workspace_bytes = workspace_bytes,
+          .fprop = entry<fprop<T>>,
+          .dgrad = entry<dgrad<T>>,
+          .wgrad = entry<wgrad<T>>,
+          .uneven_padding = true};
 }
 template Conv2dKernels conv2d<float>();
 template Conv2dKernels conv2d<double>();

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "engine/core/recorder.h"
@@ -98,12 +99,24 @@ class BatchNormLayer : public GraphLayer {
   BatchNorm2d bn_;
 };
 
-/// A convolution with the nodes behind it that inference runs in its kernel: batch norm, a sum, ReLU or a clip from 0
-/// on, in this order.
+/// A convolution with the nodes that inference runs in its kernel: a border of zeros before it, and behind it batch
+/// norm, a sum, ReLU or a clip from 0 on, in this order.
 class FusedConvLayer : public GraphLayer {
  public:
   explicit FusedConvLayer(const ConvLayer& conv) : conv_(conv.conv()), options_(conv_.options) {}
-  /// Takes one more node in, or says that it doesn't.
+  /// Takes the node before in, or says that it doesn't.
+  bool take_border(const GraphNode& node) {
+    if (node.op != "pad" || node.number("fill", 0) != 0) return false;
+    const Border border = border_of(node);
+    // A border that takes pixels away leaves zeros of the convolution's own where they were.
+    if (std::min({border.top, border.left, border.bottom, border.right}) < 0) return false;
+    options_.pad_h += border.top;
+    options_.pad_w += border.left;
+    options_.more_below = border.bottom - border.top;
+    options_.more_right = border.right - border.left;
+    return true;
+  }
+  /// Takes one more node behind in, or says that it doesn't.
   bool take(const GraphNode& node, const GraphLayer& layer) {
     if (options_.relu) return false;
     if (node.op == "batch_norm" && norm_ == nullptr && !adds_) {
@@ -121,12 +134,11 @@ class FusedConvLayer : public GraphLayer {
     return true;
   }
   /// x, and what is added.
-  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext&) override {
+  Tensor forward(const std::vector<Tensor>& inputs, ForwardContext& context) override {
     ConvTail tail{.residual = adds_ ? inputs[1] : Tensor(), .ceiling = ceiling_};
-    if (norm_ == nullptr) return conv2d_inference(inputs[0], conv_.weight.value, conv_.bias.value, options_, tail);
-    const RunningNorm norm = norm_->running();
-    tail.norm = &norm;
-    return conv2d_inference(inputs[0], conv_.weight.value, conv_.bias.value, options_, tail);
+    std::optional<RunningNorm> norm;
+    if (norm_ != nullptr) tail.norm = &norm.emplace(norm_->running());
+    return conv2d_inference(inputs[0], conv_.weight.value, conv_.bias.value, options_, tail, context.filters);
   }
 
  private:
@@ -240,11 +252,7 @@ std::unique_ptr<GraphLayer> make_activation(const GraphNode& node, ActivationKin
 }
 
 std::unique_ptr<GraphLayer> make_pad(const GraphNode& node, Random&) {
-  const Border border{node.integer("top", -kMaxGraphStep, kMaxGraphStep, 0),
-                      node.integer("left", -kMaxGraphStep, kMaxGraphStep, 0),
-                      node.integer("bottom", -kMaxGraphStep, kMaxGraphStep, 0),
-                      node.integer("right", -kMaxGraphStep, kMaxGraphStep, 0), node.number("fill", 0)};
-  return function([border](const std::vector<Tensor>& x) { return pad(x[0], border); });
+  return function([border = border_of(node)](const std::vector<Tensor>& x) { return pad(x[0], border); });
 }
 
 /// Channel i of the result is channel order[i]: `groups` groups side by side become interleaved.
@@ -483,8 +491,8 @@ GraphNetwork::GraphNetwork(GraphSpec spec, Random& random) : spec_(std::move(spe
   }
 }
 
-/// fused_steps_: steps_ with the nodes that a convolution takes in left out. A chain runs where its last node stands,
-/// so that what it adds is there.
+/// fused_steps_: steps_ with the nodes that a convolution takes in left out, and of every convolution its form for
+/// inference. A chain runs where its last node stands, so that what it adds is there.
 void GraphNetwork::fuse_convolutions() {
   const std::size_t count = layers_.size();
   std::vector<std::size_t> readers(count + 1, 0), reader(count + 1, 0);
@@ -501,6 +509,11 @@ void GraphNetwork::fuse_convolutions() {
     auto fused = std::make_unique<FusedConvLayer>(*conv);
     std::size_t last = i;
     std::vector<std::int64_t> inputs = spec_.nodes[i].inputs;
+    if (const std::int64_t before = inputs[0] - 1; before >= 0 && readers[static_cast<std::size_t>(before) + 1] == 1 &&
+                                                   fused->take_border(spec_.nodes[static_cast<std::size_t>(before)])) {
+      inputs = spec_.nodes[static_cast<std::size_t>(before)].inputs;
+      gone[static_cast<std::size_t>(before)] = true;
+    }
     while (readers[last + 1] == 1) {
       const std::size_t next = reader[last + 1];
       // Of two convolutions that are added up the first to get here takes the sum.
@@ -510,7 +523,6 @@ void GraphNetwork::fuse_convolutions() {
       gone[last] = true;
       last = next;
     }
-    if (last == i) continue;
     chains.emplace(last, Step{last, fused.get(), std::move(inputs), {}});
     fused_.push_back(std::move(fused));
   }

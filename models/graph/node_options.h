@@ -5,6 +5,7 @@
 
 #include "engine/ops/conv2d.h"
 #include "engine/ops/pool.h"
+#include "engine/ops/spatial.h"
 #include "models/graph/spec.h"
 
 namespace retort {
@@ -38,6 +39,13 @@ inline PoolOptions pool_options(const GraphNode& node) {
           .pad = node.integer("pad", 0, kMaxGraphStep, 0),
           .ceil_mode = node.integer("ceil", 0, 1, 0) == 1,
           .count_include_pad = node.integer("count_include_pad", 0, 1, 0) == 1};
+}
+
+/// Of a pad node.
+inline Border border_of(const GraphNode& node) {
+  return {node.integer("top", -kMaxGraphStep, kMaxGraphStep, 0), node.integer("left", -kMaxGraphStep, kMaxGraphStep, 0),
+          node.integer("bottom", -kMaxGraphStep, kMaxGraphStep, 0),
+          node.integer("right", -kMaxGraphStep, kMaxGraphStep, 0), node.number("fill", 0)};
 }
 
 /// [h, w, c] of the map that a linear layer's `in` inputs were flattened from; empty where it says none.

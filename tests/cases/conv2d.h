@@ -70,6 +70,15 @@ struct Convolution {
   std::vector<double> fprop(const ConvEpilogue& epilogue) const {
     const Buffer<T> y(backend, y_size);
     conv.fprop({}, g, x.get(), w.get(), epilogue, y.get(), workspace(ConvPass::fprop).get());
+    const std::size_t prepared_bytes = conv.prepared ? conv.prepared->bytes(g) : 0;
+    if (prepared_bytes == 0) return y.wide();
+    constexpr std::size_t kAlignment = 64;
+    const Buffer<char> memory(backend, prepared_bytes + kAlignment);
+    char* const prepared = memory.get() + kAlignment - reinterpret_cast<std::uintptr_t>(memory.get()) % kAlignment;
+    const Buffer<T> same(backend, y_size);
+    conv.prepared->prepare({}, g, w.get(), prepared);
+    conv.prepared->fprop({}, g, x.get(), prepared, epilogue, same.get(), workspace(ConvPass::fprop).get());
+    CHECK(count_different(same.wide(), y.wide()) == 0);
     return y.wide();
   }
   Outputs run() const {
@@ -117,6 +126,27 @@ inline void check_exact(const Backend& backend, std::span<const ConvShape> shape
         if (backend.forward_only) return;
         CHECK(count_different(found.dx, rounded<T>(expected.dx)) == 0);
         CHECK(count_different(found.dw, expected.dw) == 0);
+      });
+    }
+  });
+}
+
+inline void uneven_padding_is_exact(const Backend& backend) {
+  for_each_type(backend, [&](auto zero, const KernelTable& table) {
+    using T = decltype(zero);
+    if (!table.conv2d.uneven_padding) return;
+    for (const ConvShape& shape : kConvUneven) {
+      CAPTURE(std::string(shape.name));
+      const Operands o =
+          operands(shape.geometry, [](std::int64_t n, std::uint64_t seed) { return integers<float>(n, seed, -3, 3); });
+      const Convolution<double> expected(host(), oracle().conv2d, o);
+      const Convolution<T> convolution(backend, table.conv2d, o);
+      const auto clipped = [](const auto& c) {
+        return c.fprop({c.scale.get(), c.bias.get(), c.dy.get(), /*relu=*/true, kCeiling});
+      };
+      for_each_mode(backend, [&](const Mode&) {
+        CHECK(count_different(convolution.fprop({}), rounded<T>(expected.fprop({}))) == 0);
+        CHECK(count_different(clipped(convolution), rounded<T>(clipped(expected))) == 0);
       });
     }
   });
@@ -203,6 +233,7 @@ inline const std::vector<Case> kConv2dCases = {
     {"small integers are exact in every pass", conv2d_cases::integers_are_exact},
     {"small integers are exact where channels come in eights", conv2d_cases::eights_are_exact},
     {"small integers are exact in the three networks' layers", conv2d_cases::layers_are_exact},
+    {"small integers are exact with more padding on one side", conv2d_cases::uneven_padding_is_exact},
 };
 
 }  // namespace retort::test

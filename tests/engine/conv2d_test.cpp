@@ -4,10 +4,12 @@
 
 #include <string>
 
+#include "engine/core/kernels.h"
 #include "engine/core/tape.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/spatial.h"
 #include "tests/error_message.h"
 #include "tests/gradcheck.h"
 
@@ -121,6 +123,32 @@ TEST_CASE("conv2d_inference: equals the ops in its place") {
       // In double, a few roundings of the sum's terms apart.
       CHECK(max_difference(fused, apart) <= 1e-13 * (1 + terms(c)));
     }
+}
+
+TEST_CASE("conv2d_inference: filters kept from the last pass change no bits") {
+  const Tensor weight = random_tensor({1, 1, 33, 40}, 2).to(DType::f32);
+  PreparedFilters filters;
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const std::int64_t images : {1, 1, 3, 1, 200}) {  // so many that the weight is taken as it is
+      CAPTURE(images);
+      const Tensor x = random_tensor({images, 3, 4, 33}, 5).to(dtype);
+      const Tensor plain = conv2d_inference(x, weight, {}, {}, {}),
+                   kept = conv2d_inference(x, weight, {}, {}, {}, &filters);
+      CHECK(max_difference(plain.to(DType::f64), kept.to(DType::f64)) == 0);
+    }
+}
+
+TEST_CASE("conv2d_inference: more padding on one side is a border of its own") {
+  const Tensor x = random_tensor({2, 6, 5, 3}, 1), weight = random_tensor({3, 3, 3, 4}, 2);
+  const Tensor padded = conv2d(pad(x, {.bottom = 1, .right = 2}), weight, {}, {.stride_h = 2, .stride_w = 2});
+  const Conv2dOptions uneven = {.stride_h = 2, .stride_w = 2, .more_below = 1, .more_right = 2};
+  CHECK(max_difference(conv2d_inference(x, weight, {}, uneven, {}), padded) == 0);
+  KernelTable even = kernels(x);  // kernels that do not take it
+  even.conv2d.uneven_padding = false;
+  const ScopedKernels swapped(DType::f64, even);
+  CHECK(max_difference(conv2d_inference(x, weight, {}, uneven, {}), padded) == 0);
+  CHECK(error_message([&] { conv2d(x, weight, {}, uneven); }) ==
+        "[conv2d] more padding below or on the right: only conv2d_inference takes it; use pad");
 }
 
 TEST_CASE("conv2d_inference: refuses a gradient, and operands that do not fit") {

@@ -23,6 +23,13 @@ GraphNode norm(const std::string& name, std::int64_t input, double channels) {
 GraphNode clip(const std::string& name, std::int64_t input, double low, double high) {
   return {name, "clip", {input}, {{"alpha", {low}}, {"beta", {high}}}};
 }
+GraphNode border(const std::string& name, std::int64_t input, double top, double left, double bottom, double right,
+                 double fill = 0) {
+  return {name,
+          "pad",
+          {input},
+          {{"top", {top}}, {"left", {left}}, {"bottom", {bottom}}, {"right", {right}}, {"fill", {fill}}}};
+}
 GraphNode plain(const std::string& name, const char* op, std::vector<std::int64_t> inputs) {
   return {name, op, std::move(inputs), {}};
 }
@@ -69,6 +76,23 @@ TEST_CASE("graph: without batch norm inference in one kernel gives the nodes' bi
   CHECK(difference({{conv("a", 0, 3, 8), plain("b", "add", {1, 1})}}) == 0);
   CHECK(difference({{conv("a", 0, 3, 8), clip("b", 1, -0.5, 0.5)}}) == 0);
   CHECK(difference({{conv("a", 0, 3, 8, {{"relu", {1}}}), clip("b", 1, 0, 0.5), conv("c", 2, 8, 8)}}) == 0);
+}
+
+TEST_CASE("graph: a border of zeros in the convolution's kernel gives the nodes' bits") {
+  const Attributes strided = {{"stride_h", {2}}, {"stride_w", {2}}}, each = {{"groups", {3}}};
+  const auto bordered = [](const Attributes& more, double top, double left, double bottom, double right,
+                           double fill = 0) {
+    return difference(
+        {{border("a", 0, top, left, bottom, right, fill), conv("b", 1, 3, 9, more), plain("c", "relu", {2})}});
+  };
+  CHECK(bordered(strided, 0, 0, 1, 1) == 0);
+  CHECK(bordered(strided, 2, 1, 0, 1) == 0);
+  CHECK(bordered({}, 0, 1, 2, 0) == 0);
+  CHECK(bordered({}, -1, 0, 1, -2) == 0);  // takes rows and columns away
+  CHECK(bordered({}, 0, 0, 1, 1, 0.5) == 0);
+  CHECK(difference({{border("a", 0, 0, 0, 1, 1), conv("b", 1, 3, 3, each), plain("c", "add", {2, 1})}}) ==
+        0);  // read twice
+  CHECK(difference({{conv("a", 0, 3, 3, each), border("b", 1, 0, 1, 1, 0), conv("c", 2, 3, 3, each)}}) == 0);
 }
 
 TEST_CASE("graph: batch norm in the convolution's kernel rounds once where the nodes round three times") {

@@ -141,6 +141,7 @@ class Steps {
     const auto scope = own_memory();
     const NoGrad no_grad;
     ForwardContext context;
+    context.filters = &filters_;
     model_.network->forward(cast(inputs_.x, backend_.dtype), context);
   }
   std::int64_t image_size() const { return model_.spec.preprocessing.image_size; }
@@ -159,6 +160,7 @@ class Steps {
   StepInputs inputs_;
   std::optional<Optimizer> optimizer_;
   std::optional<TrainingStep> step_;
+  PreparedFilters filters_;  ///< of passes without training
 };
 
 /// Refuses what a sample has nothing to say of.

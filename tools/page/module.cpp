@@ -34,6 +34,7 @@ constexpr const char* kModel = "the model";
 
 std::vector<std::uint8_t> room_;  ///< what JavaScript hands over
 std::optional<Model> model_;
+PreparedFilters filters_;  ///< its own
 Tensor logits_;
 
 }  // namespace
@@ -47,6 +48,7 @@ RETORT_EXPORT("room") std::uint8_t* room(std::size_t bytes) {
 /// Takes the room's content for a model file.
 RETORT_EXPORT("load") void load() {
   model_ = make_model(read_safetensors(kModel), kModel);
+  filters_ = {};
   std::vector<std::uint8_t>().swap(room_);
 }
 
@@ -60,7 +62,7 @@ RETORT_EXPORT("classify") const float* classify(std::size_t name_bytes) {
   const Preprocessing& input = model_->spec.preprocessing;
   Tensor pixels = Tensor::empty({1, input.image_size, input.image_size, input.channels});
   render(image, centre_view(image), input, pixels.data<float>());
-  logits_ = infer(*model_->network, pixels);
+  logits_ = infer(*model_->network, pixels, {.filters = &filters_});
   const float* const begin = logits_.data<float>();
   check(std::none_of(begin, begin + logits_.count(), [](float value) { return value != value; }), name,
         ": the model's output is not a number; its weights are broken, train it again");

@@ -42,9 +42,10 @@ Predictions predict(const Model& model, const Dataset& dataset, std::int64_t top
   Predictions predictions(static_cast<std::size_t>(dataset.size()));
   Progress bar("predict", dataset.size(), quiet);
   std::int64_t done = 0;
+  PreparedFilters filters;
   for (Batch batch; loader.next(batch);) {
     if (interrupted()) throw Interrupted{};
-    const Tensor probabilities = softmax(infer(*model.network, batch.inputs[0])).to(Device::cpu);
+    const Tensor probabilities = softmax(infer(*model.network, batch.inputs[0], {.filters = &filters})).to(Device::cpu);
     for (std::size_t row = 0; row < batch.indices.size(); ++row) {
       const float* p = probabilities.data<float>() + static_cast<std::int64_t>(row) * classes;
       check(std::none_of(p, p + classes, [](float value) { return value != value; }), dataset.name(batch.indices[row]),

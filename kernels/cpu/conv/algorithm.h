@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 
 #include "kernels/conv2d.h"
@@ -17,6 +18,14 @@ using DgradPass = void (*)(const Conv2dGeometry&, const T* dy, const T* w, T* dx
 template <class T>
 using WgradPass = void (*)(const Conv2dGeometry&, const T* x, const T* dy, float* dw, void* workspace);
 
+/// PreparedFilterKernels' functions, typed.
+template <class T>
+struct PreparedFilter {
+  std::size_t (*bytes)(const Conv2dGeometry&);
+  void (*prepare)(const Conv2dGeometry&, const T* w, void* prepared);
+  void (*fprop)(const Conv2dGeometry&, const T* x, const void* prepared, const Epilogue<T>&, T* y, void* workspace);
+};
+
 template <class T>
 struct ConvAlgorithm {
   /// Whether the pass runs this way.
@@ -26,6 +35,7 @@ struct ConvAlgorithm {
   FpropPass<T> fprop;
   DgradPass<T> dgrad;
   WgradPass<T> wgrad;
+  std::optional<PreparedFilter<T>> prepared = {};
 };
 
 /// What conv2d chooses from at the present level of instructions, in the order in which they are asked: Winograd's in

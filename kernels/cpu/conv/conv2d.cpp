@@ -52,15 +52,36 @@ std::size_t workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
   return algorithm_for<Arithmetic>(pass, g).workspace_bytes(pass, g);
 }
 
+template <class T>
+Epilogue<T> typed(const ConvEpilogue& epilogue) {
+  return {.scale = static_cast<const float*>(epilogue.scale),
+          .bias = static_cast<const float*>(epilogue.bias),
+          .residual = static_cast<const T*>(epilogue.residual),
+          .relu = epilogue.relu,
+          .ceiling = epilogue.ceiling};
+}
+
 template <class Arithmetic, class T>
 void fprop(Stream, const Conv2dGeometry& g, const T* x, const T* w, const ConvEpilogue& epilogue, T* y,
            void* workspace) {
-  const Epilogue<T> typed = {.scale = static_cast<const float*>(epilogue.scale),
-                             .bias = static_cast<const float*>(epilogue.bias),
-                             .residual = static_cast<const T*>(epilogue.residual),
-                             .relu = epilogue.relu,
-                             .ceiling = epilogue.ceiling};
-  algorithm_for<Arithmetic>(ConvPass::fprop, g).fprop(g, x, w, typed, y, workspace);
+  algorithm_for<Arithmetic>(ConvPass::fprop, g).fprop(g, x, w, typed<T>(epilogue), y, workspace);
+}
+
+template <class Arithmetic>
+std::size_t prepared_bytes(const Conv2dGeometry& g) {
+  const auto& prepared = algorithm_for<Arithmetic>(ConvPass::fprop, g).prepared;
+  return prepared ? prepared->bytes(g) : 0;
+}
+
+template <class Arithmetic, class T>
+void prepare(Stream, const Conv2dGeometry& g, const T* w, void* prepared) {
+  algorithm_for<Arithmetic>(ConvPass::fprop, g).prepared->prepare(g, w, prepared);
+}
+
+template <class Arithmetic, class T>
+void fprop_prepared(Stream, const Conv2dGeometry& g, const T* x, const void* prepared, const ConvEpilogue& epilogue,
+                    T* y, void* workspace) {
+  algorithm_for<Arithmetic>(ConvPass::fprop, g).prepared->fprop(g, x, prepared, typed<T>(epilogue), y, workspace);
 }
 
 template <class Arithmetic, class T>
@@ -81,7 +102,11 @@ Conv2dKernels conv2d() {
   return {.workspace_bytes = workspace_bytes<Arithmetic>,
           .fprop = entry<fprop<Arithmetic, T>>,
           .dgrad = entry<dgrad<Arithmetic, T>>,
-          .wgrad = entry<wgrad<Arithmetic, T>>};
+          .wgrad = entry<wgrad<Arithmetic, T>>,
+          .uneven_padding = true,
+          .prepared = PreparedFilterKernels{.bytes = prepared_bytes<Arithmetic>,
+                                            .prepare = entry<prepare<Arithmetic, T>>,
+                                            .fprop = entry<fprop_prepared<Arithmetic, T>>}};
 }
 
 template Conv2dKernels conv2d<FloatArithmetic>();

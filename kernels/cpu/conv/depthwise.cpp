@@ -31,7 +31,11 @@ constexpr std::int64_t kStrip = 64;  // channels of a task of wgrad
 
 bool serves(ConvPass, const Conv2dGeometry& g) { return g.groups > 1 && g.groups == g.c && g.k == g.c; }
 
-std::size_t workspace_bytes(ConvPass, const Conv2dGeometry&) { return 0; }
+/// A pixel of zeros for fprop.
+template <class T>
+std::size_t workspace_bytes(ConvPass pass, const Conv2dGeometry& g) {
+  return pass == ConvPass::fprop ? static_cast<std::size_t>(g.c) * sizeof(T) : 0;
+}
 
 /// Taps t in [first, last) of an axis reach from output position `at` into the input: at * stride - pad + t * dilation
 /// lies in [0, extent).
@@ -44,7 +48,7 @@ Taps taps_inside(std::int64_t start, std::int64_t dilation, std::int64_t taps, s
   return {std::min(first, taps), std::max(std::min(first, taps), last)};
 }
 
-/// One tile of outputs: kTile neighbours of a row, of which some taps may lie outside the image.
+/// Up to kTile neighbouring outputs of a row, of which some taps may lie outside the image.
 template <class T>
 struct FpropTile {
   const Conv2dGeometry& g;
@@ -54,71 +58,123 @@ struct FpropTile {
   std::int64_t at;  ///< of that element in y, the residual's too
   Taps rows;
   std::int64_t left, pixels;  ///< image column under tap column 0 of the first output; outputs that there are
+  const T* zeros;             ///< a pixel outside the image
 
-  /// kColumns: of the filter, or 0 for as many as g says. kWhole: all outputs are there, and all of their taps'
-  /// columns. A pixel's taps are summed in the same order in every tile.
-  template <std::int64_t kColumns, bool kWhole>
-  void run() const {
+  std::int64_t row_step() const { return g.dilation_h * g.w * g.c; }
+
+  /// Channels [begin, end) for any filter, stride and dilation.
+  void run(std::int64_t begin, std::int64_t end) const {
     const F32 d;
-    const std::int64_t c = g.c, step = g.stride_w * c, row_step = g.dilation_h * g.w * c,
-                       columns = kColumns > 0 ? kColumns : g.s;
-    vector_loop(d, 0, c, [&](auto lanes, std::int64_t i) HWY_ATTR {
-      V32 sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    vector_loop(d, begin, end, [&](auto lanes, std::int64_t i) HWY_ATTR {
+      V32 sums[kTile] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+      for (std::int64_t r = rows.first; r < rows.last; ++r)
+        for (std::int64_t s = 0; s < g.s; ++s) {
+          const V32 filter = lanes.load(d, w + (r * g.s + s) * g.c + i);
+          for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
+            const std::int64_t column = left + pixel * g.stride_w + s * g.dilation_w;
+            if (column < 0 || column >= g.w) continue;
+            sums[pixel] = hn::MulAdd(filter, lanes.load(d, x + r * row_step() + column * g.c + i), sums[pixel]);
+          }
+        }
+      store(lanes, i, sums);
+    });
+  }
+
+  /// The same for filters of kTaps columns and at most as many rows, undilated: a column of the image is loaded once
+  /// for all outputs that see it. A pixel's taps are summed in the same order as above.
+  template <std::int64_t kTaps, std::int64_t kStride>
+  void run(std::int64_t begin, std::int64_t end) const {
+    constexpr std::int64_t kColumns = (kTile - 1) * kStride + kTaps;
+    if (left >= 0 && left + kColumns <= g.w) {
+      const T* const first = x + left * g.c;
+      return run_columns<kTaps, kStride>(
+          begin, end, [&](std::int64_t r, std::int64_t column) { return first + r * row_step() + column * g.c; });
+    }
+    const T* columns[kTaps][kColumns];
+    for (std::int64_t r = rows.first; r < rows.last; ++r)
+      for (std::int64_t column = 0; column < kColumns; ++column) {
+        const bool inside = left + column >= 0 && left + column < g.w;
+        columns[r][column] = inside ? x + r * row_step() + (left + column) * g.c : zeros;
+      }
+    run_columns<kTaps, kStride>(begin, end, [&](std::int64_t r, std::int64_t column) { return columns[r][column]; });
+  }
+
+ private:
+  /// column(r, j): where the pixel under tap row r and column j of the tile has its channels.
+  template <std::int64_t kTaps, std::int64_t kStride, class Column>
+  HWY_INLINE void run_columns(std::int64_t begin, std::int64_t end, const Column& column) const {
+    const F32 d;
+    vector_loop(d, begin, end, [&](auto lanes, std::int64_t i) HWY_ATTR {
+      V32 sums[kTile] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
       for (std::int64_t r = rows.first; r < rows.last; ++r) {
-        const T* from = x + r * row_step + left * c + i;
-        const T* filters = w + r * g.s * c + i;
-        for (std::int64_t s = 0; s < columns; ++s, from += g.dilation_w * c, filters += c) {
-          const V32 filter = lanes.load(d, filters);
-          if constexpr (kWhole) {
-            sum0 = hn::MulAdd(filter, lanes.load(d, from), sum0);
-            sum1 = hn::MulAdd(filter, lanes.load(d, from + step), sum1);
-            sum2 = hn::MulAdd(filter, lanes.load(d, from + 2 * step), sum2);
-            sum3 = hn::MulAdd(filter, lanes.load(d, from + 3 * step), sum3);
-          } else {
-            const std::int64_t column = left + s * g.dilation_w;
-            const auto inside = [&](std::int64_t pixel) {
-              const std::int64_t at_column = column + pixel * g.stride_w;
-              return pixel < pixels && at_column >= 0 && at_column < g.w;
-            };
-            if (inside(0)) sum0 = hn::MulAdd(filter, lanes.load(d, from), sum0);
-            if (inside(1)) sum1 = hn::MulAdd(filter, lanes.load(d, from + step), sum1);
-            if (inside(2)) sum2 = hn::MulAdd(filter, lanes.load(d, from + 2 * step), sum2);
-            if (inside(3)) sum3 = hn::MulAdd(filter, lanes.load(d, from + 3 * step), sum3);
+        V32 filters[kTaps];
+#pragma GCC unroll 8
+        for (std::int64_t s = 0; s < kTaps; ++s) filters[s] = lanes.load(d, w + (r * kTaps + s) * g.c + i);
+#pragma GCC unroll 16
+        for (std::int64_t j = 0; j < (kTile - 1) * kStride + kTaps; ++j) {
+          const V32 pixel = lanes.load(d, column(r, j) + i);
+#pragma GCC unroll 4
+          for (std::int64_t t = 0; t < kTile; ++t) {
+            const std::int64_t s = j - t * kStride;
+            if (s >= 0 && s < kTaps) sums[t] = hn::MulAdd(filters[s], pixel, sums[t]);
           }
         }
       }
-      const ColumnEpilogue<decltype(lanes), T> finish(lanes, epilogue, i);
-      lanes.store(d, finish(sum0, at + i), y + i);
-      if (pixels > 1) lanes.store(d, finish(sum1, at + c + i), y + c + i);
-      if (pixels > 2) lanes.store(d, finish(sum2, at + 2 * c + i), y + 2 * c + i);
-      if (pixels > 3) lanes.store(d, finish(sum3, at + 3 * c + i), y + 3 * c + i);
+      store(lanes, i, sums);
     });
+  }
+
+  template <class Lanes>
+  HWY_INLINE void store(Lanes lanes, std::int64_t i, const V32 (&sums)[kTile]) const {
+    const F32 d;
+    const ColumnEpilogue<Lanes, T> finish(lanes, epilogue, i);
+#pragma GCC unroll 4
+    for (std::int64_t t = 0; t < kTile; ++t)
+      if (t < pixels) lanes.store(d, finish(sums[t], at + t * g.c + i), y + t * g.c + i);
   }
 };
 
+/// Channels whose filters stay in the L1 cache while a row of outputs is computed.
+std::int64_t channels_at_once(const Conv2dGeometry& g) {
+  constexpr std::int64_t kFilterFloats = 4096, kLine = 16;
+  return std::max<std::int64_t>(4 * kLine, kFilterFloats / (g.r * g.s) / kLine * kLine);
+}
+
 template <class T>
-void fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y, void*) {
-  const std::int64_t p_count = g.p(), q_count = g.q(), c = g.c;
+void fprop(const Conv2dGeometry& g, const T* x, const T* w, const Epilogue<T>& epilogue, T* y, void* workspace) {
+  const std::int64_t p_count = g.p(), q_count = g.q(), c = g.c, step = channels_at_once(g);
+  T* const zeros = static_cast<T*>(workspace);
+  std::fill_n(zeros, c, T(0.0f));
+  const bool undilated = g.dilation_h == 1 && g.dilation_w == 1 && g.r <= g.s;
   parallel_for(g.n * p_count, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t n = row / p_count, top = row % p_count * g.stride_h - g.pad_h;
       const Taps rows = taps_inside(top, g.dilation_h, g.r, g.h);
-      for (std::int64_t q = 0; q < q_count; q += kTile) {
-        const std::int64_t pixels = std::min(kTile, q_count - q), left = q * g.stride_w - g.pad_w,
-                           at = (row * q_count + q) * c;
-        const bool whole =
-            pixels == kTile && left >= 0 && left + (kTile - 1) * g.stride_w + (g.s - 1) * g.dilation_w < g.w;
-        const FpropTile<T> tile{g, x + (n * g.h + top) * g.w * c, w, epilogue, y + at, at, rows, left, pixels};
-        const auto run = [&](auto columns) {
-          constexpr std::int64_t kColumns = decltype(columns)::value;
-          whole ? tile.template run<kColumns, true>() : tile.template run<kColumns, false>();
-        };
-        if (g.s == 3)
-          run(std::integral_constant<std::int64_t, 3>());
-        else if (g.s == 5)
-          run(std::integral_constant<std::int64_t, 5>());
-        else
-          run(std::integral_constant<std::int64_t, 0>());
+      for (std::int64_t first = 0; first < c; first += step) {
+        const std::int64_t last = std::min(c, first + step);
+        for (std::int64_t q = 0; q < q_count; q += kTile) {
+          const std::int64_t at = (row * q_count + q) * c;
+          const FpropTile<T> tile{.g = g,
+                                  .x = x + (n * g.h + top) * g.w * c,
+                                  .w = w,
+                                  .epilogue = epilogue,
+                                  .y = y + at,
+                                  .at = at,
+                                  .rows = rows,
+                                  .left = q * g.stride_w - g.pad_w,
+                                  .pixels = std::min(kTile, q_count - q),
+                                  .zeros = zeros};
+          if (undilated && g.s == 3 && g.stride_w == 1)
+            tile.template run<3, 1>(first, last);
+          else if (undilated && g.s == 3 && g.stride_w == 2)
+            tile.template run<3, 2>(first, last);
+          else if (undilated && g.s == 5 && g.stride_w == 1)
+            tile.template run<5, 1>(first, last);
+          else if (undilated && g.s == 5 && g.stride_w == 2)
+            tile.template run<5, 2>(first, last);
+          else
+            tile.run(first, last);
+        }
       }
     }
   });
@@ -193,7 +249,7 @@ template <class Arithmetic>
 ConvAlgorithm<typename Arithmetic::Element> depthwise() {
   using T = typename Arithmetic::Element;
   return {
-      .serves = serves, .workspace_bytes = workspace_bytes, .fprop = fprop<T>, .dgrad = dgrad<T>, .wgrad = wgrad<T>};
+      .serves = serves, .workspace_bytes = workspace_bytes<T>, .fprop = fprop<T>, .dgrad = dgrad<T>, .wgrad = wgrad<T>};
 }
 
 template ConvAlgorithm<float> depthwise<FloatArithmetic>();

@@ -235,7 +235,7 @@ constexpr std::int64_t kMinTilesBf16 = 128;
 template <class T>
 bool use_winograd_line(ConvPass pass, const Conv2dGeometry& g) {
   const bool along_w = g.r == 1;
-  if (!winograd_serves(g) || (g.r != 1 && g.s != 1) || (along_w ? g.pad_h : g.pad_w) != 0) return false;
+  if (!winograd_serves(g) || (g.r != 1 && g.s != 1) || (along_w ? g.p() != g.h : g.q() != g.w)) return false;
   const LineImage lines = pass == ConvPass::dgrad ? backward_lines(g) : forward_lines(g);
   if (lines.taps < 3 || lines.taps > kMaxTaps || lines.pad < 0 || lines.pad >= lines.taps) return false;
   const LineTiles cut = cut_lines<T>(lines);

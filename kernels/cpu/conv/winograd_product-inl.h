@@ -17,7 +17,8 @@ HWY_BEFORE_NAMESPACE();
 namespace retort::cpu {
 namespace HWY_NAMESPACE {
 
-/// Some rows of a product against a sliver of columns: sums (+)= A B. kRowStride as in run_tile, in elements.
+/// Some rows of a product against a sliver of columns: sums (+)= A B. kRowStride: between the rows of a row-major A, in
+/// elements, or 0 for a depth-major one.
 template <class T>
 struct ProductTile {
   const T* a;
@@ -71,7 +72,7 @@ struct Products<FloatArithmetic> {
   template <std::int64_t kRowStride>
   static void multiply(const ProductTile<float>& p) {
     const Tile tile = {.a = p.a,
-                       .a_stride = p.a_step,
+                       .a_stride = kRowStride > 0 ? kRowStride : p.a_step,
                        .b = p.b,
                        .b_stride = p.b_step,
                        .depth = p.depth,
@@ -80,7 +81,8 @@ struct Products<FloatArithmetic> {
                        .cols = p.cols,
                        .start = nullptr,
                        .accumulate = p.accumulate};
-    (p.cols <= kLanes ? kTiles<1, kRowStride> : kTiles<2, kRowStride>)[static_cast<std::size_t>(p.rows - 1)](tile);
+    (p.cols <= kLanes ? kTiles<1, (kRowStride > 0)>
+                      : kTiles<2, (kRowStride > 0)>)[static_cast<std::size_t>(p.rows - 1)](tile);
   }
 };
 

@@ -18,6 +18,10 @@ void block_gemm(const BlockGemm<typename Arithmetic::Element, Out>& product, con
 template <>
 void block_gemm<FloatArithmetic, float>(const BlockGemm<float>& product, const Range2d& range, void* scratch);
 
+/// Floats of a whole B, packed, and its packing: BlockGemm::packed. target is aligned to 64 bytes.
+std::int64_t packed_floats(std::int64_t depth, std::int64_t cols);
+void pack_all(const StoredB<float>& b, std::int64_t depth, std::int64_t cols, float* target);
+
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
 HWY_AFTER_NAMESPACE();

@@ -79,6 +79,7 @@ struct BlockGemm {
   FunctionRef<void(std::int64_t row, std::int64_t rows, Out** addresses)> locate_rows;
   Epilogue<Out> epilogue = {};
   std::int64_t residual_stride = 0;  ///< between rows of the epilogue's residual; bf16 into f32 takes no residual
+  const float* packed = nullptr;     ///< all of B as pack_all leaves it, in place of b; f32 alone
 };
 
 /// A rectangle of C.
@@ -91,10 +92,13 @@ class TaskGrid {
  public:
   /// `products` equal products are to be shared out together (the groups of a convolution).
   TaskGrid(std::int64_t rows, std::int64_t cols, std::int64_t products = 1);
+  /// Smaller tasks, for an f32 product whose B is packed already: only what a task reads of it has to fit the L2 cache.
+  static TaskGrid of_packed(std::int64_t rows, std::int64_t cols, std::int64_t depth);
   std::int64_t size() const { return row_tiles_ * col_tiles_; }
   Range2d operator[](std::int64_t index) const;
 
  private:
+  TaskGrid() = default;
   std::int64_t rows_, cols_, row_tiles_, col_tiles_;
 };
 

@@ -37,7 +37,7 @@ constexpr std::size_t kPrefetchEvery = 4;  // depths
 
 struct Tile {
   const float* a;
-  std::int64_t a_stride;  ///< depth-major panels only; row-major ones have kRowStride
+  std::int64_t a_stride;  ///< between rows of row-major panels, depths of depth-major ones
   const float* b;         ///< [depth, NV * kLanes], all of it readable; columns beyond `cols` are ignored
   std::int64_t b_stride;
   std::int64_t depth;
@@ -103,8 +103,27 @@ HWY_INLINE void finish_sums(const Epilogue<Out>& epilogue, std::int64_t col, std
   }
 }
 
-/// kRowStride > 0: a row-major panel of that stride (a constant, so that a row costs no register); 0: depth-major.
-template <int MR, int NV, std::int64_t kRowStride>
+/// Element l of a panel's rows. An address may add the stride once or twice, so that one register serves three rows.
+template <int MR, bool kRowMajor>
+class PanelDepth {
+ public:
+  HWY_INLINE PanelDepth(const float* a, std::int64_t stride) : stride_(stride) {
+    for (int i = 0; i < kBases; ++i) bases_[i] = a + kRowsOfBase * i * stride;
+  }
+  HWY_INLINE float row(int i) const {
+    return kRowMajor ? bases_[i / kRowsOfBase][i % kRowsOfBase * stride_] : bases_[0][i];
+  }
+  HWY_INLINE void advance() {
+    for (int i = 0; i < kBases; ++i) bases_[i] += kRowMajor ? 1 : stride_;
+  }
+
+ private:
+  static constexpr int kRowsOfBase = 3, kBases = kRowMajor ? (MR + kRowsOfBase - 1) / kRowsOfBase : 1;
+  const float* bases_[kBases];
+  std::int64_t stride_;
+};
+
+template <int MR, int NV, bool kRowMajor>
 void run_tile(const Tile& tile) {
   const F32 d;
   Vector sum[MR][NV];
@@ -121,10 +140,9 @@ void run_tile(const Tile& tile) {
     }
   }
 
-  const float* HWY_RESTRICT a = tile.a;
+  PanelDepth<MR, kRowMajor> a(tile.a, tile.a_stride);
   const float* HWY_RESTRICT b = tile.b;
   const std::int64_t second = std::min(tile.cols - 1, kLanes);  // column of the second vector
-  const std::int64_t a_step = kRowStride > 0 ? 1 : tile.a_stride;
   for (auto l = static_cast<std::size_t>(tile.depth); l > 0; --l) {
     // C is fetched a row at a time: asking for all of it at once holds up the reading of B.
     if (l % kPrefetchEvery == 0 && l / kPrefetchEvery < MR) {
@@ -138,11 +156,11 @@ void run_tile(const Tile& tile) {
     for (int v = 0; v < NV; ++v) columns[v] = hn::LoadU(d, b + v * kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
-      const Vector row = hn::Set(d, a[kRowStride > 0 ? i * kRowStride : i]);
+      const Vector row = hn::Set(d, a.row(i));
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) sum[i][v] = hn::MulAdd(row, columns[v], sum[i][v]);
     }
-    a += a_step;
+    a.advance();
     b += tile.b_stride;
   }
 
@@ -168,14 +186,14 @@ void run_tile(const Tile& tile) {
 using TileFunction = void (*)(const Tile&);
 
 /// The tiles of 1 to kTileRows rows, by rows - 1.
-template <int NV, std::int64_t kRowStride, int... kRows>
+template <int NV, bool kRowMajor, int... kRows>
 constexpr std::array<TileFunction, kTileRows> make_tiles(std::integer_sequence<int, kRows...>) {
-  return {&run_tile<kRows + 1, NV, kRowStride>...};
+  return {&run_tile<kRows + 1, NV, kRowMajor>...};
 }
 
-template <int NV, std::int64_t kRowStride>
+template <int NV, bool kRowMajor>
 inline constexpr std::array<TileFunction, kTileRows> kTiles =
-    make_tiles<NV, kRowStride>(std::make_integer_sequence<int, kTileRows>());
+    make_tiles<NV, kRowMajor>(std::make_integer_sequence<int, kTileRows>());
 
 }  // namespace HWY_NAMESPACE
 }  // namespace retort::cpu
