@@ -60,6 +60,7 @@ inline std::vector<Backend> device_backends() {
            .bf16 = &kernels_for(device_under_test(), DType::bf16),
            .arithmetic = kDeviceArithmetic,
            .in_every_mode = in_every_order(Work::usual),
+           .few_settings = !at_length(),
            .infinite_logits_show = false}};
 }
 
