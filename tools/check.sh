@@ -13,11 +13,11 @@ suites=() targets=()
 add() { suites+=("$1"); [[ -z ${2:-} ]] || targets+=("$2"); }
 while read -r file; do
   case $file in
-    kernels/cuda/* | kernels/simt/* | tests/simt/* | tests/counters/*) add 'simt|counters' test_simt; targets+=(test_counters) ;;
+    kernels/cuda/* | kernels/simt/* | tests/simt/* | tests/counters/*) add 'simt.*|counters' test_simt; targets+=(test_counters) ;;
     kernels/*.h) add 'kernels|engine' test_kernels; targets+=(test_engine) ;;
     kernels/* | tests/kernels/*) add kernels test_kernels ;;
     engine/group/* | tests/group/*) add 'devices|tools.many_processes' retort; targets+=(ranks) ;;
-    tests/cases/*) add 'kernels|simt' test_kernels; targets+=(test_simt) ;;
+    tests/cases/*) add 'kernels|simt.*' test_kernels; targets+=(test_simt) ;;
     engine/* | tests/engine/*) add engine test_engine ;;
     models/* | tests/models/*) add models test_models ;;
     tests/tools/*_test.sh) name=${file##*/}; add "tools.${name%_test.sh}" retort ;;

@@ -41,6 +41,7 @@ struct Backend {
   /// Sets each mode in turn and calls the check in it.
   std::function<void(const std::function<void(const Mode&)>&)> in_every_mode;
   Work work = Work::usual;    ///< the most that any mode affords
+  bool few_settings = false;  ///< of a list of settings one is taken for each shape in turn: it is slow
   bool forward_only = false;  ///< its backward passes are another backend's
   bool eights_alone = false;  ///< where channels do not come in eights, it is another backend
   /// Whether an infinite logit makes every loss infinite or NaN. CUDA's NKD stays finite on some.

@@ -10,6 +10,7 @@
 #include "kernels/cuda/table.h"
 #include "kernels/simt/simulator.h"
 #include "tests/cases/backend.h"
+#include "tests/thorough.h"
 
 namespace retort::test {
 
@@ -18,6 +19,9 @@ inline Device device_under_test() {
   const char* const name = std::getenv("RETORT_TEST_DEVICE");
   return name && std::string(name) == "cuda" ? Device::cuda : Device::simt;
 }
+
+/// Whether to run what takes a GPU no time and the simulator minutes.
+inline bool at_length() { return thorough() || device_under_test() == Device::cuda; }
 
 /// A function of retort::cuda or retort::simt, as the device under test wants it.
 #ifdef RETORT_CUDA
@@ -29,7 +33,7 @@ inline Device device_under_test() {
 
 /// Runs a check under several orders of threads, with their seed; on a GPU once.
 template <class Check>
-void for_each_order(const Check& check, std::uint64_t seeds = 3) {
+void for_each_order(const Check& check, std::uint64_t seeds = thorough() ? 3 : 2) {
   if (device_under_test() == Device::cuda) return check(std::uint64_t{1});
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     CAPTURE(seed);
@@ -56,6 +60,7 @@ inline std::vector<Backend> device_backends() {
            .bf16 = &kernels_for(device_under_test(), DType::bf16),
            .arithmetic = kDeviceArithmetic,
            .in_every_mode = in_every_order(Work::usual),
+           .few_settings = !at_length(),
            .infinite_logits_show = false}};
 }
 

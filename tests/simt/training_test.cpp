@@ -26,18 +26,25 @@ using test::on_host;
 using test::spec_of;
 using test::Step;
 
-/// Losses and logits of a few steps of the same small network on changing batches, the last batch shorter.
-std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector<double>* weights,
-                                std::int64_t parts = 1) {
-  const ModelSpec spec = spec_of("resnet20", 8, 3);
+/// Steps of trained(): the first is captured, the last is short, and those between are replayed from the graph.
+std::uint64_t steps() { return test::at_length() ? 11 : 5; }
+
+/// Losses and logits of a few steps of a small network, its weights after them, and how many were replayed.
+struct Trained {
+  std::vector<double> seen, weights;
+  std::int64_t replays;
+};
+
+Trained train(bool capture, std::int64_t parts) {
+  const ModelSpec spec = spec_of(test::at_length() ? "resnet20" : "resnet8", 8, 3);
   const std::unique_ptr<Network> network = make_network(spec, 1);
   to_device(*network, test::device_under_test());
   Optimizer optimizer(parameters(*network), {.kind = OptimizerKind::adamw, .weight_decay = 0.01, .max_norm = 1});
   TrainingStep step(*network, optimizer,
                     {.distillation = {4, 0.3, Convention::convex}, .dropout = 0.5, .capture = capture, .parts = parts});
-  std::vector<double> seen;
-  for (std::uint64_t i = 0; i < 11; ++i) {
-    const std::int64_t n = i == 10 ? 3 : 4;
+  Trained trained;
+  for (std::uint64_t i = 0; i < steps(); ++i) {
+    const std::int64_t n = i + 1 == steps() ? 3 : 4;
     StepInputs inputs{.x = Tensor::from<float>({n, 8, 8, 3}, test::uniform(n * 8 * 8 * 3, i, -2, 2)),
                       .labels = Tensor::from<std::int64_t>({n}, test::integers<std::int64_t>(n, i, 0, 2)),
                       .teacher = Tensor::from<float>({n, 3}, test::uniform(n * 3, 100 + i, -3, 3)),
@@ -47,12 +54,17 @@ std::vector<double> train_steps(bool capture, std::int64_t* replays, std::vector
     const StepResults results = step.run(all, 0.05 / static_cast<double>(i + 1)).back();
     Readback readback({results.total, results.logits});
     for (const Tensor& tensor : readback.wait())
-      for (const double value : on_host(tensor)) seen.push_back(value);
+      for (const double value : on_host(tensor)) trained.seen.push_back(value);
   }
-  *replays = step.replays();
+  trained.replays = step.replays();
   for (const Parameter* parameter : parameters(*network))
-    for (const double value : on_host(parameter->value)) weights->push_back(value);
-  return seen;
+    for (const double value : on_host(parameter->value)) trained.weights.push_back(value);
+  return trained;
+}
+
+/// The same, trained once for all tests that compare with it.
+const Trained& trained(bool capture, std::int64_t parts = 1) {
+  return test::once(std::to_string(capture) + std::to_string(parts), [&] { return train(capture, parts); });
 }
 
 /// Losses of steps of a small network while temperature, lambda and soft weight change; then its weights. Parameters
@@ -129,15 +141,13 @@ TEST_CASE("simt training: what is kept and what is computed again are the same b
   if (test::device_under_test() != Device::simt) return;
   for (const bool capture : {false, true}) {
     CAPTURE(capture);
-    std::int64_t replays = 0, replays_kept = 0;
-    std::vector<double> weights, weights_kept;
-    const std::vector<double> seen = train_steps(capture, &replays, &weights);
+    const Trained& again = trained(capture);
     simt::set_free_memory(1 << 30);
-    const std::vector<double> kept = train_steps(capture, &replays_kept, &weights_kept);
+    const Trained kept = train(capture, 1);
     simt::set_free_memory(0);
-    CHECK(kept == seen);
-    CHECK(weights_kept == weights);
-    CHECK(replays_kept == replays);
+    CHECK(kept.seen == again.seen);
+    CHECK(kept.weights == again.weights);
+    CHECK(kept.replays == again.replays);
   }
 }
 
@@ -167,27 +177,16 @@ TEST_CASE("simt training: steps of rows with and without a label follow a schedu
   }
 }
 
-TEST_CASE("simt training: steps replayed from a graph give the bits of steps run one by one") {
-  std::int64_t none = 0, replays = 0;
-  std::vector<double> weights, captured_weights;
-  const std::vector<double> eager = train_steps(false, &none, &weights);
-  const std::vector<double> captured = train_steps(true, &replays, &captured_weights);
-  CHECK(none == 0);
-  CHECK(replays == 9);  // all but the first and the short one
-  CHECK(captured == eager);
-  // Running statistics and batch counters too.
-  CHECK(captured_weights == weights);
-}
-
-TEST_CASE("simt training: a step of two parts is one graph, with the bits that it has without") {
-  std::int64_t replays = 0, eager_replays = 0;
-  std::vector<double> weights, eager_weights;
-  const std::vector<double> captured = train_steps(true, &replays, &weights, 2),
-                            eager = train_steps(false, &eager_replays, &eager_weights, 2);
-  CHECK(replays == 9);
-  CHECK(eager_replays == 0);
-  CHECK(captured == eager);
-  CHECK(weights == eager_weights);
+TEST_CASE("simt training: steps replayed from a graph give the bits of steps run one by one, in one part and in two") {
+  for (const std::int64_t parts : {1, 2}) {
+    CAPTURE(parts);
+    const Trained &eager = trained(false, parts), &captured = trained(true, parts);
+    CHECK(eager.replays == 0);
+    CHECK(captured.replays == static_cast<std::int64_t>(steps()) - 2);
+    CHECK(captured.seen == eager.seen);
+    // Running statistics and batch counters too.
+    CHECK(captured.weights == eager.weights);
+  }
 }
 
 TEST_CASE("simt training: a graph refuses what would wait for the device") {
@@ -234,6 +233,10 @@ TEST_CASE("simt training: a step in bf16 is near the one in f32") {
 }
 
 TEST_CASE("simt training: a distillation step of a tiny InceptionV3 equals the CPU's") {
+  if (!test::at_length()) {
+    MESSAGE("left out: a minute and more in the simulator; RETORT_TEST_THOROUGH=1 runs it");
+    return;
+  }
   const ModelSpec spec = spec_of("inception_v3", 75, 4);
   const Step reference = distillation_step(spec, 4, {Device::cpu, DType::f64});
   const Step cpu = distillation_step(spec, 4, {Device::cpu, DType::f32});
