@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = ["tests/fuzz/readers.cpp", "engine/io/*.cpp",
-           *(f"engine/data/{name}.cpp" for name in ("bounded_memory", "decode", "exif", "idx", "image_check", "indexed_bmp", "jpeg_check", "packed",
+           *(f"engine/data/{name}.cpp" for name in ("bounded_memory", "decode", "exif", "gif", "idx", "image_check", "indexed_bmp", "jpeg_check", "packed",
                                                     "pixel_cache", "pnm", "webp")),
            *(f"engine/distill/{name}.cpp" for name in ("logit_store", "partial_logits", "stored_logits")),
            *(f"models/{name}.cpp" for name in ("bundle", "checkpoint", "model_file", "pytorch")),
