@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "engine/core/check.h"
+#include "engine/core/repeated.h"
 #include "engine/io/file.h"
 #include "engine/io/json.h"
 #include "engine/io/layout.h"
@@ -82,9 +83,10 @@ class MetadataReader {
   template <class T, class Valid>
   std::vector<T> list(const std::string& key, const char* expected, const Valid& valid) const {
     const std::string& value = string(key);
-    const Json json = Json::parse(value, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_array() || json.empty() || !std::all_of(json.begin(), json.end(), valid)) fail(key, value, expected);
-    return json.get<std::vector<T>>();
+    const std::optional<Json> json = parsed_json(value);
+    if (!json || !json->is_array() || json->empty() || !std::all_of(json->begin(), json->end(), valid))
+      fail(key, value, expected);
+    return json->get<std::vector<T>>();
   }
 
  private:
@@ -111,6 +113,9 @@ ModelSpec to_spec(const std::string& path, const TensorFile& file) {
         ": its metadata names an unknown architecture, `", spec.architecture.substr(0, 60), "`: save the model again");
   spec.classes =
       reader.list<std::string>("classes", "a JSON array of names", [](const Json& json) { return json.is_string(); });
+  if (const std::string* name = repeated(spec.classes))
+    throw Error(text(path, ": its metadata names the class '", name->substr(0, 60),
+                     "' twice: give each class a name of its own and save the model again"));
   Preprocessing& preprocessing = spec.preprocessing;
   preprocessing.image_size = reader.integer("image_size", 1, kMaxImageSize);
   preprocessing.channels = reader.integer("channels", 1, 1 << 10);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "engine/core/check.h"
+#include "engine/core/repeated.h"
 #include "engine/data/formats.h"
 #include "engine/io/file.h"
 #include "engine/io/folder.h"
@@ -37,11 +38,8 @@ std::vector<std::string> class_names(const std::string& folder, const Form& form
     }
     check(static_cast<std::int64_t>(names.size()) == form.classes, path, ": holds ", names.size(),
           " class names, expected ", form.classes, ", one a line; correct or remove the file");
-    std::vector<std::string> sorted = names;
-    std::ranges::sort(sorted);
-    const auto twice = std::ranges::adjacent_find(sorted);
-    check(twice == sorted.end(), path, ": names the class '", twice == sorted.end() ? "" : *twice,
-          "' twice; correct or remove the file");
+    if (const std::string* name = repeated(names))
+      throw Error(text(path, ": names the class '", *name, "' twice; correct or remove the file"));
     return names;
   }
   if (form.classes == kCifar10.classes) return kCifar10Classes;

@@ -1,4 +1,4 @@
-// Decoding by stb_image, all but PNM.
+// Decoding by stb_image, all but PNM, GIF, WebP and what has a palette.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -6,6 +6,7 @@
 #include "engine/core/check.h"
 #include "engine/data/bounded_memory.h"
 #include "engine/data/exif.h"
+#include "engine/data/gif.h"
 #include "engine/data/image.h"
 #include "engine/data/image_check.h"
 #include "engine/data/indexed_bmp.h"
@@ -24,7 +25,6 @@
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
-#define STBI_ONLY_GIF
 #include <stb_image.h>
 
 namespace retort {
@@ -86,6 +86,7 @@ Fault decode_by_stb(Bytes bytes, Form form, Image& image) {
   decoder::budget() = {budget_for(0), false};
   if (!stbi_info_from_memory(bytes.data(), size, &width, &height, &channels))
     return text("a damaged header (", stbi_failure_reason(), ")");
+  if (width < 1 || height < 1) return "a picture without pixels";
   if (std::int64_t{width} * height > kLargestImage) return text(width, " x ", height, " pixels, more than 2^27");
   decoder::budget() = {budget_for(std::int64_t{width} * height), false};
   const auto damaged = [&]() -> Fault {
@@ -144,8 +145,8 @@ Fault decode(Bytes bytes, Image& image) {
   } else if (starts_with(bytes, "BM")) {
     fault = bmp_fault(bytes);
     if (fault.empty() && is_indexed_bmp(bytes)) return decode_indexed_bmp(bytes, image);
-  } else if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a")) {
-    fault = gif_fault(bytes);
+  } else if (is_gif(bytes)) {
+    return decode_gif(bytes, image);
   } else if (bytes.size() >= 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6') {
     return decode_pnm(bytes, image);
   } else if (is_webp(bytes)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -32,11 +33,9 @@ std::string decimals(double value) { return text(std::round(1000 * value) / 1000
 }  // namespace
 
 std::vector<std::string> ClassMap::students() const {
-  std::vector<std::string> classes;
-  for (const Row& row : rows)
-    if (std::ranges::find(classes, row.student) == classes.end()) classes.push_back(row.student);
-  std::ranges::sort(classes);
-  return classes;
+  std::set<std::string> classes;
+  for (const Row& row : rows) classes.insert(row.student);
+  return {classes.begin(), classes.end()};
 }
 
 ClassMap read_class_map(const std::string& path, bool prior) {

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "engine/core/check.h"
+#include "engine/core/repeated.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/csv.h"
 #include "engine/io/file.h"
@@ -152,6 +153,8 @@ LogitStore read_indexed(const std::string& path, const json& index) {
   LogitStore store;
   try {
     store = from_json(index);
+    if (const std::string* name = repeated(store.classes))
+      throw Error(text(index_path(path), ": names the class '", name->substr(0, 60), "' twice", kAgain));
     const auto classes = static_cast<std::int64_t>(store.classes.size());
     store.logits = StoredLogits::open(path, classes, encoding_of(index, classes, path));
   } catch (const json::exception& error) {

@@ -134,15 +134,6 @@ std::string from_cell(std::string field) {
   return marked ? field.substr(1) : std::move(field);
 }
 
-std::string quoted(const std::string& name) {
-  std::string field = as_cell(name);
-  const bool plain = field.find_first_of(",\"\r\n") == field.npos;
-  if (plain) return field;
-  std::string result = "\"";
-  for (const char c : field) result.append(c == '"' ? 2 : 1, c);
-  return result + '"';
-}
-
 std::string digits(float value) {
   char buffer[32];
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, 9).ptr;
@@ -150,6 +141,15 @@ std::string digits(float value) {
 }
 
 }  // namespace
+
+std::string csv_field(const std::string& name) {
+  std::string field = as_cell(name);
+  const bool plain = field.find_first_of(",\"\r\n") == field.npos;
+  if (plain) return field;
+  std::string result = "\"";
+  for (const char c : field) result.append(c == '"' ? 2 : 1, c);
+  return result + '"';
+}
 
 void read_csv(const std::string& path,
               const std::function<void(const std::vector<std::string>& fields, const std::string& where)>& row) {
@@ -216,10 +216,10 @@ void write_logit_csv(const std::string& path, const LogitTable& table) {
       sink({reinterpret_cast<const std::uint8_t*>(lines.data()), lines.size()});
       lines.clear();
     };
-    for (const std::string& name : table.classes) lines += ',' + quoted(name);
+    for (const std::string& name : table.classes) lines += ',' + csv_field(name);
     lines += '\n';
     for (std::size_t row = 0; row < table.names.size(); ++row) {
-      lines += quoted(table.names[row]);
+      lines += csv_field(table.names[row]);
       for (std::size_t column = 0; column < columns; ++column) {
         const float value = table.values[row * columns + column];
         check(std::isfinite(value), path, ": the logit of '", table.names[row], "' for class '", table.classes[column],

@@ -11,6 +11,9 @@
 
 namespace retort {
 
+/// A name as a field: quoted where RFC 4180 asks for it, and marked where a spreadsheet would take it for a formula.
+std::string csv_field(const std::string& name);
+
 /// Calls row(fields, "FILE:LINE: ") for each record that is not empty. Throws Error for quotes that do not fit, and
 /// what `row` throws.
 void read_csv(const std::string& path,

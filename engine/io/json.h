@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,9 @@ inline constexpr int kMaxJsonDepth = 32;
 /// deep. Throws Error, its message beginning with `where` and ending with `hint`, for what is no JSON, goes deeper, or
 /// has a key twice, of which nlohmann would keep the last.
 nlohmann::json parse_json(std::string_view text, const std::string& where, const std::string& hint);
+
+/// The same; none for what is no JSON, goes deeper or has a key twice.
+std::optional<nlohmann::json> parsed_json(std::string_view text);
 
 /// Whether JSON can hold a text as it is.
 bool is_utf8(const std::string& text);

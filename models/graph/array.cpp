@@ -11,15 +11,18 @@ namespace {
 
 constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
 constexpr std::size_t kMaxRank = 16;
-/// What folding may make of small things: shapes and rearranged weights stay far below.
-constexpr std::int64_t kMaxFolded = std::int64_t{1} << 28;
+/// Throws unless a result is a small thing, as shapes and masks are, or no larger than its largest operand.
+void check_size(const std::vector<std::int64_t>& dims, std::int64_t largest, const std::string& where) {
+  const std::int64_t count = checked_count(dims);
+  check(count >= 0 && count <= std::max(kMaxRepeated, largest) && dims.size() <= kMaxRank, where,
+        ": repeats constants to more than 2^24 elements, expected weights or a shape; export the model again");
+}
 
 /// An array of other dims whose element i is x's element from(i).
 template <class From>
 Array pick(const Array& x, std::vector<std::int64_t> dims, const std::string& where, const From& from) {
+  check_size(dims, x.count(), where);
   const std::int64_t count = checked_count(dims);
-  check(count >= 0 && count <= kMaxFolded && dims.size() <= kMaxRank, where,
-        ": a constant of more than 2^28 elements, expected weights or a shape; export the model again");
   Array y{std::move(dims), x.whole, {}, {}};
   for (std::int64_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(from(i));
@@ -57,9 +60,10 @@ class Broadcast {
               ": constants of other shapes meet; export the model again");
         if (dims[i] == 1) dims[i] = extent;
       }
+    std::int64_t largest = 0;
+    for (const Array* array : arrays) largest = std::max(largest, array->count());
+    check_size(dims, largest, where);
     count = checked_count(dims);
-    check(count >= 0 && count <= kMaxFolded && dims.size() <= kMaxRank, where,
-          ": a constant of more than 2^28 elements; export the model again");
   }
   /// The value of x that stands at the place `index` of the whole.
   double at(const Array& x, std::int64_t index) const {
@@ -169,33 +173,29 @@ Array transpose(const Array& x, const std::vector<std::int64_t>& order, const st
 }
 
 Array concat(const std::vector<const Array*>& parts, std::int64_t axis, const std::string& where) {
-  Array y = *parts[0];
-  axis = resolve_axis(axis, y.dims.size(), where);
-  for (std::size_t p = 1; p < parts.size(); ++p) {
-    const Array& part = *parts[p];
-    bool joins = part.whole == y.whole && part.dims.size() == y.dims.size();
-    for (std::size_t i = 0; joins && i < part.dims.size(); ++i)
-      joins = static_cast<std::int64_t>(i) == axis || part.dims[i] == y.dims[i];
+  axis = resolve_axis(axis, parts[0]->dims.size(), where);
+  std::vector<std::int64_t> dims = parts[0]->dims;
+  std::int64_t& along = dims[static_cast<std::size_t>(axis)] = 0;
+  for (const Array* part : parts) {
+    bool joins = part->whole == parts[0]->whole && part->dims.size() == dims.size();
+    for (std::size_t i = 0; joins && i < dims.size(); ++i)
+      joins = static_cast<std::int64_t>(i) == axis || part->dims[i] == dims[i];
     check(joins, where, ": constants of other shapes are joined; export the model again");
-    const Split a = split_at(y.dims, axis), b = split_at(part.dims, axis);
-    std::vector<std::int64_t> dims = y.dims;
-    dims[static_cast<std::size_t>(axis)] += part.dims[static_cast<std::size_t>(axis)];
-    check(checked_count(dims) >= 0 && checked_count(dims) <= kMaxFolded, where,
-          ": a constant of more than 2^28 elements; export the model again");
-    Array joined{dims, y.whole, {}, {}};
-    for (std::int64_t o = 0; o < a.outer; ++o) {
-      const auto append = [&](auto& to, const auto& first, const auto& second) {
-        const std::int64_t left = a.along * a.inner, right = b.along * b.inner;
-        to.insert(to.end(), first.begin() + o * left, first.begin() + (o + 1) * left);
-        to.insert(to.end(), second.begin() + o * right, second.begin() + (o + 1) * right);
+    along += part->dims[static_cast<std::size_t>(axis)];
+  }
+  Array y{dims, parts[0]->whole, {}, {}};
+  const std::int64_t outer = split_at(dims, axis).outer;
+  for (std::int64_t o = 0; o < outer; ++o)
+    for (const Array* part : parts) {
+      const std::int64_t size = part->count() / outer;
+      const auto append = [&](auto& to, const auto& from) {
+        to.insert(to.end(), from.begin() + o * size, from.begin() + (o + 1) * size);
       };
       if (y.whole)
-        append(joined.integers, y.integers, part.integers);
+        append(y.integers, part->integers);
       else
-        append(joined.reals, y.reals, part.reals);
+        append(y.reals, part->reals);
     }
-    y = std::move(joined);
-  }
   return y;
 }
 

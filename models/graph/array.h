@@ -24,10 +24,14 @@ struct Array {
   static Array of(std::vector<std::int64_t> values);
 };
 
+/// What constants may become by being repeated.
+inline constexpr std::int64_t kMaxRepeated = 1 << 24;
+
 /// The product of extents; -1 where it is above 2^40 or one is negative.
 std::int64_t checked_count(std::span<const std::int64_t> dims);
 
-/// All throw Error, its message beginning with `where`, for shapes that do not fit.
+/// All throw Error, its message beginning with `where`, for shapes that do not fit, and for more elements than both
+/// kMaxRepeated and their largest operand (concat: than all of them) has.
 Array reshape(Array x, std::vector<std::int64_t> dims, const std::string& where);
 Array transpose(const Array& x, const std::vector<std::int64_t>& order, const std::string& where);
 Array concat(const std::vector<const Array*>& parts, std::int64_t axis, const std::string& where);

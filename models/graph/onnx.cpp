@@ -110,7 +110,14 @@ void OnnxImport::set(const OnnxNode& node, OnnxOperand result, std::size_t outpu
   operands_[node.outputs[output]] = std::move(result);
 }
 
+void OnnxImport::check_room(const OnnxNode& node, std::int64_t count) const {
+  if (count > room_)
+    refuse(node, "what the graph computes of its constants is many times as large as they are; export the model again");
+}
+
 void OnnxImport::set_constant(const OnnxNode& node, Array array) {
+  check_room(node, array.count());
+  room_ -= array.count();
   OnnxOperand result;
   result.constant = true;
   result.dims = array.dims;
@@ -261,6 +268,7 @@ Checkpoint OnnxImport::run() {
     constant.constant = true;
     constant.dims = array.dims;
     constant.array = std::move(array);
+    room_ += kSteps * constant.array.count();
     operands_[name] = std::move(constant);
   }
   add_input();

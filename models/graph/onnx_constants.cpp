@@ -58,7 +58,9 @@ void OnnxImport::shape_of(const OnnxNode& node) {
 bool OnnxImport::fold(const OnnxNode& node) {
   const std::string where = this->where(node);
   if (node.op == "Constant") {
-    set_constant(node, constant_of(node, where));
+    Array array = constant_of(node, where);
+    room_ += (kSteps + 1) * array.count();
+    set_constant(node, std::move(array));
     return true;
   }
   bool all = !node.inputs.empty();
@@ -75,7 +77,7 @@ bool OnnxImport::fold(const OnnxNode& node) {
     const bool given = found != node.attributes.end() && found->second.tensor.count() == 1;
     const bool whole = given && found->second.tensor.whole;
     const std::int64_t count = checked_count(x.integers);
-    if (!x.whole || count < 0 || count > 1 << 24) refuse(node, "its shape is none; export the model again");
+    if (!x.whole || count < 0 || count > kMaxRepeated) refuse(node, "its shape is none; export the model again");
     Array y{x.integers, whole, {}, {}};
     if (whole)
       y.integers.assign(static_cast<std::size_t>(count), found->second.tensor.integers[0]);
@@ -86,7 +88,12 @@ bool OnnxImport::fold(const OnnxNode& node) {
     set_constant(node, gather(x, constant(node, 1, "indices"), integer(node, "axis", 0), where));
   } else if (op == "Concat") {
     std::vector<const Array*> parts;
-    for (std::size_t i = 0; i < node.inputs.size(); ++i) parts.push_back(&constant(node, i, "part"));
+    std::int64_t count = 0;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      parts.push_back(&constant(node, i, "part"));
+      count += parts.back()->count();
+    }
+    check_room(node, count);
     set_constant(node, retort::concat(parts, integer(node, "axis", 0), where));
   } else if (op == "Reshape") {
     const Array& shape = constant(node, 1, "shape");

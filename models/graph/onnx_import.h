@@ -80,6 +80,8 @@ class OnnxImport {
   // Results.
   void set(const OnnxNode& node, OnnxOperand result, std::size_t output = 0);
   void set_constant(const OnnxNode& node, Array array);
+  /// Refuses the node unless there is room for so many elements more that are computed of constants.
+  void check_room(const OnnxNode& node, std::int64_t count) const;
   /// Adds a node of the graph; its result has the dims of `like`.
   OnnxOperand add(const std::string& name, const char* op, const std::vector<const OnnxOperand*>& inputs,
                   const Attributes& attributes = {});
@@ -156,6 +158,9 @@ class OnnxImport {
   std::string output_;
   std::int64_t batch_ = 1, image_size_ = 224, channels_ = 3;
   std::vector<std::string> said_;
+  /// Each of the file's constants may be rearranged in so many steps, and shapes and masks come to it.
+  static constexpr std::int64_t kSteps = 16;
+  std::int64_t room_ = kMaxRepeated;
 };
 
 }  // namespace retort

@@ -1,10 +1,13 @@
 #include <doctest/doctest.h>
 #include <zlib.h>
 
+#include <array>
 #include <cstdlib>
+#include <ctime>
 
 #include "engine/core/check.h"
 #include "engine/data/image.h"
+#include "engine/data/webp.h"
 #include "engine/io/encode.h"
 #include "tests/engine/data_files.h"
 #include "tests/engine/data_fixtures.h"
@@ -207,6 +210,55 @@ std::string png_of(const std::string& header, const std::string& palette, const 
          chunk("IDAT", deflated(rows)) + chunk("IEND", "");
 }
 
+/// LZW codes of pixels of two bits as a GIF packs them: code 4 clears, 5 ends, and codes grow with their table.
+std::string codes(const std::vector<int>& list) {
+  std::string packed;
+  std::uint32_t buffer = 0;
+  int held = 0, width = 3, next = 6;
+  bool first = true;
+  for (const int code : list) {
+    buffer |= static_cast<std::uint32_t>(code) << held;
+    for (held += width; held >= 8; held -= 8, buffer >>= 8) packed += static_cast<char>(buffer);
+    if (code == 4) {
+      width = 3;
+      next = 6;
+      first = true;
+    } else if (!std::exchange(first, false) && next < 4096 && ++next == 1 << width && width < 12) {
+      ++width;
+    }
+  }
+  return held > 0 ? packed + static_cast<char>(buffer) : packed;
+}
+
+struct GifOptions {
+  int left = 0, top = 0, background = 0, colours = 4, transparent = -1;
+  bool interlaced = false;
+};
+
+std::array<std::uint8_t, 3> gif_colour(int index) {
+  const auto base = static_cast<std::uint8_t>(10 * index);
+  return {static_cast<std::uint8_t>(base + 1), static_cast<std::uint8_t>(base + 2),
+          static_cast<std::uint8_t>(base + 3)};
+}
+
+std::string gif_of(int width, int height, int frame_width, int frame_height, const std::string& packed,
+                   const GifOptions& options = {}) {
+  std::string gif = "GIF89a" + little(width, 2) + little(height, 2) +
+                    static_cast<char>(options.colours == 4 ? 0x81 : 0x80) + static_cast<char>(options.background) +
+                    '\0';
+  for (int i = 0; i < options.colours; ++i)
+    for (const std::uint8_t c : gif_colour(i)) gif += static_cast<char>(c);
+  if (options.transparent >= 0)
+    gif += "\x21\xF9\x04\x01" + little(0, 2) + static_cast<char>(options.transparent) + '\0';
+  gif += ',' + little(options.left, 2) + little(options.top, 2) + little(frame_width, 2) + little(frame_height, 2) +
+         static_cast<char>(options.interlaced ? 0x40 : 0) + '\2';
+  for (std::size_t at = 0; at < packed.size(); at += 255) {
+    const std::string block = packed.substr(at, 255);
+    gif += static_cast<char>(block.size()) + block;
+  }
+  return gif + '\0' + ';';
+}
+
 /// 8 bits a pixel, 2 x 1, a palette of two colours.
 std::string indexed_bitmap(char second) {
   const std::string palette("\1\2\3\0\4\5\6\0", 8);
@@ -275,7 +327,87 @@ TEST_CASE("decode takes no more memory than a picture of its size warrants") {
                  "that take more than 16 MiB to decode"));
   // 2^26 pixels of 16 bits in four channels.
   const std::string deep("\0\0\x20\0\0\0\x20\0\x10\6\0\0\0", 13);
-  CHECK(contains(refusal(bytes_of(png_of(deep, "", "x"))), "that take more than 512 MiB to decode"));
+  CHECK(contains(refusal(bytes_of(png_of(deep, "", std::string(513 << 20, '\0')))),
+                 "that take more than 512 MiB to decode"));
+}
+
+TEST_CASE("decode takes no picture for larger than its bytes can hold") {
+  const auto png = [](std::uint32_t side, char bits, char type, const std::string& rows) {
+    const std::string extent{'\0', '\0', static_cast<char>(side >> 8), static_cast<char>(side)};
+    return bytes_of(png_of(extent + extent + bits + type + std::string(3, '\0'), "", rows));
+  };
+  // One colour deflates by almost 1032; a row more than that is not there.
+  const std::string black((1 + 3 * 1024) * 1024, '\0');
+  CHECK(decode(png(1024, 8, 2, black)).width == 1024);
+  CHECK(contains(refusal(png(1100, 8, 2, black)), "a truncated PNG"));
+  CHECK(contains(refusal(png(30000, 8, 2, "x")), "a truncated PNG"));
+  CHECK(contains(refusal(png(30000, 1, 0, "x")), "a truncated PNG"));
+
+  CHECK(contains(refusal(bytes_of(gif_of(10000, 10000, 1, 1, codes({0, 5})))), "10000 x 10000 pixels around a frame"));
+  CHECK(decode(bytes_of(gif_of(2000, 2000, 1, 1, codes({0, 5})))).width == 2000);
+  CHECK(contains(refusal(bytes_of(gif_of(3000, 3000, 3000, 3000, codes({0, 5})))), "a truncated GIF"));
+
+  if (!webp_supported()) return;
+  // Lossless, each of the five prefix codes a single symbol: a picture of one colour in 27 bytes.
+  const auto webp = [](std::uint32_t width, std::uint32_t height) {
+    std::string bits;
+    const auto put = [&](std::uint32_t value, int count) {
+      for (int i = 0; i < count; ++i) bits += value >> i & 1 ? '1' : '0';
+    };
+    put(width - 1, 14);
+    put(height - 1, 14);
+    put(0, 4 + 3);  // no alpha, version 0; no transform, no cache, no groups of codes
+    for (const std::uint32_t symbol : {7u, 8u, 9u, 255u, 0u}) put(1u | 0u << 1 | 1u << 2 | symbol << 3, 11);
+    std::string body = "\x2f";
+    for (std::size_t i = 0; i < bits.size(); i += 8) {
+      std::uint32_t byte = 0;
+      for (std::size_t j = i; j < std::min(i + 8, bits.size()); ++j) byte |= (bits[j] == '1' ? 1u : 0u) << (j - i);
+      body += static_cast<char>(byte);
+    }
+    if (body.size() % 2) body += '\0';
+    return bytes_of("RIFF" + little(12 + body.size(), 4) + "WEBPVP8L" + little(body.size(), 4) + body);
+  };
+  const Image small = decode(webp(2000, 2000));
+  CHECK(small.pixels[0] == 8);
+  CHECK(small.pixels[1] == 7);
+  CHECK(small.pixels[2] == 9);
+  CHECK(contains(refusal(webp(16000, 8000)), "16000 x 8000 pixels in "));
+}
+
+TEST_CASE("decode reads a GIF's codes to the end of its frame and no further") {
+  // A frame of 2 x 2 in the middle of 4 x 3: colour 1 of the palette is the background.
+  const Image framed =
+      decode(bytes_of(gif_of(4, 3, 2, 2, codes({4, 0, 1, 2, 3, 5}), {.left = 1, .top = 1, .background = 1})));
+  Pixels expected(4 * 3 * 3, 0);
+  for (std::size_t i = 0; i < expected.size(); i += 3)
+    std::ranges::copy(gif_colour(1), expected.begin() + static_cast<std::ptrdiff_t>(i));
+  for (const auto& [at, colour] : {std::pair{5, 0}, {6, 1}, {9, 2}, {10, 3}})
+    std::ranges::copy(gif_colour(colour), expected.begin() + 3 * at);
+  CHECK(framed.pixels == expected);
+  // Code 6 is used in the moment in which it comes to be: 0, 00, 000.
+  CHECK(decode(bytes_of(gif_of(6, 1, 6, 1, codes({4, 1, 6, 7, 5})))).pixels ==
+        decode(bytes_of(gif_of(6, 1, 6, 1, codes({4, 1, 1, 1, 4, 1, 1, 1, 5})))).pixels);
+  // Rows 0, 4, 2, 1, 3 of an interlaced frame.
+  const Image woven = decode(bytes_of(gif_of(1, 5, 1, 5, codes({4, 0, 1, 2, 4, 3, 0, 5}), {.interlaced = true})));
+  Pixels rows;
+  for (const int colour : {0, 3, 2, 0, 1})
+    for (const std::uint8_t c : gif_colour(colour)) rows.push_back(c);
+  CHECK(woven.pixels == rows);
+  CHECK(contains(refusal(bytes_of(gif_of(3, 1, 3, 1, codes({4, 0, 1, 5})))), "a truncated GIF"));
+  CHECK(contains(refusal(bytes_of(gif_of(3, 1, 3, 1, codes({4, 0, 7, 5})))), "a truncated GIF"));  // no such code yet
+  CHECK(contains(refusal(bytes_of(gif_of(3, 1, 4, 1, codes({4, 0, 1, 2, 3, 5})))), "a corrupt GIF"));
+  CHECK(contains(refusal(bytes_of(gif_of(2, 1, 2, 1, codes({4, 0, 3, 5}), {.colours = 2}))),
+                 "a pixel of colour 3 where its palette has 2"));
+  CHECK(decode(bytes_of(gif_of(2, 1, 2, 1, codes({4, 0, 3, 5}), {.colours = 2, .transparent = 3}))).pixels[3] == 0);
+
+  // A megabyte of codes, each of thousands of pixels, behind a frame of one.
+  std::vector<int> many{4};
+  for (int i = 0; i < 4096; ++i) many.push_back(i == 0 ? 0 : std::min(5 + i, 4095));
+  many.insert(many.end(), 700000, 4095);
+  const Bytes bomb = bytes_of(gif_of(1, 1, 1, 1, codes(many)));
+  const std::clock_t start = std::clock();
+  CHECK(decode(bomb).width == 1);
+  CHECK(std::clock() - start < CLOCKS_PER_SEC);
 }
 
 TEST_CASE("decode refuses corrupt content") {

@@ -224,6 +224,8 @@ TEST_CASE("a store whose parts disagree is refused") {
   CHECK(refusal_of_index("hashes", {"a"}) == std::string("logits.npy: 3 rows of logits, but 1 hashes") + kAgain);
   CHECK(refusal_of_index("classes", {"cat"}) ==
         "logits.npy: 2 logits a row, but 1 classes; give logits of these very classes, one column each");
+  CHECK(refusal_of_index("classes", {"cat", "cat"}) ==
+        std::string("logits.json: names the class 'cat' twice") + kAgain);
   CHECK(refusal_of_index("views", 2) == std::string("logits.npy: 3 rows are not 2 views of each image") + kAgain);
   CHECK(refusal_of_index("views", 0) == std::string("logits.npy: 3 rows are not 0 views of each image") + kAgain);
   CHECK(refusal_of_index("views", 3) ==

@@ -48,6 +48,21 @@ def bmp(bits, palette, row):
                                 len(palette) // 4, 0) + palette + row)
 
 
+def gif(canvas, frame, codes):
+    blocks = b"".join(bytes((len(block),)) + block for block in (codes[at:at + 255] for at in range(0, len(codes), 255)))
+    return (b"GIF89a" + struct.pack("<HHBBB", canvas, canvas, 0x81, 0, 0) + bytes(range(12)) + b","
+            + struct.pack("<HHHHB", 0, 0, frame, frame, 0) + b"\2" + blocks + b"\0;")
+
+
+def webp(width, height):
+    """Lossless, each of the five prefix codes a single symbol: one colour."""
+    fields = [(width - 1, 14), (height - 1, 14), (0, 7), *((5 | symbol << 3, 11) for symbol in (7, 8, 9, 255, 0))]
+    bits = "".join(f"{value:0{count}b}"[::-1] for value, count in fields)
+    body = b"\x2f" + int(bits[::-1], 2).to_bytes((len(bits) + 7) // 8, "little")
+    body += b"\0" * (len(body) % 2)
+    return b"RIFF" + struct.pack("<I", 12 + len(body)) + b"WEBPVP8L" + struct.pack("<I", len(body)) + body
+
+
 def segment(jpeg, marker):
     at = jpeg.index(bytes((0xFF, marker)))
     return at, at + 2 + struct.unpack(">H", jpeg[at + 2:at + 4])[0]
@@ -82,6 +97,10 @@ def images():
     put("image/bmp-24", bmp(24, b"", b"abcdef\0\0"))
     for bits, row in ((8, b"\1\0\0\0"), (4, b"\x10\0\0\0"), (1, b"\x80\0\0\0"), (8, b"\1\7\0\0")):
         put(f"image/bmp-{bits}-{row[1]}", bmp(bits, b"abc\0def\0", row))
+    for name, canvas, frame in (("canvas", 10000, 1), ("frame", 10000, 10000), ("nothing", 0, 0)):
+        put(f"image/gif-{name}", gif(canvas, frame, b"\x44\x01"))
+    put("image/gif-codes", gif(1, 1, b"\x04" + b"\xff" * 20000))
+    put("image/webp-one-colour", webp(16000, 8000))
     put("image/ppm", b"P6 2 1 255\nabcdef")
     put("image/pgm-plain", b"P2 # grey\n2 1 15 0 15")
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes the readers: tests/fuzz/run.sh SECONDS [READER...]       each reader for so much processor time, under ASan and UBSan
+# Fuzzes the readers: tests/fuzz/run.sh SECONDS [READER...]       each reader for so much processor time, under ASan and UBSan; memory is
+#                                                                 the reader of pictures, but for WebP, under MemorySanitizer
 #   tests/fuzz/run.sh 7            two minutes in all
 #   tests/fuzz/run.sh 3600         a long run: an hour a reader, or ten million inputs
 # Needs clang and a release build with its tests, BUILD (default: build). BUILD/fuzz holds the fuzzers and what they find; a finding's
-# input is named, and goes into tests/fuzz/corpus once its defect is mended. An input may take LONGEST seconds (default: 1; more where
-# other work stops the fuzzer) and 1 GiB.
+# input is named, and goes into tests/fuzz/corpus once its defect is mended. An input may take LONGEST seconds of the processor (default:
+# 1), ten minutes by the clock, and 1 GiB.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:?give the seconds for each reader}
@@ -12,16 +13,19 @@ shift
 build=${BUILD:-build}
 fuzz=$build/fuzz
 readers=("$@")
-((${#readers[@]})) || readers=($(ls tests/fuzz/corpus))
+((${#readers[@]})) || readers=($(ls tests/fuzz/corpus) memory)
 tests/fuzz/build.py "$build" "$fuzz"
+tests/fuzz/build.py "$build" "$fuzz" memory
 failed=0
 interrupted=72  # libFuzzer's status after SIGINT
 printf '| reader | inputs | seconds | coverage | found |\n|---|---|---|---|---|\n'
 for reader in "${readers[@]}"; do
+  program=readers corpus=$reader
+  [[ $reader != memory ]] || { program=memory corpus=image; }
   mkdir -p "$fuzz/found/$reader" "$fuzz/grown/$reader"
   dictionary=()
-  [[ -f tests/fuzz/dictionaries/$reader.txt ]] && dictionary=(-dict="tests/fuzz/dictionaries/$reader.txt")
-  READER=$reader "$fuzz/readers" "$fuzz/grown/$reader" "tests/fuzz/corpus/$reader" "${dictionary[@]}" -runs=10000000 -timeout="${LONGEST:-1}" \
+  [[ -f tests/fuzz/dictionaries/$corpus.txt ]] && dictionary=(-dict="tests/fuzz/dictionaries/$corpus.txt")
+  READER=$reader LONGEST=${LONGEST:-1} "$fuzz/$program" "$fuzz/grown/$reader" "tests/fuzz/corpus/$corpus" "${dictionary[@]}" -runs=10000000 -timeout=600 \
     -rss_limit_mb=1536 -malloc_limit_mb=1024 -max_len=65536 -print_final_stats=1 -artifact_prefix="$fuzz/found/$reader/" \
     >"$fuzz/$reader.log" 2>&1 &
   fuzzer=$! used=0 status=0

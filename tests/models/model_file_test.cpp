@@ -240,12 +240,16 @@ TEST_CASE("metadata that is absent or wrong is named") {
   CHECK(with("architecture", "resnet21") ==
         saved.path + ": its metadata names an unknown architecture, `resnet21`: save the model again");
   const auto wrong = [&](const std::string& key, const std::string& value, const std::string& expected) {
-    CHECK(with(key, value) == saved.path + ": its metadata has `" + key + "` = " + value + ", expected " + expected +
-                                  ": save the model again");
+    CHECK(with(key, value) == saved.path + ": its metadata has `" + key + "` = " + value.substr(0, 60) + ", expected " +
+                                  expected + ": save the model again");
   };
   wrong("classes", "[1, 2]", "a JSON array of names");
   wrong("classes", "[", "a JSON array of names");
   wrong("classes", "[]", "a JSON array of names");
+  wrong("classes", std::string(50, '[') + std::string(50, ']'), "a JSON array of names");
+  CHECK(with("classes", R"(["a","b","a"])") == saved.path +
+                                                   ": its metadata names the class 'a' twice: give each class a "
+                                                   "name of its own and save the model again");
   wrong("image_size", "8px", "a whole number from 1 to 32768");
   wrong("image_size", "0", "a whole number from 1 to 32768");
   wrong("channels", "-1", "a whole number from 1 to 1024");

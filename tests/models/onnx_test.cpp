@@ -216,6 +216,30 @@ TEST_CASE("onnx: what is damaged or not known is named in one line") {
     refusal(scratch, whole.substr(0, length));  // cut short anywhere: one line, and no more than that
 }
 
+TEST_CASE("onnx: constants that are computed of constants take no more memory than those warrant") {
+  const Scratch scratch;
+  const auto with = [&](const std::vector<std::int64_t>& shape, std::vector<std::string> nodes) {
+    onnx::Model model = small_model();
+    model.tensors.push_back(onnx::integers("extents", shape));
+    model.tensors.push_back(onnx::floats("one", {1}, {1.0f}));
+    nodes.push_back(onnx::node("Mul", {"b", "large"}, {"b2"}));
+    model.nodes.insert(model.nodes.begin() + 2, nodes.begin(), nodes.end());
+    model.nodes[2 + nodes.size()] = onnx::node("GlobalAveragePool", {"b2"}, {"c"});
+    return refusal(scratch, model.file());
+  };
+  CHECK(says(with({1 << 25}, {onnx::node("Expand", {"one", "extents"}, {"large"})}),
+             "repeats constants to more than 2^24 elements"));
+  CHECK(says(with({1 << 25}, {onnx::node("ConstantOfShape", {"extents"}, {"large"})}), "its shape is none"));
+  const std::string many = "is many times as large as they are";
+  CHECK(says(with({1 << 23}, {onnx::node("ConstantOfShape", {"extents"}, {"a1"}), onnx::node("Sqrt", {"a1"}, {"a2"}),
+                              onnx::node("Sqrt", {"a2"}, {"large"})}),
+             many));
+  CHECK(says(with({1 << 20},
+                  {onnx::node("ConstantOfShape", {"extents"}, {"a1"}),
+                   onnx::node("Concat", std::vector<std::string>(16, "a1"), {"large"}, onnx::attribute("axis", 0))}),
+             many));
+}
+
 TEST_CASE("onnx: thousands of damaged files are read or refused in one line") {
   const Scratch scratch;
   const std::string whole = small_model().file();

@@ -64,6 +64,7 @@ cp odd.jsonl sound.jsonl
 nested=$(printf '%*s' 100000 '' | tr ' ' '[')
 for line in '{"epoch":"one"}' '{"epoch":1.5}' '[1]' "{\"epoch\":$nested" 'words'; do
   { echo "$line" && cat sound.jsonl; } >odd.jsonl
+  [[ $line == *1.5* ]] || expect_error 1 "odd.jsonl: line 1 is no epoch of a run" watch --once odd.jsonl
   expect 1 verify odd.jsonl
   grep -qE '^bad odd.jsonl: line 1 (is not of epoch 1|is nested more than 32 deep|is not JSON)' stdout || fail "verify says: $(head -c 300 stdout)"
 done

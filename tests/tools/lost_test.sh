@@ -128,12 +128,23 @@ expect_error 1 "is not UTF-8; rename it" logits --model run.safetensors --data l
 [[ ! -e latin.npy ]] || fail "a store of a name that is not UTF-8"
 
 # What steers a terminal is shown, in names and in errors; and no error goes on for ever.
-mkdir odd && cp -r data/red odd/$'a\e[31m\xc2\x9b5m' && cp -r data/blue odd/plain
+mkdir odd && cp -r data/red odd/$'a\e[31m\xc2\x9b\n\t5m' && cp -r data/blue odd/plain
 expect 0 train --model mlp:4 --image-size 8 --data odd --epochs 1 --out odd-names.safetensors --restart
-expect 0 predict --model odd-names.safetensors data/red/1.ppm
-! grep -q $'\e' stdout || fail "an escape sequence reaches the terminal"
-! grep -q $'\xc2\x9b' stdout || fail "a control character reaches the terminal"
-grep -qF 'a\u001b[31m\u009b5m' stdout || fail "the class is not shown"
+cp data/red/1.ppm $'two\nlines.ppm'
+odd_names() {
+  expect 0 "$@"
+  ! grep -q $'\e' stdout stderr || fail "$1: an escape sequence reaches the terminal"
+  ! grep -q $'\xc2\x9b' stdout stderr || fail "$1: a control character reaches the terminal"
+  grep -qF "a\\u001b[31m\\u" stdout || fail "$1: the class is not shown"
+}
+odd_names predict --model odd-names.safetensors $'two\nlines.ppm'
+grep -qF 'a\u001b[31m\u009b\u000a\u00095m' stdout || fail "the class is not whole"
+[[ $(grep -c '^two\\u000alines.ppm  ' stdout) == 1 && $(wc -l <stdout) == 1 ]] || fail "a picture in two lines"
+odd_names eval --model odd-names.safetensors --data odd
+odd_names summary --model odd-names.safetensors
+cp odd-names.safetensors $'verified\nname.safetensors'
+expect 0 verify $'verified\nname.safetensors'
+[[ $(wc -l <stdout) == 1 ]] || fail "verify: a file in two lines"
 expect_error 1 'no\u001b[2Jfile: ' predict --model odd-names.safetensors $'no\e[2Jfile'
 long=$(printf '%*s' 100000 '' | tr ' ' x)
 expect_error 2 "[...]" train --model "$long" --data data --out x.safetensors
@@ -145,6 +156,12 @@ expect 0 train --model mlp:4 --image-size 8 --data sheet --epochs 1 --out sheet.
 expect 0 logits --model sheet.safetensors --data sheet --out sheet.npy --csv sheet.csv
 [[ $(head -n 1 sheet.csv) == "name,'=1+1,plain" ]] || fail "the header is $(head -n 1 sheet.csv)"
 expect 0 eval --model sheet.safetensors --data sheet --split train --logits sheet.csv
+expect 0 predict --model sheet.safetensors data/red --csv predicted.csv
+[[ $(head -n 1 predicted.csv) == "name,prediction,'=1+1,plain" ]] || fail "the header is $(head -n 1 predicted.csv)"
+
+# Two classes of one name: a table of them would not say which is meant.
+safetensors '{"__metadata__":{"architecture":"mlp:4","classes":"[\"a\",\"a\"]","image_size":"8","channels":"3","mean":"[0,0,0]","std":"[1,1,1]"}}' </dev/null >twice.safetensors
+expect_error 1 "twice.safetensors: its metadata names the class 'a' twice" predict --model twice.safetensors data/red/1.ppm
 
 # A few bytes that name a large network.
 safetensors '{"__metadata__":{"architecture":"mlp:40000x40000","classes":"[\"a\",\"b\"]","image_size":"8","channels":"3","mean":"[0,0,0]","std":"[1,1,1]"}}' </dev/null >huge.safetensors

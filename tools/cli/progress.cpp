@@ -93,7 +93,7 @@ void say_at_work(bool quiet, const std::string& line) {
 void say(bool quiet, const std::string& line) {
   if (quiet) return;
   say_waiting();
-  std::cerr << line << std::endl;
+  std::cerr << visible_name(line) << std::endl;
 }
 
 void catch_interrupts() {

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <sstream>
 #include <utility>
 
 namespace retort {
@@ -98,6 +99,18 @@ VisibleOutput::~VisibleOutput() {
   std::cout.rdbuf(plain_out_);
   std::cerr.rdbuf(plain_err_);
   raw_err = nullptr;
+}
+
+std::string visible_name(const std::string& name) {
+  std::stringbuf shown;
+  VisibleBuffer buffer(shown);
+  std::ostream stream(&buffer);
+  for (const char c : name)
+    if (c == '\n' || c == '\t')
+      stream << escaped("\\u%04x", static_cast<unsigned char>(c));
+    else
+      stream << c;
+  return shown.str();
 }
 
 std::ostream& raw_stderr() {

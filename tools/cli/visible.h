@@ -43,6 +43,10 @@ class VisibleOutput {
   VisibleBuffer out_, err_;
 };
 
+/// A name from a file as a part of a line: made visible, the ends of lines and tabs in it too. What goes to stdout by
+/// printf, which std::cout's buffer does not see, needs it against the terminal as well.
+std::string visible_name(const std::string& name);
+
 /// stderr as it is, for what steers the terminal on purpose.
 std::ostream& raw_stderr();
 

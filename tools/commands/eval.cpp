@@ -15,6 +15,7 @@
 #include "tools/cli/at_work.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 #include "tools/run/ranks.h"
 #include "tools/run/seen_pictures.h"
@@ -141,15 +142,16 @@ nlohmann::ordered_json to_json(const Evaluation& result, const std::vector<std::
 }
 
 void print_binary(const BinaryEvaluation& binary, const std::string& positive) {
-  std::printf("of '%s'\n", positive.c_str());
+  std::printf("of '%s'\n", visible_name(positive).c_str());
   std::printf("%-20s %.2f%%\n", "  precision", 100 * binary.precision);
   std::printf("%-20s %.2f%%\n", "  recall", 100 * binary.recall);
   std::printf("%-20s %.4f\n", "  F1", binary.f1);
   std::printf("%-20s %.4f\n", "  AUC", binary.auc);
 }
 
-void print_confusion(const Evaluation& result, const std::vector<std::string>& classes) {
+void print_confusion(const Evaluation& result, std::vector<std::string> classes) {
   std::size_t width = 6;
+  std::ranges::transform(classes, classes.begin(), visible_name);
   for (const std::string& name : classes) width = std::max(width, name.size());
   const int column = static_cast<int>(std::min<std::size_t>(width, 16));
   std::printf("\nconfusion (rows: true, columns: predicted)\n%*s", column, "");

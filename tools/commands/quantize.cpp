@@ -11,6 +11,7 @@
 #include "engine/io/json.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 #include "tools/run/calibrate.h"
 
@@ -146,7 +147,8 @@ void run(const Options& options) {
   }
   std::printf("%-20s %zu\n", "layers in 8 bits", small.quantized.size());
   std::printf("%-20s %zu\n", "layers in float", small.kept.size());
-  for (const FloatLayer& layer : small.kept) std::printf("  %s: %s\n", layer.name.c_str(), layer.why.c_str());
+  for (const FloatLayer& layer : small.kept)
+    std::printf("  %s: %s\n", visible_name(layer.name).c_str(), layer.why.c_str());
   if (judgement.labelled > 0)
     std::printf("%-20s %s in 8 bits, %s in float, of %lld images\n", "accuracy", percent(judgement.after()).c_str(),
                 percent(judgement.before()).c_str(), static_cast<long long>(judgement.labelled));

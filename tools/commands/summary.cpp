@@ -8,6 +8,7 @@
 #include "engine/io/json.h"
 #include "engine/report/network_graph.h"
 #include "tools/cli/options.h"
+#include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 #include "tools/run/seen_pictures.h"
 #include "tools/run/stock_model.h"
@@ -46,9 +47,10 @@ std::string with_commas(std::int64_t value) {
   return digits;
 }
 
-void print_table(const std::vector<LayerReport>& layers, const nlohmann::ordered_json& totals) {
+void print_table(std::vector<LayerReport> layers, const nlohmann::ordered_json& totals) {
   std::size_t name = 5, kind = 4;
-  for (const LayerReport& layer : layers) {
+  for (LayerReport& layer : layers) {
+    layer.name = visible_name(layer.name);
     name = std::max(name, layer.name.size());
     kind = std::max(kind, layer.kind.size());
   }
@@ -85,7 +87,7 @@ std::vector<Join> joins_of(const std::vector<OutlineNode>& nodes) {
 void print_spec(const ModelSpec& spec) {
   constexpr std::size_t kShownClasses = 20;
   const auto row = [](const std::string& name, const std::string& value) {
-    std::printf("%-14s  %s\n", name.c_str(), value.c_str());
+    std::printf("%-14s  %s\n", visible_name(name).c_str(), visible_name(value).c_str());
   };
   row("architecture", spec.architecture);
   std::string classes = text(spec.classes.size(), ":");
@@ -135,7 +137,7 @@ void run(const Options& options) {
     for (const Join& join : joins) {
       std::string inputs;
       for (const std::string& input : join.inputs) inputs += (inputs.empty() ? "" : ", ") + input;
-      std::printf("%s  <-  %s\n", join.name.c_str(), inputs.c_str());
+      std::printf("%s  <-  %s\n", visible_name(join.name).c_str(), visible_name(inputs).c_str());
     }
     std::fflush(stdout);
     return;

@@ -17,6 +17,7 @@
 #include "models/bundle.h"
 #include "models/registry.h"
 #include "tools/cli/options.h"
+#include "tools/cli/visible.h"
 #include "tools/commands/commands.h"
 #include "tools/run/log.h"
 
@@ -138,7 +139,8 @@ void run(const Options& options) {
     if (options.common.json)
       files.push_back({{"file", file}, {"ok", finding.sound}, {"detail", finding.words}});
     else
-      std::cout << (finding.sound ? text("ok  ", file, ": ", finding.words) : "bad " + finding.words) << '\n';
+      std::cout << visible_name(finding.sound ? text("ok  ", file, ": ", finding.words) : "bad " + finding.words)
+                << '\n';
   }
   if (options.common.json) std::cout << json_text(nlohmann::ordered_json{{"files", files}}) << '\n';
   std::cout << std::flush;

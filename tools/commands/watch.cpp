@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "engine/core/check.h"
@@ -39,13 +38,6 @@ void visit_flags(Options& o, Visitor&& flag) {
 }
 
 constexpr int kRefreshSeconds = 2, kChartHeight = 12;
-
-std::string visible(const std::string& text) {
-  std::stringbuf plain;
-  VisibleBuffer buffer(plain);
-  std::ostream(&buffer) << text << std::flush;
-  return plain.str();
-}
 
 /// "-" where the epoch does not say it.
 std::string value_of(const LoggedEpoch& epoch, const std::string& key, double scale, const char* format) {
@@ -104,12 +96,12 @@ class Screen {
     return std::string(1, static_cast<char>('a' + series % 26));
   }
   std::string summary(const RunLog& run, const std::string& before) const {
-    if (run.epochs.empty()) return text(before, visible(run.name), "  no epoch yet\n");
+    if (run.epochs.empty()) return text(before, visible_name(run.name), "  no epoch yet\n");
     const std::vector<std::string> row = row_of(run);
     const auto piece = [&](const char* words, std::size_t at) {
       return row[at] == "-" ? std::string() : words + row[at];
     };
-    std::string line = text(visible(row[0]), "  epoch ", row[1]);
+    std::string line = text(visible_name(row[0]), "  epoch ", row[1]);
     for (const std::string& words : {piece("  loss ", 2), piece(", val ", 3), piece("  accuracy ", 4),
                                      piece(", best ", 5), piece("  lr ", 6), row[7] == "-" ? "" : "  " + row[7] + "/s"})
       if (line.size() + words.size() <= static_cast<std::size_t>(std::max(0, width_ - 2))) line += words;

@@ -1,6 +1,6 @@
 #include "tools/run/class_map.h"
 
-#include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "engine/core/check.h"
@@ -15,11 +15,12 @@ namespace {
 std::vector<std::string> read_class_names(const std::string& path) {
   const std::vector<std::uint8_t> bytes = read_text_file(path);
   std::vector<std::string> names;
+  std::unordered_set<std::string> seen;
   std::string name;
   const auto add = [&] {
     if (name.ends_with('\r')) name.pop_back();
     check(!name.empty(), path, ":", names.size() + 1, ": an empty line, expected a class's name; give one a line");
-    check(std::ranges::find(names, name) == names.end(), path, ":", names.size() + 1, ": '", name,
+    check(seen.insert(name).second, path, ":", names.size() + 1, ": '", name,
           "' a second time; give each class a name of its own");
     names.push_back(std::exchange(name, {}));
   };

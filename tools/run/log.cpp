@@ -107,10 +107,10 @@ Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
   std::string kept;
   std::error_code none;
   if (first_epoch > 0 && std::filesystem::exists(path, none)) {
-    const std::vector<std::uint8_t> bytes = read_file(path);
+    const std::vector<std::uint8_t> bytes = read_text_file(path);
     std::istringstream old(std::string(bytes.begin(), bytes.end()));
     for (std::string line; std::getline(old, line);) {
-      const std::int64_t epoch = epoch_of(nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false));
+      const std::int64_t epoch = epoch_of(parsed_json(line).value_or(nullptr));
       if (epoch > 0 && epoch <= first_epoch) kept += line + "\n";
     }
   }

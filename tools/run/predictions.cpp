@@ -8,10 +8,12 @@
 #include "engine/core/check.h"
 #include "engine/core/tape.h"
 #include "engine/data/loader.h"
+#include "engine/io/csv.h"
 #include "engine/nn/infer.h"
 #include "engine/ops/softmax.h"
 #include "kernels/threads.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/visible.h"
 
 namespace retort {
 namespace {
@@ -61,27 +63,15 @@ bool wrong(const Dataset& dataset, std::int64_t index, const std::vector<RankedC
   return dataset.labelled(index) && candidates.front().label != dataset.label(index);
 }
 
-namespace {
-
-/// A field of RFC 4180.
-std::string field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == text.npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted.append(c == '"' ? 2 : 1, c);
-  return quoted + '"';
-}
-
-}  // namespace
-
 std::string predictions_csv(const Told& told) {
   const auto& [dataset, classes, predictions, shown] = told;
   std::string lines = dataset.labelled() ? "name,true,prediction" : "name,prediction";
-  for (const std::string& name : classes) lines += "," + field(name);
+  for (const std::string& name : classes) lines += "," + csv_field(name);
   lines += "\n";
   for (const std::int64_t i : shown) {
-    lines += field(dataset.name(i));
-    if (dataset.labelled()) lines += "," + (dataset.labelled(i) ? field(classes[dataset.label(i)]) : "");
-    lines += "," + field(classes[predictions[i].front().label]);
+    lines += csv_field(dataset.name(i));
+    if (dataset.labelled()) lines += "," + (dataset.labelled(i) ? csv_field(classes[dataset.label(i)]) : "");
+    lines += "," + csv_field(classes[predictions[i].front().label]);
     std::vector<double> probabilities(classes.size());
     for (const RankedClass& candidate : predictions[i]) probabilities[candidate.label] = candidate.probability;
     for (const double probability : probabilities) {
@@ -112,13 +102,14 @@ nlohmann::ordered_json predictions_json(const Told& told, std::int64_t top) {
 void print_predictions(const Told& told, std::int64_t top) {
   const auto& [dataset, classes, predictions, shown] = told;
   for (const std::int64_t i : shown) {
-    std::cout << dataset.name(i);
+    std::cout << visible_name(dataset.name(i));
     for (std::int64_t k = 0; k < top; ++k) {
       char percent[16];
       std::snprintf(percent, sizeof percent, "%.2f%%", 100 * predictions[i][k].probability);
-      std::cout << "  " << classes[predictions[i][k].label] << " " << percent;
+      std::cout << "  " << visible_name(classes[predictions[i][k].label]) << " " << percent;
     }
-    if (wrong(dataset, i, predictions[i])) std::cout << "  (labelled " << classes[dataset.label(i)] << ")";
+    if (wrong(dataset, i, predictions[i]))
+      std::cout << "  (labelled " << visible_name(classes[dataset.label(i)]) << ")";
     std::cout << "\n";
   }
 }

@@ -8,6 +8,7 @@
 
 #include "engine/core/check.h"
 #include "engine/io/file.h"
+#include "engine/io/json.h"
 
 namespace retort {
 namespace {
@@ -62,8 +63,9 @@ RunLog read_run_log(const std::string& path) {
   std::int64_t number = 0;
   for (std::string line; std::getline(stream, line);) {
     ++number;
-    const nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_discarded() && stream.eof()) break;  // under way
+    const std::optional<nlohmann::json> parsed = parsed_json(line);
+    if (!parsed && stream.eof()) break;  // under way
+    const nlohmann::json json = parsed.value_or(nullptr);
     check(json.is_object() && json.contains("epoch") && json["epoch"].is_number(), path, ": line ", number,
           " is no epoch of a run; give a file that --log wrote");
     LoggedEpoch epoch;
