@@ -24,7 +24,7 @@
 struct retort_model {
   retort::Model model;
   mutable std::mutex running;  ///< of the network: threads share its parameters' bookkeeping and the pool of cores
-  mutable retort::PreparedFilters filters;
+  mutable retort::PreparedFilters filters = {};
 };
 
 namespace retort {
