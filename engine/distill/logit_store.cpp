@@ -27,10 +27,6 @@ constexpr int kVersion = 1;
 constexpr const char* kPrevious = "previous";
 constexpr const char* kAgain = "; write the logits again with `retort logits`";
 
-std::string index_path(const std::string& path) {
-  return std::filesystem::path(path).replace_extension(".json").string();
-}
-
 /// What must hold of a store with so many rows and columns, but for its logits. `path` is at fault.
 void check_rows(const LogitStore& store, std::int64_t rows, std::int64_t columns, const std::string& path) {
   const auto size = [](const std::vector<std::string>& list) { return static_cast<std::int64_t>(list.size()); };
@@ -282,6 +278,10 @@ LogitStore import_array(const std::string& path, const std::vector<std::string>&
 }
 
 }  // namespace
+
+std::string index_path(const std::string& path) {
+  return std::filesystem::path(path).replace_extension(".json").string();
+}
 
 void check_storable(const std::vector<std::string>& names, const std::string& path) {
   for (const std::string& name : names)

@@ -36,6 +36,8 @@ struct LogitStore {
 /// Throws Error for a name that an index, which is JSON and so UTF-8, cannot hold. For a command to ask before it runs
 /// a teacher.
 void check_storable(const std::vector<std::string>& names, const std::string& path);
+/// FILE.json of FILE.npy.
+std::string index_path(const std::string& path);
 /// check_writable, of both files.
 void check_store_writable(const std::string& path);
 

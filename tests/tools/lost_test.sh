@@ -127,6 +127,19 @@ cp -r data latin && cp data/red/1.ppm latin/red/$'\xe9'.ppm
 expect_error 1 "is not UTF-8; rename it" logits --model run.safetensors --data latin --out latin.npy --quiet
 [[ ! -e latin.npy ]] || fail "a store of a name that is not UTF-8"
 
+# What a run reads is never what it writes: a store's index and a cache are read, too.
+expect 0 logits --model run.safetensors --data data --out taught.npy --quiet
+cp taught.json index.json
+distilled=(distill --student mlp:4 --image-size 8 --data data --epochs 1 --logits taught.npy --out distilled.safetensors --quiet)
+expect_error 2 "--logits: taught.json is a file that --log writes" "${distilled[@]}" --log taught.json
+cmp taught.json index.json || fail "a store's index is written over"
+expect_error 2 "--cache: cached.safetensors is a file that --out writes" train --model mlp:4 --image-size 8 --data data --epochs 1 --cache cached.safetensors --out cached.safetensors --quiet
+expect_error 2 "stores: taught.npy is a file that --out writes" combine taught.npy taught.npy --out taught.npy
+expect_error 2 "--out: run.safetensors is the model itself" bias --model run.safetensors --data data --shift red --out run.safetensors
+expect_error 2 "lies in the folder of --data" views --data data --val-split 0 --views 1 --image-size 8 --out data
+expect_error 2 "lies in the folder of --data" views --data data --val-split 0 --views 1 --image-size 8 --out data/red/views
+[[ ! -e data/views.json && ! -e data/red/views ]] || fail "views among the pictures"
+
 # What steers a terminal is shown, in names and in errors; and no error goes on for ever.
 mkdir odd && cp -r data/red odd/$'a\e[31m\xc2\x9b\n\t5m' && cp -r data/blue odd/plain
 expect 0 train --model mlp:4 --image-size 8 --data odd --epochs 1 --out odd-names.safetensors --restart

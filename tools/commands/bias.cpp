@@ -38,6 +38,9 @@ void visit_flags(Options& o, Visitor&& flag) {
 
 void run(const Options& options) {
   apply_common_options(options.common);
+  std::error_code none;
+  if (std::filesystem::equivalent(options.model, options.out, none))
+    throw UsageError(text("--out: ", options.out, " is the model itself; name another file"));
   check_writable(options.out);
   const auto dataset =
       open_data(options.data, options.common, options.data.split.value_or(Split::val), /*allow_unlabelled=*/false);

@@ -11,6 +11,7 @@
 #include "tools/cli/progress.h"
 #include "tools/commands/commands.h"
 #include "tools/run/teachers.h"
+#include "tools/run/training.h"
 
 namespace retort {
 namespace {
@@ -56,6 +57,10 @@ void run(const Options& options) {
   apply_common_options(options.common);
   validate(options);
   const std::string combine = one_of(kCombines).word_of(options.combine);
+  std::vector<NamedFile> read;
+  for (const std::string& path : options.stores)
+    for (const std::string& file : {path, index_path(path)}) read.push_back({"stores", file});
+  check_outputs({{"--out", options.out}, {"--out", index_path(options.out)}, {"--csv", options.csv}}, read);
   check_writable(options.out);
   if (!options.csv.empty()) check_writable(options.csv);
   LogitStore result;

@@ -133,9 +133,16 @@ std::vector<NamedFile> inputs_of(const DistillOptions& options) {
   const TeacherOptions& teacher = options.teacher;
   std::vector<NamedFile> inputs = {{"--weights", options.training.weights},
                                    {"--warm-start", options.training.warm_start},
-                                   {"--val-logits", teacher.val_logits}};
+                                   {"--class-map", teacher.map.path},
+                                   {"--class-names", teacher.map.names},
+                                   {"--cache", options.training.data.cache}};
+  const auto add_store = [&](const char* flag, const std::string& file) {
+    inputs.push_back({flag, file});
+    if (file.ends_with(".npy")) inputs.push_back({flag, index_path(file)});
+  };
+  add_store("--val-logits", teacher.val_logits);
   for (const std::string& file : split_commas(teacher.teacher)) inputs.push_back({"--teacher", file});
-  for (const std::string& file : teacher.logits) inputs.push_back({"--logits", file});
+  for (const std::string& file : teacher.logits) add_store("--logits", file);
   return inputs;
 }
 

@@ -133,13 +133,14 @@ void run_logits(const LogitsOptions& given) {
   LogitsOptions options = given;
   const bool first = begin_shared(options.common);
   check_weights("--teacher-weights", options.teacher_weights, split_commas(options.model).size(), "teachers");
-  const std::string index = std::filesystem::path(options.out).replace_extension(".json").string();
-  std::vector<NamedFile> models_read;
-  for (const std::string& file : split_commas(options.model)) models_read.push_back({"--model", file});
+  std::vector<NamedFile> read = {
+      {"--class-map", options.map.path}, {"--class-names", options.map.names}, {"--cache", options.data.cache}};
+  for (const std::string& file : split_commas(options.model)) read.push_back({"--model", file});
   if (options.resume && options.restart)
     throw UsageError("--restart: throws away what --resume continues; give one of them");
   const std::string partial = PartialLogits::path_of(options.out);
-  check_outputs({{"--out", options.out}, {"--out", index}, {"--out", partial}, {"--csv", options.csv}}, models_read);
+  check_outputs(
+      {{"--out", options.out}, {"--out", index_path(options.out)}, {"--out", partial}, {"--csv", options.csv}}, read);
   std::optional<FileLock> lock;
   if (first) {
     lock.emplace(options.out);

@@ -313,7 +313,10 @@ void run(const Options& given) {
   validate(options.student, training, options.objective, /*stored=*/true);
   validate(options.unlabelled);
   check_outputs({.model = options.file("student.safetensors"), .log = options.run.log, .report = options.run.report},
-                {{"--model", options.model}, {"--weights", training.weights}, {"--warm-start", training.warm_start}});
+                {{"--model", options.model},
+                 {"--weights", training.weights},
+                 {"--warm-start", training.warm_start},
+                 {"--cache", training.data.cache}});
   std::optional<FileLock> lock;
   if (first) {
     lock.emplace(options.file("specialists.md"));

@@ -14,7 +14,9 @@ TrainingRun make_run(const TrainOptions& options) {
   const std::string model = network_to_train("--model", options.model, training);
   validate(training);
   const RunFiles files = files_of(options.run);
-  check_outputs(files, {{"--weights", training.weights}, {"--warm-start", training.warm_start}});
+  check_outputs(
+      files,
+      {{"--weights", training.weights}, {"--warm-start", training.warm_start}, {"--cache", training.data.cache}});
   if (first) check_writable(files.model);
   TrainingRun run{.architecture = model,
                   .options = training,

@@ -121,8 +121,18 @@ class Writer {
   std::exception_ptr fault_;
 };
 
+/// Whether what is written to a folder would be pictures of a data set.
+bool belongs_to(const std::string& folder, const std::string& data) {
+  const std::filesystem::path set = std::filesystem::weakly_canonical(data),
+                              path = std::filesystem::weakly_canonical(folder);
+  return std::mismatch(set.begin(), set.end(), path.begin(), path.end()).first == set.end();
+}
+
 void run(const Options& options) {
   apply_common_options(options.common);
+  if (belongs_to(options.out, options.data.path))
+    throw UsageError(text("--out: ", options.out,
+                          " lies in the folder of --data, whose pictures the views would become; give another"));
   check_writable((std::filesystem::path(options.out) / kViewListFile).string());
   const auto dataset = open_data(options.data, options.common, options.data.split.value_or(Split::train),
                                  /*allow_unlabelled=*/true);
