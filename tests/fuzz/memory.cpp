@@ -1,5 +1,6 @@
-// libFuzzer's entry for pictures under MemorySanitizer, which sees pixels from memory that was never written. Built from their decoders
-// alone: every library that MemorySanitizer does not see would have to be built anew. See tests/fuzz/run.sh.
+// libFuzzer's entry for pictures under MemorySanitizer, which sees pixels from memory that was never written. Built
+// from their decoders alone: every library that MemorySanitizer does not see would have to be built anew. See
+// tests/fuzz/run.sh.
 #include <cstdlib>
 
 #include "engine/core/check.h"

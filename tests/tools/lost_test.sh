@@ -242,7 +242,7 @@ fits() {  # <MiB> <out> <command>...: 24 images are too many for the limit, and 
 }
 fits 48 fit.safetensors train --model resnet8x4 "${small[@]}"
 fits 48 fit-student.safetensors distill --student resnet8x4 --teacher fit-teacher.safetensors "${small[@]}"
-fits 16 fit.npy logits --model fit-teacher.safetensors --data fit --val-split 0 --threads 1
+fits 20 fit.npy logits --model fit-teacher.safetensors --data fit --val-split 0 --threads 1
 [[ ! -e fit.partial ]] || fail "rows under way of a run that was refused"
 RETORT_MEMORY_LIMIT=20000000 expect_error 1 "not even 2 images fit: take a smaller --image-size or network" \
   train --model resnet8x4 "${small[@]}" --batch-size 24 --out none.safetensors --quiet
