@@ -34,10 +34,14 @@ bool simd_available(SimdLevel level) {
     case SimdLevel::neon: return false;
     case SimdLevel::avx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+#ifdef RETORT_NO_AVX512
+    case SimdLevel::avx512: return false;
+#else
     case SimdLevel::avx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512cd");
+#endif
     case SimdLevel::avx512_bf16: return simd_available(SimdLevel::avx512) && __builtin_cpu_supports("avx512bf16");
   }
   return false;

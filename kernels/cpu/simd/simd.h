@@ -21,6 +21,8 @@
 #ifndef HWY_DISABLED_TARGETS
 #if defined(__aarch64__)
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)  // no array can hold their vectors
+#elif defined(RETORT_NO_AVX512)  // a build that only this machine runs, which has none
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_AVX3)
 #else
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #endif
@@ -51,7 +53,10 @@ bool simd_available(SimdLevel level);
 }  // namespace retort
 
 /// `function` of the target that the present level runs. In the namespace that holds the targets'.
-#if defined(__x86_64__)
+#if defined(RETORT_NO_AVX512)
+#define RETORT_SIMD_SELECT(function) \
+  (::retort::simd_level() == ::retort::SimdLevel::avx2 ? N_AVX2::function : N_SCALAR::function)
+#elif defined(__x86_64__)
 #define RETORT_SIMD_SELECT(function)                                        \
   (::retort::simd_level() >= ::retort::SimdLevel::avx512 ? N_AVX3::function \
    : ::retort::simd_level() == ::retort::SimdLevel::avx2 ? N_AVX2::function \
