@@ -56,3 +56,12 @@ for file in pipe.toml /dev/zero; do
   expect_error 1 "$file: cannot read: not a regular file" --config $file summary --model mlp:
 done
 expect_error 1 "long.toml: has 300000 bytes" summary --model mlp: --config long.toml
+
+# No other flag names the file: --log would write over it.
+echo 'log = "own.toml"' >own.toml
+echo 'epochs = 1' >flags.toml
+ln -s flags.toml linked.html
+for flags in "--config own.toml" "--config flags.toml --log ./flags.toml" "--config flags.toml --report linked.html"; do
+  expect_error 2 "is the file of --config" train --model mlp: --data none --out p.safetensors $flags
+  [[ $(cat own.toml flags.toml) == $'log = "own.toml"\nepochs = 1' ]] || fail "train wrote over the file of --config"
+done

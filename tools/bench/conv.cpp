@@ -42,6 +42,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--s", o.s, "Filter columns (default: --r)", whole_number(1));
   flag("--stride", o.geometry.stride_h, "Both ways", whole_number(1));
   flag("--pad", o.geometry.pad_h, "On all sides", whole_number(0));
+  flag("--groups", o.geometry.groups, "Groups of channels, each with filters of its own", whole_number(1));
   flag("--pass", o.pass, "{} (default: all three)", one_of(kPasses));
   flag("--net", o.net, "All distinct convolutions of a network, at its own image size and batch --n", anything());
   flag("--cases", o.cases, "The convolutions of the tests", anything());
@@ -168,6 +169,8 @@ std::vector<BenchResult> measure_conv(ConvPass pass, const Conv2dGeometry& g, co
 void check_geometry(const Conv2dGeometry& g) {
   if (g.p() < 1 || g.q() < 1 || g.h + 2 * g.pad_h < g.r || g.w + 2 * g.pad_w < g.s)
     throw UsageError(text("--r: a filter of ", g.r, " x ", g.s, " is larger than the padded image; give a larger --h"));
+  if (g.c % g.groups != 0 || g.k % g.groups != 0)
+    throw UsageError(text("--groups: ", g.groups, " groups do not divide --c ", g.c, " and --k ", g.k, "; give another"));
 }
 
 /// The convolutions of the tests, in every pass.

@@ -1,5 +1,7 @@
 #include "tools/cli/config.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "engine/core/check.h"
@@ -16,6 +18,19 @@ bool is_command(const CLI::App* app, const std::vector<std::string>& section) {
     app = commands.front();
   }
   return true;
+}
+
+/// Throws UsageError where another flag names the file of flags: --log would write over it.
+void refuse_as_value(const std::string& config, const CLI::App& command, const std::vector<CLI::ConfigItem>& items) {
+  const auto refuse = [&](const std::string& flag, const std::vector<std::string>& values) {
+    std::error_code error;
+    for (const std::string& value : values)
+      if (std::filesystem::equivalent(value, config, error))
+        throw UsageError(text(flag, ": ", value, " is the file of --config; give another file"));
+  };
+  for (const CLI::Option* option : command.get_options())
+    if (option->get_configurable()) refuse(option->get_name(), option->results());
+  for (const CLI::ConfigItem& item : items) refuse("--" + item.name, item.inputs);
 }
 
 }  // namespace
@@ -61,6 +76,7 @@ std::vector<CLI::ConfigItem> CommandConfig::from_config(std::istream& input) con
     item.parents = path;
     items.push_back(std::move(item));
   }
+  for (const std::string& config : app_.get_config_ptr()->results()) refuse_as_value(config, *chain.back(), items);
   return items;
 }
 
