@@ -22,7 +22,7 @@ namespace {
 constexpr Word<ConvPass> kPasses[] = {
     {ConvPass::fprop, "fprop"}, {ConvPass::dgrad, "dgrad"}, {ConvPass::wgrad, "wgrad"}};
 
-struct Options : BenchOptions {
+struct BenchConvOptions : BenchOptions {
   Conv2dGeometry geometry{.n = 8, .h = 56, .c = 64, .k = 64, .r = 3, .pad_h = 1};
   std::optional<std::int64_t> w, s;
   std::optional<ConvPass> pass;
@@ -31,7 +31,7 @@ struct Options : BenchOptions {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BenchConvOptions& o, Visitor&& flag) {
   visit_flags(static_cast<BenchOptions&>(o), flag);
   flag("--n", o.geometry.n, "Images", whole_number(1));
   flag("--c", o.geometry.c, "Input channels", whole_number(1));
@@ -170,7 +170,8 @@ void check_geometry(const Conv2dGeometry& g) {
   if (g.p() < 1 || g.q() < 1 || g.h + 2 * g.pad_h < g.r || g.w + 2 * g.pad_w < g.s)
     throw UsageError(text("--r: a filter of ", g.r, " x ", g.s, " is larger than the padded image; give a larger --h"));
   if (g.c % g.groups != 0 || g.k % g.groups != 0)
-    throw UsageError(text("--groups: ", g.groups, " groups do not divide --c ", g.c, " and --k ", g.k, "; give another"));
+    throw UsageError(
+        text("--groups: ", g.groups, " groups do not divide --c ", g.c, " and --k ", g.k, "; give another"));
 }
 
 /// The convolutions of the tests, in every pass.
@@ -183,7 +184,7 @@ std::vector<Noted> tested_convolutions() {
   return tested;
 }
 
-void run(Options options) {
+void run_bench_conv(BenchConvOptions options) {
   apply_common_options(options.common);
   catch_interrupts();
   const std::vector<Backend> backends = chosen_backends(options, Subject::conv);
@@ -224,7 +225,7 @@ void run(Options options) {
 }  // namespace
 
 void add_bench_conv(CLI::App& bench) {
-  add_command<Options>(bench, "conv", "A convolution, or all of a network's", run);
+  add_command<BenchConvOptions>(bench, "conv", "A convolution, or all of a network's", run_bench_conv);
 }
 
 }  // namespace retort

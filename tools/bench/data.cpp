@@ -25,13 +25,13 @@ constexpr std::int64_t kWidth = 500, kHeight = 375;  // of the photos drawn
 constexpr int kQuality = 90;
 constexpr Augmentation kAugmentation{.flip = true, .crop = true};
 
-struct Options : BenchOptions {
+struct BenchDataOptions : BenchOptions {
   std::string data;
   std::int64_t images = 64, image_size = 224;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BenchDataOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_repeats(o, flag);
   flag("--data", o.data, "Folder of images (default: draws JPEGs of 500 x 375 pixels)", anything());
@@ -71,7 +71,8 @@ void write_photos(const std::string& folder, std::int64_t count, const CommonOpt
 }
 
 /// `cache` may be empty.
-std::unique_ptr<Dataset> open_photos(const Options& options, const std::string& folder, const std::string& cache) {
+std::unique_ptr<Dataset> open_photos(const BenchDataOptions& options, const std::string& folder,
+                                     const std::string& cache) {
   DatasetOptions wanted;
   wanted.path = folder;
   wanted.limit = options.images;
@@ -112,7 +113,7 @@ std::function<void()> epoch_of(Loader& loader) {
   };
 }
 
-void run(const Options& options) {
+void run_bench_data(const BenchDataOptions& options) {
   apply_common_options(options.common);
   catch_interrupts();
   const TemporaryFolder scratch;
@@ -167,9 +168,9 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_data(CLI::App& bench) {
-  Options defaults;
+  BenchDataOptions defaults;
   defaults.repeats = 5;
-  add_command<Options>(bench, "data", "Photos: decoding, resizing, whole batches", run, defaults);
+  add_command<BenchDataOptions>(bench, "data", "Photos: decoding, resizing, whole batches", run_bench_data, defaults);
 }
 
 }  // namespace retort

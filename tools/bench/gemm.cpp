@@ -11,13 +11,13 @@
 namespace retort {
 namespace {
 
-struct Options : BenchOptions {
+struct BenchGemmOptions : BenchOptions {
   GemmGeometry geometry{.m = 1024, .n = 1024, .k = 1024};
   bool cases = false;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BenchGemmOptions& o, Visitor&& flag) {
   visit_flags(static_cast<BenchOptions&>(o), flag);
   flag("--m", o.geometry.m, "Rows of A and C", whole_number(1));
   flag("--n", o.geometry.n, "Columns of B and C", whole_number(1));
@@ -27,7 +27,7 @@ void visit_flags(Options& o, Visitor&& flag) {
 }
 
 std::vector<BenchResult> measure_gemm(const GemmGeometry& g, const std::vector<Backend>& backends,
-                                      const Options& options) {
+                                      const BenchGemmOptions& options) {
   std::vector<Candidate> candidates;
   std::vector<BenchResult> results;
   for (const Backend& backend : backends) {
@@ -54,7 +54,7 @@ std::vector<BenchResult> measure_gemm(const GemmGeometry& g, const std::vector<B
   return results;
 }
 
-void run(const Options& options) {
+void run_bench_gemm(const BenchGemmOptions& options) {
   apply_common_options(options.common);
   catch_interrupts();
   std::vector<GemmGeometry> shapes = {options.geometry};
@@ -68,6 +68,8 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_bench_gemm(CLI::App& bench) { add_command<Options>(bench, "gemm", "A matrix product", run); }
+void add_bench_gemm(CLI::App& bench) {
+  add_command<BenchGemmOptions>(bench, "gemm", "A matrix product", run_bench_gemm);
+}
 
 }  // namespace retort

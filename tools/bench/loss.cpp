@@ -14,13 +14,13 @@ namespace {
 
 constexpr double kCrossEntropyFlops = 4 + 3;  // a logit: one softmax, counted as SoftLossRow::flops counts
 
-struct Options : RowsOptions {
+struct BenchLossOptions : RowsOptions {
   double temperature = 4;
   SoftLoss loss = SoftLoss::kd;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BenchLossOptions& o, Visitor&& flag) {
   visit_flags(static_cast<BenchOptions&>(o), flag);
   flag("--rows", o.rows, "Batch size", whole_number(1));
   flag("--classes", o.classes, "Logits a row", whole_number(1));
@@ -30,7 +30,8 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_counters(o, flag);
 }
 
-std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& backends, const Options& options) {
+std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& backends,
+                                      const BenchLossOptions& options) {
   const DistillationSettings settings{.temperature = options.temperature, .lambda = 0.1, .loss = options.loss};
   const bool plain = settings.loss == SoftLoss::kd;
   Tensor labels = Tensor::empty({rows.rows}, DType::i64);
@@ -90,7 +91,7 @@ std::vector<BenchResult> measure_loss(Rows rows, const std::vector<Backend>& bac
   return results;
 }
 
-void run(const Options& options) {
+void run_bench_loss(const BenchLossOptions& options) {
   apply_common_options(options.common);
   catch_interrupts();
   print_results(options, measure_each(shapes_of(options), options, Subject::loss, measure_loss), /*totals=*/false);
@@ -99,7 +100,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_loss(CLI::App& bench) {
-  add_command<Options>(bench, "loss", "A distillation loss with its gradient", run);
+  add_command<BenchLossOptions>(bench, "loss", "A distillation loss with its gradient", run_bench_loss);
 }
 
 }  // namespace retort

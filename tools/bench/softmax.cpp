@@ -14,12 +14,12 @@ namespace {
 // sum, and its three terms.
 constexpr double kForwardFlops = 5, kBackwardFlops = 5;
 
-struct Options : RowsOptions {
+struct BenchSoftmaxOptions : RowsOptions {
   double temperature = 1;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BenchSoftmaxOptions& o, Visitor&& flag) {
   visit_flags(static_cast<BenchOptions&>(o), flag);
   flag("--rows", o.rows, "Rows", whole_number(1));
   flag("--classes", o.classes, "Elements a row", whole_number(1));
@@ -28,7 +28,8 @@ void visit_flags(Options& o, Visitor&& flag) {
   visit_counters(o, flag);
 }
 
-std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& backends, const Options& options) {
+std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& backends,
+                                         const BenchSoftmaxOptions& options) {
   const double temperature = options.temperature;
 
   std::vector<Candidate> candidates;
@@ -69,7 +70,7 @@ std::vector<BenchResult> measure_softmax(Rows rows, const std::vector<Backend>& 
   return results;
 }
 
-void run(const Options& options) {
+void run_bench_softmax(const BenchSoftmaxOptions& options) {
   apply_common_options(options.common);
   catch_interrupts();
   print_results(options, measure_each(shapes_of(options), options, Subject::softmax, measure_softmax),
@@ -79,7 +80,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_softmax(CLI::App& bench) {
-  add_command<Options>(bench, "softmax", "Softmax over rows, and its gradient", run);
+  add_command<BenchSoftmaxOptions>(bench, "softmax", "Softmax over rows, and its gradient", run_bench_softmax);
 }
 
 }  // namespace retort

@@ -31,7 +31,7 @@ constexpr Word<Mode> kModes[] = {{Mode::train, "train"}, {Mode::infer, "infer"}}
 
 constexpr Word<int> kCapabilities[] = {{80, "80"}, {90, "90"}};
 
-struct Options : BenchOptions {
+struct BenchStepOptions : BenchOptions {
   std::string model;
   Mode mode = Mode::train;
   std::optional<std::int64_t> image_size;  ///< none: the network's own
@@ -43,7 +43,7 @@ struct Options : BenchOptions {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BenchStepOptions& o, Visitor&& flag) {
   visit_flags(static_cast<BenchOptions&>(o), flag);
   flag("--model", o.model, "Architecture, or a model's file", required(anything()));
   flag("--image-size", o.image_size, "Width and height (default: the network's own)", whole_number(1, kMaxImageSize));
@@ -66,7 +66,7 @@ struct Work {
   double bytes = 0;
 };
 
-Work work_of(const Options& options, DType activations) {
+Work work_of(const BenchStepOptions& options, DType activations) {
   Arena arena;  // this pass's memory is not the measured steps'
   const ArenaScope scope(Device::cpu, arena);
   const Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
@@ -106,7 +106,7 @@ std::size_t peak_process_bytes() {
 /// A network of a backend's own, and the images it sees, on the backend's device.
 class Steps {
  public:
-  Steps(const Options& options, const Backend& backend)
+  Steps(const BenchStepOptions& options, const Backend& backend)
       : backend_(backend),
         seed_(options.common.seed),
         arena_(options.sample > 0              ? nullptr
@@ -164,9 +164,9 @@ class Steps {
 };
 
 /// Refuses what a sample has nothing to say of.
-void check_sample(const Options& options, const std::vector<Backend>& backends) {
+void check_sample(const BenchStepOptions& options, const std::vector<Backend>& backends) {
   if (options.sample == 0) {
-    if (options.compute_capability != Options().compute_capability)
+    if (options.compute_capability != BenchStepOptions().compute_capability)
       throw UsageError("--compute-capability: is of the device that --sample counts for; give --sample N");
     return;
   }
@@ -175,7 +175,7 @@ void check_sample(const Options& options, const std::vector<Backend>& backends) 
 }
 
 /// Counts a step of which some blocks of each launch run.
-void count_sample(const Options& options, const Backend& backend) {
+void count_sample(const BenchStepOptions& options, const Backend& backend) {
   check_counters(options.counters_file, backend.device);
   sample_launches(options.sample, options.compute_capability);
   Steps steps(options, backend);
@@ -186,7 +186,7 @@ void count_sample(const Options& options, const Backend& backend) {
   counted.write();
 }
 
-void run(const Options& options) {
+void run_bench_step(const BenchStepOptions& options) {
   apply_common_options(options.common);
   if (!is_architecture(options.model) && !std::filesystem::exists(options.model))
     throw UsageError(text("--model: ", no_architecture(options.model), ", and no such file"));
@@ -236,9 +236,10 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_step(CLI::App& bench) {
-  Options defaults;
+  BenchStepOptions defaults;
   defaults.repeats = 5;
-  add_command<Options>(bench, "step", "A training step, or a forward pass, of a whole network", run, defaults);
+  add_command<BenchStepOptions>(bench, "step", "A training step, or a forward pass, of a whole network", run_bench_step,
+                                defaults);
 }
 
 }  // namespace retort

@@ -18,7 +18,7 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct BiasOptions {
   CommonOptions common;
   DataOptions data;
   std::string model, out;
@@ -27,7 +27,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BiasOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.split = kSplitHelp});
   flag("--model", o.model, "Model file", required(anything()));
@@ -36,7 +36,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("-o,--out", o.out, "Model to write (.safetensors)", required(file_name(".safetensors")));
 }
 
-void run(const Options& options) {
+void run_bias(const BiasOptions& options) {
   apply_common_options(options.common);
   std::error_code none;
   if (std::filesystem::equivalent(options.model, options.out, none))
@@ -92,7 +92,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bias_command(CLI::App& app) {
-  add_command<Options>(app, "bias", "Shifts the bias of classes that a student never saw", run);
+  add_command<BiasOptions>(app, "bias", "Shifts the bias of classes that a student never saw", run_bias);
 }
 
 }  // namespace retort

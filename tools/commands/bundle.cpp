@@ -21,9 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Word<WeightType> kTypes[] = {{WeightType::f32, "f32"}, {WeightType::f16, "f16"}};
+constexpr Word<WeightType> kWeightTypes[] = {{WeightType::f32, "f32"}, {WeightType::f16, "f16"}};
 
-struct Options {
+struct BundleOptions {
   CommonOptions common;
   DataOptions data;
   std::string model, out;
@@ -31,14 +31,14 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(BundleOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag,
               {.data = "Labelled pictures, on which --dtype f16 is compared with f32",
                .required = false,
                .split = "{} (default: test, else val, else all of them)"});
   flag("--model", o.model, "Model file", required(anything()));
-  flag("--dtype", o.dtype, "Of the filters and matrices in the file: {}", one_of(kTypes));
+  flag("--dtype", o.dtype, "Of the filters and matrices in the file: {}", one_of(kWeightTypes));
   flag("-o,--out", o.out, "Program to write", required(anything()));
 }
 
@@ -53,7 +53,7 @@ std::string classifier() {
 }
 
 /// A bundle may be made anew; nothing else is lost to a mistyped name.
-void check_out(const Options& options) {
+void check_out(const BundleOptions& options) {
   std::error_code none;
   if (fs::equivalent(options.model, options.out, none))
     throw UsageError(text("--out: ", options.out, " is the model itself; name another file"));
@@ -96,7 +96,7 @@ struct Loss {
   std::int64_t pictures = 0;
 };
 
-Loss measure(const Options& options, const Model& model, const TensorFile& file, const Dataset& dataset) {
+Loss measure(const BundleOptions& options, const Model& model, const TensorFile& file, const Dataset& dataset) {
   Loss loss;
   loss.pictures = dataset.size();
   loss.f32 = accuracy(model, dataset, "f32", options.common.quiet);
@@ -105,7 +105,7 @@ Loss measure(const Options& options, const Model& model, const TensorFile& file,
   return loss;
 }
 
-void run(const Options& options) {
+void run_bundle(const BundleOptions& options) {
   apply_common_options(options.common);
   if (!options.data.path.empty() && options.dtype == WeightType::f32)
     throw UsageError("--data: f32 loses nothing that could be measured; add --dtype f16 or leave it out");
@@ -147,7 +147,8 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bundle_command(CLI::App& app) {
-  add_command<Options>(app, "bundle", "Writes one file that predicts: a program with the model inside", run);
+  add_command<BundleOptions>(app, "bundle", "Writes one file that predicts: a program with the model inside",
+                             run_bundle);
 }
 
 }  // namespace retort

@@ -16,7 +16,7 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct CombineOptions {
   CommonOptions common;
   std::vector<std::string> stores;
   std::vector<double> weights;
@@ -25,7 +25,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(CombineOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("stores", o.stores, "A.npy B.npy ...", required(anything()));
   flag("--teacher-weights,--weights", o.weights, "One number for each store (default: equal)", number_above(0));
@@ -34,7 +34,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--csv", o.csv, "The same logits as a table", anything());
 }
 
-void validate(const Options& options) {
+void validate(const CombineOptions& options) {
   if (options.stores.size() < 2) throw UsageError("combine: needs two stores or more; give A.npy B.npy ...");
   check_weights("--teacher-weights", options.weights, options.stores.size(), "stores");
 }
@@ -53,7 +53,7 @@ void check_same(const LogitStore& store, const std::string& path, const LogitSto
        "views");
 }
 
-void run(const Options& options) {
+void run_combine(const CombineOptions& options) {
   apply_common_options(options.common);
   validate(options);
   const std::string combine = one_of(kCombines).word_of(options.combine);
@@ -91,7 +91,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_combine_command(CLI::App& app) {
-  add_command<Options>(app, "combine", "The store of an ensemble from its members' stores", run);
+  add_command<CombineOptions>(app, "combine", "The store of an ensemble from its members' stores", run_combine);
 }
 
 }  // namespace retort

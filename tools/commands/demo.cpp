@@ -25,13 +25,13 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct DemoOptions {
   CommonOptions common;
   std::string out = "retort-demo";
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(DemoOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("-o,--out", o.out, "Folder for pictures, models and logits", anything());
 }
@@ -65,7 +65,7 @@ Mean mean_of(const std::vector<double>& values) {
 /// The steps share these; `tell` says what each does and the command that would do it.
 class Demo {
  public:
-  explicit Demo(const Options& options) : options_(options), quiet_(options.common.quiet) {}
+  explicit Demo(const DemoOptions& options) : options_(options), quiet_(options.common.quiet) {}
 
   void run() {
     draw();
@@ -298,17 +298,18 @@ class Demo {
         path("report.html").c_str());
   }
 
-  const Options& options_;
+  const DemoOptions& options_;
   bool quiet_;
 };
 
 }  // namespace
 
 void add_demo_command(CLI::App& app) {
-  add_command<Options>(app, "demo", "The whole pipeline on pictures that it draws itself", [](const Options& options) {
-    apply_common_options(options.common);
-    Demo(options).run();
-  });
+  add_command<DemoOptions>(app, "demo", "The whole pipeline on pictures that it draws itself",
+                           [](const DemoOptions& options) {
+                             apply_common_options(options.common);
+                             Demo(options).run();
+                           });
 }
 
 }  // namespace retort

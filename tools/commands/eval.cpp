@@ -27,7 +27,7 @@ namespace {
 constexpr std::size_t kTop = 5;                   // of so many classes or fewer, every answer is among the top five
 constexpr std::size_t kMaxConfusionClasses = 20;  // printed; --json always has the whole matrix
 
-struct Options {
+struct EvalOptions {
   CommonOptions common;
   DataOptions data;
   ClassMapOptions map;
@@ -37,7 +37,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(EvalOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.split = "{} (default: test, else val, else all that the model was not trained on)"});
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
@@ -48,7 +48,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
 }
 
-std::unique_ptr<CachedTeacher> open_teacher(const Options& options, const std::vector<std::string>& classes,
+std::unique_ptr<CachedTeacher> open_teacher(const EvalOptions& options, const std::vector<std::string>& classes,
                                             const Dataset& dataset, Split split) {
   if (options.logits.empty()) return nullptr;
   auto [store, rows] = open_store(options.logits, classes, dataset, split, options.data, options.common);
@@ -66,7 +66,7 @@ struct OpenedPart {
 
 /// What --split says; without it the test part, else the validation part. A folder without parts is used whole, unless
 /// the model was trained on it: then what that training held out.
-OpenedPart open_part(const Options& options) {
+OpenedPart open_part(const EvalOptions& options) {
   const DataOptions& data = options.data;
   const CommonOptions& common = options.common;
   const bool unlabelled = !options.logits.empty();
@@ -186,8 +186,8 @@ void print_table(const Evaluation& result, const std::vector<std::string>& class
   std::fflush(stdout);
 }
 
-void run(const Options& given) {
-  Options options = given;
+void run_eval(const EvalOptions& given) {
+  EvalOptions options = given;
   const bool first = begin_shared(options.common);
   const bool taught = !options.logits.empty();
   const auto [dataset, split] = open_part(options);
@@ -224,7 +224,8 @@ void run(const Options& given) {
 }  // namespace
 
 void add_eval_command(CLI::App& app) {
-  add_command<Options>(app, "eval", "Accuracy, top-5, cross-entropy, calibration error, confusion matrix", run);
+  add_command<EvalOptions>(app, "eval", "Accuracy, top-5, cross-entropy, calibration error, confusion matrix",
+                           run_eval);
 }
 
 }  // namespace retort

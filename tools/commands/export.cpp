@@ -22,7 +22,7 @@ namespace {
 enum class Format : std::uint8_t { onnx, npz, c };
 constexpr Word<std::optional<Format>> kFormats[] = {{Format::onnx, "onnx"}, {Format::npz, "npz"}, {Format::c, "c"}};
 
-struct Options {
+struct ExportOptions {
   CommonOptions common;
   std::string model, out;
   std::optional<Format> format;
@@ -30,7 +30,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(ExportOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("--model", o.model, "Model file", required(anything()));
   flag("--format", o.format, "{} (default: as the file to write ends)", one_of(kFormats));
@@ -39,7 +39,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("-o,--out", o.out, "File to write (.onnx, .npz, .c)", required(anything()));
 }
 
-Format format_of(const Options& options) {
+Format format_of(const ExportOptions& options) {
   if (options.format) return *options.format;
   const std::string ending = std::filesystem::path(options.out).extension().string();
   for (const auto& row : kFormats)
@@ -89,7 +89,7 @@ std::string describe_c(const Model& model, bool pixels) {
               input.image_size, ", ", values);
 }
 
-void check_flags(const Options& options, Format format) {
+void check_flags(const ExportOptions& options, Format format) {
   if (format == Format::npz && (options.fold_batch_norm || options.pixels))
     throw UsageError(text(options.pixels ? "--pixels" : "--fold-batch-norm",
                           ": a .npz holds the weights as they are; leave it out"));
@@ -97,7 +97,7 @@ void check_flags(const Options& options, Format format) {
     throw UsageError("--fold-batch-norm: a C file always has it folded; leave it out");
 }
 
-void run(const Options& options) {
+void run_export(const ExportOptions& options) {
   apply_common_options(options.common);
   const Format format = format_of(options);
   check_flags(options, format);
@@ -134,7 +134,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_export_command(CLI::App& app) {
-  add_command<Options>(app, "export", "Writes a model in a form that other programs read", run);
+  add_command<ExportOptions>(app, "export", "Writes a model in a form that other programs read", run_export);
 }
 
 }  // namespace retort

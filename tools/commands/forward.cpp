@@ -19,13 +19,13 @@ namespace {
 
 constexpr std::int64_t kBatch = 32;  // bounds the memory, whatever the array's length
 
-struct Options {
+struct ForwardOptions {
   CommonOptions common;
   std::string model, weights, input, out;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(ForwardOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
   flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
@@ -33,7 +33,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("-o,--out", o.out, "Logits to write, .npy float32 [N, classes]", required(anything()));
 }
 
-void run(const Options& options) {
+void run_forward(const ForwardOptions& options) {
   apply_common_options(options.common);
   check_writable(options.out);
   const Tensor images = read_images(options.input);
@@ -62,7 +62,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_forward_command(CLI::App& app) {
-  add_command<Options>(app, "forward", "Runs a model in evaluation mode on an array", run);
+  add_command<ForwardOptions>(app, "forward", "Runs a model in evaluation mode on an array", run_forward);
 }
 
 }  // namespace retort

@@ -23,7 +23,7 @@ namespace {
 
 constexpr Word<bool> kModes[] = {{true, "train"}, {false, "eval"}};
 
-struct Options {
+struct GradOptions {
   CommonOptions common;
   std::string model, weights, input, labels, teacher_logits, out;
   double temperature = 4;
@@ -34,7 +34,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(GradOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
   flag("--weights", o.weights, "Checkpoint without metadata, for --model ARCH", anything());
@@ -54,7 +54,7 @@ struct Losses {
   double total = 0, hard = 0, soft = 0;
 };
 
-void validate(const Options& options) {
+void validate(const GradOptions& options) {
   if (options.labels.empty() && (options.teacher_logits.empty() || options.lambda.value_or(0) > 0))
     throw UsageError("--labels: missing; leave them out only beside --teacher-logits and --lambda 0");
 }
@@ -79,7 +79,7 @@ Tensor read_teacher(const std::string& path, std::int64_t n, std::int64_t classe
 }
 
 /// Forward and backward; the gradients are then in the network's parameters.
-Losses compute(const Options& options, Model& model, const Tensor& images, Targets targets, const Tensor& teacher) {
+Losses compute(const GradOptions& options, Model& model, const Tensor& images, Targets targets, const Tensor& teacher) {
   for (Parameter* parameter : parameters(*model.network))
     if (!parameter->buffer && !parameter->value.requires_grad()) parameter->value.require_grad();
   const Device device = device_of(*model.network);
@@ -103,7 +103,7 @@ Losses compute(const Options& options, Model& model, const Tensor& images, Targe
   return {parts.data<float>()[0], parts.data<float>()[1], parts.data<float>()[2]};
 }
 
-void run(const Options& options) {
+void run_grad(const GradOptions& options) {
   apply_common_options(options.common);
   validate(options);
   check_writable(options.out);
@@ -139,7 +139,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_grad_command(CLI::App& app) {
-  add_command<Options>(app, "grad", "Loss and every parameter's gradient for one batch", run);
+  add_command<GradOptions>(app, "grad", "Loss and every parameter's gradient for one batch", run_grad);
 }
 
 }  // namespace retort

@@ -14,7 +14,7 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct GraphOptions {
   CommonOptions common;
   std::string model, out;
   std::optional<std::int64_t> image_size;
@@ -22,7 +22,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(GraphOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("--model", o.model, "Architecture or model file", required(anything()));
   flag("--image-size", o.image_size, "Width and height (default: the model's own)", whole_number(1, kMaxImageSize));
@@ -31,7 +31,7 @@ void visit_flags(Options& o, Visitor&& flag) {
   flag("-o,--out", o.out, "Picture to write (.svg)", required(file_name(".svg")));
 }
 
-void run(const Options& options) {
+void run_graph(const GraphOptions& options) {
   apply_common_options(options.common);
   check_writable(options.out);
   Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
@@ -57,7 +57,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_graph_command(CLI::App& app) {
-  add_command<Options>(app, "graph", "Draws a network, alone and with the head it is distilled by", run);
+  add_command<GraphOptions>(app, "graph", "Draws a network, alone and with the head it is distilled by", run_graph);
 }
 
 }  // namespace retort

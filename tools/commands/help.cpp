@@ -9,14 +9,14 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct HelpOptions {
   std::vector<std::string> command;
   std::string completions;
   bool man = false;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(HelpOptions& o, Visitor&& flag) {
   flag("COMMAND", o.command, "Command, e.g. distill, or bench conv", anything());
   flag("--completions", o.completions, "Print a completion script for bash, zsh or fish", anything());
   flag("--man", o.man, "Print the man page, in roff", anything());
@@ -25,7 +25,7 @@ void visit_flags(Options& o, Visitor&& flag) {
 }  // namespace
 
 void add_help_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<HelpOptions>();
   AddFlags flags(app, "help", "The help of a command, shell completions, the man page");
   visit_flags(*options, flags);
   flags.on_run([options, &app] {

@@ -13,14 +13,14 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct ImportOptions {
   CommonOptions common;
   DataOptions data;
   std::string model, weights, class_names, out;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(ImportOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.data = "Images whose classes the checkpoint knows", .required = false});
   flag("--model", o.model, "Architecture, e.g. resnet50 or keras:ResNet50, of weights that do not hold their network",
@@ -38,7 +38,7 @@ void take_classes(const Dataset* dataset, Model& model) {
     own = dataset->classes();
 }
 
-void run(const Options& options) {
+void run_import(const ImportOptions& options) {
   apply_common_options(options.common);
   if (!options.model.empty() && !is_architecture(options.model) && !is_keras_network(options.model))
     throw UsageError(text("--model: ", no_architecture(options.model)));
@@ -64,7 +64,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_import_command(CLI::App& app) {
-  add_command<Options>(app, "import", "Makes a model file of a checkpoint from elsewhere", run);
+  add_command<ImportOptions>(app, "import", "Makes a model file of a checkpoint from elsewhere", run_import);
 }
 
 }  // namespace retort

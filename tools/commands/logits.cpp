@@ -28,7 +28,7 @@ namespace retort {
 
 namespace {
 
-constexpr Word<bool> kTypes[] = {{false, "f32"}, {true, "f16"}};
+constexpr Word<bool> kStoreTypes[] = {{false, "f32"}, {true, "f16"}};
 
 }  // namespace
 
@@ -48,7 +48,7 @@ void visit_flags(LogitsOptions& o, Visitor&& flag) {
   flag("--batch-size", o.batch_size, "Images at a time", whole_number(1));
   flag("-o,--out", o.out, "Store to write (.npy; its index .json beside it)", required(file_name(".npy")));
   flag("--csv", o.csv, "The same logits as a table", anything());
-  flag("--dtype", o.half, "Of the numbers in the store: {}", one_of(kTypes));
+  flag("--dtype", o.half, "Of the numbers in the store: {}", one_of(kStoreTypes));
   flag("--top-k", o.top, "Store the K highest logits of each row, and the others' probability (default: all logits)",
        whole_number(1));
   flag("--resume", o.resume, "Go on where a run of the same command was stopped", anything());

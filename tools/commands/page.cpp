@@ -22,13 +22,13 @@ namespace fs = std::filesystem;
 /// Base64 makes four characters of three bytes, and the longest text that Chromium holds has 2^29 - 24.
 constexpr std::uint64_t kMostBytes = 400'000'000;
 
-struct Options {
+struct PageOptions {
   CommonOptions common;
   std::string model, teacher, out;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(PageOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("--model", o.model, "Model file", required(anything()));
   flag("--teacher", o.teacher, "Model file, whose answers are shown beside the model's", anything());
@@ -45,7 +45,7 @@ std::vector<std::uint8_t> module_of_page() {
   return read_file(beside.string());
 }
 
-void check_out(const Options& options) {
+void check_out(const PageOptions& options) {
   for (const auto& [flag, path] : {std::pair{"--model", options.model}, {"--teacher", options.teacher}}) {
     std::error_code none;
     if (!path.empty() && fs::equivalent(path, options.out, none))
@@ -54,7 +54,7 @@ void check_out(const Options& options) {
   check_writable(options.out);
 }
 
-Model open(const std::string& path, const Options& options) {
+Model open(const std::string& path, const PageOptions& options) {
   return open_model(path, "", DataOptions{}, nullptr, options.common);
 }
 
@@ -82,7 +82,7 @@ std::string described(const char* who, const Model& model) {
   return text(who, ": ", model.spec.architecture, ", which sees ", size, " x ", size, " pixels. ");
 }
 
-void run(const Options& options) {
+void run_page(const PageOptions& options) {
   apply_common_options(options.common);
   PageProgram program;
   program.module = module_of_page();
@@ -117,8 +117,8 @@ void run(const Options& options) {
 }  // namespace
 
 void add_page_command(CLI::App& app) {
-  add_command<Options>(app, "page",
-                       "Writes an HTML file that classifies a picture in the browser, with the model inside", run);
+  add_command<PageOptions>(
+      app, "page", "Writes an HTML file that classifies a picture in the browser, with the model inside", run_page);
 }
 
 }  // namespace retort

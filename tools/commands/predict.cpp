@@ -14,7 +14,7 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct PredictOptions {
   CommonOptions common;
   DataOptions data;
   ClassMapOptions map;
@@ -26,7 +26,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(PredictOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.required = false, .split = "{} (default: both together)"});
   flag("--model", o.model, "Model file, or an architecture with --weights", required(anything()));
@@ -40,7 +40,7 @@ void visit_flags(Options& o, Visitor&& flag) {
        anything());
 }
 
-std::unique_ptr<Dataset> open_images(const Options& options) {
+std::unique_ptr<Dataset> open_images(const PredictOptions& options) {
   if (options.images.empty() == options.data.path.empty())
     throw UsageError("IMAGE: give image files or folders, or --data PATH, one of the two");
   if (options.data.path.empty() && !options.data.cache.empty())
@@ -65,7 +65,7 @@ class Unlabelled : public Dataset {
   const Dataset& source_;
 };
 
-void run(const Options& options) {
+void run_predict(const PredictOptions& options) {
   apply_common_options(options.common);
   if (!options.csv.empty()) check_writable(options.csv);
   const std::unique_ptr<Dataset> dataset = open_images(options);
@@ -102,7 +102,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_predict_command(CLI::App& app) {
-  add_command<Options>(app, "predict", "Classes and probabilities of images, at T = 1", run);
+  add_command<PredictOptions>(app, "predict", "Classes and probabilities of images, at T = 1", run_predict);
 }
 
 }  // namespace retort

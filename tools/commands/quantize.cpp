@@ -18,7 +18,7 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct QuantizeOptions {
   CommonOptions common;
   DataOptions data;
   std::string model, out;
@@ -27,7 +27,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(QuantizeOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.split = "Judged on: {} (default: test, else all)"});
   flag("--model", o.model, "Model file", required(anything()));
@@ -85,7 +85,7 @@ std::string names_of(const std::vector<FloatLayer>& layers) {
   return names;
 }
 
-void run(const Options& options) {
+void run_quantize(const QuantizeOptions& options) {
   apply_common_options(options.common);
   if (options.common.device && *options.common.device != Device::cpu)
     throw UsageError("--device: 8-bit layers run on the CPU alone; leave it out");
@@ -161,7 +161,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_quantize_command(CLI::App& app) {
-  add_command<Options>(app, "quantize", "Makes a model whose layers compute in 8-bit integers", run);
+  add_command<QuantizeOptions>(app, "quantize", "Makes a model whose layers compute in 8-bit integers", run_quantize);
 }
 
 }  // namespace retort

@@ -30,7 +30,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct SpecialistsOptions {
   std::string model, student;
   TrainingOptions training;  ///< of the student
   RunOptions run;            ///< --out is a folder
@@ -45,7 +45,7 @@ struct Options {
 
 /// The settings of the runs say what determines their bits; these rows only choose the runs.
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(SpecialistsOptions& o, Visitor&& flag) {
   flag("--model", o.model, "The generalist's model file", required(anything()));
   flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()));
   visit_flags(o.training.common, flag);
@@ -65,13 +65,13 @@ void visit_flags(Options& o, Visitor&& flag) {
 }
 
 /// What the specialists train on, and what the views of the student's store are made by; as in `logits`.
-Augmentation augmentation_of(const Options& options, const Dataset& train) {
+Augmentation augmentation_of(const SpecialistsOptions& options, const Dataset& train) {
   if (options.training.augment) return parse_augmentation(*options.training.augment);
   return options.views.value_or(1) > 1 ? default_augmentation(train) : Augmentation{};
 }
 
 /// A specialist trains as the student does, but for its length and rate, and sees what the generalist sees.
-TrainingOptions specialist_training(const Options& options) {
+TrainingOptions specialist_training(const SpecialistsOptions& options) {
   TrainingOptions training = options.training;
   training.epochs = options.specialist_epochs;
   training.warmup_epochs = 0;
@@ -130,8 +130,8 @@ struct Views {
 };
 
 /// A model's logits [views * samples, classes] of all images.
-Tensor logits_of(const std::string& file, const Dataset& dataset, const Options& options, const std::string& label,
-                 const Views& views = {}) {
+Tensor logits_of(const std::string& file, const Dataset& dataset, const SpecialistsOptions& options,
+                 const std::string& label, const Views& views = {}) {
   std::vector<Model> models = load_teachers(file, compute_device(options.training.common));
   const auto classes = static_cast<std::int64_t>(models.front().spec.classes.size());
   const std::unique_ptr<LiveTeacher> teacher = live_teacher(std::move(models), Combine::logit);
@@ -148,7 +148,7 @@ Tensor logits_of(const std::string& file, const Dataset& dataset, const Options&
 }
 
 /// A specialist's run. It starts from the generalist, in a file that is written here.
-TrainingRun make_run(const Options& options, const std::string& name, Model& generalist,
+TrainingRun make_run(const SpecialistsOptions& options, const std::string& name, Model& generalist,
                      const std::vector<std::int64_t>& group, SpecialistSet set, const Views& views) {
   TrainingRun run{.architecture = generalist.spec.architecture,
                   .options = specialist_training(options),
@@ -173,7 +173,7 @@ struct Committee {
 };
 
 /// The specialists' runs are handed to the group's ranks. What they leave in the folder rank 0 finds finished.
-void train_share(const Options& options, Model& generalist, const std::shared_ptr<const Dataset>& train,
+void train_share(const SpecialistsOptions& options, Model& generalist, const std::shared_ptr<const Dataset>& train,
                  const Tensor& of_generalist, std::int64_t groups, const Views& views) {
   const std::uint64_t seed = options.training.common.seed;
   RunShare share;
@@ -189,9 +189,9 @@ void train_share(const Options& options, Model& generalist, const std::shared_pt
 
 /// Specialists learn from `train`. Their logits are those of `pictures`, which hold the ones without labels too, as are
 /// the generalist's.
-Committee train_specialists(const Options& options, Model& generalist, const std::shared_ptr<const Dataset>& train,
-                            const Dataset& pictures, const Dataset& val, const Tensor& of_generalist,
-                            std::int64_t groups, const Views& views) {
+Committee train_specialists(const SpecialistsOptions& options, Model& generalist,
+                            const std::shared_ptr<const Dataset>& train, const Dataset& pictures, const Dataset& val,
+                            const Tensor& of_generalist, std::int64_t groups, const Views& views) {
   const std::vector<std::string>& classes = train->classes();
   const bool quiet = options.training.common.quiet;
   const std::uint64_t seed = options.training.common.seed;
@@ -264,7 +264,7 @@ std::string page(const Committee& committee, const std::vector<std::string>& cla
 }
 
 /// How many groups are made of the classes. Throws UsageError for classes that cannot be so grouped.
-std::int64_t groups_of(const Options& options, std::int64_t classes) {
+std::int64_t groups_of(const SpecialistsOptions& options, std::int64_t classes) {
   if (classes < 3) throw UsageError("specialists: two classes leave nothing to specialise in; it takes three or more");
   const std::int64_t root = std::lround(std::sqrt(static_cast<double>(classes)));
   const std::int64_t groups = options.groups.value_or(std::max<std::int64_t>(2, root));
@@ -274,7 +274,7 @@ std::int64_t groups_of(const Options& options, std::int64_t classes) {
 
 /// The student's run on the pictures with labels and those without, taught by the stores that the committee wrote.
 /// `labelled`: the former alone.
-TrainingRun make_run(const Options& options, const TrainingData& data, const Dataset& labelled,
+TrainingRun make_run(const SpecialistsOptions& options, const TrainingData& data, const Dataset& labelled,
                      const UnlabelledSets& unlabelled, const std::string& train_store, const std::string& val_store) {
   const TrainingOptions& training = options.training;
   const StoredTeacher stored =
@@ -306,8 +306,8 @@ Json group_names(const Committee& committee, const std::vector<std::string>& cla
   return groups;
 }
 
-void run(const Options& given) {
-  Options options = given;
+void run_specialists(const SpecialistsOptions& given) {
+  SpecialistsOptions options = given;
   const bool first = begin_shared(options.training.common);
   const TrainingOptions& training = options.training;
   validate(options.student, training, options.objective, /*stored=*/true);
@@ -370,7 +370,8 @@ void run(const Options& given) {
 }  // namespace
 
 void add_specialists_command(CLI::App& app) {
-  add_command<Options>(app, "specialists", "Specialists for confusable classes, distilled into one student", run);
+  add_command<SpecialistsOptions>(app, "specialists", "Specialists for confusable classes, distilled into one student",
+                                  run_specialists);
 }
 
 }  // namespace retort

@@ -16,14 +16,14 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct SummaryOptions {
   CommonOptions common;
   std::string model;
   std::optional<std::int64_t> image_size;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(SummaryOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("--model", o.model, "Architecture or model file", required(anything()));
   flag("--image-size", o.image_size, "Width and height (default: the model's own)", whole_number(1, kMaxImageSize));
@@ -102,7 +102,7 @@ void print_spec(const ModelSpec& spec) {
   std::printf("\n");
 }
 
-void run(const Options& options) {
+void run_summary(const SummaryOptions& options) {
   apply_common_options(options.common);
   Model model = stock_or_saved_model(options.model, options.image_size.value_or(0), options.common);
   const Preprocessing& input = model.spec.preprocessing;
@@ -156,7 +156,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_summary_command(CLI::App& app) {
-  add_command<Options>(app, "summary", "Layers, output shapes, parameters, multiply-adds", run);
+  add_command<SummaryOptions>(app, "summary", "Layers, output shapes, parameters, multiply-adds", run_summary);
 }
 
 }  // namespace retort

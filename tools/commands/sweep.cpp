@@ -30,7 +30,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct SweepOptions {
   std::string student;
   std::vector<std::string> logits;
   UnlabelledOptions unlabelled;
@@ -44,7 +44,7 @@ struct Options {
 
 /// The settings of a run say what determines its bits; these rows only choose the runs.
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(SweepOptions& o, Visitor&& flag) {
   flag("--student", o.student, "Architecture, e.g. inception_v3", required(anything()));
   visit_flags(o.training.common, flag);
   visit_flags(o.training.data, flag);
@@ -97,10 +97,10 @@ struct Shared {
   UnlabelledSets unlabelled;
 };
 
-AskedViews asked_views(const Options& options, std::uint64_t seed) { return {{}, options.training.augment, seed}; }
+AskedViews asked_views(const SweepOptions& options, std::uint64_t seed) { return {{}, options.training.augment, seed}; }
 
 /// Every flag of every run is checked before the first one begins.
-void validate(Options& options) {
+void validate(SweepOptions& options) {
   // A value that stands twice is one.
   for (std::vector<double>* values : {&options.temperatures, &options.lambdas}) {
     std::vector<double> once;
@@ -115,7 +115,7 @@ void validate(Options& options) {
   validate(options.unlabelled);
 }
 
-TrainingRun make_run(const Options& sweep, const Shared& shared, double temperature, double lambda,
+TrainingRun make_run(const SweepOptions& sweep, const Shared& shared, double temperature, double lambda,
                      std::uint64_t seed) {
   ObjectiveOptions objective = sweep.objective;
   objective.temperature = temperature;
@@ -155,7 +155,7 @@ const Cell& choose(const std::vector<Cell>& cells) {
   });
 }
 
-std::string percent(double share) {
+std::string percent_value(double share) {
   char buffer[16];
   std::snprintf(buffer, sizeof buffer, "%.2f", 100 * share);
   return buffer;
@@ -163,12 +163,12 @@ std::string percent(double share) {
 
 std::string with_range(const Cell& cell, double Run::*value) {
   const auto [low, high] = cell.range(value);
-  return text(percent(cell.mean(value)), " (", percent(low), "-", percent(high), ")");
+  return text(percent_value(cell.mean(value)), " (", percent_value(low), "-", percent_value(high), ")");
 }
 
 /// As Markdown, lambda across and T down.
 /// The chosen cell in bold.
-std::string table(const Options& options, const std::vector<Cell>& cells, double Run::*value) {
+std::string table(const SweepOptions& options, const std::vector<Cell>& cells, double Run::*value) {
   const Cell& best = choose(cells);
   std::string lines = "| T \\ lambda |", rule = "|---|";
   for (const double lambda : options.lambdas) {
@@ -199,7 +199,7 @@ std::string with_spread(const Cell& cell, double Run::*value) {
   return buffer;
 }
 
-std::string picture(const Options& options, const std::vector<Cell>& cells, double Run::*value,
+std::string picture(const SweepOptions& options, const std::vector<Cell>& cells, double Run::*value,
                     const std::string& title) {
   HeatMapNotes notes;
   std::vector<std::string> rows, columns;
@@ -228,7 +228,7 @@ std::string csv(const std::vector<Cell>& cells) {
   return lines;
 }
 
-std::string page(const Options& options, const std::vector<Cell>& cells, std::int64_t held, std::int64_t test) {
+std::string page(const SweepOptions& options, const std::vector<Cell>& cells, std::int64_t held, std::int64_t test) {
   const Cell& best = choose(cells);
   return text("Accuracy in % on ", held, " training images held out, which chose; mean of ", options.seeds,
               " seeds (lowest-highest):\n\n", table(options, cells, &Run::held_accuracy), "\nOn the ", test,
@@ -240,7 +240,8 @@ std::string page(const Options& options, const std::vector<Cell>& cells, std::in
 constexpr const char* kHeldTitle = "accuracy in % on the images held out";
 
 /// The same as a page.
-std::string html_page(const Options& options, const std::vector<Cell>& cells, std::int64_t held, std::int64_t test) {
+std::string html_page(const SweepOptions& options, const std::vector<Cell>& cells, std::int64_t held,
+                      std::int64_t test) {
   const Cell& best = choose(cells);
   Page html("Sweep of " + options.student);
   html.section("Chosen");
@@ -261,8 +262,9 @@ std::string html_page(const Options& options, const std::vector<Cell>& cells, st
   std::vector<std::vector<std::string>> rows;
   for (const Cell& cell : cells)
     for (const Run& run : cell.runs)
-      rows.push_back({text(cell.temperature), text(cell.lambda), std::to_string(run.seed), percent(run.held_accuracy),
-                      number(run.held_cross_entropy), percent(run.test_accuracy)});
+      rows.push_back({text(cell.temperature), text(cell.lambda), std::to_string(run.seed),
+                      percent_value(run.held_accuracy), number(run.held_cross_entropy),
+                      percent_value(run.test_accuracy)});
   html.table({"T", "lambda", "seed", "held out, %", "cross-entropy there", "on the others, %"}, rows);
   html.end_fold();
   html.command(command_line());
@@ -289,7 +291,7 @@ Json as_json(const std::vector<Cell>& cells) {
 }
 
 /// The part that --hold-out names chooses; the data's own validation part is kept for the end.
-Shared open_shared(const Options& options) {
+Shared open_shared(const SweepOptions& options) {
   const TrainingOptions& training = options.training;
   const TrainingData whole = open_training_data(training, /*allow_unlabelled=*/false);
   if (!whole.val) throw UsageError("--val-split: 0 leaves no images to report on; give a share such as 0.1");
@@ -316,7 +318,7 @@ Shared open_shared(const Options& options) {
 }
 
 /// The soft term has no temperature, or no weight; of pictures without labels it always has one.
-bool temperature_is_idle(const Options& options, double lambda) {
+bool temperature_is_idle(const SweepOptions& options, double lambda) {
   const ObjectiveOptions& objective = options.objective;
   if (objective.loss == SoftLoss::mse && !objective.standardize_logits) return true;  // it compares logits as they are
   return lambda == 1 && options.unlabelled.folders.empty() && objective.convention == Convention::convex &&
@@ -324,11 +326,11 @@ bool temperature_is_idle(const Options& options, double lambda) {
 }
 
 /// Whether the students of this pair are those of the first temperature.
-bool is_shared(const Options& options, double temperature, double lambda) {
+bool is_shared(const SweepOptions& options, double temperature, double lambda) {
   return temperature != options.temperatures.front() && temperature_is_idle(options, lambda);
 }
 
-std::vector<Cell> train_all(const Options& options, const Shared& shared) {
+std::vector<Cell> train_all(const SweepOptions& options, const Shared& shared) {
   const CommonOptions& common = options.training.common;
   std::vector<Cell> cells;
   for (const double temperature : options.temperatures)
@@ -342,15 +344,15 @@ std::vector<Cell> train_all(const Options& options, const Shared& shared) {
       for (std::int64_t i = 0; i < options.seeds; ++i) {
         const std::uint64_t seed = common.seed + i;
         cell.runs.push_back(train_one(make_run(options, shared, temperature, lambda, seed), *shared.test));
-        say(common.quiet,
-            text(run_name(temperature, lambda, seed), ": held out ", percent(cell.runs.back().held_accuracy), "%"));
+        say(common.quiet, text(run_name(temperature, lambda, seed), ": held out ",
+                               percent_value(cell.runs.back().held_accuracy), "%"));
       }
     }
   return cells;
 }
 
 /// Whole runs are handed to the group's ranks, in turn. What they leave in the folder rank 0 finds finished.
-void train_share(const Options& options, const Shared& shared) {
+void train_share(const SweepOptions& options, const Shared& shared) {
   RunShare share;
   for (const double temperature : options.temperatures)
     for (const double lambda : options.lambdas) {
@@ -361,7 +363,7 @@ void train_share(const Options& options, const Shared& shared) {
   group().barrier();
 }
 
-void run(Options& options) {
+void run_sweep(SweepOptions& options) {
   const bool first = begin_shared(options.training.common);
   validate(options);
   const std::filesystem::path folder = options.run.out;
@@ -390,7 +392,7 @@ void run(Options& options) {
 }  // namespace
 
 void add_sweep_command(CLI::App& app) {
-  add_command<Options>(app, "sweep", "Distils over temperatures, lambdas and seeds, and chooses", run);
+  add_command<SweepOptions>(app, "sweep", "Distils over temperatures, lambdas and seeds, and chooses", run_sweep);
 }
 
 }  // namespace retort

@@ -26,14 +26,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct VerifyOptions {
   CommonOptions common;
   DataOptions data;
   std::vector<std::string> files;
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(VerifyOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag,
               {.data = "Images that logit stores must be of", .required = false, .split = "{} (default: train)"});
@@ -125,7 +125,7 @@ Finding verify(const std::string& file, const Dataset* images) {
   }
 }
 
-void run(const Options& options) {
+void run_verify(const VerifyOptions& options) {
   apply_common_options(options.common);
   std::unique_ptr<Dataset> images;
   if (!options.data.path.empty())
@@ -150,7 +150,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_verify_command(CLI::App& app) {
-  add_command<Options>(app, "verify", "Reads files to the end and says what is wrong with them", run);
+  add_command<VerifyOptions>(app, "verify", "Reads files to the end and says what is wrong with them", run_verify);
 }
 
 }  // namespace retort

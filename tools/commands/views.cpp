@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::int64_t kPhotoSize = 224;
 
-struct Options {
+struct ViewsOptions {
   CommonOptions common;
   DataOptions data;
   std::int64_t views = 1;
@@ -35,7 +35,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(ViewsOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   visit_flags(o.data, flag, {.split = kSplitHelp});
   flag("--views", o.views, "Augmented views of each picture", whole_number(1));
@@ -128,7 +128,7 @@ bool belongs_to(const std::string& folder, const std::string& data) {
   return std::mismatch(set.begin(), set.end(), path.begin(), path.end()).first == set.end();
 }
 
-void run(const Options& options) {
+void run_views(const ViewsOptions& options) {
   apply_common_options(options.common);
   if (belongs_to(options.out, options.data.path))
     throw UsageError(text("--out: ", options.out,
@@ -174,7 +174,8 @@ void run(const Options& options) {
 }  // namespace
 
 void add_views_command(CLI::App& app) {
-  add_command<Options>(app, "views", "Writes the pictures that training will draw, for a teacher elsewhere", run);
+  add_command<ViewsOptions>(app, "views", "Writes the pictures that training will draw, for a teacher elsewhere",
+                            run_views);
 }
 
 }  // namespace retort

@@ -21,7 +21,7 @@
 namespace retort {
 namespace {
 
-struct Options {
+struct WatchOptions {
   CommonOptions common;
   std::vector<std::string> logs;
   std::string html;
@@ -29,7 +29,7 @@ struct Options {
 };
 
 template <class Visitor>
-void visit_flags(Options& o, Visitor&& flag) {
+void visit_flags(WatchOptions& o, Visitor&& flag) {
   visit_flags(o.common, flag);
   flag("LOG", o.logs, "Logs that --log of train, distill and sweep writes", required(anything()));
   flag("--html", o.html, "Page to keep up to date (.html)", file_name(".html"));
@@ -150,12 +150,12 @@ void draw(const std::string& screen) {
   std::fflush(stdout);
 }
 
-void write_page(const Options& options, const std::vector<RunLog>& runs, bool live) {
+void write_page(const WatchOptions& options, const std::vector<RunLog>& runs, bool live) {
   if (!options.html.empty()) write_atomic(options.html, page_of(runs, live));
 }
 
 /// Until the user has seen enough.
-void follow(const Options& options, bool terminal) {
+void follow(const WatchOptions& options, bool terminal) {
   catch_interrupts();
   std::string shown, page;
   if (terminal) std::fputs("\033[2J", stdout);
@@ -174,7 +174,7 @@ void follow(const Options& options, bool terminal) {
   write_page(options, read_run_logs(options.logs), /*live=*/false);
 }
 
-void run(const Options& options) {
+void run_watch(const WatchOptions& options) {
   for (const std::string& log : options.logs)
     if (log == options.html) throw UsageError(text("--html: ", log, " is a log; name another file"));
   if (!options.html.empty()) check_writable(options.html);
@@ -193,7 +193,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_watch_command(CLI::App& app) {
-  add_command<Options>(app, "watch", "Curves of runs as they go on, from their logs", run);
+  add_command<WatchOptions>(app, "watch", "Curves of runs as they go on, from their logs", run_watch);
 }
 
 }  // namespace retort
