@@ -19,6 +19,7 @@
 #include "engine/nn/infer.h"
 #include "engine/ops/softmax.h"
 #include "models/bundle.h"
+#include "models/file_kind.h"
 #include "models/registry.h"
 
 struct retort_model {
@@ -55,10 +56,17 @@ Result guarded(Result failed, const Body& body) noexcept {
 
 void check_given(const void* pointer, const char* name) { check(pointer != nullptr, name, ": is NULL; give one"); }
 
-/// A bundle, or a model file of Retort itself.
+/// A bundle, or a model file of Retort itself: the readers of other forms are no part of the library.
 Model open(const std::string& path) {
-  if (is_program(path)) return load_bundle(path);
-  return make_model(read_safetensors(path), path);
+  const FileKind kind = file_kind(path);
+  const auto refuse_if = [&](FileKind foreign, const char* what, const char* option) {
+    check(kind != foreign, path, ": is ", what, ", expected a model file of Retort's; `retort import", option,
+          " --weights ", path, " --out model.safetensors` makes one");
+  };
+  refuse_if(FileKind::onnx, "an ONNX model", "");
+  refuse_if(FileKind::keras, "of Keras's", "");
+  refuse_if(FileKind::pytorch, "of PyTorch's", " --model ARCHITECTURE");
+  return kind == FileKind::program ? load_bundle(path) : make_model(read_safetensors(path), path);
 }
 
 void classify(const retort_model& model, const Image& image, const std::string& name, float* probabilities) {

@@ -69,6 +69,17 @@ CMAKE
 "$CMAKE" --build build >log 2>&1 || { cat log; exit 1; }
 for program in c c_static cpp cpp_static; do answers "CMake, $program" build/$program; done
 
+# What `retort import` reads and the library does not.
+"$PREFIX/bin/retort" export --model net.safetensors --out net.onnx --quiet
+printf '\x89HDF\r\n\x1a\n' >net.h5
+printf '\x80\x02}q\x00.' >net.pth
+for file in "net.onnx: is an ONNX model" "net.h5: is of Keras's" "net.pth: is of PyTorch's"; do
+  status=0
+  build/c "${file%%:*}" data/red/1.ppm >out 2>err || status=$?
+  [[ $status == 1 && $(wc -l <err) == 1 && ! -s out ]] && grep -q "^$file, expected .*retort import.* --weights ${file%%:*} " err ||
+    fail "$file: $(cat out err)"
+done
+
 if command -v python3 >/dev/null; then
   answers "Python" python3 "$here/classify.py" "$libdir/libretort.so"
 else
