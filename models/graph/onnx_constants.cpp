@@ -137,10 +137,26 @@ bool OnnxImport::fold(const OnnxNode& node) {
     set_constant(node, select(x, constant(node, 1, "choice"), constant(node, 2, "choice"), where));
   } else if (op == "Expand") {
     set_constant(node, expand(x, constant(node, 1, "shape").integers, where));
-  } else if (op == "Sqrt") {
-    if (x.whole) refuse(node, "it takes the root of whole numbers");
+  } else if (op == "Sqrt" || op == "Ceil" || op == "Floor") {
+    if (x.whole) refuse(node, "it takes a root of whole numbers, or rounds them");
     Array y = x;
-    for (float& value : y.reals) value = std::sqrt(value);
+    for (float& value : y.reals)
+      value = op == "Sqrt" ? std::sqrt(value) : op == "Ceil" ? std::ceil(value) : std::floor(value);
+    set_constant(node, std::move(y));
+  } else if (op == "Clip") {
+    Array y = x;
+    for (const std::size_t index : {std::size_t{1}, std::size_t{2}}) {
+      if (!has(node, index)) continue;
+      const Array& bound = constant(node, index, "bound");
+      if (bound.count() != 1 || bound.whole != x.whole) refuse(node, "its bound is not one number of its input's type");
+      const auto nearest = [&](auto& values, const auto& to) {
+        for (auto& value : values) value = index == 1 ? std::max(value, to) : std::min(value, to);
+      };
+      if (x.whole)
+        nearest(y.integers, bound.integers[0]);
+      else
+        nearest(y.reals, bound.reals[0]);
+    }
     set_constant(node, std::move(y));
   } else if (op == "Mod") {
     const Array& divisor = constant(node, 1, "divisor");

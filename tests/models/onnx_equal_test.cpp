@@ -160,3 +160,38 @@ TEST_CASE("onnx: what would round, or goes by another axis before opset 13, is r
   CHECK(softmax(13) == "(nothing thrown)");
   CHECK(softmax(12).find("it goes along another axis than the last") != std::string::npos);
 }
+
+TEST_CASE("onnx: constants are rounded and clipped as the graph asks") {
+  const auto scaled = [](const Nodes& nodes, std::vector<float> factors, std::vector<std::string> tensors) {
+    Nodes all = nodes;
+    for (const std::string& next : {node("Mul", {"maps", "factors"}, {"last"}), kPool, kFlatten}) all.push_back(next);
+    tensors.push_back(onnx::floats(nodes.empty() ? "factors" : "given", {kMaps, 1, 1}, factors));
+    return model_of(all, kMaps, tensors);
+  };
+  const std::vector<float> given = {-1.5f, 0.25f, 1, 2.75f};
+  const auto bounds = [](float low, float high) {
+    return std::vector<std::string>{onnx::floats("low", {}, {low}), onnx::floats("high", {}, {high})};
+  };
+  CHECK(apart(scaled({node("Ceil", {"given"}, {"factors"})}, given, {}), scaled({}, {-1, 1, 1, 3}, {})) == 0);
+  CHECK(apart(scaled({node("Floor", {"given"}, {"factors"})}, given, {}), scaled({}, {-2, 0, 1, 2}, {})) == 0);
+  CHECK(apart(scaled({node("Clip", {"given", "low", "high"}, {"factors"})}, given, bounds(-1, 2)),
+              scaled({}, {-1, 0.25f, 1, 2}, {})) == 0);
+  CHECK(apart(scaled({node("Clip", {"given", "", "high"}, {"factors"})}, given, bounds(-1, 2)),
+              scaled({}, {-1.5f, 0.25f, 1, 2}, {})) == 0);
+
+  // Borders as an exporter computes them of the map's extents, none of which may be below 0.
+  const auto padded = [](const Nodes& nodes, const char* name, std::vector<std::int64_t> borders) {
+    Nodes all = nodes;
+    for (const std::string& next : {node("Pad", {"maps", "borders"}, {"last"}), kPool, kFlatten}) all.push_back(next);
+    std::vector<std::int64_t> eight(8, 0);
+    std::ranges::copy(borders, eight.begin());
+    return model_of(all, kMaps, {onnx::integers(name, eight), onnx::tensor("zero", {}, 7, onnx::raw(list({0})))});
+  };
+  CHECK(apart(padded({node("Clip", {"given", "zero"}, {"borders"})}, "given", {0, 0, -2, 1, 0, 0, 2, -1}),
+              padded({}, "borders", {0, 0, 0, 1, 0, 0, 2, 0})) == 0);
+  CHECK(refusal(padded({node("Ceil", {"given"}, {"borders"})}, "given", {})).find("of whole numbers") !=
+        std::string::npos);
+  CHECK(
+      refusal(scaled({node("Clip", {"given", "given"}, {"factors"})}, given, {})).find("its bound is not one number") !=
+      std::string::npos);
+}
