@@ -110,6 +110,13 @@ void OnnxImport::with_constant(const OnnxNode& node, const OnnxOperand& x, const
   set(node, std::move(y));
 }
 
+/// a + b, or a - b.
+OnnxOperand OnnxImport::sum(const OnnxNode& node, const OnnxOperand& a, const OnnxOperand& b) {
+  if (node.op == "Add") return add(node.name, "add", {&a, &b});
+  const OnnxOperand minus = add(node.name + ".minus", "affine", {&b}, {{"alpha", one(-1.0)}, {"beta", one(0.0)}});
+  return add(node.name, "add", {&a, &minus});
+}
+
 void OnnxImport::sum_or_product(const OnnxNode& node) {
   const OnnxOperand &a = operand(node, 0), &b = operand(node, 1);
   if (a.constant) return with_constant(node, data(node, 1), a.array, true);
@@ -117,7 +124,7 @@ void OnnxImport::sum_or_product(const OnnxNode& node) {
   data(node, 0);
   data(node, 1);
   const bool same = a.dims == b.dims && a.channels_last == b.channels_last && a.flattened == b.flattened;
-  if (node.op == "Add" && same && a.is_image == b.is_image) return set(node, add(node.name, "add", {&a, &b}));
+  if ((node.op == "Add" || node.op == "Sub") && same && a.is_image == b.is_image) return set(node, sum(node, a, b));
   if (node.op == "Mul") {
     if (same && a.is_image == b.is_image) {
       OnnxOperand y = add(node.name, "multiply", {&a, &b});

@@ -114,6 +114,7 @@ class OnnxImport {
   bool elements(const OnnxNode& node);
   void activation(const OnnxNode& node);
   void clip(const OnnxNode& node);
+  OnnxOperand sum(const OnnxNode& node, const OnnxOperand& a, const OnnxOperand& b);
   void sum_or_product(const OnnxNode& node);
   void with_constant(const OnnxNode& node, const OnnxOperand& x, const Array& c, bool constant_first);
   void reshape(const OnnxNode& node, Dims dims);

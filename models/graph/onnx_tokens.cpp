@@ -287,10 +287,10 @@ void OnnxImport::token_sum_or_product(const OnnxNode& node) {
     return token_constant(node, as_tokens(x), c);
   }
   OnnxOperand x = as_tokens(data(node, 0)), y = as_tokens(data(node, 1));
-  if ((node.op != "Add" && node.op != "Mul") || x.dims != y.dims || layout(x) != layout(y))
+  if (node.op == "Div" || x.dims != y.dims || layout(x) != layout(y))
     refuse(node, "its two operands have other shapes than this op takes here, or lie in another order");
   give_tensor(y, x.tensor, node.name);
-  OnnxOperand result = add(node.name, node.op == "Add" ? "add" : "multiply", {&x, &y});
+  OnnxOperand result = node.op == "Mul" ? add(node.name, "multiply", {&x, &y}) : sum(node, x, y);
   fuse_gelu(result);
   set(node, std::move(result));
 }

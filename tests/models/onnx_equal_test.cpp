@@ -195,3 +195,15 @@ TEST_CASE("onnx: constants are rounded and clipped as the graph asks") {
       refusal(scaled({node("Clip", {"given", "given"}, {"factors"})}, given, {})).find("its bound is not one number") !=
       std::string::npos);
 }
+
+TEST_CASE("onnx: the difference of two branches is the sum with one of them turned over") {
+  const auto branches = [](const Nodes& joined) {
+    Nodes all = {node("Relu", {"maps"}, {"a"}), node("Sigmoid", {"maps"}, {"b"})};
+    for (const std::string& next : joined) all.push_back(next);
+    for (const std::string& next : {kPool, kFlatten}) all.push_back(next);
+    return model_of(all, kMaps, {onnx::floats("minus", {}, {-1})});
+  };
+  const Nodes turned = {node("Mul", {"b", "minus"}, {"c"}), node("Add", {"a", "c"}, {"last"})};
+  CHECK(apart(branches({node("Sub", {"a", "b"}, {"last"})}), branches(turned)) == 0);
+  CHECK(apart(branches({node("Sub", {"b", "a"}, {"last"})}), branches(turned)) > 0.1f);
+}
