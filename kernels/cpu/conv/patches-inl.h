@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <type_traits>
 
 #include "kernels/cpu/conv/patches.h"
@@ -24,6 +25,10 @@ struct Run {
   std::int64_t h, w;
   std::int64_t begin, end;  ///< in elements from that pixel's first channel
 };
+
+/// A run has an element at least.
+template <class T>
+inline constexpr std::int64_t kMostRuns = std::max(kBlockRows, kBlockDepth<T>);
 
 /// The runs of elements [first, first + count); returns how many there are. Where neighbouring taps are neighbouring
 /// pixels, a run spans a whole row of taps.
@@ -71,6 +76,50 @@ HWY_INLINE void clear_run(std::int64_t count, T* to) {
   for (std::int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::Zero(d), d, reinterpret_cast<Lane<T>*>(to) + i);
 }
 
+/// Rows q to q + rows of one line (p) of positions, whose runs all lie inside the image's columns.
+template <class T>
+HWY_INLINE void copy_inside(const PatchGeometry<T>& g, const T* image, std::int64_t p, std::int64_t q,
+                            std::int64_t rows, std::span<const Run> runs, T* target, std::int64_t stride) {
+  const T* sources[kMostRuns<T>];  // of the first row; null where the run lies above or below the image
+  for (std::size_t r = 0; r < runs.size(); ++r) {
+    const std::int64_t h = p * g.stride_h + runs[r].h, w = q * g.stride_w + runs[r].w;
+    sources[r] = h < 0 || h >= g.h ? nullptr : image + (h * g.w + w) * g.pixel_stride + runs[r].begin;
+  }
+  const std::int64_t step = g.stride_w * g.pixel_stride;
+  for (std::int64_t i = 0; i < rows; ++i, target += stride) {
+    T* out = target;
+    for (std::size_t r = 0; r < runs.size(); ++r) {
+      const std::int64_t count = runs[r].end - runs[r].begin;
+      if (sources[r] != nullptr)
+        copy_run(sources[r] + i * step, count, out);
+      else
+        clear_run(count, out);
+      out += count;
+    }
+  }
+}
+
+/// The row at position (p, q), with zeros outside the image.
+template <class T>
+void copy_at_border(const PatchGeometry<T>& g, const T* image, std::int64_t p, std::int64_t q,
+                    std::span<const Run> runs, T* out) {
+  for (const Run& run : runs) {
+    const std::int64_t count = run.end - run.begin;
+    const std::int64_t h = p * g.stride_h + run.h, w = q * g.stride_w + run.w;
+    if (h < 0 || h >= g.h) {
+      clear_run(count, out);
+    } else {
+      // The elements inside the image row: [0, g.w * pixel_stride) seen from pixel w.
+      const std::int64_t begin = std::clamp(-w * g.pixel_stride, run.begin, run.end);
+      const std::int64_t end = std::clamp((g.w - w) * g.pixel_stride, begin, run.end);
+      if (begin > run.begin) clear_run(begin - run.begin, out);
+      if (end > begin) copy_run(image + (h * g.w + w) * g.pixel_stride + begin, end - begin, out + begin - run.begin);
+      if (end < run.end) clear_run(run.end - end, out + end - run.begin);
+    }
+    out += count;
+  }
+}
+
 /// target[i * stride + e] = element first_element + e of row first_row + i, 0 outside the image; i < rows, e <
 /// elements. Rows are written in ascending order, and up to a vector of 64 bytes past the end of each.
 template <class T>
@@ -81,29 +130,26 @@ void gather_patches(const PatchGeometry<T>& g, std::int64_t first_row, std::int6
     for (std::int64_t i = 0; i < rows; ++i) copy_run(source + i * g.pixel_stride, elements, target + i * stride);
     return;
   }
-  Run runs[std::max(kBlockRows, kBlockDepth<T>)];
-  const std::int64_t run_count = list_runs(g, first_element, elements, runs);
+  Run listed[kMostRuns<T>];
+  const std::span<const Run> runs(listed, static_cast<std::size_t>(list_runs(g, first_element, elements, listed)));
+  // Columns [inside, outside) of the output see pixels of the image alone.
+  const std::int64_t step = g.stride_w * g.pixel_stride;
+  std::int64_t inside = 0, outside = g.q;
+  for (const Run& run : runs) {
+    const std::int64_t first = run.w * g.pixel_stride + run.begin, last = (run.w - g.w) * g.pixel_stride + run.end;
+    if (first < 0) inside = std::max(inside, (-first + step - 1) / step);
+    outside = std::min(outside, last > 0 ? 0 : -last / step + 1);
+  }
   std::int64_t q = first_row % g.q, p = first_row / g.q % g.p;
   const T* image = g.x + first_row / g.q / g.p * g.h * g.w * g.pixel_stride;
-  for (std::int64_t i = 0; i < rows; ++i, target += stride) {
-    T* out = target;
-    for (const Run* run = runs; run != runs + run_count; ++run) {
-      const std::int64_t count = run->end - run->begin;
-      const std::int64_t h = p * g.stride_h + run->h, w = q * g.stride_w + run->w;
-      if (h < 0 || h >= g.h) {
-        clear_run(count, out);
-      } else {
-        // The elements inside the image row: [0, g.w * pixel_stride) seen from pixel w.
-        const std::int64_t begin = std::clamp(-w * g.pixel_stride, run->begin, run->end);
-        const std::int64_t end = std::clamp((g.w - w) * g.pixel_stride, begin, run->end);
-        if (begin > run->begin) clear_run(begin - run->begin, out);
-        if (end > begin)
-          copy_run(image + (h * g.w + w) * g.pixel_stride + begin, end - begin, out + begin - run->begin);
-        if (end < run->end) clear_run(run->end - end, out + end - run->begin);
-      }
-      out += count;
-    }
-    if (++q == g.q) {
+  for (std::int64_t done = 0; done < rows;) {
+    const std::int64_t together = q < inside || q >= outside ? 1 : std::min(outside - q, rows - done);
+    if (q < inside || q >= outside)
+      copy_at_border(g, image, p, q, runs, target);
+    else
+      copy_inside(g, image, p, q, together, runs, target, stride);
+    done += together, q += together, target += together * stride;
+    if (q == g.q) {
       q = 0;
       if (++p == g.p) {
         p = 0;
