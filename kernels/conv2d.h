@@ -22,7 +22,7 @@ struct Conv2dGeometry {
   std::int64_t pad_h = 0, pad_w = 0;
   std::int64_t dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
-  std::int64_t more_below = 0, more_right = 0;  ///< padding beyond pad_h and pad_w on those sides
+  std::int64_t more_below = 0, more_right = 0;  ///< padding beyond pad_h and pad_w on those sides, at least 0
 
   constexpr std::int64_t p() const { return (h + 2 * pad_h + more_below - dilation_h * (r - 1) - 1) / stride_h + 1; }
   constexpr std::int64_t q() const { return (w + 2 * pad_w + more_right - dilation_w * (s - 1) - 1) / stride_w + 1; }

@@ -83,7 +83,7 @@ class MetadataReader {
   template <class T, class Valid>
   std::vector<T> list(const std::string& key, const char* expected, const Valid& valid) const {
     const std::string& value = string(key);
-    const std::optional<Json> json = parsed_json(value);
+    const std::optional<Json> json = try_parse_json(value);
     if (!json || !json->is_array() || json->empty() || !std::all_of(json->begin(), json->end(), valid))
       fail(key, value, expected);
     return json->get<std::vector<T>>();

@@ -16,7 +16,6 @@ constexpr const char* kTruncated = "a truncated GIF";
 constexpr std::size_t kCodes = 4096, kMaxCodeBits = 12;
 /// Code n stands for n pixels at most, so that no byte gives more than this.
 constexpr std::int64_t kPixelsAByte = kCodes * 8 / kMaxCodeBits;
-constexpr std::int64_t kFreeCanvas = 1 << 22;
 
 struct Frame {
   std::int64_t left, top, width, height;
@@ -161,7 +160,7 @@ Fault decode_gif(Bytes bytes, Image& image) {
   const std::int64_t canvas = image.width * image.height, given = kPixelsAByte * static_cast<std::int64_t>(data.size());
   if (canvas > kLargestImage) return text(image.width, " x ", image.height, " pixels, more than 2^27");
   if (frame.width * frame.height > given) return kTruncated;
-  if (canvas > given + kFreeCanvas)
+  if (canvas > given + kFreePixels)
     return text(image.width, " x ", image.height, " pixels around a frame of ", frame.width, " x ", frame.height);
 
   std::vector<std::uint8_t> indices(static_cast<std::size_t>(frame.width * frame.height));

@@ -15,7 +15,7 @@ namespace retort {
 bool is_gif(std::span<const std::uint8_t> bytes);
 /// The first frame on its canvas, in 3 channels: around it the background's colour, black where that is colour 0;
 /// transparent pixels are black. What follows the frame is not looked at, and may be missing. A frame of more pixels
-/// than its data give is a fault, and so is a canvas of more than 2^22 pixels beside those.
+/// than its data give is a fault, and so is a canvas of more than kFreePixels beside those.
 Fault decode_gif(std::span<const std::uint8_t> bytes, Image& image);
 
 }  // namespace retort

@@ -1,4 +1,4 @@
-// Checks of an image file's structure before stb_image decodes it: stb_image takes a BMP or PNM that was cut short
+// Checks of an image file's structure before stb_image decodes it: stb_image takes a BMP that was cut short
 // for one with black pixels, ignores PNG's checksums, and trusts a JPEG to define the tables and a palette to have the
 // colours that it uses. For this folder's own files.
 #pragma once

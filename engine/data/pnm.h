@@ -11,6 +11,8 @@
 namespace retort {
 
 constexpr std::int64_t kLargestImage = std::int64_t{1} << 27;  ///< pixels
+/// Pixels that a picture may have however few bytes it takes: a single colour is a few of them.
+constexpr std::int64_t kFreePixels = std::int64_t{1} << 22;
 
 /// Decodes P2, P3, P5, P6 with any largest sample up to 65535.
 Fault decode_pnm(std::span<const std::uint8_t> bytes, Image& image);

@@ -27,7 +27,7 @@ Fault decode_webp(std::span<const std::uint8_t> bytes, Image& image) {
   const std::int64_t pixels = image.width * image.height;
   if (pixels > kLargestImage) return text(image.width, " x ", image.height, " pixels, more than 2^27");
   // A single colour takes some forty bytes at any size, and a file of more colours grows with its pixels.
-  constexpr std::int64_t kFreePixels = 1 << 22, kPixelsAByte = 1 << 15;
+  constexpr std::int64_t kPixelsAByte = 1 << 15;
   if (pixels > kFreePixels + kPixelsAByte * static_cast<std::int64_t>(bytes.size()))
     return text(image.width, " x ", image.height, " pixels in ", bytes.size(), " bytes");
   image.pixels.resize(static_cast<std::size_t>(3 * pixels));

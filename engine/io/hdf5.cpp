@@ -238,7 +238,7 @@ Hdf5File receive(int from, std::uint64_t file_bytes, const std::string& where) {
   if (bytes > kMaxIndexBytes) answer.refuse();
   std::string content(bytes, '\0');
   answer.fill(content.data(), content.size());
-  const Json index = parsed_json(content).value_or(Json());
+  const Json index = try_parse_json(content).value_or(Json());
   if (index.is_object() && index.contains("problem") && index["problem"].is_string())
     throw Error(text(where, ": ", index["problem"].get<std::string>()));
   if (!index.is_object() || !index.contains("datasets") || !index.contains("texts")) answer.refuse();

@@ -81,7 +81,7 @@ json parse_json(std::string_view text_, const std::string& where, const std::str
   return root;
 }
 
-std::optional<json> parsed_json(std::string_view text) {
+std::optional<json> try_parse_json(std::string_view text) {
   json root;
   Builder builder(root);
   return json::sax_parse(text.begin(), text.end(), &builder) ? std::optional(std::move(root)) : std::nullopt;

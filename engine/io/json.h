@@ -25,8 +25,8 @@ inline constexpr int kMaxJsonDepth = 32;
 /// has a key twice, of which nlohmann would keep the last.
 nlohmann::json parse_json(std::string_view text, const std::string& where, const std::string& hint);
 
-/// The same; none for what is no JSON, goes deeper or has a key twice.
-std::optional<nlohmann::json> parsed_json(std::string_view text);
+/// As parse_json, with none in place of an Error.
+std::optional<nlohmann::json> try_parse_json(std::string_view text);
 
 /// Whether JSON can hold a text as it is.
 bool is_utf8(const std::string& text);

@@ -29,9 +29,9 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& weight, const Tensor& bia
   if (bias) check_operand("conv2d", "the bias", bias, {filter[3]}, weight.dtype());
   check_device("conv2d", x, weight);
   const std::int64_t rows = o.dilation_h * (filter[0] - 1) + 1, columns = o.dilation_w * (filter[1] - 1) + 1;
-  check(in[1] + 2 * o.pad_h + o.more_below >= rows && in[2] + 2 * o.pad_w + o.more_right >= columns,
-        "[conv2d] the image ", in, " with padding ", o.pad_h, " x ", o.pad_w, " is smaller than the filter of ", rows,
-        " x ", columns, "; use a larger --image-size");
+  const std::int64_t height = in[1] + 2 * o.pad_h + o.more_below, width = in[2] + 2 * o.pad_w + o.more_right;
+  check(height >= rows && width >= columns, "[conv2d] the image ", in, ", with its padding ", height, " x ", width,
+        ", is smaller than the filter of ", rows, " x ", columns, "; use a larger --image-size");
   return {in[0],      in[1],   in[2],   in[3],        filter[3],    filter[0], filter[1],    o.stride_h,
           o.stride_w, o.pad_h, o.pad_w, o.dilation_h, o.dilation_w, o.groups,  o.more_below, o.more_right};
 }
@@ -105,6 +105,9 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 
 Tensor conv2d_inference(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
                         const ConvTail& tail, PreparedFilters* filters) {
+  check(options.more_below >= 0 && options.more_right >= 0, "[conv2d_inference] ", options.more_below,
+        " more rows below and ", options.more_right,
+        " more columns on the right; give 0 at least, and more above or on the left by pad");
   if ((options.more_below != 0 || options.more_right != 0) && !kernels(x).conv2d.uneven_padding) {
     Conv2dOptions even = options;
     even.more_below = even.more_right = 0;

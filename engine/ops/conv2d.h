@@ -15,7 +15,8 @@ struct Conv2dOptions {
   std::int64_t dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
   bool relu = false;
-  std::int64_t more_below = 0, more_right = 0;  ///< padding beyond pad_h and pad_w there: conv2d_inference alone
+  std::int64_t more_below = 0,
+               more_right = 0;  ///< padding beyond pad_h and pad_w there, at least 0: conv2d_inference alone
 };
 
 /// x [n, h, w, c], weight [r, s, c / groups, k], bias [k] or empty -> [n, p, q, k].

@@ -34,17 +34,18 @@ Array pick(const Array& x, std::vector<std::int64_t> dims, const std::string& wh
   return y;
 }
 
-/// Elements before, along and after an axis.
+/// Elements before, along and after an axis; before and after 0 where there are none at all, whatever the extents.
 struct Split {
   std::int64_t outer = 1, along = 1, inner = 1;
 };
 
 Split split_at(const std::vector<std::int64_t>& dims, std::int64_t axis) {
-  Split split;
+  const std::int64_t along = dims[static_cast<std::size_t>(axis)];
+  if (std::ranges::find(dims, 0) != dims.end()) return {0, along, 0};
+  Split split{1, along, 1};
   for (std::size_t i = 0; i < dims.size(); ++i)
-    (static_cast<std::int64_t>(i) < axis    ? split.outer
-     : static_cast<std::int64_t>(i) == axis ? split.along
-                                            : split.inner) *= dims[i];
+    if (static_cast<std::int64_t>(i) != axis)
+      (static_cast<std::int64_t>(i) < axis ? split.outer : split.inner) *= dims[i];
   return split;
 }
 

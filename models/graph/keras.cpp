@@ -765,7 +765,7 @@ std::string keras_version(const ZipFile& zip) {
   const ZipFile::Member* member = zip.find("metadata.json");
   if (!member || !member->stored) return "";
   const auto content = zip.content(*member);
-  const Json json = parsed_json({reinterpret_cast<const char*>(content.data()), content.size()}).value_or(Json());
+  const Json json = try_parse_json({reinterpret_cast<const char*>(content.data()), content.size()}).value_or(Json());
   const bool says = json.is_object() && json.contains("keras_version") && json["keras_version"].is_string();
   return says ? json["keras_version"].get<std::string>() : "";
 }

@@ -109,7 +109,8 @@ class FusedConvLayer : public GraphLayer {
     if (node.op != "pad" || node.number("fill", 0) != 0) return false;
     const Border border = border_of(node);
     // A border that takes pixels away leaves zeros of the convolution's own where they were.
-    if (std::min({border.top, border.left, border.bottom, border.right}) < 0) return false;
+    if (std::min(border.top, border.left) < 0) return false;
+    if (border.bottom < border.top || border.right < border.left) return false;  // kernels take more below and right
     options_.pad_h += border.top;
     options_.pad_w += border.left;
     options_.more_below = border.bottom - border.top;

@@ -89,7 +89,7 @@ std::string to_json(const GraphSpec& spec) {
 }
 
 GraphSpec graph_from_json(const std::string& text, const std::string& where) {
-  const Json json = parsed_json(text).value_or(Json());
+  const Json json = try_parse_json(text).value_or(Json());
   check(json.is_object() && json.contains("nodes") && json["nodes"].is_array() && !json["nodes"].empty() &&
             json["nodes"].size() <= kMaxNodes,
         where, ": its metadata has a `graph` that is no list of nodes; save the model again");

@@ -138,6 +138,21 @@ TEST_CASE("conv2d_inference: filters kept from the last pass change no bits") {
     }
 }
 
+TEST_CASE("conv2d_inference: kept filters of a pooled image, whose rows are fewer than the threads") {
+  for (const std::int64_t channels : {40, 960})
+    for (const std::int64_t images : {1, 2, 3}) {
+      CAPTURE(channels);
+      CAPTURE(images);
+      const Tensor weight = random_tensor({1, 1, channels, 1280}, 2).to(DType::f32);
+      const Tensor x = random_tensor({images, 1, 1, channels}, 5).to(DType::f32);
+      PreparedFilters filters;
+      const Tensor plain = conv2d_inference(x, weight, {}, {}, {}),
+                   kept = conv2d_inference(x, weight, {}, {}, {}, &filters);
+      // In other orders of `channels` terms, each of a standard deviation of 1.
+      CHECK(max_difference(plain.to(DType::f64), kept.to(DType::f64)) <= 1e-5 * static_cast<double>(channels));
+    }
+}
+
 TEST_CASE("conv2d_inference: more padding on one side is a border of its own") {
   const Tensor x = random_tensor({2, 6, 5, 3}, 1), weight = random_tensor({3, 3, 3, 4}, 2);
   const Tensor padded = conv2d(pad(x, {.bottom = 1, .right = 2}), weight, {}, {.stride_h = 2, .stride_w = 2});
@@ -149,6 +164,10 @@ TEST_CASE("conv2d_inference: more padding on one side is a border of its own") {
   CHECK(max_difference(conv2d_inference(x, weight, {}, uneven, {}), padded) == 0);
   CHECK(error_message([&] { conv2d(x, weight, {}, uneven); }) ==
         "[conv2d] more padding below or on the right: only conv2d_inference takes it; use pad");
+  CHECK(error_message([&] { conv2d_inference(x, weight, {}, {.pad_h = 2, .more_below = -1}, {}); }) ==
+        "[conv2d_inference] -1 more rows below and 0 more columns on the right; give 0 at least, and more above or on "
+        "the left by "
+        "pad");
 }
 
 TEST_CASE("conv2d_inference: refuses a gradient, and operands that do not fit") {
@@ -230,8 +249,8 @@ TEST_CASE("conv2d: shapes that do not fit are named") {
   CHECK(error_message([&] { conv2d(x, weight, Tensor::zeros({7}), {}); }) ==
         "[conv2d] the bias is f32 [7]; give f32 [8]");
   CHECK(error_message([&] { conv2d(x, weight, {}, {.pad_h = 1, .dilation_h = 4}); }) ==
-        "[conv2d] the image [1, 5, 5, 4] with padding 1 x 0 is smaller than the filter of 9 x 3; use a larger "
-        "--image-size");
+        "[conv2d] the image [1, 5, 5, 4], with its padding 7 x 5, is smaller than the filter of 9 x 3; use a "
+        "larger --image-size");
   CHECK(error_message([&] { conv2d(x, weight, {}, {.stride_w = 0}); }) ==
         "[conv2d] stride 1 x 0, dilation 1 x 1, padding 0 x 0, groups 1; all are at least 1, the padding at least 0");
   CHECK(error_message([&] { conv2d(x, weight, {}, {.pad_h = -1}); }) ==

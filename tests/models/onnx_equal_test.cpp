@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/core/kernels.h"
 #include "engine/distill/evaluate.h"
 #include "models/registry.h"
 #include "tests/case.h"
@@ -206,4 +207,26 @@ TEST_CASE("onnx: the difference of two branches is the sum with one of them turn
   const Nodes turned = {node("Mul", {"b", "minus"}, {"c"}), node("Add", {"a", "c"}, {"last"})};
   CHECK(apart(branches({node("Sub", {"a", "b"}, {"last"})}), branches(turned)) == 0);
   CHECK(apart(branches({node("Sub", {"b", "a"}, {"last"})}), branches(turned)) > 0.1f);
+}
+
+TEST_CASE("onnx: a border that is wider on one side is the same where kernels take no such border") {
+  for (const std::vector<std::int64_t>& pads : {list({2, 1, 0, 0}), list({0, 0, 2, 1}), list({2, 0, 1, 1})}) {
+    CAPTURE(pads[0]);
+    const onnx::Model model =
+        model_of({node("Conv", {"maps", "second"}, {"last"}, onnx::attribute("pads", pads)), kPool, kFlatten}, kMaps,
+                 {onnx::floats("second", {kMaps, kMaps, 2, 2}, uniform(kMaps * kMaps * 4, 5))});
+    const std::vector<float> taken = logits(model);
+    KernelTable even = kernels_for(Device::cpu, DType::f32);
+    even.conv2d.uneven_padding = false;
+    const ScopedKernels swapped(DType::f32, even);
+    CHECK(logits(model) == taken);
+  }
+}
+
+TEST_CASE("onnx: constants without elements are joined at once, whatever their extents") {
+  const std::string none = onnx::tensor("none", {std::int64_t{1} << 36, 0}, 1, "");
+  CHECK(refusal(model_of({node("Concat", {"none", "none"}, {"joined"}, onnx::attribute("axis", 1)),
+                          node("Mul", {"maps", "joined"}, {"last"}), kPool, kFlatten},
+                         kMaps, {none}))
+            .find("its constant is neither one number nor one a channel") != std::string::npos);
 }

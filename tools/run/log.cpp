@@ -110,7 +110,7 @@ Log::Log(const std::string& path, std::int64_t first_epoch) : path_(path) {
     const std::vector<std::uint8_t> bytes = read_text_file(path);
     std::istringstream old(std::string(bytes.begin(), bytes.end()));
     for (std::string line; std::getline(old, line);) {
-      const std::int64_t epoch = epoch_of(parsed_json(line).value_or(nullptr));
+      const std::int64_t epoch = epoch_of(try_parse_json(line).value_or(nullptr));
       if (epoch > 0 && epoch <= first_epoch) kept += line + "\n";
     }
   }

@@ -63,7 +63,7 @@ RunLog read_run_log(const std::string& path) {
   std::int64_t number = 0;
   for (std::string line; std::getline(stream, line);) {
     ++number;
-    const std::optional<nlohmann::json> parsed = parsed_json(line);
+    const std::optional<nlohmann::json> parsed = try_parse_json(line);
     if (!parsed && stream.eof()) break;  // under way
     const nlohmann::json json = parsed.value_or(nullptr);
     check(json.is_object() && json.contains("epoch") && json["epoch"].is_number(), path, ": line ", number,

@@ -395,7 +395,8 @@ TaskGrid TaskGrid::of_packed(std::int64_t rows, std::int64_t cols, std::int64_t 
   grid.col_tiles_ = divide_up(slivers, fitting);
   const std::int64_t task_cols = divide_up(cols, grid.col_tiles_);
   grid.row_tiles_ = divide_up(rows, std::max(kPackedTaskRows, kPackedTaskWork / (task_cols * depth)));
-  if (grid.size() > 1) grid.row_tiles_ = divide_up(grid.row_tiles_, threads) * threads;
+  // As many for each thread, as far as there are rows: no task is empty.
+  if (grid.size() > 1) grid.row_tiles_ = std::min(rows, divide_up(grid.row_tiles_, threads) * threads);
   return grid;
 }
 
