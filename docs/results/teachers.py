@@ -6,6 +6,7 @@
 
 Runs tests/golden/compare_graphs.py, whose head names the Python packages that it needs, part by part: an hour on two cores.
 """
+import ast
 import importlib.metadata
 import pathlib
 import re
@@ -19,6 +20,13 @@ PACKAGES = ["torch", "torchvision", "timm", "onnx", "onnxruntime", "openvino", "
 EXPORTERS = ["torchscript", "dynamo"]
 FORMS = [".keras", ".h5", ".weights.h5"]
 READERS = ["ONNX Runtime", "OpenVINO", "exported again"]
+# The lists of networks that COMPARE goes through, by their names there.
+LISTS = {statement.targets[0].id: ast.literal_eval(statement.value)
+         for statement in ast.parse((pages.ROOT / COMPARE).read_text()).body
+         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.List)}
+GRAPHS = [f"torchvision {name}" for name in LISTS["TORCHVISION"]] + [f"timm {name}" for name in LISTS["TIMM"]]
+GRADIENTS = [" ".join(pair) for pair in LISTS["GRADIENTS"]]
+EXPORTED = [name for name, _ in LISTS["BY_CLASS"]] + LISTS["CIFAR"] + GRAPHS
 
 
 def judged(runs, part):
@@ -30,35 +38,30 @@ def judged(runs, part):
     return re.findall(r"^(?:%s )?(.*\S) +(\S+)  limit +\S+  ok$" % part, kept.read_text(), re.MULTILINE)
 
 
-def rows_of(found, pattern, columns):
-    """Rows of a table: a network, and the largest number of each column. `pattern` has the groups network and column."""
-    rows = {}
-    for what, number in found:
+def worst(found, part, pattern):
+    """The largest number of each network and column, groups of the pattern, as facts."""
+    facts = {}
+    for what, number in found[part]:
         match = re.fullmatch(pattern, what)
-        row = rows.setdefault(match["network"], {})
-        row[match["column"]] = max(number, row.get(match["column"], "0"), key=float)
-    return [[network, *(row[column] for column in columns)] for network, row in rows.items()]
-
-
-def as_lines(rows):
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        name = f"{part}.{match['network']}.{match['column']}"
+        facts[name] = max(number, facts.get(name, "0"), key=float)
+    return facts
 
 
 def measure(runs):
     found = {part: judged(runs, part) for part in PARTS}
-    gradients = [(re.match(r"(.*) \(PyTorch's own float32: (\S+);", what), number) for what, number in found["grad"]]
-    return {
-        "versions": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES),
-        "onnx": as_lines(rows_of(found["onnx"], r"(?P<network>.*), exporter (?P<column>\w+)", EXPORTERS)),
-        "keras": as_lines(rows_of(found["keras"], r"(?P<network>\w+) (?P<column>\S+)", FORMS)),
-        "tf2onnx": as_lines(found["tf2onnx"]),
-        "grad": as_lines([[match[1], number, match[2]] for match, number in gradients]),
-        "export": as_lines(rows_of(found["export"], r"(?P<network>.*?)(?: folded)?, (?P<column>.*)", READERS)),
-    }
+    facts = {"versions": ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)}
+    facts |= worst(found, "onnx", r"(?P<network>.*), exporter (?P<column>\w+)")
+    facts |= worst(found, "keras", r"(?P<network>\w+) (?P<column>\S+)")
+    facts |= {f"tf2onnx.{network}.difference": number for network, number in found["tf2onnx"]}
+    for what, number in found["grad"]:
+        network, own = re.match(r"(.*) \(PyTorch's own float32: (\S+);", what).groups()
+        facts |= {f"grad.{network}.ours": number, f"grad.{network}.theirs": own}
+    return facts | worst(found, "export", r"(?P<network>.*?)(?: folded)?, (?P<column>.*)")
 
 
-def table(facts, name, header):
-    return pages.table(header, []) + "\n" + facts.lines(name)
+def table(facts, part, networks, columns, header=None):
+    return pages.table(["network", *(header or columns)], [[name, *(facts.words(f"{part}.{name}.{column}") for column in columns)] for name in networks])
 
 
 def page(facts):
@@ -68,18 +71,18 @@ def page(facts):
         parts=(
             "A number is the largest difference of logits over the largest logit; 2e-5 is the limit, and one beyond it ends the script.",
             "## PyTorch, by ONNX",
-            table(facts, "onnx", ["network", *EXPORTERS]),
+            table(facts, "onnx", GRAPHS, EXPORTERS),
             "Three images of 224 px, exported with either of PyTorch's exporters, against ONNX Runtime.",
             "## Keras",
-            table(facts, "keras", ["network", *FORMS]),
+            table(facts, "keras", LISTS["KERAS"], FORMS),
             "`keras.applications`, saved by Keras in each of its forms, against Keras.",
-            table(facts, "tf2onnx", ["by tf2onnx", "difference"]),
+            table(facts, "tf2onnx", LISTS["BY_TF2ONNX"], ["difference"], ["by tf2onnx and ONNX"]),
             "## Gradients",
-            table(facts, "grad", ["network", "Retort", "PyTorch's float32"]),
+            table(facts, "grad", GRADIENTS, ["ours", "theirs"], ["Retort", "PyTorch's float32"]),
             "|g - g64| / |g64| over all parameters, g64 PyTorch's in float64, the median of five inputs: three times PyTorch's own is the limit."
             " Why a median: [numerics.md](../numerics.md).",
             "## Written by `retort export`",
-            table(facts, "export", ["network", *READERS]),
+            table(facts, "export", EXPORTED, READERS),
             "`retort forward` of the model against what reads its export, and against `retort export` of that export in ONNX Runtime; the larger of\n"
             "two, batch norm as it is and folded. The last rows were ONNX files before they came here.",
             "Not shown: weights that were trained, on pictures (the tests have an EfficientNet-Lite0 with its answers), and networks that\n"

@@ -148,8 +148,8 @@ TEST_CASE("conv2d_inference: kept filters of a pooled image, whose rows are fewe
       PreparedFilters filters;
       const Tensor plain = conv2d_inference(x, weight, {}, {}, {}),
                    kept = conv2d_inference(x, weight, {}, {}, {}, &filters);
-      // In other orders of `channels` terms, each of a standard deviation of 1.
-      CHECK(max_difference(plain.to(DType::f64), kept.to(DType::f64)) <= 1e-5 * static_cast<double>(channels));
+      // Sums of `channels` terms below 1 in two orders.
+      CHECK(max_difference(plain.to(DType::f64), kept.to(DType::f64)) <= 1e-6 * static_cast<double>(channels));
     }
 }
 

@@ -39,6 +39,8 @@ GRADIENTS = [("torchvision", "mobilenet_v2"), ("torchvision", "efficientnet_b0")
              ("torchvision", "convnext_tiny"), ("timm", "vit_tiny_patch16_224")]
 INPUTS = 5
 BY_CLASS = [("vgg11", 224), ("vgg16_bn", 96), ("resnet18", 224), ("resnet50", 224), ("inception_v3", 299)]
+KERAS = ["ResNet50", "VGG16", "InceptionV3", "MobileNetV2", "EfficientNetB0"]
+BY_TF2ONNX = ["MobileNetV2", "EfficientNetB0"]
 CIFAR = ["mlp:20x10", "resnet8", "resnet20", "resnet14_a", "resnet8x4", "vgg8", "vgg13_cifar"]
 
 
@@ -221,7 +223,7 @@ def keras_logits(network, x):
 
 
 def compare_keras(folder):
-    for name in "ResNet50", "VGG16", "InceptionV3", "MobileNetV2", "EfficientNetB0":
+    for name in KERAS:
         network, x = keras_network(name)
         expected = keras_logits(network, x)
         images = x.transpose(0, 3, 1, 2)
@@ -241,7 +243,7 @@ def compare_keras(folder):
 
 
 def compare_tf2onnx(folder):
-    for name in "MobileNetV2", "EfficientNetB0":
+    for name in BY_TF2ONNX:
         network, x = keras_network(name)
         network.export(str(folder / "saved"))
         path = folder / "net.onnx"

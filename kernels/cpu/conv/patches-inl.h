@@ -70,16 +70,14 @@ HWY_INLINE void copy_run(const T* from, std::int64_t count, T* to) {
 }
 
 template <class T>
-HWY_INLINE void clear_run(std::int64_t count, T* to) {
-  const hn::ScalableTag<Lane<T>> d;
-  constexpr std::int64_t kLanes = hn::MaxLanes(d);
-  for (std::int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::Zero(d), d, reinterpret_cast<Lane<T>*>(to) + i);
+void clear_run(std::int64_t count, T* to) {
+  std::memset(static_cast<void*>(to), 0, static_cast<std::size_t>(count) * sizeof(T));
 }
 
 /// Rows q to q + rows of one line (p) of positions, whose runs all lie inside the image's columns.
 template <class T>
-HWY_INLINE void copy_inside(const PatchGeometry<T>& g, const T* image, std::int64_t p, std::int64_t q,
-                            std::int64_t rows, std::span<const Run> runs, T* target, std::int64_t stride) {
+void copy_inside(const PatchGeometry<T>& g, const T* image, std::int64_t p, std::int64_t q, std::int64_t rows,
+                 std::span<const Run> runs, T* target, std::int64_t stride) {
   const T* sources[kMostRuns<T>];  // of the first row; null where the run lies above or below the image
   for (std::size_t r = 0; r < runs.size(); ++r) {
     const std::int64_t h = p * g.stride_h + runs[r].h, w = q * g.stride_w + runs[r].w;
@@ -99,22 +97,21 @@ HWY_INLINE void copy_inside(const PatchGeometry<T>& g, const T* image, std::int6
   }
 }
 
-/// The row at position (p, q), with zeros outside the image.
+/// The row at position (p, q), with zeros outside the image: few rows, and small code for them.
 template <class T>
 void copy_at_border(const PatchGeometry<T>& g, const T* image, std::int64_t p, std::int64_t q,
                     std::span<const Run> runs, T* out) {
   for (const Run& run : runs) {
     const std::int64_t count = run.end - run.begin;
     const std::int64_t h = p * g.stride_h + run.h, w = q * g.stride_w + run.w;
-    if (h < 0 || h >= g.h) {
-      clear_run(count, out);
-    } else {
+    clear_run(count, out);
+    if (h >= 0 && h < g.h) {
       // The elements inside the image row: [0, g.w * pixel_stride) seen from pixel w.
       const std::int64_t begin = std::clamp(-w * g.pixel_stride, run.begin, run.end);
       const std::int64_t end = std::clamp((g.w - w) * g.pixel_stride, begin, run.end);
-      if (begin > run.begin) clear_run(begin - run.begin, out);
-      if (end > begin) copy_run(image + (h * g.w + w) * g.pixel_stride + begin, end - begin, out + begin - run.begin);
-      if (end < run.end) clear_run(run.end - end, out + end - run.begin);
+      if (end > begin)
+        std::memcpy(static_cast<void*>(out + begin - run.begin), image + (h * g.w + w) * g.pixel_stride + begin,
+                    static_cast<std::size_t>(end - begin) * sizeof(T));
     }
     out += count;
   }
@@ -126,9 +123,8 @@ template <class T>
 void gather_patches(const PatchGeometry<T>& g, std::int64_t first_row, std::int64_t rows, std::int64_t first_element,
                     std::int64_t elements, T* target, std::int64_t stride) {
   if (g.is_matrix()) {
-    const T* source = g.x + first_row * g.pixel_stride + first_element;
-    for (std::int64_t i = 0; i < rows; ++i) copy_run(source + i * g.pixel_stride, elements, target + i * stride);
-    return;
+    const Run run{0, 0, first_element, first_element + elements};
+    return copy_inside(g, g.x, 0, first_row, rows, {&run, 1}, target, stride);
   }
   Run listed[kMostRuns<T>];
   const std::span<const Run> runs(listed, static_cast<std::size_t>(list_runs(g, first_element, elements, listed)));
