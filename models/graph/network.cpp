@@ -109,8 +109,8 @@ class FusedConvLayer : public GraphLayer {
     if (node.op != "pad" || node.number("fill", 0) != 0) return false;
     const Border border = border_of(node);
     // A border that takes pixels away leaves zeros of the convolution's own where they were.
-    if (std::min(border.top, border.left) < 0) return false;
-    if (border.bottom < border.top || border.right < border.left) return false;  // kernels take more below and right
+    // Kernels take more zeros below and on the right alone.
+    if (border.top < 0 || border.left < 0 || border.bottom < border.top || border.right < border.left) return false;
     options_.pad_h += border.top;
     options_.pad_w += border.left;
     options_.more_below = border.bottom - border.top;

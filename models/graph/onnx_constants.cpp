@@ -139,9 +139,11 @@ bool OnnxImport::fold(const OnnxNode& node) {
     set_constant(node, expand(x, constant(node, 1, "shape").integers, where));
   } else if (op == "Sqrt" || op == "Ceil" || op == "Floor") {
     if (x.whole) refuse(node, "it takes a root of whole numbers, or rounds them");
+    float (*function)(float) = std::sqrt;
+    if (op == "Ceil") function = std::ceil;
+    if (op == "Floor") function = std::floor;
     Array y = x;
-    for (float& value : y.reals)
-      value = op == "Sqrt" ? std::sqrt(value) : op == "Ceil" ? std::ceil(value) : std::floor(value);
+    for (float& value : y.reals) value = function(value);
     set_constant(node, std::move(y));
   } else if (op == "Clip") {
     Array y = x;

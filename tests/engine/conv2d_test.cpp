@@ -166,8 +166,7 @@ TEST_CASE("conv2d_inference: more padding on one side is a border of its own") {
         "[conv2d] more padding below or on the right: only conv2d_inference takes it; use pad");
   CHECK(error_message([&] { conv2d_inference(x, weight, {}, {.pad_h = 2, .more_below = -1}, {}); }) ==
         "[conv2d_inference] -1 more rows below and 0 more columns on the right; give 0 at least, and more above or on "
-        "the left by "
-        "pad");
+        "the left by pad");
 }
 
 TEST_CASE("conv2d_inference: refuses a gradient, and operands that do not fit") {

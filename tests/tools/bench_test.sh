@@ -35,11 +35,11 @@ expect_json shape "n2 c4 h8 w6 k8 r3 s1 stride2 pad1"
 holds "$(json flops)" == 6144 || fail "2 n p q k r s c, p = 4, q = 4"
 expect 0 bench conv --n 1 --c 4 --h 8 --k 8 --r 1 --pad 0 --repeats 2 --json
 [[ $(grep -o '"name":"conv.[a-z]*"' stdout | wc -l) == 3 ]] || fail "three passes"
-
-# ResNet-20 in the CIFAR form has 21 convolutions (two of them shortcuts), the first without a gradient of its input.
 expect 0 bench conv --n 1 --c 8 --h 6 --k 16 --groups 4 --pad 1 --pass fprop --repeats 2 --json
 expect_json shape "n1 c8 h6 w6 k16 r3 s3 stride1 pad1 groups4"
 holds "$(json flops)" == 20736 || fail "2 n p q k r s c over the groups"
+
+# ResNet-20 in the CIFAR form has 21 convolutions (two of them shortcuts), the first without a gradient of its input.
 expect 0 bench conv --net resnet20 --n 1 --repeats 1 --json
 check_report
 counts=$(sed 's/"totals".*//' stdout | grep -oE '"name":"conv\.[a-z]+"|"count":[0-9]+' |

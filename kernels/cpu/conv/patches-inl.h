@@ -74,7 +74,7 @@ void clear_run(std::int64_t count, T* to) {
   std::memset(static_cast<void*>(to), 0, static_cast<std::size_t>(count) * sizeof(T));
 }
 
-/// Rows q to q + rows of one line (p) of positions, whose runs all lie inside the image's columns.
+/// The rows at positions (p, q) to (p, q + rows - 1), whose runs all lie inside the image's columns.
 template <class T>
 void copy_inside(const PatchGeometry<T>& g, const T* image, std::int64_t p, std::int64_t q, std::int64_t rows,
                  std::span<const Run> runs, T* target, std::int64_t stride) {
@@ -139,11 +139,13 @@ void gather_patches(const PatchGeometry<T>& g, std::int64_t first_row, std::int6
   std::int64_t q = first_row % g.q, p = first_row / g.q % g.p;
   const T* image = g.x + first_row / g.q / g.p * g.h * g.w * g.pixel_stride;
   for (std::int64_t done = 0; done < rows;) {
-    const std::int64_t together = q < inside || q >= outside ? 1 : std::min(outside - q, rows - done);
-    if (q < inside || q >= outside)
+    std::int64_t together = 1;
+    if (q < inside || q >= outside) {
       copy_at_border(g, image, p, q, runs, target);
-    else
+    } else {
+      together = std::min(outside - q, rows - done);
       copy_inside(g, image, p, q, together, runs, target, stride);
+    }
     done += together, q += together, target += together * stride;
     if (q == g.q) {
       q = 0;
