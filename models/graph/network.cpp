@@ -486,9 +486,9 @@ GraphNetwork::GraphNetwork(GraphSpec spec, Random& random) : spec_(std::move(spe
   for (std::vector<Step>* steps : {&steps_, &fused_steps_}) {
     // From behind, the first that reads a value is the last in the forward pass.
     std::set<std::int64_t> read = {static_cast<std::int64_t>(layers_.size())};
-    for (auto step = steps->rbegin(); step != steps->rend(); ++step)
-      for (const std::int64_t input : step->inputs)
-        if (read.insert(input).second) step->done.push_back(input);
+    for (std::size_t i = steps->size(); i-- > 0;)
+      for (const std::int64_t input : (*steps)[i].inputs)
+        if (read.insert(input).second) (*steps)[i].done.push_back(input);
   }
 }
 
