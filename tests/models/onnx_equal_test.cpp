@@ -163,7 +163,7 @@ TEST_CASE("onnx: what would round, or goes by another axis before opset 13, is r
 }
 
 TEST_CASE("onnx: constants are rounded and clipped as the graph asks") {
-  const auto scaled = [](const Nodes& nodes, std::vector<float> factors, std::vector<std::string> tensors) {
+  const auto scaled = [](const Nodes& nodes, const std::vector<float>& factors, std::vector<std::string> tensors) {
     Nodes all = nodes;
     for (const std::string& next : {node("Mul", {"maps", "factors"}, {"last"}), kPool, kFlatten}) all.push_back(next);
     tensors.push_back(onnx::floats(nodes.empty() ? "factors" : "given", {kMaps, 1, 1}, factors));
